@@ -1,0 +1,172 @@
+//! The seam between CoAP's layers where messages are protected, as OSCORE does it (RFC 8613 section 1).
+//!
+//! A server hands each message to [`MessageSecurity::unprotect`] and gets it back as it was, verified, or as
+//! an answer that ends the exchange. What comes with a verified request is a [`ReplyBinding`]: the right to
+//! protect one response. It cannot be cloned and is consumed, so that no nonce is used twice by mistake.
+
+use crate::Message;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::any::Any;
+use thiserror::Error;
+
+/// Names a security association. A peer is known by this, never by its address.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(Arc<[u8]>);
+
+impl PeerId {
+    /// The peer with this name; what the bytes mean is up to the security protocol.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes of the name.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// The right to protect one response to one verified request.
+pub struct ReplyBinding(Box<dyn Any + Send>);
+
+impl ReplyBinding {
+    /// Wraps what a security protocol needs for the response.
+    #[must_use]
+    pub fn new(inner: impl Any + Send) -> Self {
+        Self(Box::new(inner))
+    }
+
+    /// Looks inside without using it up.
+    #[must_use]
+    pub fn inner<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// Unwraps it; the binding is used up, whether the type fits or not.
+    #[must_use]
+    pub fn into_inner<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|inner| *inner)
+    }
+}
+
+impl core::fmt::Debug for ReplyBinding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ReplyBinding")
+    }
+}
+
+/// What ties notifications to the registration that asked for them; each gets a nonce of its own.
+pub struct ObservationBinding(Box<dyn Any + Send>);
+
+impl ObservationBinding {
+    /// Wraps what a security protocol needs for notifications.
+    #[must_use]
+    pub fn new(inner: impl Any + Send) -> Self {
+        Self(Box::new(inner))
+    }
+
+    /// Looks inside.
+    #[must_use]
+    pub fn inner<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl core::fmt::Debug for ObservationBinding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ObservationBinding")
+    }
+}
+
+/// What became of a request that a server received.
+#[derive(Debug)]
+pub enum Inbound {
+    /// The message was not protected; nobody is known to have sent it.
+    Plain(Message),
+    /// The message was protected and is what this peer sent.
+    Verified {
+        /// Who sent it.
+        peer: PeerId,
+        /// The message as it was before protection.
+        message: Message,
+        /// The right to answer.
+        binding: ReplyBinding,
+        /// Whether the request also proved by Echo that it is fresh and its sender reachable (RFC 9175).
+        fresh: bool,
+    },
+    /// The message goes no further: this is the answer, protected already where it has to be.
+    Answer(Message),
+    /// The message goes no further and gets no answer.
+    Discard,
+}
+
+/// Why a message could not be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProtectError {
+    /// The association is gone; the message is dropped, never sent unprotected.
+    #[error("the security association is gone")]
+    NoAssociation,
+    /// No sequence number is left of those reserved; more have been asked for.
+    #[error("no sequence number is left")]
+    NeedSequence,
+    /// The binding belongs to another protocol.
+    #[error("the binding is not of this security protocol")]
+    ForeignBinding,
+    /// The message cannot be protected, e.g. because it is protected already.
+    #[error("the message cannot be protected")]
+    Message,
+}
+
+/// Protects messages between CoAP's layers, on the side of a server.
+///
+/// Implementations never wait: what is not in memory is refused, or asked for in the background.
+pub trait MessageSecurity: Send + Sync {
+    /// Verifies a request, or passes on what was not protected.
+    fn unprotect(&self, outer: Message) -> Inbound;
+
+    /// Protects the one response to a request.
+    ///
+    /// # Errors
+    /// [`ProtectError`]; the response is lost then, and the client asks again.
+    fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError>;
+
+    /// Makes what notifications need, before the binding is used up by the first response.
+    fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding>;
+
+    /// Protects a further response to a registration.
+    ///
+    /// # Errors
+    /// [`ProtectError`]; [`ProtectError::NeedSequence`] is worth another try.
+    fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError>;
+}
+
+/// No protection: every message is passed on as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unprotected;
+
+impl MessageSecurity for Unprotected {
+    fn unprotect(&self, outer: Message) -> Inbound {
+        Inbound::Plain(outer)
+    }
+
+    fn protect(&self, _: Message, _: ReplyBinding) -> Result<Message, ProtectError> {
+        Err(ProtectError::ForeignBinding)
+    }
+
+    fn observe(&self, _: &ReplyBinding) -> Option<ObservationBinding> {
+        None
+    }
+
+    fn notify(&self, _: Message, _: &ObservationBinding) -> Result<Message, ProtectError> {
+        Err(ProtectError::ForeignBinding)
+    }
+}
