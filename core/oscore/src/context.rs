@@ -1,0 +1,165 @@
+//! The security context (RFC 8613 section 3).
+
+use crate::algorithm::info;
+use crate::{Aead, Error, Hkdf, PartialIv, ReplayWindow, Sequence};
+use alloc::vec::Vec;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// What two endpoints agree on beforehand (RFC 8613 section 3.2); their keys are derived from it.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Parameters {
+    /// The Master Secret, any length.
+    pub master_secret: Vec<u8>,
+    /// The Master Salt; empty where none is used.
+    pub master_salt: Vec<u8>,
+    /// The Sender ID: under it this endpoint protects.
+    pub sender_id: Vec<u8>,
+    /// The Recipient ID: under it the other one protects.
+    pub recipient_id: Vec<u8>,
+    /// The ID Context. Absent and empty give different keys.
+    pub id_context: Option<Vec<u8>>,
+    /// The AEAD algorithm.
+    #[zeroize(skip)]
+    pub aead: Aead,
+    /// The key derivation function.
+    #[zeroize(skip)]
+    pub hkdf: Hkdf,
+}
+
+impl core::fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Parameters")
+            .field("sender_id", &self.sender_id)
+            .field("recipient_id", &self.recipient_id)
+            .field("id_context", &self.id_context)
+            .field("aead", &self.aead)
+            .field("hkdf", &self.hkdf)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server knows about the requests that it has seen under a context.
+#[derive(Debug)]
+pub(crate) enum Replay {
+    /// This process alone has owned the context since it was made, or since a client proved by Echo that
+    /// its request is new. Only then may a response use the nonce of its request.
+    Known(ReplayWindow),
+    /// The window was lost. Requests wait for an Echo (RFC 8613 appendix B.1.2); this value was sent.
+    Lost(Option<Vec<u8>>),
+}
+
+/// A security context: the keys for both directions, the sequence numbers, and the replay window.
+///
+/// The same context serves both roles. It is not `Clone`: two copies would use one nonce twice.
+pub struct Context {
+    pub(crate) aead: Aead,
+    pub(crate) id_context: Option<Vec<u8>>,
+    pub(crate) common_iv: Vec<u8>,
+    pub(crate) sender_id: Vec<u8>,
+    pub(crate) sender_key: Zeroizing<Vec<u8>>,
+    pub(crate) recipient_id: Vec<u8>,
+    pub(crate) recipient_key: Zeroizing<Vec<u8>>,
+    pub(crate) sequence: Sequence,
+    pub(crate) replay: Replay,
+}
+
+impl core::fmt::Debug for Context {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context")
+            .field("sender_id", &self.sender_id)
+            .field("recipient_id", &self.recipient_id)
+            .field("id_context", &self.id_context)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Derives the context that was never used before: nothing was received under it.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when an ID is longer than the algorithm allows, or both IDs are the same (they
+    /// would give both directions one key).
+    pub fn fresh(parameters: &Parameters, sequence: Sequence) -> Result<Self, Error> {
+        Self::derive(parameters, sequence, Replay::Known(ReplayWindow::new()))
+    }
+
+    /// Derives the context that was used before, by a process that no longer is: what was received under
+    /// it is not known, so that as a server it challenges with Echo first.
+    ///
+    /// # Errors
+    /// As [`Self::fresh`].
+    pub fn restored(parameters: &Parameters, sequence: Sequence) -> Result<Self, Error> {
+        Self::derive(parameters, sequence, Replay::Lost(None))
+    }
+
+    fn derive(parameters: &Parameters, sequence: Sequence, replay: Replay) -> Result<Self, Error> {
+        let aead = parameters.aead;
+        let max = aead.max_id_len();
+        if parameters.sender_id.len() > max
+            || parameters.recipient_id.len() > max
+            || parameters.sender_id == parameters.recipient_id
+        {
+            return Err(Error::Parameter);
+        }
+        let derive = |id: &[u8], kind: &str, length: usize| -> Result<Zeroizing<Vec<u8>>, Error> {
+            let info = info(id, parameters.id_context.as_deref(), aead, kind, length);
+            let mut out = Zeroizing::new(alloc::vec![0; length]);
+            parameters
+                .hkdf
+                .derive(&parameters.master_salt, &parameters.master_secret, &info, &mut out)
+                .ok_or(Error::Parameter)?;
+            Ok(out)
+        };
+        Ok(Self {
+            aead,
+            id_context: parameters.id_context.clone(),
+            common_iv: derive(&[], "IV", aead.nonce_len())?.to_vec(),
+            sender_key: derive(&parameters.sender_id, "Key", aead.key_len())?,
+            recipient_key: derive(&parameters.recipient_id, "Key", aead.key_len())?,
+            sender_id: parameters.sender_id.clone(),
+            recipient_id: parameters.recipient_id.clone(),
+            sequence,
+            replay,
+        })
+    }
+
+    /// The sequence numbers; give the next block here.
+    pub const fn sequence(&mut self) -> &mut Sequence {
+        &mut self.sequence
+    }
+
+    /// The Sender ID.
+    #[must_use]
+    pub fn sender_id(&self) -> &[u8] {
+        &self.sender_id
+    }
+
+    /// The Recipient ID, the kid in the other endpoint's requests.
+    #[must_use]
+    pub fn recipient_id(&self) -> &[u8] {
+        &self.recipient_id
+    }
+
+    /// The ID Context.
+    #[must_use]
+    pub fn id_context(&self) -> Option<&[u8]> {
+        self.id_context.as_deref()
+    }
+
+    /// The nonce for a Partial IV that the endpoint with this ID chose (RFC 8613 section 5.2).
+    pub(crate) fn nonce(&self, id: &[u8], partial_iv: PartialIv) -> Vec<u8> {
+        let width = self.aead.nonce_len().saturating_sub(6);
+        let mut nonce = Vec::with_capacity(self.aead.nonce_len());
+        nonce.push(u8::try_from(id.len()).unwrap_or(0));
+        nonce.resize(width.saturating_sub(id.len()).saturating_add(1), 0);
+        nonce.extend_from_slice(id);
+        nonce.extend_from_slice(&partial_iv.padded());
+        for (byte, iv) in nonce.iter_mut().zip(&self.common_iv) {
+            *byte ^= iv;
+        }
+        nonce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Notifications of an observation (RFC 8613 sections 4.1.3.5.2 and 8.3.1).
+
+use crate::protect::{Exchange, ResponseRight};
+use crate::{Context, Error};
+use ace_coap::{Message, numbers::option};
+
+/// What a server keeps of a registration, so that it can protect notifications. Each has a Partial IV of
+/// its own, so this can be used as often as there are sequence numbers.
+#[derive(Clone)]
+pub struct Registration(Exchange);
+
+impl core::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Registration")
+    }
+}
+
+impl ResponseRight {
+    /// The registration that this request makes. The right stays good for the first response.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        Registration(self.exchange.clone())
+    }
+
+    /// Makes the response carry a Partial IV of its own. Needed where another process may answer the
+    /// same request, whose nonce must then not be used.
+    #[must_use]
+    pub const fn numbered(mut self) -> Self {
+        self.own = false;
+        self
+    }
+}
+
+impl Context {
+    /// Protects a notification, or the error that ends an observation. The inner Observe option of a
+    /// notification is sent empty; its order is that of the Partial IVs.
+    ///
+    /// # Errors
+    /// [`Error::NeedSequence`], [`Error::Exhausted`], [`Error::Unprotectable`].
+    pub fn protect_notification(&mut self, response: &Message, registration: &Registration) -> Result<Message, Error> {
+        let Some(value) = response.options.first(option::OBSERVE) else {
+            return self.protect_response_numbered(response, &registration.0);
+        };
+        let mut inner = response.clone();
+        inner.options.set(option::OBSERVE, &[]);
+        let mut protected = self.protect_response_numbered(&inner, &registration.0)?;
+        protected.options.set(option::OBSERVE, value);
+        Ok(protected)
+    }
+}

@@ -1,0 +1,348 @@
+//! What endpoints see: replays, lost windows, observations, tampering, and arbitrary bytes.
+
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message, Token, Type};
+use ace_oscore::{
+    Aead, Context, Error, Hkdf, Incoming, OscoreOption, Parameters, PartialIv, RequestId, ResponseRight, Sequence,
+};
+use proptest::prelude::*;
+
+fn parameters(sender: &[u8], recipient: &[u8]) -> Parameters {
+    Parameters {
+        master_secret: vec![3; 16],
+        master_salt: vec![4; 8],
+        sender_id: sender.to_vec(),
+        recipient_id: recipient.to_vec(),
+        id_context: None,
+        aead: Aead::default(),
+        hkdf: Hkdf::default(),
+    }
+}
+
+fn client() -> Context {
+    Context::fresh(&parameters(b"c", b"s"), Sequence::all()).unwrap()
+}
+
+fn server() -> Context {
+    Context::fresh(&parameters(b"s", b"c"), Sequence::all()).unwrap()
+}
+
+fn get() -> Message {
+    Message::request(Code::GET).with_path(["lamps"])
+}
+
+fn accept(server: &mut Context, request: &Message) -> (Message, ResponseRight, bool) {
+    match server.unprotect_request(request) {
+        Ok(Incoming::Accepted { message, right, echoed }) => (message, right, echoed),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn content(text: &str) -> Message {
+    let mut response = Message::response(Code::CONTENT);
+    response.payload = text.as_bytes().to_vec();
+    response
+}
+
+// Covers: OS-7.4-01, OS-7.4-06, TH-1-03
+#[test]
+fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
+    let (mut client, mut server) = (client(), server());
+    let (first, _) = client.protect_request(&get()).unwrap();
+    let (second, _) = client.protect_request(&get()).unwrap();
+    accept(&mut server, &second);
+    assert_eq!(server.unprotect_request(&second).unwrap_err(), Error::Replay);
+
+    let mut forged = first.clone();
+    let value =
+        OscoreOption { partial_iv: PartialIv::new(PartialIv::MAX), kid_context: None, kid: Some(b"c".to_vec()) };
+    forged.options.set(option::OSCORE, &value.encode().unwrap());
+    assert_eq!(server.unprotect_request(&forged).unwrap_err(), Error::Decryption);
+    accept(&mut server, &first);
+    assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
+}
+
+// Covers: OS-2-02, OS-8.2-03, OS-8.2-10
+#[test]
+fn what_cannot_be_read_or_verified_is_told_apart() {
+    let (mut client, mut server) = (client(), server());
+    let (good, _) = client.protect_request(&get()).unwrap();
+    let refused = |server: &mut Context, change: &dyn Fn(&mut Message)| {
+        let mut message = good.clone();
+        change(&mut message);
+        server.unprotect_request(&message).unwrap_err()
+    };
+    assert_eq!(refused(&mut server, &|m| m.options.remove(option::OSCORE)), Error::NotProtected);
+    assert_eq!(refused(&mut server, &|m| m.payload.clear()), Error::Malformed);
+    assert_eq!(refused(&mut server, &|m| m.options.set(option::OSCORE, &[0xff])), Error::Malformed);
+    assert_eq!(refused(&mut server, &|m| m.options.set(option::OSCORE, &[])), Error::Malformed);
+    assert_eq!(refused(&mut server, &|m| m.options.set(option::OSCORE, &[0x01, 0])), Error::Malformed, "no kid");
+    assert_eq!(refused(&mut server, &|m| m.options.push(option::OSCORE, &[0x09, 0])), Error::Malformed, "twice");
+    assert_eq!(refused(&mut server, &|m| m.options.set(option::OSCORE, b"\x09\x00x")), Error::NoContext);
+    assert_eq!(refused(&mut server, &|m| m.payload[0] ^= 1), Error::Decryption);
+    assert_eq!(refused(&mut server, &|m| m.payload.truncate(3)), Error::Decryption);
+    accept(&mut server, &good);
+}
+
+// Covers: OS-4.2-04, OS-4.1.3.7-01, OS-4.1.3.6-02, OS-4.1.3.6-05, OS-4.1-01
+#[test]
+fn inner_options_are_hidden_and_outer_forgeries_dropped() {
+    let (mut client, mut server) = (client(), server());
+    let mut request = get();
+    request.options.push(option::URI_HOST, b"kdc");
+    request.options.push(option::URI_QUERY, b"secret=1");
+    request.options.push_uint(option::NO_RESPONSE, 26);
+    request.options.push(2_000, b"unknown");
+    let (mut protected, _) = client.protect_request(&request).unwrap();
+    let outside: Vec<u16> = protected.options.iter().map(|(n, _)| n).collect();
+    assert_eq!(outside, [option::URI_HOST, option::OSCORE]);
+    assert_eq!(protected.code, Code::POST);
+
+    protected.code = Code::DELETE;
+    protected.options.push(option::URI_PATH, b"forged");
+    protected.options.push(option::IF_MATCH, b"forged");
+    protected.options.push_uint(option::NO_RESPONSE, 2);
+    let (message, ..) = accept(&mut server, &protected);
+    assert_eq!(message, request);
+
+    let (twice, _) = client.protect_request(&get()).unwrap();
+    assert_eq!(client.protect_request(&twice).map(|_| ()).unwrap_err(), Error::Unprotectable);
+    let mut proxied = get();
+    proxied.options.push(option::PROXY_URI, b"coap://x");
+    assert_eq!(client.protect_request(&proxied).map(|_| ()).unwrap_err(), Error::Unprotectable);
+}
+
+// Covers: OS-7.5-01, OS-B.1.2-01, TH-8-03
+#[test]
+fn a_restored_server_challenges_once_and_then_refuses_what_came_before() {
+    let mut client = client();
+    let (before, _) = client.protect_request(&get()).unwrap();
+    let mut server = Context::restored(&parameters(b"s", b"c"), Sequence::block(64, 128)).unwrap();
+
+    let (asked, mut pending) = client.protect_request(&get()).unwrap();
+    let Ok(Incoming::Unsynchronised(challenge)) = server.unprotect_request(&asked) else { panic!("no challenge") };
+    let answer = server.challenge(&asked, challenge, [9; 8]).unwrap();
+    let value = OscoreOption::decode(answer.options.first(option::OSCORE).unwrap()).unwrap();
+    assert_eq!(value.partial_iv.map(PartialIv::number), Some(64), "a Partial IV of its own");
+
+    // A replayed request gets a challenge too, and does not change the value that the client was given.
+    let Ok(Incoming::Unsynchronised(challenge)) = server.unprotect_request(&before) else { panic!("no challenge") };
+    server.challenge(&before, challenge, [1; 8]).unwrap();
+
+    let response = client.unprotect_response(&answer, &mut pending).unwrap();
+    assert_eq!(response.code, Code::UNAUTHORIZED);
+    assert!(response.payload.is_empty() && response.options.len() == 1);
+    let echo = response.options.first(option::ECHO).unwrap();
+    assert_eq!(echo, [9; 8]);
+
+    let mut again = get();
+    again.options.push(option::ECHO, echo);
+    let (again, _) = client.protect_request(&again).unwrap();
+    let (_, _, echoed) = accept(&mut server, &again);
+    assert!(echoed);
+    for old in [&before, &asked, &again] {
+        assert_eq!(server.unprotect_request(old).unwrap_err(), Error::Replay);
+    }
+    let (next, _) = client.protect_request(&get()).unwrap();
+    accept(&mut server, &next);
+}
+
+#[test]
+fn a_wrong_echo_is_challenged_again() {
+    let mut client = client();
+    let mut server = Context::restored(&parameters(b"s", b"c"), Sequence::all()).unwrap();
+    let mut request = get();
+    request.options.push(option::ECHO, &[0; 8]);
+    let (request, _) = client.protect_request(&request).unwrap();
+    assert!(matches!(server.unprotect_request(&request), Ok(Incoming::Unsynchronised(_))));
+    let Ok(Incoming::Unsynchronised(challenge)) = server.unprotect_request(&request) else { panic!() };
+    server.challenge(&request, challenge, [0; 8]).unwrap();
+    let (_, _, echoed) = accept(&mut server, &request);
+    assert!(echoed, "the value that was sent fits");
+}
+
+// Covers: TH-1-04, OS-7.2-01
+#[test]
+fn without_numbers_nothing_is_sent() {
+    let mut client = Context::fresh(&parameters(b"c", b"s"), Sequence::block(5, 6)).unwrap();
+    let mut server = Context::fresh(&parameters(b"s", b"c"), Sequence::none()).unwrap();
+    let (request, _) = client.protect_request(&get()).unwrap();
+    assert_eq!(client.protect_request(&get()).map(|_| ()).unwrap_err(), Error::NeedSequence);
+    let (_, right, _) = accept(&mut server, &request);
+    let registration = right.registration();
+    assert_eq!(server.protect_notification(&content("1"), &registration).unwrap_err(), Error::NeedSequence);
+    server.sequence().extend(0, 10);
+    server.protect_notification(&content("1"), &registration).unwrap();
+    server.protect_response(&content("1"), right).unwrap();
+}
+
+fn observing() -> Message {
+    let mut request = get();
+    request.options.push_uint(option::OBSERVE, 0);
+    request
+}
+
+fn notification(number: u32, text: &str) -> Message {
+    let mut message = content(text);
+    message.options.push_uint(option::OBSERVE, number);
+    message
+}
+
+// Covers: OS-4.1.3.5-02, OS-4.1.3.5-03, OS-4.1.3.5-04, OS-4.1.3.5-07, OS-4.1.3.5.1-01, OS-4.1.3.5.1-02,
+// OS-4.1.3.5.2-01, OS-4.1.3.5.2-02, OS-4.1.3.5.2-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
+// OS-4.1.3.5.2-07, OS-7.4.1-01, OS-7.4.1-02, OS-7.4.1-03, OS-7.4.1-05, OS-8.4.2-01
+#[test]
+fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
+    let (mut client, mut server) = (client(), server());
+    let (request, mut pending) = client.protect_request(&observing()).unwrap();
+    assert_eq!(request.code, Code::FETCH);
+    assert_eq!(request.options.uint(option::OBSERVE), Some(0));
+    let (inner, right, _) = accept(&mut server, &request);
+    assert_eq!(inner.options.uint(option::OBSERVE), Some(0));
+    let registration = right.registration();
+    let mut first = notification(7, "first");
+    first.options.set(option::OBSERVE, &[]);
+    let first = server.protect_response(&first, right).unwrap();
+    let second = server.protect_notification(&notification(8, "second"), &registration).unwrap();
+    let third = server.protect_notification(&notification(9, "third"), &registration).unwrap();
+    assert_eq!((second.code, second.options.uint(option::OBSERVE)), (Code::CONTENT, Some(8)));
+
+    let got = client.unprotect_response(&first, &mut pending).unwrap();
+    assert_eq!((got.payload.as_slice(), got.options.uint(option::OBSERVE)), (&b"first"[..], Some(0)));
+    assert_eq!(client.unprotect_response(&first, &mut pending).unwrap_err(), Error::Replay);
+    let mut relabelled = third.clone();
+    relabelled.options.set(option::OBSERVE, &[1]);
+    let got = client.unprotect_response(&relabelled, &mut pending).unwrap();
+    assert_eq!((got.payload.as_slice(), got.options.uint(option::OBSERVE)), (&b"third"[..], Some(1)));
+    assert_eq!(client.unprotect_response(&second, &mut pending).unwrap_err(), Error::Replay);
+    assert_eq!(client.unprotect_response(&third, &mut pending).unwrap_err(), Error::Replay);
+
+    // The error that ends it has no Observe, inside and outside, and a number of its own.
+    let end = server.protect_notification(&Message::response(Code::NOT_FOUND), &registration).unwrap();
+    assert!(!end.options.has(option::OBSERVE));
+    let got = client.unprotect_response(&end, &mut pending).unwrap();
+    assert_eq!((got.code, got.options.is_empty()), (Code::NOT_FOUND, true));
+}
+
+#[test]
+fn a_response_without_number_cannot_follow_as_a_notification() {
+    let (mut client, mut server) = (client(), server());
+    let (request, mut pending) = client.protect_request(&observing()).unwrap();
+    let (_, right, _) = accept(&mut server, &request);
+    let registration = right.registration();
+    let later = server.protect_notification(&notification(1, "later"), &registration).unwrap();
+    let mut first = notification(0, "first");
+    first.options.set(option::OBSERVE, &[]);
+    let first = server.protect_response(&first, right).unwrap();
+    client.unprotect_response(&later, &mut pending).unwrap();
+    assert_eq!(client.unprotect_response(&first, &mut pending).unwrap_err(), Error::Replay, "it is the oldest");
+}
+
+#[test]
+fn an_inner_observe_that_nobody_asked_for_is_refused() {
+    let (mut client, mut server) = (client(), server());
+    let (request, mut pending) = client.protect_request(&get()).unwrap();
+    let (_, right, _) = accept(&mut server, &request);
+    let response = server.protect_response(&notification(0, "x"), right).unwrap();
+    assert_eq!(client.unprotect_response(&response, &mut pending).unwrap_err(), Error::Content);
+}
+
+// Covers: OS-8.4-02
+#[test]
+fn a_client_tells_unprotected_and_foreign_responses_from_its_own() {
+    let (mut client, mut server) = (client(), server());
+    let (one, mut pending_one) = client.protect_request(&get()).unwrap();
+    let (_, mut pending_two) = client.protect_request(&get()).unwrap();
+    let (_, right, _) = accept(&mut server, &one);
+    let response = server.protect_response(&content("one"), right).unwrap();
+    assert_eq!(client.unprotect_response(&content("x"), &mut pending_one).unwrap_err(), Error::NotProtected);
+    assert_eq!(client.unprotect_response(&response, &mut pending_two).unwrap_err(), Error::Decryption);
+    assert_eq!(client.unprotect_response(&response, &mut pending_one).unwrap().payload, b"one");
+}
+
+#[test]
+fn requests_and_responses_cannot_stand_in_for_each_other() {
+    let (mut client, mut server) = (client(), server());
+    let (request, _) = client.protect_request(&content("not a request")).unwrap();
+    assert_eq!(server.unprotect_request(&request).unwrap_err(), Error::Content);
+    let (request, mut pending) = client.protect_request(&get()).unwrap();
+    let (_, right, _) = accept(&mut server, &request);
+    let response = server.protect_response(&get(), right).unwrap();
+    assert_eq!(client.unprotect_response(&response, &mut pending).unwrap_err(), Error::Content);
+}
+
+#[test]
+fn every_algorithm_carries_a_message() {
+    for aead in [Aead::AesCcm16_64_128, Aead::A128Gcm, Aead::A256Gcm, Aead::ChaCha20Poly1305] {
+        for hkdf in [Hkdf::Sha256, Hkdf::Sha512] {
+            let mut ours = parameters(b"c", b"s");
+            (ours.aead, ours.hkdf, ours.id_context) = (aead, hkdf, Some(b"ctx".to_vec()));
+            let mut theirs = ours.clone();
+            (theirs.sender_id, theirs.recipient_id) = (b"s".to_vec(), b"c".to_vec());
+            let mut client = Context::fresh(&ours, Sequence::all()).unwrap();
+            let mut server = Context::fresh(&theirs, Sequence::all()).unwrap();
+            assert_eq!((client.sender_id(), client.recipient_id()), (&b"c"[..], &b"s"[..]));
+            assert_eq!(client.id_context(), Some(&b"ctx"[..]));
+            let (request, mut pending) = client.protect_request(&get()).unwrap();
+            let id = RequestId::of(&request).unwrap();
+            assert_eq!((id.kid.as_slice(), id.kid_context.as_deref()), (&b"c"[..], Some(&b"ctx"[..])));
+            let (message, right, _) = accept(&mut server, &request);
+            assert_eq!(message, get());
+            let response = server.protect_response(&content("x"), right).unwrap();
+            assert_eq!(client.unprotect_response(&response, &mut pending).unwrap().payload, b"x");
+        }
+    }
+}
+
+// Covers: OS-4.1.3.4.1-02
+#[test]
+fn block_options_travel_inside() {
+    let (mut client, mut server) = (client(), server());
+    let mut request = get();
+    request.options.push_uint(option::BLOCK1, 0x1e);
+    request.options.push_uint(option::BLOCK2, 0x06);
+    request.options.push_uint(option::SIZE1, 2_000);
+    let (protected, _) = client.protect_request(&request).unwrap();
+    assert!(!protected.options.has(option::BLOCK1) && !protected.options.has(option::BLOCK2));
+    assert_eq!(accept(&mut server, &protected).0, request);
+}
+
+proptest! {
+    #[test]
+    fn any_request_comes_back(
+        code in 1_u8..=7,
+        options in prop::collection::vec((any::<u16>(), prop::collection::vec(any::<u8>(), 0..40)), 0..8),
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+        token in prop::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let (mut client, mut server) = (client(), server());
+        let mut request = Message::new(Type::NonConfirmable, Code(code), 77, Token::new(&token));
+        for (number, value) in &options {
+            if ![option::OSCORE, option::PROXY_URI].contains(number) {
+                request.options.push(*number, value);
+            }
+        }
+        request.payload = payload;
+        let (protected, _) = client.protect_request(&request).unwrap();
+        let sent = Message::decode(&protected.encode()).unwrap();
+        let (message, ..) = accept(&mut server, &sent);
+        // Options of class U and E may change places relative to each other only within one number.
+        prop_assert_eq!(message, request);
+    }
+
+    #[test]
+    fn any_option_value_decodes_or_fails(value in prop::collection::vec(any::<u8>(), 0..40)) {
+        if let Ok(option) = OscoreOption::decode(&value) {
+            prop_assert_eq!(option.encode().unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn any_change_of_a_protected_request_is_noticed(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let (mut client, mut server) = (client(), server());
+        let (mut protected, _) = client.protect_request(&get()).unwrap();
+        let at = at.index(protected.payload.len());
+        protected.payload[at] ^= 1 << bit;
+        prop_assert_eq!(server.unprotect_request(&protected).unwrap_err(), Error::Decryption);
+    }
+}
