@@ -1,46 +1,37 @@
 //! The few CBOR items that key derivation and AAD are made of, in shortest form (RFC 8949 section 4.2.1).
 
 use alloc::vec::Vec;
+use ciborium_ll::{Encoder, Header};
 
 pub(crate) const NULL: u8 = 0xf6;
 
-fn head(major: u8, value: u64, out: &mut Vec<u8>) {
-    let major = major << 5;
-    let bytes = value.to_be_bytes();
-    let (kind, skip) = match value {
-        0..=23 => (u8::try_from(value).unwrap_or(0), 8),
-        24..=0xff => (24, 7),
-        0x100..=0xffff => (25, 6),
-        0x1_0000..=0xffff_ffff => (26, 4),
-        _ => (27, 0),
-    };
-    out.push(major | kind);
-    out.extend(bytes.iter().skip(skip));
-}
-
-fn length(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn int(value: i64, out: &mut Vec<u8>) {
-    match u64::try_from(value) {
-        Ok(positive) => head(0, positive, out),
-        Err(_) => head(1, value.unsigned_abs().saturating_sub(1), out),
+fn push(header: Header, out: &mut Vec<u8>) {
+    match Encoder::from(out).push(header) {
+        Ok(()) => (),
+        Err(never) => match never {},
     }
 }
 
+pub(crate) fn int(value: i64, out: &mut Vec<u8>) {
+    let header = match u64::try_from(value) {
+        Ok(positive) => Header::Positive(positive),
+        Err(_) => Header::Negative(value.unsigned_abs().saturating_sub(1)),
+    };
+    push(header, out);
+}
+
 pub(crate) fn bytes(value: &[u8], out: &mut Vec<u8>) {
-    head(2, length(value.len()), out);
+    push(Header::Bytes(Some(value.len())), out);
     out.extend_from_slice(value);
 }
 
 pub(crate) fn text(value: &str, out: &mut Vec<u8>) {
-    head(3, length(value.len()), out);
+    push(Header::Text(Some(value.len())), out);
     out.extend_from_slice(value.as_bytes());
 }
 
 pub(crate) fn array(items: usize, out: &mut Vec<u8>) {
-    head(4, length(items), out);
+    push(Header::Array(Some(items)), out);
 }
 
 #[cfg(test)]

@@ -1,0 +1,197 @@
+//! Scope: which roles in which groups (RFC 9594 section 3.1, AIF of RFC 9237), and its extended format
+//! (RFC 9594 section 7).
+
+use crate::cbor::{self, DecodeError, RawCbor, Writer, array, parse, text, tuple};
+use alloc::string::String;
+use alloc::vec::Vec;
+use ciborium::Value;
+
+/// One entry of a scope in the AIF format: a group, and the roles in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeEntry {
+    /// The group's name (Toid).
+    pub gname: String,
+    /// The roles (Tperm); the application profile says how they are encoded.
+    pub permissions: RawCbor,
+}
+
+/// A scope: entries for one or more groups.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Scope(pub Vec<ScopeEntry>);
+
+/// The value of a `scope` parameter or claim as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeValue {
+    /// A text string, as OAuth has it; no group is named that way.
+    Text(String),
+    /// A byte string that wraps the scope.
+    Bytes(Vec<u8>),
+    /// The extended format, a tagged byte string; the tag tells what the bytes mean (RFC 9594 section 7).
+    Extended {
+        /// The tag number.
+        tag: u64,
+        /// The wrapped scope.
+        bytes: Vec<u8>,
+    },
+}
+
+fn entry(value: Value) -> Result<ScopeEntry, DecodeError> {
+    let [gname, permissions] = tuple(value, "scope entry")?;
+    Ok(ScopeEntry { gname: text("gname")(gname)?, permissions: cbor::raw(permissions)? })
+}
+
+impl ScopeEntry {
+    /// Reads one entry, as the `scope` of a Join Request wraps it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are not an array of a text string and one more item.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        entry(parse(bytes)?)
+    }
+
+    /// The bytes that the `scope` of a Join Request wraps.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write(&mut out);
+        out.0
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.array(2);
+        out.text(&self.gname);
+        out.raw(&self.permissions);
+    }
+}
+
+impl Scope {
+    /// Reads the bytes that `scope` wraps.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; also where one group is named twice, since its roles would then be in doubt.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let entries = array("scope", entry)(parse(bytes)?)?;
+        let mut names: Vec<&str> = entries.iter().map(|e| e.gname.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            return Err(DecodeError::Type("scope that names one group once"));
+        }
+        Ok(Self(entries))
+    }
+
+    /// The bytes that `scope` wraps.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.list(&self.0, |out, entry| entry.write(out));
+        out.0
+    }
+
+    /// The entry of a group, found byte for byte.
+    #[must_use]
+    pub fn entry(&self, gname: &str) -> Option<&ScopeEntry> {
+        self.0.iter().find(|entry| entry.gname == gname)
+    }
+}
+
+impl ScopeValue {
+    pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
+        match value {
+            Value::Text(text) => Ok(Self::Text(text)),
+            Value::Bytes(bytes) => Ok(Self::Bytes(bytes)),
+            Value::Tag(tag, inner) => Ok(Self::Extended { tag, bytes: cbor::bytes("scope")(*inner)? }),
+            _ => Err(DecodeError::Type("scope")),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Text(text) => out.text(text),
+            Self::Bytes(bytes) => out.bytes(bytes),
+            Self::Extended { tag, bytes } => {
+                out.tag(*tag);
+                out.bytes(bytes);
+            }
+        }
+    }
+
+    /// The scope within, whatever its tag.
+    ///
+    /// # Errors
+    /// [`DecodeError`], also for a text string.
+    pub fn decode(&self) -> Result<Scope, DecodeError> {
+        match self {
+            Self::Text(_) => Err(DecodeError::Type("scope")),
+            Self::Bytes(bytes) | Self::Extended { bytes, .. } => Scope::decode(bytes),
+        }
+    }
+}
+
+/// The tag of the extended format for a Content-Format, as RFC 9277 section 4.3 maps it.
+#[must_use]
+pub fn extended_scope_tag(content_format: u16) -> u64 {
+    let content_format = u64::from(content_format);
+    let high = content_format.checked_div(255).unwrap_or(0);
+    let low = content_format.checked_rem(255).unwrap_or(0);
+    0x6374_0101_u64.saturating_add(high.saturating_mul(256)).saturating_add(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn scope(entries: &[(&str, u64)]) -> Scope {
+        Scope(
+            entries
+                .iter()
+                .map(|&(gname, roles)| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) })
+                .collect(),
+        )
+    }
+
+    // Covers: KG-3.1-02, GO-3-01, GO-5.1-01
+    #[test]
+    fn encodes_names_and_role_sets() {
+        for (entries, bytes) in
+            [(vec![("g1", 6)], "818262673106"), (vec![("g1", 6), ("g2", 16)], "82826267310682626732")]
+        {
+            let bytes = if entries.len() == 2 { alloc::format!("{bytes}10") } else { bytes.into() };
+            let encoded = scope(&entries).encode();
+            assert_eq!(hex::encode(&encoded), bytes);
+            assert_eq!(Scope::decode(&encoded), Ok(scope(&entries)));
+        }
+        let one = scope(&[("g1", 6)]).0.remove(0);
+        assert_eq!(hex::encode(one.encode()), "8262673106");
+        assert_eq!(ScopeEntry::decode(&one.encode()), Ok(one));
+    }
+
+    // Covers: TH-2-09
+    #[test]
+    fn names_are_compared_byte_for_byte_and_stand_once() {
+        let scope = scope(&[("g1", 6), ("G1", 2), ("g1/", 4)]);
+        assert_eq!(scope.entry("g1").and_then(|e| e.permissions.as_uint()), Some(6));
+        assert_eq!(scope.entry("g1\0"), None);
+        let twice = hex::decode("8282626731068262673104").unwrap();
+        assert!(Scope::decode(&twice).is_err());
+        for malformed in ["8162673106", "81836267310600", "8182410106", "a0", "8262673106", "81826267310600"] {
+            assert!(Scope::decode(&hex::decode(malformed).unwrap()).is_err(), "{malformed}");
+        }
+    }
+
+    // Covers: GO-5.2-05
+    #[test]
+    fn extended_scope_has_the_tag_of_its_content_format() {
+        let tag = extended_scope_tag(crate::labels::content_format::AIF_OSCORE_GROUPCOMM_CBOR);
+        assert_eq!(tag, 1_668_547_113);
+        let value = ScopeValue::Extended { tag, bytes: scope(&[("g1", 6)]).encode() };
+        let mut out = Writer::new();
+        value.write(&mut out);
+        assert_eq!(hex::encode(&out.0), "da6374022946818262673106");
+        let read = ScopeValue::from_value(parse(&out.0).unwrap()).unwrap();
+        assert_eq!(read, value);
+        assert_eq!(read.decode(), Ok(scope(&[("g1", 6)])));
+        assert!(ScopeValue::Text("g1".into()).decode().is_err());
+        assert!(ScopeValue::from_value(Value::Null).is_err());
+    }
+}
