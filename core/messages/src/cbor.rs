@@ -119,6 +119,20 @@ impl RawCbor {
         }
     }
 
+    /// A byte string.
+    #[must_use]
+    pub fn bytes(value: &[u8]) -> Self {
+        let mut out = Writer::new();
+        out.bytes(value);
+        Self(out.0)
+    }
+
+    /// The item as a byte string, if it is one.
+    #[must_use]
+    pub fn as_bytes_item(&self) -> Option<Vec<u8>> {
+        parse(&self.0).ok()?.into_bytes().ok()
+    }
+
     pub(crate) fn from_value(value: &Value) -> Self {
         let mut out = Vec::new();
         // Writing to a Vec cannot fail, and a Value holds nothing that could not be written.
@@ -296,10 +310,8 @@ impl Writer {
     }
 
     fn push(&mut self, header: Header) {
-        match Encoder::from(&mut self.0).push(header) {
-            Ok(()) => (),
-            Err(never) => match never {},
-        }
+        // A Vec takes everything.
+        let _ = Encoder::from(&mut self.0).push(header);
     }
 
     pub(crate) fn uint(&mut self, value: u64) {
@@ -483,5 +495,7 @@ mod tests {
         assert_eq!(RawCbor::uint(300).as_bytes(), hex("19012c"));
         assert_eq!(RawCbor::uint(300).as_uint(), Some(300));
         assert_eq!(RawCbor::new(&hex("20")).unwrap().as_uint(), None);
+        assert_eq!(RawCbor::bytes(&[1]).as_bytes_item(), Some(vec![1]));
+        assert_eq!(RawCbor::uint(1).as_bytes_item(), None);
     }
 }

@@ -1,0 +1,147 @@
+//! Parameters of a group, as a configuration file holds them; each profile reads its own.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// One value of a configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum ConfigValue {
+    /// true or false
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// Several values.
+    List(Vec<ConfigValue>),
+    /// Named values.
+    Map(BTreeMap<String, ConfigValue>),
+}
+
+/// Named values. Reading takes a value out, so that [`ConfigMap::finish`] can refuse what nobody read.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigMap(pub BTreeMap<String, ConfigValue>);
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{key}: {reason}")]
+pub struct ConfigError {
+    /// The key that is wrong.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl ConfigError {
+    /// An error about a key.
+    #[must_use]
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { key: key.into(), reason: reason.into() }
+    }
+}
+
+impl ConfigMap {
+    /// Takes a text.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(ConfigValue::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(ConfigError::new(key, "must be text")),
+        }
+    }
+
+    /// Takes a whole number that is not negative.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn uint(&mut self, key: &str) -> Result<Option<u64>, ConfigError> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(ConfigValue::Int(int)) => {
+                u64::try_from(int).map(Some).map_err(|_| ConfigError::new(key, "must not be negative"))
+            }
+            Some(_) => Err(ConfigError::new(key, "must be a number")),
+        }
+    }
+
+    /// Takes true or false.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn bool(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(ConfigValue::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(ConfigError::new(key, "must be true or false")),
+        }
+    }
+
+    /// Takes bytes, written in hexadecimal.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn bytes(&mut self, key: &str) -> Result<Option<Vec<u8>>, ConfigError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        from_hex(&text).map(Some).ok_or_else(|| ConfigError::new(key, "must be hexadecimal"))
+    }
+
+    /// Refuses what nobody has taken.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the first key that is left.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        match self.0.into_keys().next() {
+            None => Ok(()),
+            Some(key) => Err(ConfigError::new(key, "is not known here")),
+        }
+    }
+}
+
+/// Reads hexadecimal digits, two a byte.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let digits = digits?;
+    let pairs = digits.chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    Some(pairs.map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_by_kind_and_what_is_left_is_refused() {
+        let mut map = ConfigMap::default();
+        map.0.insert("text".into(), ConfigValue::Text("0aFF".into()));
+        map.0.insert("int".into(), ConfigValue::Int(-1));
+        map.0.insert("bool".into(), ConfigValue::Bool(true));
+        assert_eq!(map.clone().bytes("text"), Ok(Some(vec![10, 255])));
+        assert_eq!(map.clone().text("text"), Ok(Some("0aFF".into())));
+        assert_eq!(map.clone().bool("bool"), Ok(Some(true)));
+        assert_eq!(map.uint("none"), Ok(None));
+        assert_eq!(map.clone().uint("int").unwrap_err().to_string(), "int: must not be negative");
+        assert!(
+            map.clone().uint("bool").is_err() && map.clone().text("int").is_err() && map.clone().bool("text").is_err()
+        );
+        assert_eq!(map.uint("int").is_err(), map.clone().finish().is_err());
+        assert_eq!(ConfigMap::default().finish(), Ok(()));
+    }
+
+    #[test]
+    fn hexadecimal_has_two_digits_a_byte() {
+        assert_eq!(from_hex(""), Some(vec![]));
+        assert_eq!(from_hex("0g"), None);
+        assert_eq!(from_hex("012"), None);
+        assert_eq!(from_hex("é0"), None);
+    }
+}

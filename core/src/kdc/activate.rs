@@ -1,0 +1,115 @@
+//! The first proven request under a new association: it, and the token that it was made of, take the place of
+//! the client's former ones, in one commit (RFC 9203 section 6). Until then the former ones live.
+
+use super::{Event, KdcApp, Pending};
+use crate::engine::Outcome;
+use crate::state::changes::Changes;
+use crate::state::keys::{self, PrincipalId};
+use crate::state::records::{
+    Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Mark, Principal, RekeyReason, StoredToken,
+};
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::RawCbor;
+use serde_bytes::ByteBuf;
+
+/// Sequence numbers that are reserved with an association. They are used for messages that are no answers.
+pub(super) const FIRST_BLOCK: u64 = 64;
+
+impl KdcApp {
+    /// Swaps associations and tokens. The request runs again when that is durable.
+    pub(super) fn activate(&self, view: &View<'_>, pending: &Pending) -> Result<Outcome<Event>, Stop> {
+        let id = PrincipalId::of(&pending.issuer, &pending.subject);
+        let name = keys::association(&pending.id);
+        let (former, taken, revoked) = (
+            view.get::<Principal>(&keys::principal(id)),
+            view.get::<Association>(&name),
+            view.get::<Mark>(&keys::revoked(&pending.token.hash)),
+        );
+        let (former, taken, revoked) = (former?, taken?, revoked?);
+        // That a name is taken is the rarest of accidents; the client posts its token again.
+        if taken.is_some() || revoked.is_some() || pending.token.expires <= view.now().unix {
+            return Err(self.no_token(true).into());
+        }
+        let mut changes = Changes::new();
+        let mut events = vec![Event::Proven { id: pending.id.clone(), limit: FIRST_BLOCK }];
+        let mut principal = match former {
+            Some(former) => {
+                changes.delete(keys::association(&former.association));
+                events.push(Event::Gone(former.association.to_vec()));
+                former.clone()
+            }
+            None => Principal {
+                issuer: pending.issuer.clone(),
+                subject: pending.subject.clone(),
+                token: StoredToken { hash: ByteBuf::new(), scope: Vec::new(), expires: 0 },
+                kdcchallenge: None,
+                association: ByteBuf::new(),
+                memberships: Vec::new(),
+            },
+        };
+        self.replace_token(view, id, &mut principal, pending.token.clone(), &mut changes)?;
+        principal.association = ByteBuf::from(pending.id.clone());
+        principal.kdcchallenge = pending
+            .kdcchallenge
+            .as_ref()
+            .map(|value| Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::TokenTransfer });
+        events.push(self.expires(id, &principal.token));
+        changes.put(keys::principal(id), principal);
+        changes.put(
+            name,
+            Association {
+                principal: id,
+                profile: pending.profile,
+                material: pending.material.clone(),
+                input_id: ByteBuf::from(pending.input_id.clone()),
+                term: 1,
+                sequence_limit: FIRST_BLOCK,
+            },
+        );
+        Ok(events.into_iter().fold(Outcome::first(changes), Outcome::with_event))
+    }
+
+    /// Puts a token in the place of another, with what is known by its hash and time, and ends memberships
+    /// that it no longer covers.
+    pub(super) fn replace_token(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &mut Principal,
+        token: StoredToken,
+        changes: &mut Changes,
+    ) -> Result<(), Stop> {
+        let old = std::mem::replace(&mut principal.token, token);
+        if old.hash != principal.token.hash {
+            changes.delete(keys::token(&old.hash));
+        }
+        if old.expires != principal.token.expires {
+            changes.delete(keys::expiry(old.expires, id));
+        }
+        let at = principal.token.expires;
+        changes.put(keys::token(&principal.token.hash), BelongsTo(id));
+        changes.put(keys::expiry(at, id), Expiry { at, principal: id });
+        let mut kept = Vec::new();
+        for (gname, group) in std::mem::take(&mut principal.memberships) {
+            let granted = self.granted(&principal.token, &gname);
+            if self.still_covers(view, id, group, granted)? {
+                kept.push((gname, group));
+            } else {
+                self.evict(view, id, group, RekeyReason::Narrowed, changes)?;
+            }
+        }
+        principal.memberships = kept;
+        Ok(())
+    }
+
+    /// The roles that a token grants in a group; none where it does not name it.
+    fn granted(&self, token: &StoredToken, gname: &str) -> Option<crate::Roles> {
+        let (_, permissions) = token.scope.iter().find(|(name, _)| name == gname)?;
+        self.groups.get(gname)?.rules.roles(&RawCbor::new(permissions).ok()?)
+    }
+
+    /// That a token expires then, for the timer.
+    pub(super) fn expires(&self, id: PrincipalId, token: &StoredToken) -> Event {
+        Event::Expires(vec![Expiry { at: token.expires, principal: id }])
+    }
+}

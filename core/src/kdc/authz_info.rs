@@ -1,0 +1,197 @@
+//! /authz-info: a token comes in (RFC 9594 section 3.3, RFC 9203 section 4).
+//!
+//! Unprotected, it makes an association that waits for its proof. Protected, it replaces the token of the
+//! association that it came under.
+
+use super::{Event, KdcApp, Pending};
+use crate::engine::Outcome;
+use crate::refusal::Refusal;
+use crate::request::{Caller, Request, Response, Status};
+use crate::state::changes::Changes;
+use crate::state::keys::{self, PrincipalId};
+use crate::state::records::{Mark, StoredToken};
+use crate::traits::token::{TokenRefusal, ValidToken};
+use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{Confirmation, CredentialInfo, TokenTransferRequest, TokenTransferResponse};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+/// Length of an association's name: one byte for the process, the others random. It fits the shortest bound of
+/// an OSCORE identifier (RFC 8613 section 3.3), and is long enough that posts cannot use the space up.
+const NAME_LEN: usize = 6;
+/// Length of N_S; 8 bytes at least are recommended (Group OSCORE profile section 5.3).
+const CHALLENGE_LEN: usize = 8;
+
+impl KdcApp {
+    pub(super) fn authz_info(
+        &self,
+        view: &View<'_>,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Outcome<Event>, Stop> {
+        if request.content_format.is_some_and(|format| format != ACE_CBOR) {
+            // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
+            return Err(Refusal::UnsupportedContentFormat.into());
+        }
+        let post = TokenTransferRequest::decode(&request.payload);
+        match caller {
+            Caller::Anonymous => {
+                let post = post.map_err(|_| Refusal::BadRequest("the post is malformed"))?;
+                self.transfer(view, &post)
+            }
+            Caller::Peer(_) => {
+                // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
+                let post = post.map_err(|_| Refusal::TokenRejected("the post is malformed"))?;
+                self.update(view, caller, &post.access_token)
+            }
+        }
+    }
+
+    /// A token, as an issuer that is trusted vouches for it, and not revoked.
+    fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
+        let valid = self.validator.validate(token, view.now().unix).map_err(Refusal::from)?;
+        if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
+            return Err(Refusal::TokenRejected("it was revoked").into());
+        }
+        for entry in &valid.scope.0 {
+            let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
+            group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;
+        }
+        Ok(valid)
+    }
+
+    fn transfer(&self, view: &View<'_>, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
+        let valid = self.valid_token(view, &post.access_token)?;
+        if !self.pendings.has_room(view.now(), &valid.hash) {
+            return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
+        }
+        let (profile, new) = self.associate(view, post, &valid)?;
+        let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
+        let answer = TokenTransferResponse {
+            nonce2: Some(new.nonce2),
+            server_recipient_id: Some(new.id.clone()),
+            kdcchallenge: kdcchallenge.clone(),
+            info: self.asked_info(post, &valid),
+        };
+        let pending = Pending {
+            id: new.id,
+            profile,
+            material: new.material,
+            input_id: new.input_id,
+            token: stored(&valid),
+            issuer: valid.issuer,
+            subject: valid.subject,
+            kdcchallenge,
+        };
+        let response = Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode());
+        Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))
+    }
+
+    /// Makes an association by the transport profile that the token's key is for.
+    fn associate(
+        &self,
+        view: &View<'_>,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+    ) -> Result<(i64, NewAssociation), Stop> {
+        for transport in &self.transports {
+            if valid.ace_profile.is_some_and(|profile| profile != transport.number()) {
+                continue;
+            }
+            match self.associate_by(*transport, view, post, valid) {
+                Ok(new) => return Ok((transport.number(), new)),
+                Err(TransportRefusal::OtherProfile) => (),
+                Err(TransportRefusal::NoName) => {
+                    return Err(Refusal::Unavailable("no name is free for an association", 30).into());
+                }
+                Err(_) => return Err(Refusal::BadRequest("no association can be made of this").into()),
+            }
+        }
+        Err(Refusal::BadRequest("no transport profile can use the token's key").into())
+    }
+
+    fn associate_by(
+        &self,
+        transport: &dyn TransportProfile,
+        view: &View<'_>,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+    ) -> Result<NewAssociation, TransportRefusal> {
+        if !valid.confidential && !transport.key_is_public(&valid.cnf) {
+            return Err(TransportRefusal::OtherProfile);
+        }
+        let seed = view.random("association name");
+        let mut names = (0_u8..16).map(|attempt| self.name(&seed, attempt)).filter(|n| self.pendings.get(n).is_none());
+        let offer = Offer { random: view.random("association nonce"), names: &mut names };
+        transport.associate(post, &valid.cnf, offer)
+    }
+
+    /// A name for an association: the process in front, so that no two processes can choose the same.
+    fn name(&self, seed: &[u8], attempt: u8) -> Vec<u8> {
+        let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
+        std::iter::once(self.process).chain(hash).take(NAME_LEN).collect()
+    }
+
+    /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
+    fn needs_challenge(&self, valid: &ValidToken) -> bool {
+        valid.scope.0.iter().any(|entry| {
+            self.groups.get(&entry.gname).is_some_and(|group| {
+                group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
+            })
+        })
+    }
+
+    /// What the client asked about, for the groups of its token.
+    fn asked_info(&self, post: &TokenTransferRequest, valid: &ValidToken) -> CredentialInfo {
+        let mut info = CredentialInfo::default();
+        for entry in &valid.scope.0 {
+            let Some(group) = self.groups.get(&entry.gname) else { continue };
+            let of_group = group.rules.credential_info();
+            if post.asks_sign_info {
+                info.sign_info.extend(of_group.sign_info);
+            }
+            if post.asks_ecdh_info {
+                info.ecdh_info.extend(of_group.ecdh_info);
+            }
+            if post.asks_kdc_dh_creds {
+                info.kdc_dh_creds.extend(of_group.kdc_dh_creds);
+            }
+        }
+        info
+    }
+
+    /// Replaces the token of an association (RFC 9203 section 4.2). Nonce and identifier are ignored.
+    fn update(&self, view: &View<'_>, caller: &Caller, token: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let holder = self.token_holder(view, caller)?;
+        let refused = |why| Stop::from(Refusal::TokenRejected(why));
+        let valid = match self.valid_token(view, token) {
+            Ok(valid) => valid,
+            Err(Stop::NotYet(stop)) => return Err(Stop::NotYet(stop)),
+            Err(Stop::Refuse(_)) => return Err(refused("the update does not verify")),
+        };
+        if PrincipalId::of(&valid.issuer, &valid.subject) != holder.id {
+            return Err(refused("the update is not from the same issuer for the same client"));
+        }
+        if !matches!(&valid.cnf, Confirmation::Kid(kid) if *kid == *holder.association.input_id) {
+            return Err(refused("the update is for another key"));
+        }
+        let mut changes = Changes::new();
+        let mut principal = holder.principal.clone();
+        self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
+        let expires = self.expires(holder.id, &principal.token);
+        changes.put(keys::principal(holder.id), principal);
+        Ok(Outcome::changed(Response::new(Status::Created), changes).with_event(expires))
+    }
+}
+
+/// What is kept of a token.
+pub(super) fn stored(valid: &ValidToken) -> StoredToken {
+    let scope = valid.scope.0.iter();
+    StoredToken {
+        hash: ByteBuf::from(valid.hash.clone()),
+        scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
+        expires: valid.expires,
+    }
+}

@@ -1,0 +1,300 @@
+//! Joining: POST to /ace-group/GROUPNAME (RFC 9594 section 4.3.1, Group OSCORE profile sections 6.2 and 6.3).
+
+use super::caller::{Authorised, Standing};
+use super::evict::give_up;
+use super::{Event, KdcApp, creds, ids};
+use crate::Roles;
+use crate::access::{NODES, ROOT};
+use crate::engine::Outcome;
+use crate::refusal::Refusal;
+use crate::request::{Request, Response, Status};
+use crate::state::changes::Changes;
+use crate::state::keys::{self, PrincipalId};
+use crate::state::records::{BelongsTo, Challenge, ChallengeOrigin, Head, Member, SenderId};
+use crate::traits::profile::{EligibleCredential, KeyAudience};
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::{
+    GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, RawCbor, ScopeEntry, pop,
+};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+/// Longest N_C: the KDC signs it, and keeps it.
+const MAX_CNONCE: usize = 64;
+/// Longest credential that is kept for a member.
+const MAX_CRED: usize = 4_096;
+/// Longest control URI that is kept for a member.
+const MAX_URI: usize = 512;
+/// Length of N_KDC; 8 bytes at least are recommended (Group OSCORE profile section 6.3).
+pub(super) const KDC_NONCE_LEN: usize = 8;
+
+/// What a Join Request asks for, once it is known to be well-formed and within the token.
+struct Wish {
+    roles: Roles,
+    scope: Vec<u8>,
+    cnonce: Vec<u8>,
+    get_creds: Option<GetCreds>,
+    control_uri: Option<String>,
+}
+
+/// A credential whose private key the client has shown to have, now or when it joined before.
+struct ProvenCredential(Option<Vec<u8>>);
+
+/// What has to be settled about the credential.
+enum Proof {
+    Proven(ProvenCredential),
+    /// There is no N_S to prove it over: a new one is stored and sent.
+    NeedsChallenge,
+}
+
+impl KdcApp {
+    pub(super) fn join(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        request: &Request,
+    ) -> Result<Outcome<Event>, Stop> {
+        if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
+            return Err(Refusal::UnsupportedContentFormat.into());
+        }
+        let join = JoinRequest::decode(&request.payload)
+            .map_err(|_| self.mend(authorised, "the Join Request is malformed", None))?;
+        let wish = self.wish(authorised, &join)?;
+        let group = self.group_state(view, authorised)?;
+        if !group.head.active {
+            return Err(Refusal::Groupcomm(GroupcommError::GroupInactive).into());
+        }
+        let key = keys::member(group.id, authorised.holder.id);
+        let former = view.get::<Member>(&key)?;
+        match self.prove(view, authorised, &group, &join, &wish, former)? {
+            Proof::Proven(credential) => self.admit(view, authorised, &group, wish, credential, former),
+            Proof::NeedsChallenge => Ok(self.challenge(view, authorised)),
+        }
+    }
+
+    /// 4.00 with what a client has to know to do better.
+    fn mend(&self, authorised: &Authorised<'_>, why: &'static str, kdcchallenge: Option<Vec<u8>>) -> Refusal {
+        Refusal::Join(why, Box::new(JoinRefusal { info: authorised.group.rules.credential_info(), kdcchallenge }))
+    }
+
+    /// Checks what the request says by itself, and against the token.
+    fn wish(&self, authorised: &Authorised<'_>, join: &JoinRequest) -> Result<Wish, Refusal> {
+        let rules = &authorised.group.rules;
+        let gname = &authorised.group.gname;
+        let bad = |why| self.mend(authorised, why, None);
+        let (roles, scope) = match &join.scope {
+            Some(scope) => {
+                let entry = ScopeEntry::decode(scope).map_err(|_| bad("the scope is malformed"))?;
+                if entry.gname != *gname {
+                    return Err(bad("the scope names another group than the path"));
+                }
+                (rules.roles(&entry.permissions).ok_or_else(|| bad("the roles are not known"))?, scope.clone())
+            }
+            None => {
+                // What the token grants, where that can be taken at once.
+                let roles = authorised.granted;
+                let entry = ScopeEntry { gname: gname.clone(), permissions: rules.permissions(roles) };
+                (roles, entry.encode())
+            }
+        };
+        if !rules.may_join_with(roles) {
+            return Err(bad("nobody joins with these roles"));
+        }
+        if !authorised.granted.includes(roles) {
+            return Err(Refusal::Forbidden("the token grants fewer roles"));
+        }
+        let cnonce = join.cnonce.clone().ok_or_else(|| bad("cnonce is missing"))?;
+        if cnonce.is_empty() || cnonce.len() > MAX_CNONCE {
+            return Err(bad("cnonce is too short or too long"));
+        }
+        if let Some(GetCreds::Filter { inclusive, roles, ids }) = &join.get_creds
+            && (!inclusive || roles.is_empty() || !ids.is_empty())
+        {
+            return Err(bad("who joins can filter by role alone"));
+        }
+        let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
+        Ok(Wish { roles, scope, cnonce, get_creds: join.get_creds.clone(), control_uri })
+    }
+
+    /// Settles the credential: which request needs what is table 8 of the Group OSCORE profile's section 6.1.
+    fn prove(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &Standing<'_>,
+        join: &JoinRequest,
+        wish: &Wish,
+        former: Option<&Member>,
+    ) -> Result<Proof, Stop> {
+        let rules = &authorised.group.rules;
+        if !rules.has_credential(wish.roles) {
+            return Ok(Proof::Proven(ProvenCredential(None)));
+        }
+        let bad = |why| Stop::from(self.mend(authorised, why, None));
+        let stored = former.and_then(|member| member.cred.as_ref());
+        let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
+        let Some(evidence) = &join.client_cred_verify else {
+            return match stored {
+                Some(stored) if cred.is_empty() || cred == stored.as_slice() => {
+                    Ok(Proof::Proven(ProvenCredential(Some(stored.to_vec()))))
+                }
+                _ => Err(bad("the credential has to be proven")),
+            };
+        };
+        if cred.is_empty() {
+            return Err(bad("client_cred_verify is there without client_cred"));
+        }
+        let eligible = rules.eligible(cred).filter(|_| cred.len() <= MAX_CRED);
+        let Some(eligible) = eligible else {
+            return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
+        };
+        let Some(challenge) = &authorised.holder.principal.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
+        let input = pop::client_input(&wish.scope, &challenge.value, &wish.cnonce);
+        if evidence.is_empty() || !rules.client_proves(view, &eligible, input, evidence)? {
+            return Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into());
+        }
+        self.unclaimed(view, authorised, group, &eligible)?;
+        Ok(Proof::Proven(ProvenCredential(Some(eligible.cred))))
+    }
+
+    /// One credential belongs to one principal in a group: the proof names no KDC, so that another one could
+    /// have had the client prove it there.
+    fn unclaimed(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &Standing<'_>,
+        credential: &EligibleCredential,
+    ) -> Result<(), Stop> {
+        let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.cred))?;
+        match owner {
+            Some(BelongsTo(owner)) if *owner != authorised.holder.id => {
+                Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// 4.00 with a new N_S, which is stored (RFC 9594 section 4.3.1).
+    fn challenge(&self, view: &View<'_>, authorised: &Authorised<'_>) -> Outcome<Event> {
+        let value = view.random_bytes::<8>("N_S").to_vec();
+        let mut principal = authorised.holder.principal.clone();
+        principal.kdcchallenge =
+            Some(Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::JoinRefusal });
+        let mut changes = Changes::new();
+        changes.put(keys::principal(authorised.holder.id), principal);
+        let refusal = self.mend(authorised, "there is no challenge any more", Some(value));
+        Outcome::changed(refusal.response(), changes)
+    }
+
+    /// Adds the member, or renews it, and answers with all that it needs.
+    fn admit(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &Standing<'_>,
+        wish: Wish,
+        credential: ProvenCredential,
+        former: Option<&Member>,
+    ) -> Result<Outcome<Event>, Stop> {
+        let id = authorised.holder.id;
+        let mut head = group.head.clone();
+        let mut changes = Changes::new();
+        let sender_id = self.change_sender_id(view, authorised, group, &wish, former, &mut head, &mut changes)?;
+        let ProvenCredential(cred) = credential;
+        if let Some(old) = former.and_then(|former| former.cred.as_ref())
+            && cred.as_deref() != Some(old.as_slice())
+        {
+            changes.delete(keys::credential(group.id, old));
+        }
+        if let Some(cred) = &cred {
+            changes.put(keys::credential(group.id, cred), BelongsTo(id));
+        }
+        let response = self.join_response(view, authorised, group, &wish, sender_id.as_deref())?;
+        let node = former.map_or_else(|| node_name(group, id), |former| former.node.clone());
+        if former.is_none() {
+            head.members = head.members.saturating_add(1);
+            let mut principal = authorised.holder.principal.clone();
+            principal.memberships.push((authorised.group.gname.clone(), group.id));
+            changes.put(keys::principal(id), principal);
+        }
+        let member = Member {
+            node: node.clone(),
+            sender_id: sender_id.map(ByteBuf::from),
+            roles: wish.roles.0,
+            cred: cred.map(ByteBuf::from),
+            scope: ByteBuf::from(wish.scope),
+            clientchallenge: ByteBuf::from(wish.cnonce),
+            birth_gid: head.gid.clone(),
+            control_uri: wish.control_uri,
+        };
+        changes.put(keys::member(group.id, id), member);
+        changes.put(keys::head(group.id), head);
+        let status = if former.is_some() { Status::Changed } else { Status::Created };
+        let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
+        answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
+        Ok(Outcome::changed(answer, changes))
+    }
+
+    /// Takes a new Sender ID for the member, and gives up the one that it had.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of one step")]
+    fn change_sender_id(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &Standing<'_>,
+        wish: &Wish,
+        former: Option<&Member>,
+        head: &mut Head,
+        changes: &mut Changes,
+    ) -> Result<Option<Vec<u8>>, Stop> {
+        let rules = &authorised.group.rules;
+        let sender_id = if rules.has_credential(wish.roles) {
+            Some(ids::allocate(view, group.id, head, rules.max_identifier_len())?)
+        } else {
+            None
+        };
+        if let Some(old) = former.and_then(|former| former.sender_id.as_ref()) {
+            give_up(group.id, head, old, changes);
+        }
+        if let Some(new) = &sender_id {
+            let holder = SenderId { holder: Some(authorised.holder.id), epoch: head.epoch };
+            changes.put(keys::sender_id(group.id, new), holder);
+        }
+        Ok(sender_id)
+    }
+
+    fn join_response(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &Standing<'_>,
+        wish: &Wish,
+        sender_id: Option<&[u8]>,
+    ) -> Result<JoinResponse, Stop> {
+        let rules = &authorised.group.rules;
+        let peers = match &wish.get_creds {
+            Some(get_creds) => Some(creds::for_joiner(view, authorised, group, wish.roles, get_creds)?),
+            None => None,
+        };
+        let material = self.distribution(view, authorised, group, KeyAudience::Node(sender_id))?;
+        let kdc_nonce = view.random_bytes::<KDC_NONCE_LEN>("N_KDC").to_vec();
+        let proof = rules.kdc_proves(view, pop::kdc_input(&wish.cnonce, &kdc_nonce))?;
+        let policies = rules.policies();
+        Ok(JoinResponse {
+            material,
+            peers,
+            group_policies: (!policies.is_empty()).then_some(policies),
+            kdc_cred: proof.map(|proof| KdcCred { kdc_cred: proof.cred, kdc_nonce, kdc_cred_verify: proof.evidence }),
+            control_group_uri: None,
+            extra: Vec::<(ace_groupcomm_messages::Label, RawCbor)>::new(),
+        })
+    }
+}
+
+/// NODENAME: the same whenever the same client joins the same group.
+fn node_name(group: &Standing<'_>, id: PrincipalId) -> String {
+    let hash = Sha256::new().chain_update(group.id.as_bytes()).chain_update(id.as_bytes()).finalize();
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

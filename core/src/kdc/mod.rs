@@ -1,0 +1,412 @@
+//! The Key Distribution Center: tokens in, keys out (RFC 9594 section 4).
+//!
+//! [`Kdc`] is an engine with the KDC's handlers on it. A file here is a resource, or a rule.
+
+mod activate;
+mod authz_info;
+mod caller;
+mod creds;
+mod evict;
+mod extra;
+mod found;
+mod group;
+mod groups;
+mod ids;
+mod join;
+mod kdc_cred;
+mod node;
+mod num;
+mod pending;
+mod policies;
+mod tasks;
+
+pub use pending::PendingLimits;
+
+use crate::access::{Resource, Who};
+use crate::config::ConfigMap;
+use crate::engine::{App, Effect, Engine, Input, Limits, Outcome, Reply, Stats};
+use crate::refusal::Refusal;
+use crate::registry::{Registry, RegistryError};
+use crate::request::{Caller, Request, Response};
+use crate::state::keys::PrincipalId;
+use crate::state::records::Expiry;
+use crate::time::Now;
+use crate::traits::profile::GroupRules;
+use crate::traits::storage::Sharing;
+use crate::traits::token::TokenValidator;
+use crate::traits::transport::{AssociationNotice, TransportProfile};
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::CreationHints;
+use pending::{Pending, Pendings};
+use rand_core::CryptoRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// One group as it is configured.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// Its name.
+    pub gname: String,
+    /// The name of its application profile.
+    pub profile: String,
+    /// The profile's parameters.
+    pub parameters: ConfigMap,
+}
+
+/// How a KDC is set up.
+#[derive(Clone, Debug)]
+pub struct KdcConfig {
+    /// Where clients get tokens: the hints of a 4.01.
+    pub hints: CreationHints,
+    /// The groups.
+    pub groups: Vec<GroupConfig>,
+    /// Bounds of the engine.
+    pub limits: Limits,
+    /// Bounds of associations that are not proven.
+    pub pending: PendingLimits,
+    /// First byte of the names of associations. No two processes over one storage may have the same.
+    pub process: u8,
+}
+
+/// Why a KDC cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A profile is not there.
+    #[error("group {gname:?}: {source}")]
+    Profile {
+        /// The group.
+        gname: String,
+        /// Why.
+        source: RegistryError,
+    },
+    /// A parameter of a group is wrong.
+    #[error("group {gname:?}: {source}")]
+    Parameters {
+        /// The group.
+        gname: String,
+        /// Why.
+        source: crate::config::ConfigError,
+    },
+    /// Two groups have one name.
+    #[error("group {0:?} is configured twice")]
+    GroupTwice(String),
+    /// A name that cannot be one path segment.
+    #[error("group name {0:?} must have 1 to 255 bytes")]
+    GroupName(String),
+    /// No transport profile is there.
+    #[error("no transport profile is linked: clients could not reach the KDC")]
+    NoTransport,
+}
+
+/// What the KDC does of its own accord.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Takes up what storage knows of expiring tokens.
+    Start,
+    /// Makes a group, unless it is there.
+    Found(String),
+    /// Ends what a token that has expired allowed.
+    Expire(PrincipalId),
+    /// Ends what the token with this hash allowed, and refuses it from now on.
+    Revoke(Vec<u8>),
+    /// Reserves sequence numbers for an association.
+    Sequence(Vec<u8>),
+}
+
+/// What becomes true in memory when something is durable.
+#[derive(Debug)]
+pub enum Event {
+    /// An association was made and waits for its proof.
+    Pending(Box<Pending>),
+    /// An association was proven; sequence numbers below the limit are its own.
+    Proven {
+        /// Its name.
+        id: Vec<u8>,
+        /// One behind the last number.
+        limit: u64,
+    },
+    /// An association ended.
+    Gone(Vec<u8>),
+    /// Sequence numbers were reserved.
+    Sequence {
+        /// The association.
+        id: Vec<u8>,
+        /// The first one.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
+    /// Tokens expire then.
+    Expires(Vec<Expiry>),
+    /// Part of the start is done.
+    Started,
+}
+
+/// One group: its name, and the rules of its profile.
+struct Group {
+    gname: String,
+    rules: Arc<dyn GroupRules>,
+}
+
+/// The KDC's handlers and what they hold in memory.
+pub struct KdcApp {
+    hints: CreationHints,
+    groups: BTreeMap<String, Group>,
+    transports: Vec<&'static dyn TransportProfile>,
+    validator: Box<dyn TokenValidator>,
+    pendings: Pendings,
+    process: u8,
+    expiries: BTreeSet<(u64, PrincipalId)>,
+    starting: usize,
+}
+
+impl App for KdcApp {
+    type Task = Task;
+    type Event = Event;
+    type Notice = AssociationNotice;
+
+    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
+        match input {
+            Input::Request(caller, request) => self.request(view, caller, request),
+            Input::Task(task) => self.run_task(view, task),
+        }
+    }
+
+    fn lane(&self, input: &Input<Task>) -> Option<String> {
+        match input {
+            Input::Request(_, request) => match Resource::of(&request.path) {
+                Some((Resource::Group | Resource::Node(_), gname)) => Some(format!("g/{gname}")),
+                _ => None,
+            },
+            Input::Task(Task::Found(_)) => Some("found".into()),
+            Input::Task(_) => None,
+        }
+    }
+
+    fn apply(&mut self, now: Now, event: Event, out: &mut Vec<AssociationNotice>) {
+        match event {
+            Event::Pending(pending) => {
+                out.push(AssociationNotice::New {
+                    id: pending.id.clone(),
+                    profile: pending.profile,
+                    material: pending.material.clone(),
+                });
+                let dropped = self.pendings.insert(now, *pending);
+                out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
+            }
+            Event::Proven { id, limit } => {
+                self.pendings.remove(&id);
+                out.push(AssociationNotice::Sequence { id, start: 0, limit });
+            }
+            Event::Gone(id) => out.push(AssociationNotice::Gone { id }),
+            Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
+            Event::Expires(expiries) => self.expiries.extend(expiries.into_iter().map(|e| (e.at, e.principal))),
+            Event::Started => self.starting = self.starting.saturating_sub(1),
+        }
+    }
+}
+
+impl KdcApp {
+    fn request(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
+        let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
+        if let Caller::Peer(id) = caller
+            && let Some(pending) = self.pendings.get(id)
+        {
+            return self.activate(view, pending);
+        }
+        if resource == Resource::AuthzInfo {
+            resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
+            return self.authz_info(view, caller, request);
+        }
+        let holder = self.token_holder(view, caller)?;
+        if resource == Resource::Groups {
+            resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
+            return self.fetch_groups(view, &holder, request);
+        }
+        let authorised = self.authorised(&holder, gname)?;
+        let who = resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
+        if resource == Resource::Group && who == Who::Authorised {
+            return self.join(view, &authorised, request);
+        }
+        let group = self.group_state(view, &authorised)?;
+        let member = self.member_for(who, resource, view, &authorised, &group)?;
+        let response = match (resource, member) {
+            (Resource::Creds, _) => self.creds(view, &authorised, &group, request)?,
+            (Resource::Group, Some(_)) => self.get_group(view, &authorised, &group)?,
+            (Resource::KdcCred, Some(member)) => self.kdc_cred(view, &authorised, member)?,
+            (Resource::Policies, Some(_)) => self.policies(&authorised),
+            (Resource::Num, Some(_)) => self.num(&group)?,
+            (Resource::Node(_), Some(member)) => self.get_node(view, &authorised, &group, member)?,
+            (Resource::Extra(name), Some(_)) => self.extra(&authorised, &group, name, request)?,
+            _ => return Err(Refusal::NotFound.into()),
+        };
+        Ok(Outcome::answer(response))
+    }
+}
+
+/// A Key Distribution Center.
+pub struct Kdc {
+    engine: Engine<KdcApp>,
+}
+
+impl Kdc {
+    /// Sets a KDC up over storage that is shared so. Call [`Self::start`] before any request.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(
+        config: KdcConfig,
+        registry: &Registry,
+        validator: Box<dyn TokenValidator>,
+        sharing: Sharing,
+    ) -> Result<Self, SetupError> {
+        let mut groups = BTreeMap::new();
+        for GroupConfig { gname, profile, parameters } in config.groups {
+            if gname.is_empty() || gname.len() > 255 {
+                return Err(SetupError::GroupName(gname));
+            }
+            let name = || gname.clone();
+            let descriptor =
+                registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
+            let rules = descriptor
+                .profile
+                .configure(&gname, parameters)
+                .map_err(|source| SetupError::Parameters { gname: name(), source })?;
+            let group = Group { gname: gname.clone(), rules };
+            if groups.insert(gname.clone(), group).is_some() {
+                return Err(SetupError::GroupTwice(gname));
+            }
+        }
+        if registry.transports().is_empty() {
+            return Err(SetupError::NoTransport);
+        }
+        let starting = groups.len().saturating_add(1);
+        let app = KdcApp {
+            hints: config.hints,
+            groups,
+            transports: registry.transports().iter().map(|transport| transport.profile).collect(),
+            validator,
+            pendings: Pendings::new(config.pending),
+            process: config.process,
+            expiries: BTreeSet::new(),
+            starting,
+        };
+        Ok(Self { engine: Engine::new(app, sharing, config.limits) })
+    }
+
+    /// Begins: makes the configured groups that are not there, and takes up what storage knows.
+    pub fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        let names: Vec<String> = self.engine.app().groups.keys().cloned().collect();
+        self.engine.task(now, Task::Start, rng, out);
+        for name in names {
+            self.engine.task(now, Task::Found(name), rng, out);
+        }
+        self.engine.flush(now, out);
+    }
+
+    /// Whether the start is done.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.engine.app().starting == 0
+    }
+
+    /// Takes a request. Follow the notices in `out` before the answer is sent.
+    pub fn request(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) -> Reply {
+        self.engine.request(now, caller, request, rng, out)
+    }
+
+    /// Reserves sequence numbers for an association that has half of its own used up.
+    pub fn need_sequence(
+        &mut self,
+        now: Now,
+        association: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) {
+        self.engine.task(now, Task::Sequence(association.to_vec()), rng, out);
+    }
+
+    /// Ends what the token with this hash allowed, and refuses it from now on.
+    pub fn revoke(
+        &mut self,
+        now: Now,
+        token_hash: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) {
+        self.engine.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
+    }
+
+    /// Takes in what became of an effect.
+    pub fn complete(&mut self, now: Now, done: crate::engine::Completion, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.complete(now, done, out);
+    }
+
+    /// Ends a tick.
+    pub fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.flush(now, out);
+    }
+
+    /// When [`Self::timeout`] has to be called, at the latest.
+    #[must_use]
+    pub fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let expiry = self.engine.app().expiries.first().map(|&(at, _)| {
+            // A second later: a token is good up to, not including, its time.
+            now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix)))
+        });
+        let pending = self.engine.app().pendings.next_timeout();
+        [self.engine.next_timeout(), expiry, pending].into_iter().flatten().min()
+    }
+
+    /// Does what is due: expired tokens, associations that nobody proved, requests that waited too long.
+    pub fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.timeout(now, out);
+        let gone = self.engine.app_mut().pendings.expire(now);
+        out.extend(gone.into_iter().map(|id| Effect::Notice(AssociationNotice::Gone { id })));
+        while let Some(&(at, principal)) = self.engine.app().expiries.first() {
+            if at > now.unix {
+                break;
+            }
+            self.engine.app_mut().expiries.remove(&(at, principal));
+            self.engine.task(now, Task::Expire(principal), rng, out);
+        }
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// How many associations wait for their proof.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.engine.app().pendings.len()
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.engine.waiting()
+    }
+
+    /// Names and resource types of the groups, for discovery.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.engine.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
+    }
+}
+
+/// The answer 2.05 with a body.
+fn content(format: u16, payload: Vec<u8>) -> Response {
+    Response::new(crate::Status::Content).with_payload(format, payload)
+}

@@ -1,0 +1,205 @@
+//! Associations that were made of a token and wait for their first proven request.
+//!
+//! A post costs memory only: nothing is stored until the poster has shown that it holds the key. So the table
+//! has bounds, for one token and in all.
+
+use crate::Secret;
+use crate::state::records::StoredToken;
+use crate::time::Now;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+/// Bounds of associations that are not proven.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingLimits {
+    /// For one token.
+    pub per_token: usize,
+    /// In all.
+    pub total: usize,
+    /// For how long one is kept at least, when others come.
+    pub least_lifetime: Duration,
+    /// For how long one is kept at most.
+    pub lifetime: Duration,
+}
+
+impl Default for PendingLimits {
+    fn default() -> Self {
+        Self {
+            per_token: 4,
+            total: 65_536,
+            least_lifetime: Duration::from_secs(30),
+            lifetime: Duration::from_secs(600),
+        }
+    }
+}
+
+/// One association that waits.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Its name.
+    pub id: Vec<u8>,
+    /// The transport profile.
+    pub profile: i64,
+    /// What the keys are derived from.
+    pub material: Secret,
+    /// The name of the input material at the issuer.
+    pub input_id: Vec<u8>,
+    /// The issuer of the token.
+    pub issuer: String,
+    /// Its subject.
+    pub subject: String,
+    /// The token.
+    pub token: StoredToken,
+    /// N_S, where one was sent.
+    pub kdcchallenge: Option<Vec<u8>>,
+}
+
+/// Those that wait, each with the moment at which it came.
+pub(super) struct Pendings {
+    limits: PendingLimits,
+    by_id: HashMap<Vec<u8>, (Duration, Pending)>,
+    by_token: HashMap<Vec<u8>, VecDeque<Vec<u8>>>,
+    by_age: BTreeSet<(Duration, Vec<u8>)>,
+}
+
+impl Pendings {
+    pub(super) fn new(limits: PendingLimits) -> Self {
+        Self { limits, by_id: HashMap::new(), by_token: HashMap::new(), by_age: BTreeSet::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn get(&self, id: &[u8]) -> Option<&Pending> {
+        self.by_id.get(id).map(|(_, pending)| pending)
+    }
+
+    /// Whether one more for this token can be taken in without dropping one that is too young.
+    pub(super) fn has_room(&self, now: Now, token_hash: &[u8]) -> bool {
+        let own = self.by_token.get(token_hash).map_or(0, VecDeque::len);
+        own >= self.limits.per_token
+            || self.by_id.len() < self.limits.total
+            || self.by_age.first().is_some_and(|(came, _)| self.is_old(now, *came))
+    }
+
+    fn is_old(&self, now: Now, came: Duration) -> bool {
+        came.saturating_add(self.limits.least_lifetime) <= now.mono
+    }
+
+    /// Takes one in; answers which had to go for it: the oldest of the same token, or the oldest of all.
+    pub(super) fn insert(&mut self, now: Now, pending: Pending) -> Vec<Vec<u8>> {
+        let mut dropped = Vec::new();
+        let own = self.by_token.get(pending.token.hash.as_slice());
+        if own.is_some_and(|own| own.len() >= self.limits.per_token) {
+            dropped.extend(own.and_then(|own| own.front()).cloned());
+        } else if self.by_id.len() >= self.limits.total {
+            dropped.extend(self.by_age.first().map(|(_, id)| id.clone()));
+        }
+        for id in &dropped {
+            self.remove(id);
+        }
+        let id = pending.id.clone();
+        self.by_token.entry(pending.token.hash.to_vec()).or_default().push_back(id.clone());
+        self.by_age.insert((now.mono, id.clone()));
+        self.by_id.insert(id, (now.mono, pending));
+        dropped
+    }
+
+    pub(super) fn remove(&mut self, id: &[u8]) {
+        let Some((came, pending)) = self.by_id.remove(id) else { return };
+        self.by_age.remove(&(came, id.to_vec()));
+        if let Some(own) = self.by_token.get_mut(pending.token.hash.as_slice()) {
+            own.retain(|other| other != id);
+            if own.is_empty() {
+                self.by_token.remove(pending.token.hash.as_slice());
+            }
+        }
+    }
+
+    /// When the oldest one goes.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.by_age.first().map(|(came, _)| came.saturating_add(self.limits.lifetime))
+    }
+
+    /// Drops those that waited too long; answers which.
+    pub(super) fn expire(&mut self, now: Now) -> Vec<Vec<u8>> {
+        let mut gone = Vec::new();
+        while self.next_timeout().is_some_and(|at| at <= now.mono) {
+            let Some((_, id)) = self.by_age.first().cloned() else { break };
+            self.remove(&id);
+            gone.push(id);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_bytes::ByteBuf;
+
+    fn pending(id: u8, token: u8) -> Pending {
+        Pending {
+            id: vec![id],
+            profile: 2,
+            material: Secret::default(),
+            input_id: vec![],
+            issuer: "as".into(),
+            subject: "c".into(),
+            token: StoredToken { hash: ByteBuf::from([token]), scope: vec![], expires: 0 },
+            kdcchallenge: None,
+        }
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now::new(0, Duration::from_secs(seconds))
+    }
+
+    fn table() -> Pendings {
+        let limits = PendingLimits { per_token: 2, total: 3, ..PendingLimits::default() };
+        Pendings::new(limits)
+    }
+
+    // Covers: TH-6-01
+    #[test]
+    fn one_token_cannot_push_others_out() {
+        let mut table = table();
+        assert!(table.insert(at(0), pending(9, 9)).is_empty());
+        for id in 1..=50 {
+            assert!(table.has_room(at(0), &[1]));
+            let dropped = table.insert(at(0), pending(id, 1));
+            assert_eq!(dropped, if id <= 2 { vec![] } else { vec![vec![id - 2]] });
+        }
+        assert_eq!(table.len(), 3);
+        assert!(table.get(&[9]).is_some() && table.get(&[50]).is_some() && table.get(&[48]).is_none());
+    }
+
+    #[test]
+    fn a_full_table_keeps_the_young() {
+        let mut table = table();
+        for id in 1..=3 {
+            table.insert(at(u64::from(id)), pending(id, id));
+        }
+        assert!(!table.has_room(at(30), &[4]), "the oldest is 29 seconds old");
+        assert!(table.has_room(at(31), &[4]));
+        assert_eq!(table.insert(at(31), pending(4, 4)), [vec![1]]);
+        table.remove(&[2]);
+        table.remove(&[2]);
+        assert!(table.has_room(at(31), &[5]));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let mut table = table();
+        assert_eq!(table.next_timeout(), None);
+        table.insert(at(0), pending(1, 1));
+        table.insert(at(5), pending(2, 2));
+        assert_eq!(table.next_timeout(), Some(Duration::from_secs(600)));
+        assert!(table.expire(at(599)).is_empty());
+        assert_eq!(table.expire(at(600)), [vec![1]]);
+        assert_eq!(table.expire(at(700)), [vec![2]]);
+        assert_eq!(table.len(), 0);
+    }
+}

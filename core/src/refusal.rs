@@ -1,0 +1,144 @@
+//! Why a request is refused, and the one place where that becomes an answer (RFC 9594 section 4.1.2).
+
+use crate::{Response, Status};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::{CreationHints, GroupcommError, JoinRefusal, ProblemDetails, TokenError, TokenErrorCode};
+use thiserror::Error;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No valid token is known of the caller: 4.01, with hints where to get one (RFC 9200 section 5.3).
+    #[error("no valid token")]
+    NoToken {
+        /// Where to get one.
+        hints: CreationHints,
+        /// Whether the caller's association may no longer be used.
+        unprotected: bool,
+    },
+    /// A token that was posted does not verify, has expired or is not for here to use: 4.01.
+    #[error("token is not accepted: {0}")]
+    TokenRejected(&'static str),
+    /// A token that was posted is for another audience: 4.03.
+    #[error("token is for another audience")]
+    WrongAudience,
+    /// The token does not cover the group, the roles or the operation: 4.03.
+    #[error("not authorised: {0}")]
+    Forbidden(&'static str),
+    /// The request, or the token in it, cannot be read or used: 4.00.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// A Join Request that can be mended as the map says: 4.00.
+    #[error("join refused: {0}")]
+    Join(&'static str, Box<JoinRefusal>),
+    /// An error with a number of its own (RFC 9594 section 9).
+    #[error("{}", .0.description())]
+    Groupcomm(GroupcommError),
+    /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00.
+    #[error("token request refused: {1}")]
+    Token(TokenErrorCode, &'static str),
+    /// Nothing is here: 4.04.
+    #[error("not found")]
+    NotFound,
+    /// The resource does not do this: 4.05.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The answer has another form than the one asked for: 4.06.
+    #[error("not acceptable")]
+    NotAcceptable,
+    /// The body has another form than the resource takes: 4.15.
+    #[error("unsupported content format")]
+    UnsupportedContentFormat,
+    /// A bound was reached, or storage is away: 5.03 with Max-Age, in seconds.
+    #[error("unavailable for now: {0}")]
+    Unavailable(&'static str, u32),
+    /// Something is broken here: 5.00.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl Refusal {
+    /// The answer.
+    #[must_use]
+    pub fn response(&self) -> Response {
+        match self {
+            Self::NoToken { hints, unprotected } => {
+                let mut response = Response::new(Status::Unauthorized).with_payload(ACE_CBOR, hints.encode());
+                response.unprotected = *unprotected;
+                response
+            }
+            Self::TokenRejected(_) => Response::new(Status::Unauthorized),
+            Self::WrongAudience | Self::Forbidden(_) => Response::new(Status::Forbidden),
+            Self::BadRequest(_) => Response::new(Status::BadRequest),
+            Self::Join(_, map) => Response::new(Status::BadRequest).with_payload(ACE_GROUPCOMM_CBOR, map.encode()),
+            Self::Groupcomm(error) => {
+                Response::new(status(*error)).with_payload(PROBLEM_DETAILS_CBOR, ProblemDetails::from(*error).encode())
+            }
+            Self::Token(code, detail) => {
+                Response::new(Status::BadRequest).with_payload(ACE_CBOR, TokenError::new(*code, detail).encode())
+            }
+            Self::NotFound => Response::new(Status::NotFound),
+            Self::MethodNotAllowed => Response::new(Status::MethodNotAllowed),
+            Self::NotAcceptable => Response::new(Status::NotAcceptable),
+            Self::UnsupportedContentFormat => Response::new(Status::UnsupportedContentFormat),
+            Self::Unavailable(_, seconds) => {
+                let mut response = Response::new(Status::ServiceUnavailable);
+                response.max_age = Some(*seconds);
+                response
+            }
+            Self::Internal(_) => Response::new(Status::InternalServerError),
+        }
+    }
+}
+
+/// The code that goes with an error (RFC 9594 section 9, Group OSCORE profile section 17.11).
+const fn status(error: GroupcommError) -> Status {
+    match error {
+        GroupcommError::NotAMember | GroupcommError::NotAVerifier => Status::Forbidden,
+        GroupcommError::InconsistentWithRoles
+        | GroupcommError::IncompatibleCredential
+        | GroupcommError::InvalidProof
+        | GroupcommError::SignaturesNotUsed => Status::BadRequest,
+        GroupcommError::NoIndividualKeyingMaterial | GroupcommError::GroupInactive => Status::ServiceUnavailable,
+        GroupcommError::MembershipTerminated | GroupcommError::GroupDeleted => Status::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: KG-4.1.2-09, KG-4.1.2-05
+    #[test]
+    fn each_refusal_has_its_code_and_body() {
+        let errors = [0x83, 0x80, 0x80, 0x80, 0xa3, 0x84, 0x84, 0x80, 0x83, 0xa3];
+        for (number, code) in errors.into_iter().enumerate() {
+            let error = GroupcommError::from_number(i64::try_from(number).unwrap()).unwrap();
+            let response = Refusal::Groupcomm(error).response();
+            assert_eq!((response.status.coap(), response.content_format), (code, Some(PROBLEM_DETAILS_CBOR)));
+            assert_eq!(ProblemDetails::decode(&response.payload).unwrap().error(), Some(error));
+        }
+        for (refusal, code, format) in [
+            (Refusal::NoToken { hints: CreationHints::default(), unprotected: true }, 0x81, Some(ACE_CBOR)),
+            (Refusal::TokenRejected("x"), 0x81, None),
+            (Refusal::WrongAudience, 0x83, None),
+            (Refusal::Forbidden("x"), 0x83, None),
+            (Refusal::BadRequest("x"), 0x80, None),
+            (Refusal::Join("x", Box::default()), 0x80, Some(ACE_GROUPCOMM_CBOR)),
+            (Refusal::Token(TokenErrorCode::InvalidScope, "x"), 0x80, Some(ACE_CBOR)),
+            (Refusal::NotFound, 0x84, None),
+            (Refusal::MethodNotAllowed, 0x85, None),
+            (Refusal::NotAcceptable, 0x86, None),
+            (Refusal::UnsupportedContentFormat, 0x8f, None),
+            (Refusal::Unavailable("x", 5), 0xa3, None),
+            (Refusal::Internal("x"), 0xa0, None),
+        ] {
+            let response = refusal.response();
+            assert_eq!((response.status.coap(), response.content_format), (code, format), "{refusal}");
+            assert_eq!(response.unprotected, matches!(refusal, Refusal::NoToken { .. }));
+            assert!(!response.status.is_success());
+            assert_eq!(response.max_age, matches!(refusal, Refusal::Unavailable(..)).then_some(5));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Requests and responses without a transport: CoAP, HTTP and tests use them alike.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a request wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Act.
+    Post,
+    /// Replace.
+    Put,
+    /// Remove.
+    Delete,
+    /// Read, with parameters in the body (RFC 8132).
+    Fetch,
+    /// Change (RFC 8132).
+    Patch,
+    /// Change, idempotently (RFC 8132).
+    IPatch,
+}
+
+impl Method {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Fetch)
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is wanted.
+    pub method: Method,
+    /// The path, segment by segment, decoded.
+    pub path: Vec<String>,
+    /// The Content-Format of the body.
+    pub content_format: Option<u16>,
+    /// The Content-Format that the answer should have.
+    pub accept: Option<u16>,
+    /// The body.
+    pub payload: Bytes,
+}
+
+impl Request {
+    /// A request without a body.
+    #[must_use]
+    pub fn new<S: Into<String>>(method: Method, path: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            method,
+            path: path.into_iter().map(Into::into).collect(),
+            content_format: None,
+            accept: None,
+            payload: Bytes::new(),
+        }
+    }
+
+    /// The same request with a body.
+    #[must_use]
+    pub fn with_payload(mut self, content_format: u16, payload: impl Into<Bytes>) -> Self {
+        self.content_format = Some(content_format);
+        self.payload = payload.into();
+        self
+    }
+}
+
+/// Who sends a request. A peer is known by its security association, never by an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// Nobody is known to have sent it.
+    Anonymous,
+    /// The other end of this association; the bytes are its name.
+    Peer(Arc<[u8]>),
+}
+
+impl Caller {
+    /// The other end of an association.
+    #[must_use]
+    pub fn peer(association: &[u8]) -> Self {
+        Self::Peer(association.into())
+    }
+}
+
+/// The kind of answer: the CoAP codes that the engines give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// 2.01
+    Created,
+    /// 2.02
+    Deleted,
+    /// 2.04
+    Changed,
+    /// 2.05
+    Content,
+    /// 4.00
+    BadRequest,
+    /// 4.01
+    Unauthorized,
+    /// 4.03
+    Forbidden,
+    /// 4.04
+    NotFound,
+    /// 4.05
+    MethodNotAllowed,
+    /// 4.06
+    NotAcceptable,
+    /// 4.13
+    RequestEntityTooLarge,
+    /// 4.15
+    UnsupportedContentFormat,
+    /// 4.29
+    TooManyRequests,
+    /// 5.00
+    InternalServerError,
+    /// 5.03
+    ServiceUnavailable,
+}
+
+impl Status {
+    /// The code of CoAP: class in the upper three bits, detail in the lower five (RFC 7252 section 12.1.2).
+    #[must_use]
+    pub const fn coap(self) -> u8 {
+        let (class, detail) = match self {
+            Self::Created => (2, 1),
+            Self::Deleted => (2, 2),
+            Self::Changed => (2, 4),
+            Self::Content => (2, 5),
+            Self::BadRequest => (4, 0),
+            Self::Unauthorized => (4, 1),
+            Self::Forbidden => (4, 3),
+            Self::NotFound => (4, 4),
+            Self::MethodNotAllowed => (4, 5),
+            Self::NotAcceptable => (4, 6),
+            Self::RequestEntityTooLarge => (4, 13),
+            Self::UnsupportedContentFormat => (4, 15),
+            Self::TooManyRequests => (4, 29),
+            Self::InternalServerError => (5, 0),
+            Self::ServiceUnavailable => (5, 3),
+        };
+        (class << 5) | detail
+    }
+
+    /// Whether the request was done.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        self.coap() >> 5 == 2
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// What became of the request.
+    pub status: Status,
+    /// The Content-Format of the body.
+    pub content_format: Option<u16>,
+    /// Where what was made is to be found, segment by segment.
+    pub location_path: Vec<String>,
+    /// For how many seconds the answer is good, or after how many to ask again.
+    pub max_age: Option<u32>,
+    /// The body.
+    pub payload: Bytes,
+    /// Whether it goes out unprotected although the request was protected: the token of the association
+    /// has expired, so that its keys may not be used (RFC 9203 section 4.3).
+    pub unprotected: bool,
+}
+
+impl Response {
+    /// An answer without a body.
+    #[must_use]
+    pub const fn new(status: Status) -> Self {
+        Self {
+            status,
+            content_format: None,
+            location_path: Vec::new(),
+            max_age: None,
+            payload: Bytes::new(),
+            unprotected: false,
+        }
+    }
+
+    /// The same answer with a body.
+    #[must_use]
+    pub fn with_payload(mut self, content_format: u16, payload: impl Into<Bytes>) -> Self {
+        self.content_format = Some(content_format);
+        self.payload = payload.into();
+        self
+    }
+}

@@ -1,0 +1,230 @@
+//! The keys of all records. Text in front tells the kind; identifiers follow as bytes of fixed length or
+//! length-prefixed, so that no name can reach into another's keys.
+
+use crate::traits::storage::Key;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+
+        impl $name {
+            /// The identifier with these bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+    };
+}
+
+identifier! {
+    /// One group, from its creation to its deletion. A group of the same name made later is another group.
+    GroupId
+}
+
+identifier! {
+    /// One client of one issuer, whatever tokens and associations it has.
+    PrincipalId
+}
+
+impl PrincipalId {
+    /// The principal that an issuer names so.
+    #[must_use]
+    pub fn of(issuer: &str, subject: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(u64::try_from(issuer.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(issuer);
+        hash.update(subject);
+        Self(first_16(&hash.finalize()))
+    }
+}
+
+/// The first half of a hash.
+fn first_16(hash: &[u8]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    out
+}
+
+fn key(parts: &[&[u8]]) -> Key {
+    Key::new(parts.concat())
+}
+
+/// The group of a name.
+#[must_use]
+pub fn name(gname: &str) -> Key {
+    key(&[b"n/", gname.as_bytes()])
+}
+
+/// The state of a group that each change of it replaces.
+#[must_use]
+pub fn head(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/head"])
+}
+
+/// The secrets of one version of a group's keying material.
+#[must_use]
+pub fn secret(group: GroupId, num: u64) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/secret/", &num.to_be_bytes()])
+}
+
+/// All members of a group.
+#[must_use]
+pub fn members(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/m/"])
+}
+
+/// One member of a group.
+#[must_use]
+pub fn member(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/m/", principal.as_bytes()])
+}
+
+/// Who holds a Sender ID, and under which Gid it was held last.
+#[must_use]
+pub fn sender_id(group: GroupId, id: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/sid/", id])
+}
+
+/// Whose credential it is.
+#[must_use]
+pub fn credential(group: GroupId, cred: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(&Sha256::digest(cred))])
+}
+
+/// A Sender ID that went stale under one version.
+#[must_use]
+pub fn stale(group: GroupId, num: u64, id: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/", id])
+}
+
+/// Claimed by a batch that lost several times, and expected by every batch (see the engine's documentation).
+#[must_use]
+pub fn turn(lane: &str) -> Key {
+    key(&[b"turn/", lane.as_bytes()])
+}
+
+/// A record of a profile's own under a group.
+#[must_use]
+pub fn extension(group: GroupId, kind: u16, id: u64) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/x/", &kind.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// The group that has, or had, a Gid.
+#[must_use]
+pub fn gid(gid: &[u8]) -> Key {
+    key(&[b"gid/", gid])
+}
+
+/// A principal: its current token and its memberships.
+#[must_use]
+pub fn principal(principal: PrincipalId) -> Key {
+    key(&[b"p/", principal.as_bytes()])
+}
+
+/// Whose token has this hash.
+#[must_use]
+pub fn token(hash: &[u8]) -> Key {
+    key(&[b"t/", hash])
+}
+
+/// All tokens in the order in which they expire.
+#[must_use]
+pub fn expiries() -> Key {
+    key(&[b"x/"])
+}
+
+/// When a principal's token expires.
+#[must_use]
+pub fn expiry(at: u64, principal: PrincipalId) -> Key {
+    key(&[b"x/", &at.to_be_bytes(), b"/", principal.as_bytes()])
+}
+
+/// A token that was revoked.
+#[must_use]
+pub fn revoked(hash: &[u8]) -> Key {
+    key(&[b"rv/", hash])
+}
+
+/// A security association, by the name under which the peer is known.
+#[must_use]
+pub fn association(id: &[u8]) -> Key {
+    key(&[b"a/", id])
+}
+
+/// Format, incarnation, highest time seen.
+#[must_use]
+pub fn meta() -> Key {
+    key(&[b"meta"])
+}
+
+/// OSCORE input material that an Authorization Server issued.
+#[must_use]
+pub fn issued(id: &[u8]) -> Key {
+    key(&[b"ai/", id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_records_share_a_key() {
+        let (group, other) = (GroupId::new([1; 16]), GroupId::new([2; 16]));
+        let someone = PrincipalId::of("as", "lamp");
+        let keys = [
+            name("g"),
+            name("g/head"),
+            head(group),
+            head(other),
+            secret(group, 1),
+            secret(group, 256),
+            member(group, someone),
+            member(other, someone),
+            sender_id(group, &[]),
+            sender_id(group, &[0]),
+            sender_id(group, &[0, 0]),
+            credential(group, b"c"),
+            stale(group, 1, &[1]),
+            extension(group, 1, 1),
+            gid(&[1]),
+            principal(someone),
+            token(&[1]),
+            expiry(1, someone),
+            revoked(&[1]),
+            association(&[1]),
+            meta(),
+            turn("g"),
+            issued(&[1]),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{key:?}");
+        }
+        assert!(member(group, someone).starts_with(&members(group)));
+        assert!(!member(other, someone).starts_with(&members(group)));
+        assert!(expiry(255, someone) < expiry(256, someone));
+    }
+
+    #[test]
+    fn issuer_and_subject_cannot_be_confused() {
+        assert_ne!(PrincipalId::of("as", "1x"), PrincipalId::of("as1", "x"));
+        assert_eq!(PrincipalId::of("as", "x"), PrincipalId::of("as", "x"));
+        assert_eq!(format!("{:?}", GroupId::new([0xab; 16])), "ab".repeat(16));
+    }
+}

@@ -1,0 +1,7 @@
+//! The state of an engine: records under keys, kept in memory as far as needed.
+
+pub(crate) mod cache;
+pub(crate) mod changes;
+pub mod keys;
+pub mod record;
+pub mod records;

@@ -1,0 +1,244 @@
+//! The records of a KDC and of an Authorization Server.
+
+use crate::Secret;
+use crate::state::keys::{GroupId, PrincipalId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// Why a group has to be rekeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RekeyReason {
+    /// A token expired.
+    Expired,
+    /// A newer token of the member no longer covers its membership.
+    Narrowed,
+    /// A token was revoked.
+    Revoked,
+}
+
+/// A rekeying that has to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RekeyDue {
+    /// Why.
+    pub why: RekeyReason,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+}
+
+/// The state of a group that each change of it replaces. It stays small: members have records of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of the keying material.
+    pub num: u64,
+    /// The group identifier under which it is used.
+    pub gid: ByteBuf,
+    /// How many Gids the group had before.
+    pub epoch: u64,
+    /// The next Sender ID to try.
+    pub cursor: u64,
+    /// How many members there are.
+    pub members: u64,
+    /// Whether the group is active.
+    pub active: bool,
+    /// A rekeying that has to be done.
+    pub rekey_due: Option<RekeyDue>,
+}
+
+/// The secrets of one version, in the form of the application profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSecret {
+    /// The secrets.
+    pub material: Secret,
+    /// When they were made, in seconds since 1970.
+    pub created: u64,
+    /// When they end, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// NODENAME.
+    pub node: String,
+    /// The Sender ID; who only monitors has none.
+    pub sender_id: Option<ByteBuf>,
+    /// The roles, as the profile numbers them.
+    pub roles: u64,
+    /// The credential; who only monitors has none.
+    pub cred: Option<ByteBuf>,
+    /// The scope of the latest Join Request, as received.
+    pub scope: ByteBuf,
+    /// N_C of the latest Join Request, for later proofs of the KDC.
+    pub clientchallenge: ByteBuf,
+    /// The Gid that was in use at the latest join.
+    pub birth_gid: ByteBuf,
+    /// Where the member takes requests of the KDC.
+    pub control_uri: Option<String>,
+}
+
+/// Who holds a Sender ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderId {
+    /// The member, while it is one.
+    pub holder: Option<PrincipalId>,
+    /// The last epoch in which somebody held it: under that Gid it is not given again.
+    pub epoch: u64,
+}
+
+/// Whose Gid it is, or was: a Gid is never given to another group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GidOwner {
+    /// The group.
+    pub group: GroupId,
+    /// Its name.
+    pub gname: String,
+}
+
+/// When a token expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// Whose token it is.
+    pub principal: PrincipalId,
+}
+
+/// What the whole KDC shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Raised by each restore; part of every Gid.
+    pub incarnation: u16,
+    /// How many groups were made; part of every Gid.
+    pub groups: u32,
+}
+
+/// Whose credential, or group, or token it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BelongsTo<T>(pub T);
+
+/// Where a challenge N_S comes from (RFC 9594 section 3.3, Group OSCORE profile section 6.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChallengeOrigin {
+    /// Sent in the answer to a token that was posted.
+    TokenTransfer,
+    /// Sent in a 4.00 to a Join Request.
+    JoinRefusal,
+}
+
+/// N_S: what a client signs to prove possession of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Its bytes.
+    pub value: ByteBuf,
+    /// Where it comes from.
+    pub origin: ChallengeOrigin,
+}
+
+/// What a token says, once it was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredToken {
+    /// Its hash (RFC 9770 section 4).
+    pub hash: ByteBuf,
+    /// Its scope: each group's name and the encoded Tperm.
+    pub scope: Vec<(String, ByteBuf)>,
+    /// When it ends, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// A client of an issuer: its one current token, and where it is a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// The issuer, by its name in the configuration.
+    pub issuer: String,
+    /// Its name at the issuer.
+    pub subject: String,
+    /// Its current token.
+    pub token: StoredToken,
+    /// N_S; gone where an update of rights found none.
+    pub kdcchallenge: Option<Challenge>,
+    /// The association that it uses.
+    pub association: ByteBuf,
+    /// The groups that it is a member of, by name: bounded by the groups of its token.
+    pub memberships: Vec<(String, GroupId)>,
+}
+
+/// A security association that was proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Association {
+    /// Who is at the other end.
+    pub principal: PrincipalId,
+    /// The transport profile.
+    pub profile: i64,
+    /// What the transport profile derives its keys from.
+    pub material: Secret,
+    /// The name of the input material at the issuer, by which an update of rights names it.
+    pub input_id: ByteBuf,
+    /// Raised each time another process takes the association over.
+    pub term: u64,
+    /// Sequence numbers below this one are reserved.
+    pub sequence_limit: u64,
+}
+
+/// A record whose existence is all that it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark;
+
+/// OSCORE input material that an Authorization Server issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// The client.
+    pub client: String,
+    /// The audience.
+    pub audience: String,
+    /// When the latest token bound to it ends, in seconds since 1970.
+    pub expires: u64,
+}
+
+crate::plain_record!(
+    Head,
+    GidOwner,
+    Expiry,
+    Meta,
+    GroupSecret,
+    Member,
+    SenderId,
+    BelongsTo<PrincipalId>,
+    BelongsTo<GroupId>,
+    Principal,
+    Association,
+    Mark,
+    Issued,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Corrupt, RecordType};
+
+    #[test]
+    fn records_come_back_and_others_are_refused() {
+        let head = Head {
+            num: 3,
+            gid: ByteBuf::from([1, 2]),
+            epoch: 1,
+            cursor: 9,
+            members: 2,
+            active: true,
+            rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: 5 }),
+        };
+        let bytes = head.encode();
+        assert_eq!(bytes.first(), Some(&1), "the format stands in front");
+        assert_eq!(Head::decode(&bytes).as_ref(), Ok(&head));
+        assert!(bytes.len() < 1_024);
+        assert_eq!(Member::decode(&bytes), Err(Corrupt));
+        assert_eq!(Head::decode(&bytes[..bytes.len() - 1]), Err(Corrupt));
+        assert_eq!(Head::decode(&[]), Err(Corrupt));
+        let mut later = bytes;
+        later[0] = 2;
+        assert_eq!(Head::decode(&later), Err(Corrupt));
+        let secret = GroupSecret { material: Secret::new(vec![7; 16]), created: 1, expires: 2 };
+        assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
+        assert!(!format!("{secret:?}").contains("7, 7"));
+        assert_eq!(Mark::decode(&Mark.encode()), Ok(Mark));
+    }
+}

@@ -1,0 +1,136 @@
+//! Storage: ordered keys with durable, conditional commits.
+//!
+//! The trait is small on purpose: it maps onto an LSM or B-tree file, PostgreSQL and what speaks its protocol,
+//! etcd, FoundationDB or TiKV. Whoever implements it runs `testkit::storage::suite` against it.
+//!
+//! # The contract
+//!
+//! - A commit happens as a whole or not at all. It happens only if every expectation holds at that moment.
+//! - [`CommitOutcome::Done`] says that it survives a crash.
+//! - Revisions of a key grow, also across a delete: none is ever used twice for one key.
+//! - [`CommitOutcome::Conflict`] names every expectation that failed, with what stands there instead.
+//! - A backend never tries a commit again by itself: it would take its own write for a conflict.
+//! - [`CommitOutcome::Unknown`] is an honest answer: the connection was lost, an fsync failed. With
+//!   [`Sharing::Exclusive`] it must be settled before the next read.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+
+/// The key of a record; keys are ordered by their bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Bytes);
+
+impl Key {
+    /// The key with these bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it begins with another key.
+    #[must_use]
+    pub fn starts_with(&self, prefix: &Self) -> bool {
+        self.0.starts_with(&prefix.0)
+    }
+}
+
+impl core::fmt::Debug for Key {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// Which write of a record this is. It grows with each write of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// What stands under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which write it is.
+    pub revision: Revision,
+    /// The bytes.
+    pub value: Bytes,
+}
+
+/// One page of a scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys in ascending order, with their records.
+    pub records: Vec<(Key, Record)>,
+    /// Whether more follow behind the last one.
+    pub more: bool,
+}
+
+/// What must hold, and what is then written; all of it or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// Keys with the revision that they must have; `None` for keys that must not exist.
+    pub expect: Vec<(Key, Option<Revision>)>,
+    /// Keys with their new values; `None` deletes.
+    pub write: Vec<(Key, Option<Bytes>)>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is durable; every key written has this revision.
+    Done(Revision),
+    /// These expectations did not hold; nothing was written.
+    Conflict(Vec<(Key, Option<Record>)>),
+    /// Nothing was written, and nothing will be.
+    NotDone(StorageError),
+    /// It may have happened or not.
+    Unknown(StorageError),
+}
+
+/// Why storage did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// Nothing can be reached or written for now; another try may succeed.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// What was read is damaged.
+    #[error("storage is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Whether other processes may write at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This process alone, by a lock that a second one meets.
+    Exclusive,
+    /// Others too: what was read may be old.
+    Shared,
+}
+
+/// Ordered keys with durable, conditional commits; see the contract in the module's documentation.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// Reads several keys at one moment.
+    ///
+    /// # Errors
+    /// [`StorageError`] when storage cannot be read.
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError>;
+
+    /// Reads the keys that begin with `prefix`, behind `after`, at most `limit` of them. Pages are not of one
+    /// moment.
+    ///
+    /// # Errors
+    /// [`StorageError`] when storage cannot be read.
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError>;
+
+    /// Commits, with one durability barrier for all and a verdict for each. They happen in this order.
+    async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome>;
+
+    /// Whether other processes may write at the same time.
+    fn sharing(&self) -> Sharing;
+}

@@ -1,0 +1,210 @@
+//! Tokens: from bytes that a stranger posted to claims that an issuer vouches for.
+
+use crate::Secret;
+use crate::refusal::Refusal;
+use ace_groupcomm_messages::labels::cose_alg;
+use ace_groupcomm_messages::{Claims, Confirmation, CoseKind, Cwt, Scope, Strictness, token_hash};
+use ace_oscore::Aead;
+
+/// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidToken {
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) expires: u64,
+    pub(crate) scope: Scope,
+    pub(crate) cnf: Confirmation,
+    pub(crate) confidential: bool,
+    pub(crate) ace_profile: Option<i64>,
+}
+
+impl ValidToken {
+    /// A token that an issuer vouches for. The issuer is the one whose key verified it, by its name in the
+    /// configuration, whatever the token says of itself.
+    #[must_use]
+    pub fn new(issuer: &str, subject: &str, token: &[u8], expires: u64, scope: Scope, cnf: Confirmation) -> Self {
+        Self {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            hash: token_hash(token).to_vec(),
+            expires,
+            scope,
+            cnf,
+            confidential: false,
+            ace_profile: None,
+        }
+    }
+
+    /// Tells that nobody but the resource server can have read it.
+    #[must_use]
+    pub const fn confidential(mut self) -> Self {
+        self.confidential = true;
+        self
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// Why a token is refused; where several reasons hold, the first in this order (RFC 9200 section 5.10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenRefusal {
+    /// The bytes are no token of a kind that is taken.
+    Malformed,
+    /// No key of an issuer verifies it.
+    Unverified,
+    /// A claim is missing or cannot be used.
+    Claims,
+    /// The issuer calls itself otherwise, or speaks for a group that is not its own.
+    Issuer,
+    /// It has expired, or is not good yet.
+    Expired,
+    /// It is for somebody else.
+    Audience,
+    /// Its scope cannot be read.
+    Scope,
+}
+
+impl From<TokenRefusal> for Refusal {
+    /// The codes of RFC 9200 section 5.10.1.1.
+    fn from(refusal: TokenRefusal) -> Self {
+        match refusal {
+            TokenRefusal::Malformed => Self::BadRequest("the token is malformed"),
+            TokenRefusal::Unverified => Self::TokenRejected("it does not verify"),
+            TokenRefusal::Claims => Self::BadRequest("a claim is missing or unusable"),
+            TokenRefusal::Issuer => Self::TokenRejected("its issuer may not say so"),
+            TokenRefusal::Expired => Self::TokenRejected("it has expired"),
+            TokenRefusal::Audience => Self::WrongAudience,
+            TokenRefusal::Scope => Self::BadRequest("the token's scope cannot be read"),
+        }
+    }
+}
+
+/// Checks tokens.
+pub trait TokenValidator: Send + Sync {
+    /// Checks a token at this time, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`].
+    fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal>;
+}
+
+/// A key that an issuer encrypts tokens with.
+#[derive(Clone, Debug)]
+pub struct TokenKey {
+    /// The name of the key in the token's header; one key may have none.
+    pub kid: Option<Vec<u8>>,
+    /// The algorithm. A key serves one algorithm.
+    pub aead: Aead,
+    /// The key.
+    pub key: Secret,
+}
+
+/// An Authorization Server that is trusted.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Its name in the configuration: state is kept under it.
+    pub name: String,
+    /// What it calls itself in `iss`; not checked where absent.
+    pub iss: Option<String>,
+    /// Its keys.
+    pub keys: Vec<TokenKey>,
+    /// The groups that it may speak for.
+    pub groups: Vec<String>,
+    /// Which encodings of tokens are taken from it.
+    pub strictness: Strictness,
+}
+
+/// Checks CWTs in COSE_Encrypt0 by the keys of configured issuers.
+#[derive(Clone, Debug)]
+pub struct CwtValidator {
+    /// The audience that tokens have to be for.
+    pub audience: String,
+    /// Who may issue them.
+    pub issuers: Vec<Issuer>,
+}
+
+impl CwtValidator {
+    /// The issuer whose key opens the token, and the claims.
+    fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Vec<u8>), TokenRefusal> {
+        let lax = Cwt::decode(token, Strictness::Lax).map_err(|_| TokenRefusal::Malformed)?;
+        // A token that is only signed or MACed shows its key to everybody. Refused by its kind, before any
+        // cryptography, for no issuer has a key for that.
+        if lax.kind != CoseKind::Encrypt0 {
+            return Err(TokenRefusal::Malformed);
+        }
+        let strict = Cwt::decode(token, Strictness::Strict).is_ok();
+        let aead = Aead::from_cose(lax.alg).ok_or(TokenRefusal::Unverified)?;
+        let mut encoding_refused = false;
+        for issuer in &self.issuers {
+            for key in issuer.keys.iter().filter(|key| key.aead == aead && key.kid == lax.kid) {
+                if issuer.strictness == Strictness::Strict && !strict {
+                    encoding_refused = true;
+                    continue;
+                }
+                if let Some(claims) = aead.open(key.key.expose(), &lax.iv, &lax.encrypt0_aad(), &lax.payload) {
+                    return Ok((issuer, claims.to_vec()));
+                }
+            }
+        }
+        Err(if encoding_refused { TokenRefusal::Malformed } else { TokenRefusal::Unverified })
+    }
+}
+
+impl TokenValidator for CwtValidator {
+    fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal> {
+        let (issuer, claims) = self.open(token)?;
+        let claims = Claims::decode(&claims).map_err(|_| TokenRefusal::Claims)?;
+        if issuer.iss.is_some() && claims.iss.is_some() && issuer.iss != claims.iss {
+            return Err(TokenRefusal::Issuer);
+        }
+        let expires = claims.exp.ok_or(TokenRefusal::Claims)?;
+        let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
+        let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
+        if expires <= now || claims.nbf.is_some_and(|nbf| nbf > now) {
+            return Err(TokenRefusal::Expired);
+        }
+        if !claims.aud.contains(&self.audience) {
+            return Err(TokenRefusal::Audience);
+        }
+        let scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
+        if scope.0.is_empty() {
+            return Err(TokenRefusal::Scope);
+        }
+        if !scope.0.iter().all(|entry| issuer.groups.contains(&entry.gname)) {
+            return Err(TokenRefusal::Issuer);
+        }
+        let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
+        valid.ace_profile = claims.ace_profile;
+        Ok(valid)
+    }
+}
+
+/// Encrypts claims into a CWT, as an issuer does; `nonce` is used once with the key.
+#[must_use]
+pub fn seal_cwt(key: &TokenKey, nonce: &[u8], claims: &Claims) -> Option<Vec<u8>> {
+    let mut cwt = Cwt::encrypt0(key.aead.cose(), key.kid.as_deref(), nonce);
+    cwt.payload = claims.encode();
+    let aad = cwt.encrypt0_aad();
+    key.aead.seal(key.key.expose(), nonce, &aad, &mut cwt.payload)?;
+    Some(cwt.encode())
+}
+
+/// The HKDF that a number stands for: RFC 9203 section 3.2.1 names it by its HMAC algorithm, others by the
+/// one of direct+HKDF. Here is the one place where both are understood.
+#[must_use]
+pub const fn hkdf_from_cose(number: i64) -> Option<ace_oscore::Hkdf> {
+    match number {
+        cose_alg::HMAC_256_256 | cose_alg::DIRECT_HKDF_SHA_256 => Some(ace_oscore::Hkdf::Sha256),
+        cose_alg::HMAC_512_512 | cose_alg::DIRECT_HKDF_SHA_512 => Some(ace_oscore::Hkdf::Sha512),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

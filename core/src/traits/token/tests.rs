@@ -1,0 +1,161 @@
+//! Which tokens are taken, and which code the others get.
+
+use super::*;
+use ace_groupcomm_messages::{RawCbor, ScopeEntry, ScopeValue};
+
+fn key(kid: &[u8], byte: u8) -> TokenKey {
+    TokenKey { kid: Some(kid.to_vec()), aead: Aead::AesCcm16_64_128, key: Secret::new(vec![byte; 16]) }
+}
+
+fn validator() -> CwtValidator {
+    let issuer = |name: &str, kid: &[u8], byte, groups: &[&str]| Issuer {
+        name: name.into(),
+        iss: Some(format!("coap://{name}")),
+        keys: vec![key(kid, byte)],
+        groups: groups.iter().map(|&g| g.into()).collect(),
+        strictness: Strictness::Strict,
+    };
+    CwtValidator {
+        audience: "kdc".into(),
+        issuers: vec![issuer("as1", b"k", 1, &["g1"]), issuer("as2", b"k", 2, &["g2"])],
+    }
+}
+
+fn scope(gname: &str) -> ScopeValue {
+    let entry = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(6) };
+    ScopeValue::Bytes(Scope(vec![entry]).encode())
+}
+
+fn claims() -> Claims {
+    Claims {
+        sub: Some("lamp".into()),
+        aud: vec!["kdc".into()],
+        exp: Some(1_000),
+        cnf: Some(Confirmation::Kid(vec![1])),
+        scope: Some(scope("g1")),
+        ..Claims::default()
+    }
+}
+
+fn token(key: &TokenKey, claims: &Claims) -> Vec<u8> {
+    seal_cwt(key, &[3; 13], claims).unwrap()
+}
+
+fn verdict(claims: &Claims) -> Result<ValidToken, TokenRefusal> {
+    validator().validate(&token(&key(b"k", 1), claims), 999)
+}
+
+// Covers: KG-3.2-03, TH-2-02
+#[test]
+fn the_issuer_is_the_key_that_verified() {
+    let valid = verdict(&claims()).unwrap();
+    assert_eq!((valid.issuer.as_str(), valid.subject.as_str(), valid.expires), ("as1", "lamp", 1_000));
+    assert!(valid.confidential && valid.scope().entry("g1").is_some());
+    // Both issuers name their key "k"; each may speak for its own group alone.
+    let second = key(b"k", 2);
+    let mut other = claims();
+    assert_eq!(validator().validate(&token(&second, &other), 0), Err(TokenRefusal::Issuer));
+    other.scope = Some(scope("g2"));
+    assert_eq!(validator().validate(&token(&second, &other), 0).unwrap().issuer, "as2");
+    other.iss = Some("coap://as1".into());
+    assert_eq!(validator().validate(&token(&second, &other), 0), Err(TokenRefusal::Issuer));
+    other.iss = Some("coap://as2".into());
+    assert!(validator().validate(&token(&second, &other), 0).is_ok());
+}
+
+#[test]
+fn each_fault_has_its_refusal() {
+    let with = |change: &dyn Fn(&mut Claims)| {
+        let mut claims = claims();
+        change(&mut claims);
+        verdict(&claims).map(|_| ())
+    };
+    assert_eq!(with(&|c| c.exp = None), Err(TokenRefusal::Claims));
+    assert_eq!(with(&|c| c.cnf = None), Err(TokenRefusal::Claims));
+    assert_eq!(with(&|c| c.sub = None), Err(TokenRefusal::Claims));
+    assert_eq!(with(&|c| c.exp = Some(999)), Err(TokenRefusal::Expired));
+    assert_eq!(with(&|c| c.nbf = Some(1_000)), Err(TokenRefusal::Expired));
+    assert_eq!(with(&|c| c.nbf = Some(999)), Ok(()));
+    assert_eq!(with(&|c| c.aud = vec!["other".into()]), Err(TokenRefusal::Audience));
+    assert_eq!(with(&|c| c.aud = vec![]), Err(TokenRefusal::Audience));
+    assert_eq!(with(&|c| c.aud = vec!["x".into(), "kdc".into()]), Ok(()));
+    assert_eq!(with(&|c| c.scope = None), Err(TokenRefusal::Scope));
+    assert_eq!(with(&|c| c.scope = Some(ScopeValue::Bytes(vec![0x80]))), Err(TokenRefusal::Scope));
+    assert_eq!(with(&|c| c.scope = Some(ScopeValue::Text("g1".into()))), Err(TokenRefusal::Scope));
+    assert_eq!(with(&|c| c.iss = Some("coap://evil".into())), Err(TokenRefusal::Issuer));
+    // Several at once: protection, claims, issuer, expiry, audience, scope.
+    let mut all = claims();
+    all.aud.clear();
+    all.scope = None;
+    assert_eq!(verdict(&all), Err(TokenRefusal::Audience));
+    all.exp = Some(0);
+    assert_eq!(verdict(&all), Err(TokenRefusal::Expired));
+    all.iss = Some("x".into());
+    assert_eq!(verdict(&all), Err(TokenRefusal::Issuer));
+}
+
+// Covers: TH-2-01
+#[test]
+fn what_is_not_encrypted_or_not_for_our_key_is_refused() {
+    let validator = validator();
+    let good = token(&key(b"k", 1), &claims());
+    for (kind, at) in [(0xd1, "MAC"), (0xd2, "signature")] {
+        let mut shown = good.clone();
+        shown[2] = kind;
+        shown[3] = 0x84;
+        shown.push(0x40);
+        assert_eq!(validator.validate(&shown, 0), Err(TokenRefusal::Malformed), "{at}");
+    }
+    assert_eq!(validator.validate(&token(&key(b"k", 9), &claims()), 0), Err(TokenRefusal::Unverified));
+    assert_eq!(validator.validate(&token(&key(b"unknown", 1), &claims()), 0), Err(TokenRefusal::Unverified));
+    let no_kid = TokenKey { kid: None, ..key(b"k", 1) };
+    assert_eq!(validator.validate(&token(&no_kid, &claims()), 0), Err(TokenRefusal::Unverified));
+    let other_alg = TokenKey { aead: Aead::A128Gcm, ..key(b"k", 1) };
+    let sealed = seal_cwt(&other_alg, &[0; 12], &claims()).unwrap();
+    assert_eq!(validator.validate(&sealed, 0), Err(TokenRefusal::Unverified));
+    for cut in 0..good.len() {
+        assert!(validator.validate(&good[..cut], 0).is_err());
+        let mut flipped = good.clone();
+        flipped[cut] ^= 1;
+        assert!(validator.validate(&flipped, 0).is_err(), "byte {cut}");
+    }
+}
+
+#[test]
+fn a_lax_issuer_takes_other_encodings() {
+    let mut validator = validator();
+    let good = token(&key(b"k", 1), &claims());
+    let untagged = &good[2..];
+    assert_eq!(validator.validate(untagged, 0), Err(TokenRefusal::Malformed));
+    validator.issuers[0].strictness = Strictness::Lax;
+    assert!(validator.validate(untagged, 0).is_ok());
+}
+
+#[test]
+fn refusals_have_the_codes_of_rfc9200() {
+    for (refusal, code) in [
+        (TokenRefusal::Malformed, 0x80),
+        (TokenRefusal::Unverified, 0x81),
+        (TokenRefusal::Claims, 0x80),
+        (TokenRefusal::Issuer, 0x81),
+        (TokenRefusal::Expired, 0x81),
+        (TokenRefusal::Audience, 0x83),
+        (TokenRefusal::Scope, 0x80),
+    ] {
+        assert_eq!(Refusal::from(refusal).response().status.coap(), code, "{refusal:?}");
+    }
+}
+
+// Covers: TH-8-01
+#[test]
+fn both_names_of_an_hkdf_are_understood() {
+    assert_eq!(
+        (hkdf_from_cose(5), hkdf_from_cose(-10)),
+        (Some(ace_oscore::Hkdf::Sha256), Some(ace_oscore::Hkdf::Sha256))
+    );
+    assert_eq!(
+        (hkdf_from_cose(7), hkdf_from_cose(-11)),
+        (Some(ace_oscore::Hkdf::Sha512), Some(ace_oscore::Hkdf::Sha512))
+    );
+    assert_eq!((hkdf_from_cose(6), hkdf_from_cose(10)), (None, None));
+}

@@ -1,0 +1,106 @@
+//! Transport profiles: how a client and the KDC come to an association out of a token.
+
+use crate::Secret;
+use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
+use thiserror::Error;
+
+/// What the KDC puts into an association: random bytes and a name that is free.
+pub struct Offer<'a> {
+    /// Random bytes, for nonces alone.
+    pub random: [u8; 32],
+    /// Gives names for the association, each other than those before; the profile takes the first that
+    /// suits it. They are unique among all that live, wait or are configured, in all processes.
+    pub names: &'a mut dyn Iterator<Item = Vec<u8>>,
+}
+
+/// An association that was made of a token and is not proven yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAssociation {
+    /// The name under which the peer's messages will be known.
+    pub id: Vec<u8>,
+    /// The name of the input material at the issuer; an update of rights names it.
+    pub input_id: Vec<u8>,
+    /// What the keys are derived from, in the profile's own form.
+    pub material: Secret,
+    /// N2, for the answer.
+    pub nonce2: Vec<u8>,
+}
+
+/// Why no association can be made of a post: always 4.00 (RFC 9203 section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransportRefusal {
+    /// The token is bound to a key of another profile.
+    #[error("the token's key is for another profile")]
+    OtherProfile,
+    /// A parameter is missing.
+    #[error("a parameter is missing")]
+    Missing,
+    /// A parameter is beyond what is possible or allowed.
+    #[error("a parameter is out of bounds")]
+    OutOfBounds,
+    /// The version or an algorithm is not supported.
+    #[error("version or algorithm is not supported")]
+    Unsupported,
+    /// No name is left for the association.
+    #[error("no name is left")]
+    NoName,
+}
+
+/// ACE's part of a transport profile, for a resource server.
+pub trait TransportProfile: Send + Sync {
+    /// Its number, `ace_profile`.
+    fn number(&self) -> i64;
+
+    /// Whether a token bound to this key may be read by others than the resource server. A token with a
+    /// symmetric key may not, so it has to be encrypted.
+    fn key_is_public(&self, cnf: &Confirmation) -> bool;
+
+    /// Makes an association of an unprotected post.
+    ///
+    /// # Errors
+    /// [`TransportRefusal`].
+    fn associate(
+        &self,
+        post: &TokenTransferRequest,
+        cnf: &Confirmation,
+        offer: Offer<'_>,
+    ) -> Result<NewAssociation, TransportRefusal>;
+}
+
+/// A change that the network side has to follow, in order with the answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssociationNotice {
+    /// A new association: messages under it are to be verified.
+    New {
+        /// Its name.
+        id: Vec<u8>,
+        /// The transport profile.
+        profile: i64,
+        /// What the keys are derived from.
+        material: Secret,
+    },
+    /// Sequence numbers from the first up to, not including, the second may be used.
+    Sequence {
+        /// The association.
+        id: Vec<u8>,
+        /// The first one.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
+    /// The association is gone.
+    Gone {
+        /// Its name.
+        id: Vec<u8>,
+    },
+}
+
+/// The network side's table of associations.
+pub trait Associations: Send + Sync {
+    /// Follows a change.
+    fn notice(&self, notice: AssociationNotice);
+
+    /// Associations that need sequence numbers; each is named once until it gets some.
+    fn in_need(&self) -> Vec<Vec<u8>>;
+}
