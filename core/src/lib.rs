@@ -21,6 +21,7 @@ pub mod registry;
 mod request;
 mod secret;
 mod state;
+pub mod testkit;
 mod time;
 pub mod traits;
 mod view;

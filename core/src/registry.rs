@@ -2,7 +2,7 @@
 //!
 //! A profile crate submits a `const` descriptor:
 //!
-//! ```ignore
+//! ```text
 //! inventory::submit! { ace_groupcomm::registry::ApplicationProfileDescriptor { name: "…", number: 1, crate_name: env!("CARGO_PKG_NAME"), profile: &MyProfile } }
 //! ```
 //!

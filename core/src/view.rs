@@ -4,7 +4,7 @@
 //! engine gets it, and the handler runs again from the start. **A run that noted a need has no result, whatever
 //! it returned**, so a handler may ask for several things before it looks at the first:
 //!
-//! ```ignore
+//! ```text
 //! let (head, member) = (view.get::<Head>(&head_key), view.get::<Member>(&member_key)); // one load for both
 //! let (head, member) = (head?, member?);
 //! ```
@@ -134,6 +134,21 @@ impl<'a> View<'a> {
                 Err(Stop::NotYet(NotYet(())))
             }
         }
+    }
+
+    /// A record that is most likely not there: where it is not in memory it is taken to be absent without a
+    /// look, and the commit expects that. Where that was wrong the conflict shows the record, and the
+    /// handler runs again.
+    ///
+    /// # Errors
+    /// [`Stop::Refuse`] where it is there and cannot be read.
+    pub fn assume_absent<T: RecordType>(&self, key: &Key) -> Result<Option<&'a T>, Stop> {
+        let known = self.overlay.is_some_and(|overlay| overlay.get(key).is_some()) || self.base.get(key).is_some();
+        if known {
+            return self.get(key);
+        }
+        self.log.borrow_mut().reads.insert(key.clone(), None);
+        Ok(None)
     }
 
     /// All records under a prefix, in the order of their keys. `guard` names the record that every change

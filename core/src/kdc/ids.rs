@@ -10,8 +10,6 @@ use crate::state::records::{Head, SenderId};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::GroupcommError;
 
-/// How many identifiers are looked at together, so that one load suffices where some are taken.
-const AHEAD: u64 = 4;
 /// How many are looked at in all before the group counts as full.
 const TRIES: u64 = 1_024;
 
@@ -34,30 +32,19 @@ fn at(place: u64, max_len: usize) -> Option<Vec<u8>> {
 /// # Errors
 /// Error 4 with 5.03 where none is free.
 pub(super) fn allocate(view: &View<'_>, group: GroupId, head: &mut Head, max_len: usize) -> Result<Vec<u8>, Stop> {
-    let full = || Stop::from(Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial));
     let start = if at(head.cursor, max_len).is_some() { head.cursor } else { 0 };
-    let mut tried = 0;
-    while tried < TRIES {
-        let places = (0..AHEAD).map(|ahead| start.saturating_add(tried).saturating_add(ahead));
-        let candidates: Vec<(u64, Vec<u8>)> = places.filter_map(|p| at(p, max_len).map(|id| (p, id))).collect();
-        if candidates.is_empty() {
-            break;
+    for place in (0..TRIES).map(|tried| start.saturating_add(tried)) {
+        let Some(id) = at(place, max_len) else { break };
+        let free = match view.assume_absent::<SenderId>(&keys::sender_id(group, &id))? {
+            None => true,
+            Some(state) => state.holder.is_none() && state.epoch < head.epoch,
+        };
+        if free {
+            head.cursor = place.saturating_add(1);
+            return Ok(id);
         }
-        let states: Vec<_> =
-            candidates.iter().map(|(_, id)| view.get::<SenderId>(&keys::sender_id(group, id))).collect();
-        for ((place, id), state) in candidates.into_iter().zip(states) {
-            let free = match state? {
-                None => true,
-                Some(state) => state.holder.is_none() && state.epoch < head.epoch,
-            };
-            if free {
-                head.cursor = place.saturating_add(1);
-                return Ok(id);
-            }
-        }
-        tried = tried.saturating_add(AHEAD);
     }
-    Err(full())
+    Err(Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial).into())
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@
 //! - [`CommitOutcome::Unknown`] is an honest answer: the connection was lost, an fsync failed. With
 //!   [`Sharing::Exclusive`] it must be settled before the next read.
 
+mod map;
+
+pub use map::ConditionalMap;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;

@@ -1,0 +1,145 @@
+//! Builders: a valid token, a request, a client with its keys.
+
+use crate::Secret;
+use crate::access::{AUTHZ_INFO, ROOT};
+use crate::request::{Method, Request};
+use crate::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SigningKey};
+use crate::traits::token::{CwtValidator, Issuer, TokenKey, seal_cwt};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::{
+    Claims, Confirmation, JoinRequest, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, Strictness,
+    TokenTransferRequest, pop,
+};
+use ace_oscore::Aead;
+
+/// The audience of the tokens made here.
+pub const AUDIENCE: &str = "kdc";
+
+/// The key that the issuer and the KDC share.
+#[must_use]
+pub fn token_key(issuer: u8) -> TokenKey {
+    TokenKey { kid: Some(b"k".to_vec()), aead: Aead::AesCcm16_64_128, key: Secret::new(vec![issuer; 16]) }
+}
+
+/// Trusts issuer 1 for these groups, and issuer 2 for the group `other`.
+#[must_use]
+pub fn validator(groups: &[&str]) -> CwtValidator {
+    let issuer = |number: u8, groups: &[&str]| Issuer {
+        name: format!("as{number}"),
+        iss: None,
+        keys: vec![token_key(number)],
+        groups: groups.iter().map(|&group| group.into()).collect(),
+        strictness: Strictness::Strict,
+    };
+    CwtValidator { audience: AUDIENCE.into(), issuers: vec![issuer(1, groups), issuer(2, &["other"])] }
+}
+
+/// A client, with what it needs for tokens and proofs.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its name at the issuer.
+    pub name: String,
+    /// Its key in groups.
+    pub key: SigningKey,
+}
+
+impl Client {
+    /// The client with this number; its keys follow from it.
+    #[must_use]
+    pub fn new(number: u16) -> Option<Self> {
+        let seed: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(32).collect();
+        Some(Self { name: format!("client{number}"), key: SigningKey::ed25519(Secret::new(seed))? })
+    }
+
+    /// The claims of a token for these groups, each with its roles.
+    #[must_use]
+    pub fn claims(&self, scope: &[(&str, u64)], expires: u64) -> Claims {
+        Claims {
+            sub: Some(self.name.clone()),
+            aud: vec![AUDIENCE.into()],
+            exp: Some(expires),
+            cnf: Some(Confirmation::Osc(OscoreInputMaterial {
+                id: self.name.clone().into_bytes(),
+                version: None,
+                ms: vec![0x5e; 16],
+                hkdf: None,
+                alg: None,
+                salt: Some(vec![1, 2, 3]),
+                context_id: None,
+            })),
+            scope: Some(ScopeValue::Bytes(self::scope(scope).encode())),
+            ..Claims::default()
+        }
+    }
+
+    /// The same, for an update of rights: it names the key instead of holding it.
+    #[must_use]
+    pub fn update(&self, scope: &[(&str, u64)], expires: u64) -> Claims {
+        Claims { cnf: Some(Confirmation::Kid(self.name.clone().into_bytes())), ..self.claims(scope, expires) }
+    }
+
+    /// A Join Request with a proof over this challenge.
+    #[must_use]
+    pub fn join(&self, gname: &str, roles: u64, challenge: &[u8], cnonce: &[u8]) -> JoinRequest {
+        let scope = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) }.encode();
+        let message = pop::client_input(&scope, challenge, cnonce);
+        let signed = AwsLc.run(&[CryptoJob::Sign { key: self.key.clone(), message }]).pop();
+        JoinRequest {
+            scope: Some(scope),
+            client_cred: Some(self.key.public().to_vec()),
+            cnonce: Some(cnonce.to_vec()),
+            client_cred_verify: match signed {
+                Some(CryptoOutput::Signature(signature)) => Some(signature),
+                _ => None,
+            },
+            ..JoinRequest::default()
+        }
+    }
+}
+
+/// A scope of these groups, each with its roles.
+#[must_use]
+pub fn scope(entries: &[(&str, u64)]) -> Scope {
+    let entry = |&(gname, roles): &(&str, u64)| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
+    Scope(entries.iter().map(entry).collect())
+}
+
+/// A token with these claims, of issuer 1 or 2. The nonce follows from the claims.
+#[must_use]
+pub fn token(issuer: u8, claims: &Claims) -> Vec<u8> {
+    use sha2::Digest;
+    let nonce: Vec<u8> = sha2::Sha256::digest(claims.encode()).into_iter().take(13).collect();
+    seal_cwt(&token_key(issuer), &nonce, claims).unwrap_or_default()
+}
+
+/// The POST of a token to the authz-info endpoint, with nonce and identifier.
+#[must_use]
+pub fn token_post(token: &[u8]) -> Request {
+    let post = TokenTransferRequest {
+        access_token: token.to_vec(),
+        nonce1: Some(vec![0x11; 8]),
+        client_recipient_id: Some(vec![0]),
+        asks_sign_info: true,
+        ..TokenTransferRequest::default()
+    };
+    Request::new(Method::Post, [AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode())
+}
+
+/// The POST of a token alone: an update of rights.
+#[must_use]
+pub fn update_post(token: &[u8]) -> Request {
+    let post = TokenTransferRequest { access_token: token.to_vec(), ..TokenTransferRequest::default() };
+    Request::new(Method::Post, [AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode())
+}
+
+/// A request to a resource of a group; the group itself where `resource` is empty.
+#[must_use]
+pub fn group_request(method: Method, gname: &str, resource: &[&str]) -> Request {
+    Request::new(method, [ROOT, gname].into_iter().chain(resource.iter().copied()))
+}
+
+/// The POST of a Join Request.
+#[must_use]
+pub fn join_post(gname: &str, join: &JoinRequest) -> Request {
+    group_request(Method::Post, gname, &[]).with_payload(ACE_GROUPCOMM_CBOR, join.encode())
+}

@@ -1,0 +1,149 @@
+//! One KDC on a test store, with everything done at once: ask and get the answer.
+
+use crate::config::ConfigMap;
+use crate::engine::{Completion, Durable, Effect, Limits, Reply, Ticket};
+use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, SetupError};
+use crate::request::{Caller, Request, Response, Status};
+use crate::testkit::{TestStore, build, toy};
+use crate::time::Now;
+use crate::traits::crypto::{AwsLc, CryptoJob, CryptoProvider};
+use crate::traits::storage::Storage;
+use crate::traits::transport::AssociationNotice;
+use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+use std::time::Duration;
+
+/// The configuration of a KDC with toy groups of these names.
+#[must_use]
+pub fn config(groups: &[&str]) -> KdcConfig {
+    let group =
+        |&gname: &&str| GroupConfig { gname: gname.into(), profile: "toy".into(), parameters: ConfigMap::default() };
+    KdcConfig {
+        hints: CreationHints {
+            as_uri: Some("coap://as.example/token".into()),
+            audience: Some(build::AUDIENCE.into()),
+            ..CreationHints::default()
+        },
+        groups: groups.iter().map(group).collect(),
+        limits: Limits::default(),
+        pending: PendingLimits::default(),
+        process: 1,
+    }
+}
+
+/// One KDC on a test store.
+pub struct Desk {
+    /// The KDC.
+    pub kdc: Kdc,
+    /// Its store.
+    pub store: TestStore,
+    /// The time.
+    pub now: Now,
+    /// Its randomness.
+    pub rng: ChaCha12Rng,
+    /// What the network side was told, in order.
+    pub notices: Vec<AssociationNotice>,
+    /// All signatures that were asked for.
+    pub jobs: Vec<CryptoJob>,
+}
+
+impl Desk {
+    /// A KDC with toy groups of these names, which issuer 1 may speak for.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(store: TestStore, config: KdcConfig) -> Result<Self, SetupError> {
+        let groups: Vec<String> = config.groups.iter().map(|group| group.gname.clone()).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let validator = Box::new(build::validator(&groups));
+        let kdc = Kdc::new(config, &toy::registry(), validator, store.sharing())?;
+        let (now, rng) = (Now::new(1_000_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(1));
+        let mut desk = Self { kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
+        let mut out = Vec::new();
+        desk.kdc.start(desk.now, &mut desk.rng, &mut out);
+        desk.settle(out);
+        Ok(desk)
+    }
+
+    /// Asks, and does all that is needed for the answer.
+    pub fn ask(&mut self, caller: &Caller, request: Request) -> Response {
+        self.ask_all(vec![(caller.clone(), request)]).pop().unwrap_or_else(|| Response::new(Status::NotFound))
+    }
+
+    /// Asks all in one tick; the answers are in the order of the questions. What is never answered counts as 5.03.
+    pub fn ask_all(&mut self, asked: Vec<(Caller, Request)>) -> Vec<Response> {
+        let mut out = Vec::new();
+        let replies: Vec<Reply> = asked
+            .into_iter()
+            .map(|(caller, request)| self.kdc.request(self.now, caller, request, &mut self.rng, &mut out))
+            .collect();
+        let answers = self.settle(out);
+        let mut answers: std::collections::BTreeMap<Ticket, Durable> = answers.into_iter().collect();
+        replies
+            .into_iter()
+            .map(|reply| match reply {
+                Reply::Now(durable) => durable.into_inner(),
+                Reply::Later(ticket) => answers
+                    .remove(&ticket)
+                    .map_or_else(|| Response::new(Status::ServiceUnavailable), Durable::into_inner),
+            })
+            .collect()
+    }
+
+    /// Does what the effects ask for, until there are none.
+    pub fn settle(&mut self, mut out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
+        let mut answers = Vec::new();
+        loop {
+            self.kdc.flush(self.now, &mut out);
+            if out.is_empty() {
+                return answers;
+            }
+            for effect in std::mem::take(&mut out) {
+                let done = match effect {
+                    Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
+                    Effect::Scan(op, prefix, after, limit) => {
+                        Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
+                    }
+                    Effect::Crypto(op, jobs) => {
+                        let outputs = AwsLc.run(&jobs);
+                        self.jobs.extend(jobs);
+                        Completion::Crypto(op, outputs)
+                    }
+                    Effect::Commit(op, txn) => Completion::Committed(op, self.store.commit_now(txn)),
+                    Effect::Answer(ticket, durable) => {
+                        answers.push((ticket, durable));
+                        continue;
+                    }
+                    Effect::Notice(notice) => {
+                        self.notices.push(notice);
+                        continue;
+                    }
+                };
+                self.kdc.complete(self.now, done, &mut out);
+            }
+        }
+    }
+
+    /// Lets time pass, and does what is due.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.plus(time);
+        let mut out = Vec::new();
+        self.kdc.timeout(self.now, &mut self.rng, &mut out);
+        self.settle(out);
+    }
+
+    /// Revokes a token.
+    pub fn revoke(&mut self, hash: &[u8]) {
+        let mut out = Vec::new();
+        self.kdc.revoke(self.now, hash, &mut self.rng, &mut out);
+        self.settle(out);
+    }
+
+    /// Posts a token; answers who the client is from now on, and its challenge N_S.
+    pub fn post_token(&mut self, token: &[u8]) -> Option<(Caller, Vec<u8>)> {
+        let response = self.ask(&Caller::Anonymous, build::token_post(token));
+        let answer = TokenTransferResponse::decode(&response.payload).ok()?;
+        Some((Caller::peer(&answer.server_recipient_id?), answer.kdcchallenge.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,191 @@
+//! The smallest profiles that go through every trait: a group whose key is 16 bytes, whose members sign with
+//! Ed25519 and whose credential is the bare public key; and a transport whose association is named by the KDC and
+//! proven by using that name. Nothing in the engine knows more of OSCORE than of this.
+
+use crate::Secret;
+use crate::config::{ConfigError, ConfigMap};
+use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
+use crate::request::Method;
+use crate::traits::crypto::{SignatureAlgorithm, SigningKey, is_sound_ed25519};
+use crate::traits::profile::{
+    ApplicationProfile, EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyAudience,
+    KeyingMaterialProducer, Roles,
+};
+use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::{
+    AlgorithmInfo, Confirmation, CredentialInfo, GroupPolicies, Label, RawCbor, TokenTransferRequest,
+};
+use std::sync::Arc;
+
+/// Who talks.
+pub const TALKER: Roles = Roles(1);
+/// Who only listens, and has no credential.
+pub const LISTENER: Roles = Roles(2);
+/// Who reads credentials from outside.
+pub const READER: Roles = Roles(4);
+
+/// The application profile.
+pub struct Toy;
+
+impl ApplicationProfile for Toy {
+    fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        let max_id = config.uint("max_id")?.unwrap_or(7);
+        config.finish()?;
+        let seed = SigningKey::ed25519(Secret::new(vec![0x44; 32]));
+        let key = seed.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
+        let max_id = usize::try_from(max_id).unwrap_or(7);
+        Ok(Arc::new(ToyRules { gname: gname.into(), key, max_id }))
+    }
+}
+
+struct ToyRules {
+    gname: String,
+    key: SigningKey,
+    max_id: usize,
+}
+
+impl GroupRules for ToyRules {
+    fn profile_number(&self) -> i64 {
+        -70_000
+    }
+
+    fn resource_type(&self) -> &'static str {
+        "toy"
+    }
+
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        permissions.as_uint().filter(|bits| (1..8).contains(bits)).map(Roles)
+    }
+
+    fn permissions(&self, roles: Roles) -> RawCbor {
+        RawCbor::uint(roles.0)
+    }
+
+    fn may_join_with(&self, roles: Roles) -> bool {
+        roles == TALKER || roles == LISTENER
+    }
+
+    fn has_credential(&self, roles: Roles) -> bool {
+        roles.meets(TALKER)
+    }
+
+    fn reads_creds_as_non_member(&self, granted: Roles) -> bool {
+        granted.meets(READER)
+    }
+
+    fn peers_of(&self, _joiner: Roles) -> Roles {
+        TALKER
+    }
+
+    fn max_identifier_len(&self) -> usize {
+        self.max_id
+    }
+
+    fn credential_info(&self) -> CredentialInfo {
+        let entry = AlgorithmInfo {
+            groups: vec![self.gname.clone()],
+            algorithm: Label::Int(-8),
+            parameters: vec![RawCbor::uint(1)],
+            key_parameters: vec![RawCbor::uint(1), RawCbor::uint(6)],
+            cred_fmt: Some(14),
+        };
+        CredentialInfo { sign_info: vec![entry], ..CredentialInfo::default() }
+    }
+
+    fn eligible(&self, cred: &[u8]) -> Option<EligibleCredential> {
+        is_sound_ed25519(cred).then(|| EligibleCredential { cred: cred.to_vec(), key: cred.to_vec() })
+    }
+
+    fn client_proves(
+        &self,
+        view: &View<'_>,
+        credential: &EligibleCredential,
+        input: Vec<u8>,
+        evidence: &[u8],
+    ) -> Result<bool, Stop> {
+        view.verified(SignatureAlgorithm::Ed25519, &credential.key, input, evidence)
+    }
+
+    fn kdc_proves(&self, view: &View<'_>, input: Vec<u8>) -> Result<Option<KdcProof>, Stop> {
+        let evidence = view.signed(&self.key, input)?.to_vec();
+        Ok(Some(KdcProof { cred: self.key.public().to_vec(), evidence }))
+    }
+
+    fn policies(&self) -> GroupPolicies {
+        GroupPolicies::default()
+    }
+
+    fn lifetime(&self) -> u64 {
+        1_000_000
+    }
+
+    fn material(&self) -> &dyn KeyingMaterialProducer {
+        self
+    }
+
+    fn extra_resources(&self) -> &'static [ExtraResource] {
+        &[ExtraResource { name: "active", method: Method::Get }]
+    }
+
+    fn extra(&self, _name: &str, state: GroupState) -> Option<(u16, Vec<u8>)> {
+        Some((60, ace_groupcomm_messages::retrieval::encode_active(state.active)))
+    }
+}
+
+impl KeyingMaterialProducer for ToyRules {
+    fn key_type(&self) -> Label {
+        Label::Int(-70_000)
+    }
+
+    fn fresh(&self, random: &dyn Fn(&'static str) -> [u8; 32]) -> Secret {
+        Secret::from(random("toy key").get(..16).unwrap_or_default())
+    }
+
+    fn key(&self, secret: &Secret, gid: &[u8], audience: KeyAudience<'_>) -> Option<RawCbor> {
+        let id = match audience {
+            KeyAudience::Node(Some(id)) => id,
+            KeyAudience::Node(None) | KeyAudience::Group => &[],
+        };
+        Some(RawCbor::bytes(&[secret.expose(), gid, id].concat()))
+    }
+}
+
+/// The transport profile: N1 is echoed, the client's identifier ignored.
+pub struct ToyTransport;
+
+impl TransportProfile for ToyTransport {
+    fn number(&self) -> i64 {
+        -70_000
+    }
+
+    fn key_is_public(&self, _cnf: &Confirmation) -> bool {
+        false
+    }
+
+    fn associate(
+        &self,
+        post: &TokenTransferRequest,
+        cnf: &Confirmation,
+        offer: Offer<'_>,
+    ) -> Result<NewAssociation, TransportRefusal> {
+        let Confirmation::Osc(material) = cnf else { return Err(TransportRefusal::OtherProfile) };
+        let nonce2 = post.nonce1.clone().ok_or(TransportRefusal::Missing)?;
+        Ok(NewAssociation {
+            id: offer.names.next().ok_or(TransportRefusal::NoName)?,
+            input_id: material.id.clone(),
+            material: Secret::new(material.ms.clone()),
+            nonce2,
+        })
+    }
+}
+
+/// A registry with both.
+#[must_use]
+pub fn registry() -> Registry {
+    let crate_name = env!("CARGO_PKG_NAME");
+    let application = ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name, profile: &Toy };
+    let transport = TransportProfileDescriptor { name: "toy", number: -70_000, crate_name, profile: &ToyTransport };
+    let with = Registry::empty().with_application(application).and_then(|r| r.with_transport(transport));
+    with.unwrap_or_default()
+}

@@ -1,0 +1,557 @@
+//! Joining and what a member can ask, with the toy profiles: RFC 9594's part of the interface.
+
+use ace_groupcomm::engine::Limits;
+use ace_groupcomm::keys;
+use ace_groupcomm::records::{Head, Member};
+use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Caller, Method, RecordType, Request, Response, Status};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::{
+    CredsResponse, GetCreds, GroupNamesRequest, GroupNamesResponse, GroupcommError, JoinRefusal, JoinRequest,
+    JoinResponse, KdcCred, KeyDistribution, ProblemDetails, RawCbor, TokenTransferResponse, pop, retrieval,
+};
+
+const TALKER: u64 = 1;
+const LISTENER: u64 = 2;
+const READER: u64 = 4;
+const LATER: u64 = 2_000_000;
+
+fn desk() -> Desk {
+    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+}
+
+fn client(number: u16) -> Client {
+    Client::new(number).unwrap()
+}
+
+/// A client with a token for these groups; answers who it is to the KDC, and N_S.
+fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
+    desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
+}
+
+/// A member of a group.
+fn member(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> (Caller, JoinResponse, Response) {
+    let client = client(number);
+    let (caller, challenge) = admitted(desk, &client, &[(gname, roles)]);
+    let response = desk.ask(&caller, join_post(gname, &client.join(gname, roles, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created, "{response:?}");
+    let joined = JoinResponse::decode(&response.payload).unwrap();
+    (caller, joined, response)
+}
+
+fn sender_id(joined: &JoinResponse) -> Vec<u8> {
+    joined.material.key.as_bytes_item().unwrap()[26..].to_vec()
+}
+
+fn error_of(response: &Response) -> Option<GroupcommError> {
+    assert_eq!(response.content_format, Some(PROBLEM_DETAILS_CBOR));
+    ProblemDetails::decode(&response.payload).unwrap().error()
+}
+
+fn head(desk: &Desk) -> Head {
+    let heads: Vec<_> = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().ends_with(b"/head")).collect();
+    let decoded = heads.iter().map(|(_, record)| Head::decode(&record.value).unwrap());
+    decoded.max_by_key(|head| (head.members, head.cursor)).unwrap()
+}
+
+// Covers: KG-3.3-02, KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.1-01, KG-3.3.2-01
+#[test]
+fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
+    let mut desk = desk();
+    let response =
+        desk.ask(&Caller::Anonymous, token_post(&token(1, &client(1).claims(&[("g1", 1), ("g2", 2)], LATER))));
+    assert_eq!((response.status, response.content_format), (Status::Created, Some(ACE_CBOR)));
+    let answer = TokenTransferResponse::decode(&response.payload).unwrap();
+    assert_eq!(answer.nonce2, Some(vec![0x11; 8]), "the toy transport echoes N1");
+    assert_eq!(answer.kdcchallenge.map(|n_s| n_s.len()), Some(8));
+    assert_eq!(answer.server_recipient_id.map(|id| (id.len(), id[0])), Some((6, 1)));
+    let groups: Vec<_> = answer.info.sign_info.iter().flat_map(|entry| entry.groups.clone()).collect();
+    assert_eq!(groups, ["g1", "g2"]);
+    assert!(answer.info.ecdh_info.is_empty());
+
+    let listener = desk.ask(&Caller::Anonymous, token_post(&token(1, &client(2).claims(&[("g1", LISTENER)], LATER))));
+    assert_eq!(TokenTransferResponse::decode(&listener.payload).unwrap().kdcchallenge, None);
+}
+
+// Covers: KG-3.3-06, KG-4.3.1-06, KG-4.3.1-07, KG-4.3.1-12, KG-4.5.1.1-01
+#[test]
+fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
+    let mut desk = desk();
+    let (_, joined, response) = member(&mut desk, 1, "g1", TALKER);
+    assert_eq!(response.content_format, Some(ACE_GROUPCOMM_CBOR));
+    let [root, gname, nodes, node] = response.location_path.as_slice() else { panic!("{response:?}") };
+    assert_eq!((root.as_str(), gname.as_str(), nodes.as_str(), node.len()), ("ace-group", "g1", "nodes", 16));
+    assert_eq!((joined.material.num, joined.material.ace_groupcomm_profile), (0, Some(-70_000)));
+    assert_eq!(joined.material.exp, Some(2_000_000));
+    assert_eq!(joined.material.exi, Some(1_000_000));
+    assert_eq!(joined.peers, None);
+    assert_eq!(sender_id(&joined), [0]);
+    let kdc = joined.kdc_cred.unwrap();
+    let proof = CryptoJob::Verify {
+        algorithm: SignatureAlgorithm::Ed25519,
+        key: kdc.kdc_cred,
+        message: pop::kdc_input(&[7; 8], &kdc.kdc_nonce),
+        signature: kdc.kdc_cred_verify,
+    };
+    assert_eq!(AwsLc.run(&[proof]), [CryptoOutput::Verified(true)]);
+    assert_eq!(head(&desk).members, 1);
+}
+
+// Covers: TH-2-03, TH-3-04, KG-4.3.1-22, KG-4.3.1-23
+#[test]
+fn a_second_join_is_the_same_member_with_a_new_identifier() {
+    let mut desk = desk();
+    let (caller, first, created) = member(&mut desk, 1, "g1", TALKER);
+    let client = client(1);
+    // The same credential needs no new proof; empty or equal, both will do.
+    for (cred, id) in [(vec![], 1_u8), (client.key.public().to_vec(), 2)] {
+        let join =
+            JoinRequest { client_cred: Some(cred), client_cred_verify: None, ..client.join("g1", 1, &[], &[id; 8]) };
+        let again = desk.ask(&caller, join_post("g1", &join));
+        assert_eq!((again.status, &again.location_path), (Status::Changed, &created.location_path));
+        assert_eq!(sender_id(&JoinResponse::decode(&again.payload).unwrap()), [id]);
+    }
+    assert_eq!(sender_id(&first), [0]);
+
+    // A new association from the same token is the same member.
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
+    let again = desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[9; 8])));
+    assert_eq!((again.status, &again.location_path), (Status::Changed, &created.location_path));
+    assert_eq!(sender_id(&JoinResponse::decode(&again.payload).unwrap()), [3]);
+    assert_eq!((head(&desk).members, head(&desk).cursor), (1, 4));
+    let stale: Vec<_> =
+        desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(7).any(|w| w == b"/stale/")).collect();
+    assert_eq!(stale.len(), 3, "each identifier that was given up is stale");
+}
+
+// Covers: KG-4.3.1-14, KG-4.3.1-15
+#[test]
+fn join_requests_that_are_refused_change_nothing() {
+    let mut desk = desk();
+    let client = client(1);
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER), ("g2", TALKER | LISTENER)]);
+    desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+    let before = desk.store.dump();
+    let good = || client.join("g1", TALKER, &challenge, &[7; 8]);
+    let mut refused = |what: &str, status: Status, gname: &str, join: JoinRequest| {
+        let response = desk.ask(&caller, join_post(gname, &join));
+        assert_eq!(response.status, status, "{what}");
+        response
+    };
+    let entry = |gname: &str, roles| Some(scope(&[(gname, roles)]).0[0].encode());
+    let mended = |response: &Response| {
+        assert_eq!(response.content_format, Some(ACE_GROUPCOMM_CBOR));
+        let refusal = JoinRefusal::decode(&response.payload).unwrap();
+        assert_eq!(refusal.info.sign_info.len(), 1);
+        refusal
+    };
+    for (what, join) in [
+        ("no scope, roles in doubt", JoinRequest { scope: None, ..client.join("g2", 3, &challenge, &[7; 8]) }),
+        ("scope of another group", JoinRequest { scope: entry("g2", TALKER), ..good() }),
+        ("scope is no entry", JoinRequest { scope: Some(vec![0x80]), ..good() }),
+        ("roles unknown", JoinRequest { scope: entry("g1", 64), ..good() }),
+        ("roles that do not join", JoinRequest { scope: entry("g1", 3), ..good() }),
+        ("no cnonce", JoinRequest { cnonce: None, ..good() }),
+        ("empty cnonce", JoinRequest { cnonce: Some(vec![]), ..good() }),
+        ("cnonce too long", JoinRequest { cnonce: Some(vec![0; 65]), ..good() }),
+        ("no credential", JoinRequest { client_cred: None, client_cred_verify: None, ..good() }),
+        ("no credential, proof", JoinRequest { client_cred: None, ..good() }),
+        ("credential, no proof", JoinRequest { client_cred_verify: None, ..good() }),
+        ("empty credential, proof", JoinRequest { client_cred: Some(vec![]), ..good() }),
+        (
+            "empty credential of a stranger",
+            JoinRequest { client_cred: Some(vec![]), client_cred_verify: None, ..good() },
+        ),
+        (
+            "exclusive filter",
+            JoinRequest {
+                get_creds: Some(GetCreds::Filter { inclusive: false, roles: vec![RawCbor::uint(1)], ids: vec![] }),
+                ..good()
+            },
+        ),
+        (
+            "filter without roles",
+            JoinRequest { get_creds: Some(GetCreds::Filter { inclusive: true, roles: vec![], ids: vec![] }), ..good() },
+        ),
+        (
+            "filter with identifiers",
+            JoinRequest {
+                get_creds: Some(GetCreds::Filter {
+                    inclusive: true,
+                    roles: vec![RawCbor::uint(1)],
+                    ids: vec![vec![1]],
+                }),
+                ..good()
+            },
+        ),
+    ] {
+        let gname = if what.starts_with("no scope") { "g2" } else { "g1" };
+        let response = refused(what, Status::BadRequest, gname, join);
+        assert_eq!(mended(&response).kdcchallenge, None, "{what}");
+    }
+    let response = refused(
+        "roles beyond the token",
+        Status::Forbidden,
+        "g1",
+        JoinRequest { scope: entry("g1", LISTENER), ..good() },
+    );
+    assert!(response.payload.is_empty());
+    for (what, error, join) in [
+        (
+            "small order",
+            GroupcommError::IncompatibleCredential,
+            JoinRequest { client_cred: Some(vec![0; 32]), ..good() },
+        ),
+        (
+            "wrong length",
+            GroupcommError::IncompatibleCredential,
+            JoinRequest { client_cred: Some(vec![5; 31]), ..good() },
+        ),
+        ("empty proof", GroupcommError::InvalidProof, JoinRequest { client_cred_verify: Some(vec![]), ..good() }),
+        ("proof over another nonce", GroupcommError::InvalidProof, JoinRequest { cnonce: Some(vec![8; 8]), ..good() }),
+        (
+            "proof of another group",
+            GroupcommError::InvalidProof,
+            JoinRequest { client_cred_verify: client.join("g2", 1, &challenge, &[7; 8]).client_cred_verify, ..good() },
+        ),
+        ("proof over another challenge", GroupcommError::InvalidProof, client.join("g1", TALKER, &[0; 8], &[7; 8])),
+    ] {
+        assert_eq!(error_of(&refused(what, Status::BadRequest, "g1", join)), Some(error), "{what}");
+    }
+    for payload in [&b""[..], &[0x80], &[0xa1], &[0xa1, 0x03, 0x00]] {
+        let request = group_request(Method::Post, "g1", &[]).with_payload(ACE_GROUPCOMM_CBOR, payload.to_vec());
+        mended(&desk.ask(&caller, request));
+    }
+    let mut wrong = join_post("g1", &good());
+    wrong.content_format = Some(60);
+    assert_eq!(desk.ask(&caller, wrong).status, Status::UnsupportedContentFormat);
+    assert_eq!(desk.store.dump(), before, "nothing was written");
+    assert_eq!(desk.ask(&caller, join_post("g1", &good())).status, Status::Created, "and the good one still joins");
+}
+
+#[test]
+fn without_scope_the_token_decides_where_it_leaves_no_doubt() {
+    let mut desk = desk();
+    let client = client(1);
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
+    let join = JoinRequest { scope: None, ..client.join("g1", TALKER, &challenge, &[7; 8]) };
+    assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
+}
+
+// Covers: TH-2-10
+#[test]
+fn a_credential_belongs_to_one_principal() {
+    let mut desk = desk();
+    member(&mut desk, 1, "g1", TALKER);
+    // Client 2 can prove client 1's key, as a rogue KDC could have made it do.
+    let mut thief = client(2);
+    thief.key = client(1).key;
+    let (caller, challenge) = admitted(&mut desk, &thief, &[("g1", TALKER), ("g2", TALKER)]);
+    let stolen = desk.ask(&caller, join_post("g1", &thief.join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!((stolen.status, error_of(&stolen)), (Status::BadRequest, Some(GroupcommError::IncompatibleCredential)));
+    assert_eq!(
+        desk.ask(&caller, join_post("g2", &thief.join("g2", TALKER, &challenge, &[7; 8]))).status,
+        Status::Created
+    );
+}
+
+#[test]
+fn a_new_credential_takes_the_place_of_the_old_one() {
+    let mut desk = desk();
+    let (_, _, _) = member(&mut desk, 1, "g1", TALKER);
+    let mut changed = client(1);
+    changed.key = client(9).key;
+    let (caller, challenge) = admitted(&mut desk, &changed, &[("g1", TALKER)]);
+    let again = desk.ask(&caller, join_post("g1", &changed.join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!(again.status, Status::Changed);
+    // The old credential is free for another now.
+    let mut heir = client(2);
+    heir.key = client(1).key;
+    let (caller, challenge) = admitted(&mut desk, &heir, &[("g1", TALKER)]);
+    assert_eq!(
+        desk.ask(&caller, join_post("g1", &heir.join("g1", TALKER, &challenge, &[7; 8]))).status,
+        Status::Created
+    );
+}
+
+// Covers: KG-4.4.1-01, KG-4.3.1-24
+#[test]
+fn credentials_come_with_a_join_and_by_filter() {
+    let mut desk = desk();
+    let (first, ..) = member(&mut desk, 1, "g1", TALKER);
+    member(&mut desk, 2, "g1", LISTENER);
+    let client3 = client(3);
+    let (third, challenge) = admitted(&mut desk, &client3, &[("g1", TALKER)]);
+    let join = JoinRequest { get_creds: Some(GetCreds::All), ..client3.join("g1", TALKER, &challenge, &[7; 8]) };
+    let joined = JoinResponse::decode(&desk.ask(&third, join_post("g1", &join)).payload).unwrap();
+    let peers = joined.peers.unwrap();
+    assert_eq!(peers.len(), 1, "the listener has no credential, and one's own is not sent");
+    assert_eq!((peers[0].cred.as_slice(), peers[0].id.as_slice()), (client(1).key.public(), &[0][..]));
+    assert_eq!(peers[0].roles, Some(RawCbor::uint(TALKER)));
+    let again = JoinRequest { client_cred: Some(vec![]), client_cred_verify: None, ..join };
+    let again = JoinResponse::decode(&desk.ask(&third, join_post("g1", &again)).payload).unwrap();
+    assert_eq!(again.peers.unwrap().len(), 1, "also when it joins again");
+
+    let all = desk.ask(&first, group_request(Method::Get, "g1", &["creds"]));
+    assert_eq!((all.status, all.content_format), (Status::Content, Some(ACE_GROUPCOMM_CBOR)));
+    let ids = |response: &Response| {
+        let creds = CredsResponse::decode(&response.payload).unwrap();
+        creds.map(|creds| creds.peers.into_iter().map(|peer| peer.id[0]).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        ids(&all).map(|mut ids| {
+            ids.sort_unstable();
+            ids
+        }),
+        Some(vec![0, 2])
+    );
+    let mut fetch = |inclusive, roles: &[u64], named: &[u8]| {
+        let wanted = GetCreds::Filter {
+            inclusive,
+            roles: roles.iter().map(|&role| RawCbor::uint(role)).collect(),
+            ids: named.iter().map(|&id| vec![id]).collect(),
+        };
+        let request = group_request(Method::Fetch, "g1", &["creds"]).with_payload(261, wanted.encode_request());
+        let response = desk.ask(&first, request);
+        if response.status == Status::BadRequest {
+            Err(())
+        } else {
+            Ok(ids(&response).map(|mut ids| {
+                ids.sort_unstable();
+                ids
+            }))
+        }
+    };
+    assert_eq!(fetch(true, &[], &[2]), Ok(Some(vec![2])));
+    assert_eq!(fetch(true, &[], &[9]), Ok(None), "nobody: an empty byte string");
+    assert_eq!(fetch(true, &[LISTENER], &[0]), Ok(Some(vec![0])), "role or identifier");
+    assert_eq!(fetch(true, &[LISTENER], &[]), Ok(Some(vec![])));
+    assert_eq!(fetch(true, &[TALKER], &[]), Ok(Some(vec![0, 2])));
+    assert_eq!(fetch(false, &[], &[0]), Ok(Some(vec![2])));
+    assert_eq!(fetch(false, &[TALKER], &[2]), Ok(Some(vec![0])), "role and not named");
+    assert_eq!(fetch(false, &[LISTENER], &[2]), Ok(Some(vec![])));
+    assert_eq!(fetch(true, &[3], &[]), Ok(Some(vec![])), "both roles at once");
+    assert_eq!(fetch(true, &[], &[]), Err(()));
+    assert_eq!(fetch(true, &[99], &[]), Err(()));
+}
+
+// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.5.1-01
+#[test]
+fn members_read_what_the_group_has() {
+    let mut desk = desk();
+    let (caller, joined, response) = member(&mut desk, 1, "g1", TALKER);
+    let mut get = |resource: &[&str]| {
+        let response = desk.ask(&caller, group_request(Method::Get, "g1", resource));
+        assert_eq!(response.status, Status::Content, "{resource:?}");
+        response
+    };
+    let group = KeyDistribution::decode(&get(&[]).payload).unwrap();
+    let (all, mine) = (group.key.as_bytes_item().unwrap(), joined.material.key.as_bytes_item().unwrap());
+    assert_eq!(all, mine[..26], "the group's part has no identifier");
+    let node = KeyDistribution::decode(&get(&["nodes", &response.location_path[3]]).payload).unwrap();
+    assert_eq!(node.key, joined.material.key);
+    assert_eq!(retrieval::decode_num(&get(&["num"]).payload), Ok(0));
+    assert_eq!(get(&["policies"]).payload.as_ref(), [0x40]);
+    assert_eq!(retrieval::decode_active(&get(&["active"]).payload), Ok(true));
+    let cred = KdcCred::decode(&get(&["kdc-cred"]).payload).unwrap();
+    let again = KdcCred::decode(&get(&["kdc-cred"]).payload).unwrap();
+    assert_ne!(cred.kdc_nonce, again.kdc_nonce, "a new nonce each time");
+    let proof = CryptoJob::Verify {
+        algorithm: SignatureAlgorithm::Ed25519,
+        key: cred.kdc_cred,
+        message: pop::kdc_input(&[7; 8], &cred.kdc_nonce),
+        signature: cred.kdc_cred_verify,
+    };
+    assert_eq!(AwsLc.run(&[proof]), [CryptoOutput::Verified(true)]);
+}
+
+// Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
+// KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
+#[test]
+fn who_is_not_entitled_learns_nothing() {
+    let mut desk = desk();
+    let (.., created) = member(&mut desk, 1, "g1", TALKER);
+    let node = created.location_path[3].clone();
+    let outsider = client(2);
+    let (outsider, _) = admitted(&mut desk, &outsider, &[("g1", TALKER)]);
+    let (reader, _) = admitted(&mut desk, &client(3), &[("g1", READER)]);
+    for resource in [&[][..], &["kdc-cred"], &["policies"], &["num"], &["active"], &["nodes", &node], &["nodes", "x"]] {
+        let request = group_request(Method::Get, "g1", resource);
+        let anonymous = desk.ask(&Caller::Anonymous, request.clone());
+        assert_eq!((anonymous.status, anonymous.content_format), (Status::Unauthorized, Some(ACE_CBOR)));
+        assert!(!anonymous.unprotected);
+        for caller in [&outsider, &reader] {
+            let response = desk.ask(caller, request.clone());
+            assert_eq!((response.status, error_of(&response)), (Status::Forbidden, Some(GroupcommError::NotAMember)));
+        }
+    }
+    let creds = group_request(Method::Get, "g1", &["creds"]);
+    let response = desk.ask(&outsider, creds.clone());
+    assert_eq!((response.status, response.payload.len()), (Status::Forbidden, 0));
+    assert_eq!(desk.ask(&reader, creds).status, Status::Content);
+    // Another group, and one that is not there, look the same.
+    let there = desk.ask(&outsider, group_request(Method::Get, "g2", &[]));
+    let missing = desk.ask(&outsider, group_request(Method::Get, "nowhere", &[]));
+    assert_eq!((there.status, &there), (Status::Forbidden, &missing));
+    // So do another member's node and one that is not there.
+    let (second, ..) = member(&mut desk, 4, "g1", TALKER);
+    let other = desk.ask(&second, group_request(Method::Get, "g1", &["nodes", &node]));
+    let none = desk.ask(&second, group_request(Method::Get, "g1", &["nodes", "0000000000000000"]));
+    assert_eq!((other.status, &other), (Status::Forbidden, &none));
+    // Names are compared byte for byte.
+    for name in ["G1", "g1/", "g1\0", "%67%31", ".."] {
+        assert_eq!(desk.ask(&second, group_request(Method::Get, name, &[])).status, Status::Forbidden, "{name:?}");
+    }
+}
+
+#[test]
+fn methods_and_paths_that_are_not_there() {
+    let mut desk = desk();
+    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
+    for (method, resource) in [
+        (Method::Put, &[][..]),
+        (Method::Post, &["num"]),
+        (Method::Delete, &["policies"]),
+        (Method::Fetch, &["kdc-cred"]),
+        (Method::Patch, &["creds"]),
+        (Method::IPatch, &["nodes", "x"]),
+        (Method::Post, &["active"]),
+    ] {
+        let response = desk.ask(&caller, group_request(method, "g1", resource));
+        assert_eq!(response.status, Status::MethodNotAllowed, "{method:?} {resource:?}");
+    }
+    for path in [&["x"][..], &[], &["ace-group", "g1", "unknown"], &["ace-group", "g1", "nodes"], &["authz-info", "x"]]
+    {
+        let request = Request::new(Method::Get, path.iter().copied());
+        assert_eq!(desk.ask(&caller, request).status, Status::NotFound, "{path:?}");
+    }
+    let get = Request::new(Method::Get, ["authz-info"]);
+    assert_eq!(desk.ask(&Caller::Anonymous, get).status, Status::MethodNotAllowed);
+    let get = Request::new(Method::Get, ["ace-group"]);
+    assert_eq!(desk.ask(&caller, get).status, Status::MethodNotAllowed);
+}
+
+// Covers: KG-4.2.1-03
+#[test]
+fn groups_are_found_by_their_gid() {
+    let mut desk = desk();
+    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
+    let gids: Vec<Vec<u8>> = desk
+        .store
+        .dump()
+        .into_iter()
+        .filter_map(|(key, _)| key.as_bytes().strip_prefix(b"gid/").map(<[u8]>::to_vec))
+        .collect();
+    assert_eq!(gids.len(), 2);
+    let asked = gids.iter().chain([&vec![9]]).map(|gid| RawCbor::bytes(gid)).collect();
+    let fetch =
+        |gids| Request::new(Method::Fetch, ["ace-group"]).with_payload(261, GroupNamesRequest { gids }.encode());
+    let response = desk.ask(&caller, fetch(asked));
+    let groups = GroupNamesResponse::decode(&response.payload).unwrap().groups;
+    assert_eq!(
+        groups.iter().map(|g| (g.gname.as_str(), g.guri.as_str())).collect::<Vec<_>>(),
+        [("g1", "/ace-group/g1")]
+    );
+    let none = desk.ask(&caller, fetch(vec![RawCbor::bytes(&[9])]));
+    assert_eq!((none.status, none.payload.as_ref()), (Status::Content, &[0x40][..]));
+    assert_eq!(desk.ask(&caller, fetch(vec![RawCbor::uint(1)])).status, Status::BadRequest);
+    assert_eq!(desk.ask(&caller, Request::new(Method::Fetch, ["ace-group"])).status, Status::BadRequest);
+    assert_eq!(desk.ask(&Caller::Anonymous, fetch(vec![RawCbor::uint(1)])).status, Status::Unauthorized);
+}
+
+// Covers: TH-3-04
+#[test]
+fn identifiers_of_one_byte_run_out() {
+    let mut config = desk::config(&["g1"]);
+    config.groups[0].parameters.0.insert("max_id".into(), ace_groupcomm::config::ConfigValue::Int(1));
+    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    let (caller, joined, _) = member(&mut desk, 1, "g1", TALKER);
+    seen.insert(sender_id(&joined));
+    let join = |nonce: u8| JoinRequest {
+        client_cred: Some(vec![]),
+        client_cred_verify: None,
+        ..client(1).join("g1", 1, &[], &[nonce; 8])
+    };
+    for round in 1..=255_u8 {
+        let again = desk.ask(&caller, join_post("g1", &join(round)));
+        assert!(seen.insert(sender_id(&JoinResponse::decode(&again.payload).unwrap())), "round {round}");
+    }
+    let full = desk.ask(&caller, join_post("g1", &join(0)));
+    assert_eq!(
+        (full.status, error_of(&full)),
+        (Status::ServiceUnavailable, Some(GroupcommError::NoIndividualKeyingMaterial))
+    );
+    assert_eq!(seen.len(), 256);
+    assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Content, "still a member");
+}
+
+#[test]
+fn many_join_in_one_commit_and_none_shares_an_identifier() {
+    let mut desk = desk();
+    let mut asked = Vec::new();
+    for number in 1..=100 {
+        let client = client(number);
+        let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
+        asked.push((caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8]))));
+    }
+    // Prove the associations first, so that the joins meet in one batch.
+    for (caller, _) in &asked {
+        desk.ask(caller, group_request(Method::Get, "g1", &["num"]));
+    }
+    let before = desk.kdc.stats().commits;
+    let answers = desk.ask_all(asked);
+    assert!(answers.iter().all(|answer| answer.status == Status::Created), "{answers:?}");
+    let ids: std::collections::BTreeSet<Vec<u8>> =
+        answers.iter().map(|answer| sender_id(&JoinResponse::decode(&answer.payload).unwrap())).collect();
+    assert_eq!((ids.len(), head(&desk).members), (100, 100));
+    assert_eq!(desk.kdc.stats().commits - before, 2, "batches of 64");
+    let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
+    assert!(members.map(|(_, record)| Member::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
+}
+
+#[test]
+fn one_member_changes_once_in_a_commit() {
+    let mut desk = desk();
+    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
+    let join = |nonce: u8| JoinRequest {
+        client_cred: Some(vec![]),
+        client_cred_verify: None,
+        ..client(1).join("g1", 1, &[], &[nonce; 8])
+    };
+    let before = desk.kdc.stats().commits;
+    let asked = (0..3).map(|nonce| (caller.clone(), join_post("g1", &join(nonce)))).collect();
+    let answers = desk.ask_all(asked);
+    let ids: Vec<_> = answers.iter().map(|a| sender_id(&JoinResponse::decode(&a.payload).unwrap())[0]).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(desk.kdc.stats().commits - before, 3);
+}
+
+// Covers: KG-4.1.2-07
+#[test]
+fn unknown_fields_are_ignored() {
+    let mut desk = desk();
+    let client = client(1);
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
+    let mut join = client.join("g1", TALKER, &challenge, &[7; 8]);
+    join.extra = vec![(ace_groupcomm_messages::Label::Int(999), RawCbor::uint(1))];
+    assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
+}
+
+#[test]
+fn a_full_engine_says_so() {
+    let mut config = desk::config(&["g1"]);
+    config.limits = Limits { waiting: 2, ..Limits::default() };
+    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
+    let client = client(1);
+    let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], LATER))).unwrap();
+    let join = join_post("g1", &client.join("g1", TALKER, &[0; 8], &[7; 8]));
+    let answers = desk.ask_all(vec![(caller.clone(), join.clone()), (caller.clone(), join.clone()), (caller, join)]);
+    assert_eq!(answers[2].status, Status::ServiceUnavailable);
+    assert_eq!(answers[2].max_age, Some(2));
+    assert_eq!(desk.kdc.stats().bounded, 1);
+    assert_eq!(keys::name("g1"), keys::name("g1"));
+}
