@@ -3,7 +3,7 @@
 //! A profile crate submits a `const` descriptor:
 //!
 //! ```text
-//! inventory::submit! { ace_groupcomm::registry::ApplicationProfileDescriptor { name: "…", number: 1, crate_name: env!("CARGO_PKG_NAME"), profile: &MyProfile } }
+//! ace_groupcomm::registry::submit! { ace_groupcomm::registry::ApplicationProfileDescriptor { name: "…", number: 1, crate_name: env!("CARGO_PKG_NAME"), profile: &MyProfile } }
 //! ```
 //!
 //! and a program that uses it says `use ace_profile_x as _;`, so that the crate is linked at all. Where
@@ -38,6 +38,8 @@ pub struct TransportProfileDescriptor {
     /// The profile.
     pub profile: &'static dyn TransportProfile,
 }
+
+pub use inventory::submit;
 
 inventory::collect!(ApplicationProfileDescriptor);
 inventory::collect!(TransportProfileDescriptor);

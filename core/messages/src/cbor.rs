@@ -119,6 +119,14 @@ impl RawCbor {
         }
     }
 
+    /// An array of these items.
+    #[must_use]
+    pub fn array(items: &[Self]) -> Self {
+        let mut out = Writer::new();
+        out.list(items, Writer::raw);
+        Self(out.0)
+    }
+
     /// A byte string.
     #[must_use]
     pub fn bytes(value: &[u8]) -> Self {
@@ -138,6 +146,13 @@ impl RawCbor {
         // Writing to a Vec cannot fail, and a Value holds nothing that could not be written.
         let _ = ciborium::into_writer(value, &mut out);
         Self(out)
+    }
+}
+
+impl RawCbor {
+    /// The map that a writer made, which is therefore well-formed.
+    pub(crate) fn from_finished(map: MapWriter) -> Self {
+        Self(map.finish())
     }
 }
 

@@ -1,0 +1,201 @@
+//! The parameters of a group, and the profile's place in the registry.
+
+use crate::credential::ccs;
+use crate::rules::{OscoreGroup, Pairwise};
+use ace_groupcomm::Secret;
+use ace_groupcomm::config::{ConfigError, ConfigMap};
+use ace_groupcomm::registry::ApplicationProfileDescriptor;
+use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules};
+use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
+use ace_groupcomm_messages::labels::{cose_alg, cose_header};
+use std::sync::Arc;
+
+/// The application profile `coap_group_oscore_app`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GroupOscore;
+
+/// What the registry of profiles is told.
+pub const DESCRIPTOR: ApplicationProfileDescriptor = ApplicationProfileDescriptor {
+    name: "coap_group_oscore_app",
+    number: COAP_GROUP_OSCORE_APP,
+    crate_name: env!("CARGO_PKG_NAME"),
+    profile: &GroupOscore,
+};
+
+ace_groupcomm::registry::submit! { DESCRIPTOR }
+
+/// Reads a name out of a list; what is not in it is refused by name.
+fn choose<T: Copy>(config: &mut ConfigMap, key: &str, known: &[(&str, T)], default: T) -> Result<T, ConfigError> {
+    let Some(name) = config.text(key)? else { return Ok(default) };
+    known.iter().find(|(known, _)| *known == name).map(|&(_, value)| value).ok_or_else(|| {
+        let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
+        ConfigError::new(key, format!("{name:?} is not available; known are: {}", known.join(", ")))
+    })
+}
+
+/// An encryption algorithm: its COSE number and the length of its nonce.
+const ENCRYPTION: [(&str, (i64, usize)); 4] = [
+    ("AES-CCM-16-64-128", (cose_alg::AES_CCM_16_64_128, 13)),
+    ("A128GCM", (cose_alg::A128GCM, 12)),
+    ("A256GCM", (cose_alg::A256GCM, 12)),
+    ("ChaCha20/Poly1305", (cose_alg::CHACHA20_POLY1305, 12)),
+];
+
+/// An HKDF: its HMAC algorithm, and the key agreement that goes with it.
+const HKDF: [(&str, (i64, i64)); 2] = [
+    ("HKDF SHA-256", (cose_alg::HMAC_256_256, cose_alg::ECDH_SS_HKDF_256)),
+    ("HKDF SHA-512", (cose_alg::HMAC_512_512, cose_alg::ECDH_SS_HKDF_512)),
+];
+
+impl ApplicationProfile for GroupOscore {
+    fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        let default = (cose_alg::AES_CCM_16_64_128, 13);
+        let pairwise = choose(&mut config, "mode", &[("group", false), ("group+pairwise", true)], true)?;
+        let (hkdf, ecdh_alg) =
+            choose(&mut config, "hkdf", &HKDF, (cose_alg::HMAC_256_256, cose_alg::ECDH_SS_HKDF_256))?;
+        let (gp_enc_alg, group_nonce) = choose(&mut config, "gp_enc_alg", &ENCRYPTION, default)?;
+        choose(&mut config, "sign_alg", &[("EdDSA", ())], ())?;
+        let cred_fmt = choose(&mut config, "cred_fmt", &[("kccs", cose_header::KCCS)], cose_header::KCCS)?;
+        let (pairwise, nonce_len) = if pairwise {
+            let (alg, pairwise_nonce) = choose(&mut config, "alg", &ENCRYPTION, default)?;
+            (Some(Pairwise { alg, ecdh_alg }), group_nonce.min(pairwise_nonce))
+        } else {
+            (None, group_nonce)
+        };
+        if config.bool("backward_security")? == Some(true) {
+            return Err(ConfigError::new(
+                "backward_security",
+                "is not available yet: groups are not rekeyed on a join",
+            ));
+        }
+        let seed = config.bytes("gm_key")?.ok_or_else(|| ConfigError::new("gm_key", "is missing"))?;
+        let key = SigningKey::ed25519(Secret::new(seed))
+            .ok_or_else(|| ConfigError::new("gm_key", "must be 32 bytes in hexadecimal"))?;
+        let subject = config.text("gm_subject")?.unwrap_or_else(|| "group-manager".into());
+        let group = OscoreGroup {
+            gname: gname.into(),
+            hkdf,
+            cred_fmt,
+            gp_enc_alg,
+            pairwise,
+            cred: ccs(&subject, key.public()),
+            key,
+            key_update_check_interval: config.uint("key_update_check_interval")?.unwrap_or(3_600),
+            expiration_delta: config.uint("expiration_delta")?.unwrap_or(0),
+            key_lifetime: config.uint("key_lifetime")?.unwrap_or(2_592_000),
+            nonce_len,
+        };
+        config.finish()?;
+        Ok(Arc::new(group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ace_groupcomm::config::ConfigValue;
+    use ace_groupcomm::traits::profile::KeyAudience;
+    use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
+
+    fn configure(entries: &[(&str, &str)]) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        let mut map = ConfigMap::default();
+        map.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
+        for (key, value) in entries {
+            map.0.insert((*key).into(), ConfigValue::Text((*value).into()));
+        }
+        GroupOscore.configure("g1", map)
+    }
+
+    fn key(rules: &Arc<dyn GroupRules>, audience: KeyAudience<'_>) -> GroupOscoreInputMaterial {
+        let secret = rules.material().fresh(&|label| [u8::try_from(label.len()).unwrap(); 32]);
+        let key = rules.material().key(&secret, &[0x37, 0xfc], audience).unwrap();
+        GroupOscoreInputMaterial::decode(&key).unwrap()
+    }
+
+    // Covers: GO-6.3-06, GO-6.3-09, GO-6.3-10, GO-6.3-11, GO-6.3-12, GO-6.3-13, GO-6.3-14, GO-6.3-15, GO-6.3-16
+    #[test]
+    fn the_key_object_says_what_the_mode_needs() {
+        let both = configure(&[]).unwrap();
+        let material = key(&both, KeyAudience::Node(Some(&[5])));
+        assert_eq!((material.ms.as_slice(), material.salt.as_deref()), (&[13; 16][..], Some(&[11; 8][..])));
+        assert_eq!(
+            (material.context_id.as_slice(), material.group_sender_id.as_deref()),
+            (&[0x37, 0xfc][..], Some(&[5][..]))
+        );
+        assert_eq!(
+            (material.hkdf.clone(), material.alg.clone(), material.gp_enc_alg.clone()),
+            (None, Some(Label::Int(10)), Some(Label::Int(10)))
+        );
+        assert_eq!(material.cred_fmt, Some(14));
+        let (sign, ecdh) = (material.sign.clone().unwrap(), material.ecdh.clone().unwrap());
+        assert_eq!((sign.algorithm, ecdh.algorithm), (Label::Int(-8), Label::Int(-27)));
+        assert_eq!(sign.parameters, [RawCbor::new(&[0x81, 1]).unwrap(), RawCbor::new(&[0x82, 1, 6]).unwrap()]);
+        assert_eq!(ecdh.parameters, [RawCbor::new(&[0x81, 1]).unwrap(), RawCbor::new(&[0x82, 1, 4]).unwrap()]);
+        assert_eq!(key(&both, KeyAudience::Group).group_sender_id, None);
+        assert_eq!(key(&both, KeyAudience::Node(None)).group_sender_id, None, "a monitor");
+
+        let group = configure(&[("mode", "group"), ("hkdf", "HKDF SHA-512"), ("gp_enc_alg", "A256GCM")]).unwrap();
+        let material = key(&group, KeyAudience::Group);
+        assert_eq!(
+            (material.alg.clone(), material.ecdh.clone(), material.hkdf.clone()),
+            (None, None, Some(Label::Int(7)))
+        );
+        assert_eq!(material.ms.len(), 32);
+        assert_eq!((both.max_identifier_len(), group.max_identifier_len()), (7, 6));
+        assert!(both.material().key(&Secret::new(vec![1]), &[], KeyAudience::Group).is_none());
+    }
+
+    // Covers: GO-5.3.1-01
+    #[test]
+    fn what_a_client_is_told_before_it_joins() {
+        let info = configure(&[]).unwrap().credential_info();
+        assert_eq!((info.sign_info[0].algorithm.clone(), info.sign_info[0].cred_fmt), (Label::Int(-8), Some(14)));
+        assert_eq!(info.sign_info[0].key_parameters, [RawCbor::uint(1), RawCbor::uint(6)]);
+        assert_eq!(
+            (info.ecdh_info[0].algorithm.clone(), info.ecdh_info[0].groups.clone()),
+            (Label::Int(-27), vec!["g1".to_owned()])
+        );
+        assert!(info.kdc_dh_creds.is_empty());
+        let group = configure(&[("mode", "group")]).unwrap().credential_info();
+        assert!(group.ecdh_info.is_empty() && group.sign_info.len() == 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        for (key, value) in [
+            ("mode", "pairwise"),
+            ("sign_alg", "ES256"),
+            ("cred_fmt", "x5chain"),
+            ("hkdf", "HKDF SHA-384"),
+            ("gp_enc_alg", "AES-CBC"),
+            ("alg", "AES-CBC"),
+        ] {
+            let error = configure(&[(key, value)]).map(|_| ()).unwrap_err();
+            assert!(error.key == key && error.reason.contains(value), "{error}");
+        }
+        assert_eq!(configure(&[("gm_key", "11")]).map(|_| ()).unwrap_err().key, "gm_key");
+        assert_eq!(configure(&[("colour", "red")]).map(|_| ()).unwrap_err().key, "colour");
+        assert_eq!(configure(&[("mode", "group"), ("alg", "A128GCM")]).map(|_| ()).unwrap_err().key, "alg");
+        let mut map = ConfigMap::default();
+        assert_eq!(GroupOscore.configure("g", map.clone()).map(|_| ()).unwrap_err().key, "gm_key");
+        map.0.insert("backward_security".into(), ConfigValue::Bool(true));
+        assert_eq!(GroupOscore.configure("g", map).map(|_| ()).unwrap_err().key, "backward_security");
+    }
+
+    // Covers: GO-6.3-19
+    #[test]
+    fn policies_and_roles() {
+        let rules = configure(&[]).unwrap();
+        let policies = rules.policies();
+        assert_eq!((policies.key_update_check_interval, policies.expiration_delta), (Some(3_600), Some(0)));
+        assert_eq!((rules.lifetime(), rules.profile_number(), rules.resource_type()), (2_592_000, 1, "core.osc.gm"));
+        let roles = |bits| rules.roles(&RawCbor::uint(bits)).unwrap();
+        assert!(rules.has_credential(roles(2)) && rules.has_credential(roles(6)) && !rules.has_credential(roles(8)));
+        assert!(rules.reads_creds_as_non_member(roles(16)) && !rules.reads_creds_as_non_member(roles(14)));
+        assert_eq!(rules.permissions(roles(6)), RawCbor::uint(6));
+        assert_eq!(rules.peers_of(roles(2)), roles(4));
+        assert!(rules.may_join_with(roles(8)) && !rules.may_join_with(roles(10)));
+        assert_eq!(rules.eligible(&[0xa0]), None);
+    }
+}

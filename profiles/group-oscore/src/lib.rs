@@ -1,0 +1,57 @@
+//! The application profile for groups that protect their messages with Group OSCORE: the keys, identifiers and
+//! credentials of an OSCORE group, by the draft "Key Management for Group OSCORE Using ACE" on top of RFC 9594.
+//!
+//! A KDC that links this crate (`use ace_profile_group_oscore as _;`) knows the profile by its name,
+//! `coap_group_oscore_app`, and reads a group's parameters from its configuration:
+//!
+//! ```
+//! use ace_groupcomm::config::{ConfigMap, ConfigValue};
+//! use ace_groupcomm::traits::profile::ApplicationProfile;
+//! use ace_profile_group_oscore::GroupOscore;
+//!
+//! let mut parameters = ConfigMap::default();
+//! parameters.0.insert("mode".into(), ConfigValue::Text("group".into()));
+//! parameters.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
+//! let rules = GroupOscore.configure("lamps", parameters)?;
+//! assert_eq!(rules.resource_type(), "core.osc.gm");
+//! # Ok::<(), ace_groupcomm::config::ConfigError>(())
+//! ```
+//!
+//! | parameter | default | meaning |
+//! | --- | --- | --- |
+//! | `mode` | `group+pairwise` | which modes of Group OSCORE: `group` or `group+pairwise` |
+//! | `gm_key` | none, required | the Group Manager's Ed25519 key for this group: its seed, 32 bytes in hexadecimal |
+//! | `gm_subject` | `group-manager` | the subject in its credential |
+//! | `hkdf` | `HKDF SHA-256` | or `HKDF SHA-512` |
+//! | `gp_enc_alg`, `alg` | `AES-CCM-16-64-128` | encryption in group mode and in pairwise mode: or `A128GCM`, `A256GCM`, `ChaCha20/Poly1305` |
+//! | `sign_alg` | `EdDSA` | with Ed25519 |
+//! | `cred_fmt` | `kccs` | CWT Claims Sets |
+//! | `key_update_check_interval` | 3600 | policy, in seconds |
+//! | `expiration_delta` | 0 | policy, in seconds |
+//! | `key_lifetime` | 2592000 | how long keying material is good, in seconds |
+//!
+//! What comes later is refused by name: other signature algorithms and credential formats, groups that are
+//! pairwise-only, and backward security.
+//!
+//! A member's side is in [`member`].
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::print_stdout
+    )
+)]
+
+mod config;
+pub mod credential;
+mod material;
+pub mod member;
+mod rules;
+pub mod scope;
+
+pub use config::{DESCRIPTOR, GroupOscore};

@@ -1,0 +1,249 @@
+//! A member's side: the Join Request, and what the answer makes of it (sections 6.1 and 6.4 of the profile).
+
+use crate::credential;
+use ace_groupcomm::Roles;
+use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
+use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
+use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
+use ace_groupcomm_messages::{
+    DecodeError, GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KdcCred, KeyDistribution, Label,
+    PeerCred, RawCbor, ScopeEntry, pop,
+};
+use thiserror::Error;
+
+/// Why a member does not take what the KDC sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The message cannot be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The key type is not this profile's, or another profile is named.
+    #[error("key type or profile is not that of an OSCORE group")]
+    OtherProfile,
+    /// The KDC's credential or its proof is missing.
+    #[error("the KDC's credential or its proof is missing")]
+    NoProof,
+    /// The KDC has not proven that it has the key of its credential.
+    #[error("the KDC's proof of possession does not verify")]
+    WrongProof,
+    /// Neither mode has both of its algorithms.
+    #[error("no mode has both of its algorithms")]
+    NoMode,
+    /// A proof could not be made.
+    #[error("nothing can be signed")]
+    Sign,
+}
+
+/// Who joins: its credential and the key of it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The credential.
+    pub cred: Vec<u8>,
+    /// Its private key.
+    pub key: SigningKey,
+}
+
+impl Identity {
+    /// An identity with a CWT Claims Set as credential.
+    #[must_use]
+    pub fn ccs(subject: &str, key: SigningKey) -> Self {
+        Self { cred: credential::ccs(subject, key.public()), key }
+    }
+}
+
+/// The Join Request of a node that is not a member yet. `challenge` is N_S, `cnonce` N_C, 8 new random bytes. A
+/// monitor shows no credential.
+///
+/// # Errors
+/// [`MemberError::Sign`].
+pub fn join_request(
+    gname: &str,
+    roles: Roles,
+    identity: &Identity,
+    challenge: &[u8],
+    cnonce: &[u8],
+    get_creds: Option<GetCreds>,
+) -> Result<JoinRequest, MemberError> {
+    let scope = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles.0) }.encode();
+    let mut request = JoinRequest { get_creds, cnonce: Some(cnonce.to_vec()), ..JoinRequest::default() };
+    if roles != crate::scope::MONITOR {
+        let message = pop::client_input(&scope, challenge, cnonce);
+        let signed = AwsLc.run(&[CryptoJob::Sign { key: identity.key.clone(), message }]).pop();
+        let Some(CryptoOutput::Signature(evidence)) = signed else { return Err(MemberError::Sign) };
+        request.client_cred = Some(identity.cred.clone());
+        request.client_cred_verify = Some(evidence);
+    }
+    request.scope = Some(scope);
+    Ok(request)
+}
+
+/// A group as a member knows it, after all checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// What the Group OSCORE context is derived from; absent algorithms are not set.
+    pub material: GroupOscoreInputMaterial,
+    /// The version of the keying material.
+    pub num: i64,
+    /// In how many seconds it ends.
+    pub exi: Option<u64>,
+    /// When it ends, in seconds since 1970.
+    pub exp: Option<u64>,
+    /// The Group Manager's credential.
+    pub kdc_cred: Vec<u8>,
+    /// The other members' credentials, roles and Sender IDs, where they were asked for.
+    pub peers: Vec<PeerCred>,
+}
+
+impl Joined {
+    /// Whether the group mode can be used: both of its algorithms are set.
+    #[must_use]
+    pub fn has_group_mode(&self) -> bool {
+        has_group_mode(&self.material)
+    }
+
+    /// Whether the pairwise mode can be used: both of its algorithms are set.
+    #[must_use]
+    pub fn has_pairwise_mode(&self) -> bool {
+        has_pairwise_mode(&self.material)
+    }
+}
+
+fn has_group_mode(material: &GroupOscoreInputMaterial) -> bool {
+    material.gp_enc_alg.is_some() && material.sign.is_some()
+}
+
+fn has_pairwise_mode(material: &GroupOscoreInputMaterial) -> bool {
+    material.alg.is_some() && material.ecdh.is_some()
+}
+
+/// The keying material in an answer of this profile.
+///
+/// # Errors
+/// [`MemberError`] where it is another profile's, or gives no mode.
+pub fn material(distribution: &KeyDistribution) -> Result<GroupOscoreInputMaterial, MemberError> {
+    let other = |profile| profile != COAP_GROUP_OSCORE_APP;
+    if distribution.gkty != Label::Int(GROUP_OSCORE_INPUT_MATERIAL)
+        || distribution.ace_groupcomm_profile.is_some_and(other)
+    {
+        return Err(MemberError::OtherProfile);
+    }
+    let material = GroupOscoreInputMaterial::decode(&distribution.key)?;
+    if !has_group_mode(&material) && !has_pairwise_mode(&material) {
+        return Err(MemberError::NoMode);
+    }
+    Ok(material)
+}
+
+/// Checks that the KDC has the key of its credential, over the N_C of the latest Join Request.
+///
+/// # Errors
+/// [`MemberError::WrongProof`].
+pub fn check_kdc_cred(cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> {
+    let key = credential::ed25519_key(&cred.kdc_cred).ok_or(MemberError::WrongProof)?;
+    let job = CryptoJob::Verify {
+        algorithm: SignatureAlgorithm::Ed25519,
+        key,
+        message: pop::kdc_input(cnonce, &cred.kdc_nonce),
+        signature: cred.kdc_cred_verify.clone(),
+    };
+    if AwsLc.run(&[job]) == [CryptoOutput::Verified(true)] { Ok(()) } else { Err(MemberError::WrongProof) }
+}
+
+/// What a Join Response gives, if all in it holds. `cnonce` is the N_C of the request.
+///
+/// # Errors
+/// [`MemberError`]; the node has not joined then.
+pub fn joined(response: JoinResponse, cnonce: &[u8]) -> Result<Joined, MemberError> {
+    let material = material(&response.material)?;
+    let cred = response.kdc_cred.as_ref().ok_or(MemberError::NoProof)?;
+    check_kdc_cred(cred, cnonce)?;
+    Ok(Joined {
+        material,
+        num: response.material.num,
+        exi: response.material.exi,
+        exp: response.material.exp,
+        kdc_cred: cred.kdc_cred.clone(),
+        peers: response.peers.unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GroupOscore;
+    use ace_groupcomm::Secret;
+    use ace_groupcomm::config::{ConfigMap, ConfigValue};
+    use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
+
+    fn signer(byte: u8) -> SigningKey {
+        SigningKey::ed25519(Secret::new(vec![byte; 32])).unwrap()
+    }
+
+    fn response(cnonce: &[u8]) -> JoinResponse {
+        let mut config = ConfigMap::default();
+        config.0.insert("gm_key".into(), ConfigValue::Text("22".repeat(32)));
+        let rules = GroupOscore.configure("g", config).unwrap();
+        let secret = rules.material().fresh(&|_| [1; 32]);
+        let gm = Identity::ccs("gm", signer(0x22));
+        let message = pop::kdc_input(cnonce, &[4; 8]);
+        let Some(CryptoOutput::Signature(kdc_cred_verify)) =
+            AwsLc.run(&[CryptoJob::Sign { key: gm.key, message }]).pop()
+        else {
+            panic!("no signature");
+        };
+        JoinResponse {
+            material: KeyDistribution {
+                gkty: Label::Int(1),
+                key: rules.material().key(&secret, &[1], KeyAudience::Node(Some(&[0]))).unwrap(),
+                num: 0,
+                ace_groupcomm_profile: Some(1),
+                exp: Some(9),
+                exi: Some(9),
+                rekeying_scheme: None,
+                mgt_key_material: None,
+            },
+            peers: None,
+            group_policies: None,
+            kdc_cred: Some(KdcCred { kdc_cred: gm.cred, kdc_nonce: vec![4; 8], kdc_cred_verify }),
+            control_group_uri: None,
+            extra: vec![],
+        }
+    }
+
+    // Covers: GO-6.4-01, GO-6.4-02, GO-6.4-05, GO-6.4-06
+    #[test]
+    fn a_join_counts_only_when_the_kdc_has_proven_itself() {
+        let good = joined(response(&[7; 8]), &[7; 8]).unwrap();
+        assert!(good.has_group_mode() && good.has_pairwise_mode());
+        assert_eq!((good.num, good.material.group_sender_id.as_deref()), (0, Some(&[0][..])));
+        assert_eq!(joined(response(&[7; 8]), &[8; 8]).unwrap_err(), MemberError::WrongProof, "another N_C");
+        let with = |change: &dyn Fn(&mut JoinResponse)| {
+            let mut response = response(&[7; 8]);
+            change(&mut response);
+            joined(response, &[7; 8]).unwrap_err()
+        };
+        assert_eq!(with(&|r| r.kdc_cred = None), MemberError::NoProof);
+        assert_eq!(with(&|r| r.kdc_cred.as_mut().unwrap().kdc_cred_verify[0] ^= 1), MemberError::WrongProof);
+        assert_eq!(with(&|r| r.kdc_cred.as_mut().unwrap().kdc_cred = vec![0xa0]), MemberError::WrongProof);
+        assert_eq!(with(&|r| r.material.gkty = Label::Int(2)), MemberError::OtherProfile);
+        assert_eq!(with(&|r| r.material.ace_groupcomm_profile = Some(2)), MemberError::OtherProfile);
+        let strip = |response: &mut JoinResponse| {
+            let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
+            (material.sign, material.alg) = (None, None);
+            response.material.key = material.encode();
+        };
+        assert_eq!(with(&strip), MemberError::NoMode);
+    }
+
+    #[test]
+    fn a_monitor_shows_no_credential() {
+        let identity = Identity::ccs("lamp", signer(3));
+        let monitor = join_request("g", crate::scope::MONITOR, &identity, &[], &[1; 8], None).unwrap();
+        assert_eq!((monitor.client_cred, monitor.client_cred_verify), (None, None));
+        let talker =
+            join_request("g", crate::scope::REQUESTER, &identity, &[2; 8], &[1; 8], Some(GetCreds::All)).unwrap();
+        assert_eq!((talker.client_cred, talker.scope), (Some(identity.cred), Some(vec![0x82, 0x61, b'g', 0x02])));
+        assert_eq!(talker.client_cred_verify.map(|v| v.len()), Some(64));
+    }
+}

@@ -1,0 +1,171 @@
+//! The rules of one OSCORE group.
+
+use crate::{credential, scope};
+use ace_groupcomm::traits::crypto::{SignatureAlgorithm, SigningKey};
+use ace_groupcomm::traits::profile::{
+    EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyingMaterialProducer,
+};
+use ace_groupcomm::{Method, Roles, Stop, View};
+use ace_groupcomm_messages::labels::content_format::CBOR;
+use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
+use ace_groupcomm_messages::labels::{cose_alg, cose_key};
+use ace_groupcomm_messages::{
+    AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, retrieval,
+};
+
+/// Algorithms of the pairwise mode.
+pub(crate) struct Pairwise {
+    pub(crate) alg: i64,
+    pub(crate) ecdh_alg: i64,
+}
+
+/// One group, as it is configured.
+pub(crate) struct OscoreGroup {
+    pub(crate) gname: String,
+    pub(crate) hkdf: i64,
+    pub(crate) cred_fmt: i64,
+    pub(crate) gp_enc_alg: i64,
+    pub(crate) pairwise: Option<Pairwise>,
+    pub(crate) key: SigningKey,
+    pub(crate) cred: Vec<u8>,
+    pub(crate) key_update_check_interval: u64,
+    pub(crate) expiration_delta: u64,
+    pub(crate) key_lifetime: u64,
+    pub(crate) nonce_len: usize,
+}
+
+/// The resource that tells whether the group is active (section 8.2 of the profile).
+const ACTIVE: ExtraResource = ExtraResource { name: "active", method: Method::Get };
+
+/// `[kty]` or `[kty, crv]`, as capabilities are written.
+fn capabilities(values: &[i64]) -> Vec<RawCbor> {
+    values.iter().filter_map(|&value| u64::try_from(value).ok()).map(RawCbor::uint).collect()
+}
+
+fn array(values: &[i64]) -> RawCbor {
+    RawCbor::array(&capabilities(values))
+}
+
+impl OscoreGroup {
+    /// HKDF SHA-256 may be left out, and is.
+    pub(crate) fn hkdf_parameter(&self) -> Option<Label> {
+        (self.hkdf != cose_alg::HMAC_256_256).then_some(Label::Int(self.hkdf))
+    }
+
+    pub(crate) fn needs_long_secret(&self) -> bool {
+        let algorithms = [Some(self.gp_enc_alg), self.pairwise.as_ref().map(|pairwise| pairwise.alg)];
+        algorithms.into_iter().flatten().any(|alg| [cose_alg::A256GCM, cose_alg::CHACHA20_POLY1305].contains(&alg))
+    }
+
+    pub(crate) fn sign_parameters(&self) -> AlgorithmParameters {
+        let parameters = vec![array(&[cose_key::OKP]), array(&[cose_key::OKP, cose_key::ED25519])];
+        AlgorithmParameters { algorithm: Label::Int(cose_alg::EDDSA), parameters }
+    }
+
+    pub(crate) fn ecdh_parameters(&self, pairwise: &Pairwise) -> AlgorithmParameters {
+        let parameters = vec![array(&[cose_key::OKP]), array(&[cose_key::OKP, cose_key::X25519])];
+        AlgorithmParameters { algorithm: Label::Int(pairwise.ecdh_alg), parameters }
+    }
+
+    fn info(&self, algorithm: i64, curve: i64) -> AlgorithmInfo {
+        AlgorithmInfo {
+            groups: vec![self.gname.clone()],
+            algorithm: Label::Int(algorithm),
+            parameters: capabilities(&[cose_key::OKP]),
+            key_parameters: capabilities(&[cose_key::OKP, curve]),
+            cred_fmt: Some(self.cred_fmt),
+        }
+    }
+}
+
+impl GroupRules for OscoreGroup {
+    fn profile_number(&self) -> i64 {
+        COAP_GROUP_OSCORE_APP
+    }
+
+    fn resource_type(&self) -> &'static str {
+        "core.osc.gm"
+    }
+
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        scope::roles(permissions)
+    }
+
+    fn permissions(&self, roles: Roles) -> RawCbor {
+        RawCbor::uint(roles.0)
+    }
+
+    fn may_join_with(&self, roles: Roles) -> bool {
+        scope::may_join(roles)
+    }
+
+    fn has_credential(&self, roles: Roles) -> bool {
+        roles.meets(scope::REQUESTER) || roles.meets(scope::RESPONDER)
+    }
+
+    fn reads_creds_as_non_member(&self, granted: Roles) -> bool {
+        granted.meets(scope::VERIFIER)
+    }
+
+    fn peers_of(&self, joiner: Roles) -> Roles {
+        scope::peers_of(joiner)
+    }
+
+    /// Nonce length minus 6, the smaller one where there are two algorithms (Group OSCORE section 2.2).
+    fn max_identifier_len(&self) -> usize {
+        self.nonce_len.saturating_sub(6)
+    }
+
+    fn credential_info(&self) -> CredentialInfo {
+        let ecdh = self.pairwise.as_ref().map(|pairwise| self.info(pairwise.ecdh_alg, cose_key::X25519));
+        CredentialInfo {
+            sign_info: vec![self.info(cose_alg::EDDSA, cose_key::ED25519)],
+            ecdh_info: ecdh.into_iter().collect(),
+            kdc_dh_creds: Vec::new(),
+        }
+    }
+
+    fn eligible(&self, cred: &[u8]) -> Option<EligibleCredential> {
+        let key = credential::ed25519_key(cred)?;
+        Some(EligibleCredential { cred: cred.to_vec(), key })
+    }
+
+    fn client_proves(
+        &self,
+        view: &View<'_>,
+        credential: &EligibleCredential,
+        input: Vec<u8>,
+        evidence: &[u8],
+    ) -> Result<bool, Stop> {
+        view.verified(SignatureAlgorithm::Ed25519, &credential.key, input, evidence)
+    }
+
+    fn kdc_proves(&self, view: &View<'_>, input: Vec<u8>) -> Result<Option<KdcProof>, Stop> {
+        let evidence = view.signed(&self.key, input)?.to_vec();
+        Ok(Some(KdcProof { cred: self.cred.clone(), evidence }))
+    }
+
+    fn policies(&self) -> GroupPolicies {
+        GroupPolicies {
+            key_update_check_interval: i64::try_from(self.key_update_check_interval).ok(),
+            expiration_delta: Some(self.expiration_delta),
+            ..GroupPolicies::default()
+        }
+    }
+
+    fn lifetime(&self) -> u64 {
+        self.key_lifetime
+    }
+
+    fn material(&self) -> &dyn KeyingMaterialProducer {
+        self
+    }
+
+    fn extra_resources(&self) -> &'static [ExtraResource] {
+        &[ACTIVE]
+    }
+
+    fn extra(&self, name: &str, state: GroupState) -> Option<(u16, Vec<u8>)> {
+        (name == ACTIVE.name).then(|| (CBOR, retrieval::encode_active(state.active)))
+    }
+}

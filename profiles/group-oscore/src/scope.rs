@@ -1,0 +1,111 @@
+//! Roles in an OSCORE group (section 3 of the profile): a set of bits, encoded as an unsigned integer.
+
+use ace_groupcomm::Roles;
+use ace_groupcomm_messages::RawCbor;
+
+/// Sends protected requests.
+pub const REQUESTER: Roles = Roles(1 << 1);
+/// Sends protected responses.
+pub const RESPONDER: Roles = Roles(1 << 2);
+/// Only listens, and has no credential.
+pub const MONITOR: Roles = Roles(1 << 3);
+/// Verifies signatures from outside the group.
+pub const VERIFIER: Roles = Roles(1 << 4);
+
+const ALL: u64 = REQUESTER.0 | RESPONDER.0 | MONITOR.0 | VERIFIER.0;
+
+/// The roles of a Tperm. Bit 0 marks an entry for administrators, which is no set of roles.
+#[must_use]
+pub fn roles(permissions: &RawCbor) -> Option<Roles> {
+    permissions.as_uint().filter(|&bits| bits != 0 && bits & !ALL == 0).map(Roles)
+}
+
+/// Whether a client joins with these roles: a monitor is nothing else, and a verifier does not join.
+#[must_use]
+pub const fn may_join(roles: Roles) -> bool {
+    let talks = roles.0 & (REQUESTER.0 | RESPONDER.0) == roles.0 && roles.0 != 0;
+    talks || roles.0 == MONITOR.0
+}
+
+/// Whose credentials somebody with these roles needs: a requester those of responders, and the other way round.
+#[must_use]
+pub const fn peers_of(roles: Roles) -> Roles {
+    let mut peers = 0;
+    if roles.meets(REQUESTER) {
+        peers |= RESPONDER.0;
+    }
+    if roles.meets(RESPONDER) || roles.meets(MONITOR) {
+        peers |= REQUESTER.0;
+    }
+    Roles(peers)
+}
+
+/// Reads names of roles, as configurations and command lines have them: `requester+responder`.
+#[must_use]
+pub fn from_names(names: &str) -> Option<Roles> {
+    names.split('+').try_fold(Roles(0), |sum, name| {
+        let role = match name.trim() {
+            "requester" => REQUESTER,
+            "responder" => RESPONDER,
+            "monitor" => MONITOR,
+            "verifier" => VERIFIER,
+            _ => return None,
+        };
+        Some(Roles(sum.0 | role.0))
+    })
+}
+
+/// The names of roles.
+#[must_use]
+pub fn names(roles: Roles) -> String {
+    let all = [(REQUESTER, "requester"), (RESPONDER, "responder"), (MONITOR, "monitor"), (VERIFIER, "verifier")];
+    all.iter().filter(|(role, _)| roles.meets(*role)).map(|&(_, name)| name).collect::<Vec<_>>().join("+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: GO-6.2-01
+    #[test]
+    fn sets_of_roles_are_those_of_the_profile() {
+        for (tperm, known, joins) in [
+            (0, false, false),
+            (1, false, false),
+            (2, true, true),
+            (3, false, false),
+            (4, true, true),
+            (6, true, true),
+            (8, true, true),
+            (10, true, false),
+            (12, true, false),
+            (14, true, false),
+            (16, true, false),
+            (18, true, false),
+            (32, false, false),
+        ] {
+            assert_eq!(roles(&RawCbor::uint(tperm)).is_some(), known, "{tperm}");
+            assert_eq!(may_join(Roles(tperm)), joins, "{tperm}");
+        }
+        assert_eq!(roles(&RawCbor::bytes(&[2])), None);
+        assert!(!may_join(Roles(0)));
+    }
+
+    #[test]
+    fn peers_are_those_one_talks_with() {
+        assert_eq!(peers_of(REQUESTER), RESPONDER);
+        assert_eq!(peers_of(RESPONDER), REQUESTER);
+        assert_eq!(peers_of(MONITOR), REQUESTER);
+        assert_eq!(peers_of(Roles(6)), Roles(6));
+        assert_eq!(peers_of(VERIFIER), Roles(0));
+    }
+
+    #[test]
+    fn names_come_back() {
+        for roles in [2, 4, 6, 8, 16, 30].map(Roles) {
+            assert_eq!(from_names(&names(roles)), Some(roles));
+        }
+        assert_eq!(from_names("requester+king"), None);
+        assert_eq!(from_names(""), None);
+    }
+}

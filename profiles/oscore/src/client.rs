@@ -1,0 +1,106 @@
+//! The client's side: posting a token, and what the answer makes of it (RFC 9203 sections 4.1 and 4.3).
+
+use crate::derivation::{Exchanged, Unsuitable, derive};
+use ace_groupcomm_messages::{OscoreInputMaterial, TokenTransferRequest, TokenTransferResponse};
+use ace_oscore::Parameters;
+use thiserror::Error;
+
+/// Why a token post came to nothing. The client may begin again, with a new N1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The answer lacks N2 or ID2.
+    #[error("the answer lacks nonce or identifier")]
+    Missing,
+    /// No context can be derived.
+    #[error(transparent)]
+    Unsuitable(#[from] Unsuitable),
+}
+
+/// A token post under way. It is kept until its answer has come; each post has an N1 of its own.
+pub struct Upload {
+    material: OscoreInputMaterial,
+    nonce1: Vec<u8>,
+    client_id: Vec<u8>,
+}
+
+impl core::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Upload").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// Begins a post. `nonce1` is N1, 8 random bytes that were never used before; `client_id` is ID1, which no
+    /// other context of the client has as Recipient ID.
+    #[must_use]
+    pub const fn new(material: OscoreInputMaterial, nonce1: Vec<u8>, client_id: Vec<u8>) -> Self {
+        Self { material, nonce1, client_id }
+    }
+
+    /// The request; the caller may add questions about the groups.
+    #[must_use]
+    pub fn request(&self, access_token: Vec<u8>) -> TokenTransferRequest {
+        TokenTransferRequest {
+            access_token,
+            nonce1: Some(self.nonce1.clone()),
+            client_recipient_id: Some(self.client_id.clone()),
+            ..TokenTransferRequest::default()
+        }
+    }
+
+    /// The parameters of the client's context.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub fn finish(self, response: &TokenTransferResponse) -> Result<Parameters, UploadError> {
+        let (Some(nonce2), Some(server_id)) = (&response.nonce2, &response.server_recipient_id) else {
+            return Err(UploadError::Missing);
+        };
+        let exchanged = Exchanged { nonce1: &self.nonce1, nonce2, client_id: &self.client_id, server_id };
+        Ok(derive(&self.material, exchanged)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload() -> Upload {
+        let material = OscoreInputMaterial {
+            id: vec![1],
+            version: None,
+            ms: vec![1; 16],
+            hkdf: None,
+            alg: None,
+            salt: None,
+            context_id: Some(vec![3]),
+        };
+        Upload::new(material, vec![1; 8], vec![1])
+    }
+
+    fn answer(nonce2: Option<&[u8]>, id: Option<&[u8]>) -> TokenTransferResponse {
+        TokenTransferResponse {
+            nonce2: nonce2.map(<[u8]>::to_vec),
+            server_recipient_id: id.map(<[u8]>::to_vec),
+            ..TokenTransferResponse::default()
+        }
+    }
+
+    // Covers: OP-4.1-05, OP-4.1-07, OP-4.1.1-01, OP-4.1.2-01, OP-4.3-01, OP-4.3-09
+    #[test]
+    fn an_answer_that_lacks_something_makes_no_context() {
+        let request = upload().request(vec![9]);
+        assert_eq!(
+            (request.access_token, request.nonce1, request.client_recipient_id),
+            (vec![9], Some(vec![1; 8]), Some(vec![1]))
+        );
+        assert_eq!(upload().finish(&answer(None, Some(&[2]))).map(|_| ()), Err(UploadError::Missing));
+        assert_eq!(upload().finish(&answer(Some(&[2]), None)).map(|_| ()), Err(UploadError::Missing));
+        let same = upload().finish(&answer(Some(&[2]), Some(&[1]))).map(|_| ());
+        assert_eq!(same, Err(UploadError::Unsuitable(Unsuitable::SameIds)));
+        let derived = upload().finish(&answer(Some(&[2; 8]), Some(&[2]))).unwrap();
+        assert_eq!((derived.sender_id.as_slice(), derived.id_context.as_deref()), (&[2][..], Some(&[3][..])));
+        assert!(!format!("{:?}", upload()).contains("1, 1, 1"));
+    }
+}

@@ -1,0 +1,222 @@
+//! The contexts of a server, and the protection of its messages.
+
+use crate::transport::restore;
+use ace_coap::numbers::option;
+use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
+use ace_coap::{Code, Message};
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
+use ace_oscore::{Context, Error, Incoming, Parameters, Registration, RequestId, ResponseRight, Sequence};
+use rand_core::CryptoRng;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How responses get their nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Responses {
+    /// That of the request: no other process answers under the same contexts.
+    #[default]
+    ReuseNonce,
+    /// One of their own: another process may have answered the same request.
+    Numbered,
+}
+
+struct Slot {
+    context: Context,
+    peer: PeerId,
+}
+
+struct Table {
+    slots: HashMap<Vec<u8>, Slot>,
+    in_need: BTreeSet<Vec<u8>>,
+    rng: Box<dyn CryptoRng + Send>,
+}
+
+impl Table {
+    /// Notes a context whose sequence numbers come to an end.
+    fn note_need(&mut self, kid: &[u8]) {
+        let low = self.slots.get_mut(kid).is_some_and(|slot| slot.context.sequence().runs_low());
+        if low {
+            self.in_need.insert(kid.to_vec());
+        }
+    }
+}
+
+/// What ties a response to its request.
+struct Reply {
+    kid: Vec<u8>,
+    right: ResponseRight,
+}
+
+/// What ties notifications to their registration.
+struct Observing {
+    kid: Vec<u8>,
+    registration: Registration,
+}
+
+/// The OSCORE contexts of a server. It follows the KDC's notices, and verifies and protects messages; it never
+/// waits.
+pub struct OscoreServer {
+    table: Mutex<Table>,
+    responses: Responses,
+    unknown: Option<Message>,
+}
+
+impl OscoreServer {
+    /// No contexts yet. `rng` gives Echo values.
+    #[must_use]
+    pub fn new(rng: Box<dyn CryptoRng + Send>, responses: Responses) -> Self {
+        let table = Table { slots: HashMap::new(), in_need: BTreeSet::new(), rng };
+        Self { table: Mutex::new(table), responses, unknown: None }
+    }
+
+    /// Answers a request of whom there is no context with this payload in the 4.01, e.g. with hints where to get
+    /// a token (RFC 9203 section 4.1).
+    #[must_use]
+    pub fn with_hints(mut self, content_format: u16, payload: Vec<u8>) -> Self {
+        let mut message = Message::response(Code::UNAUTHORIZED).with_payload(content_format, payload);
+        message.options.push_uint(option::MAX_AGE, 0);
+        self.unknown = Some(message);
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a context that was agreed on beforehand, e.g. at the registration of a client. Its messages come from
+    /// `peer`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where no context can be derived, or one with its Recipient ID is there.
+    pub fn add(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence, known: bool) -> Result<(), Error> {
+        let context =
+            if known { Context::fresh(parameters, sequence) } else { Context::restored(parameters, sequence) }?;
+        let mut table = self.lock();
+        if table.slots.contains_key(context.recipient_id()) {
+            return Err(Error::Parameter);
+        }
+        table.slots.insert(context.recipient_id().to_vec(), Slot { context, peer });
+        Ok(())
+    }
+
+    /// How many contexts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The answer to a request that does not verify.
+    fn refuse(&self, error: Error) -> Inbound {
+        let answer = match (error, &self.unknown) {
+            (Error::NoContext, Some(hints)) => Some(hints.clone()),
+            _ => error.response(),
+        };
+        answer.map_or(Inbound::Discard, Inbound::Answer)
+    }
+
+    fn verify(&self, outer: &Message) -> Result<Inbound, Error> {
+        let RequestId { kid, kid_context, .. } = RequestId::of(outer)?;
+        let mut guard = self.lock();
+        let table = &mut *guard;
+        let slot = table.slots.get_mut(&kid).ok_or(Error::NoContext)?;
+        // An absent and an empty kid context name the same context; another one than ours names none.
+        let named = kid_context.as_deref().unwrap_or_default();
+        if !named.is_empty() && Some(named) != slot.context.id_context() {
+            return Err(Error::NoContext);
+        }
+        let inbound = match slot.context.unprotect_request(outer)? {
+            Incoming::Accepted { message, right, echoed } => {
+                let right = if self.responses == Responses::Numbered { right.numbered() } else { right };
+                let peer = slot.peer.clone();
+                let binding = ReplyBinding::new(Reply { kid: kid.clone(), right });
+                Inbound::Verified { peer, message, binding, fresh: echoed }
+            }
+            Incoming::Unsynchronised(challenge) => {
+                let mut echo = [0; 8];
+                table.rng.fill_bytes(&mut echo);
+                let answer = slot.context.challenge(outer, challenge, echo);
+                table.note_need(&kid);
+                answer.map_or(Inbound::Discard, Inbound::Answer)
+            }
+        };
+        Ok(inbound)
+    }
+}
+
+const fn protect_error(error: Error) -> ProtectError {
+    match error {
+        Error::NeedSequence => ProtectError::NeedSequence,
+        Error::Exhausted => ProtectError::NoAssociation,
+        _ => ProtectError::Message,
+    }
+}
+
+impl MessageSecurity for OscoreServer {
+    fn unprotect(&self, outer: Message) -> Inbound {
+        if !outer.options.has(option::OSCORE) {
+            return Inbound::Plain(outer);
+        }
+        self.verify(&outer).unwrap_or_else(|error| self.refuse(error))
+    }
+
+    fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        let Reply { kid, right } = binding.into_inner().ok_or(ProtectError::ForeignBinding)?;
+        let mut table = self.lock();
+        let slot = table.slots.get_mut(&kid).ok_or(ProtectError::NoAssociation)?;
+        let protected = slot.context.protect_response(&response, right);
+        if self.responses == Responses::Numbered {
+            table.note_need(&kid);
+        }
+        protected.map_err(protect_error)
+    }
+
+    fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
+        let Reply { kid, right } = binding.inner()?;
+        Some(ObservationBinding::new(Observing { kid: kid.clone(), registration: right.registration() }))
+    }
+
+    fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
+        let Observing { kid, registration } = binding.inner().ok_or(ProtectError::ForeignBinding)?;
+        let mut table = self.lock();
+        let slot = table.slots.get_mut(kid).ok_or(ProtectError::NoAssociation)?;
+        let protected = slot.context.protect_notification(&response, registration);
+        table.note_need(kid);
+        protected.map_err(protect_error)
+    }
+}
+
+impl Associations for OscoreServer {
+    fn notice(&self, notice: AssociationNotice) {
+        let mut table = self.lock();
+        match notice {
+            AssociationNotice::New { id, profile, material } => {
+                let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
+                let context = parameters.and_then(|p| Context::fresh(&p, Sequence::none()).ok());
+                if let Some(context) = context {
+                    table.slots.insert(id.clone(), Slot { context, peer: PeerId::new(&id) });
+                }
+            }
+            AssociationNotice::Sequence { id, start, limit } => {
+                table.in_need.remove(&id);
+                if let Some(slot) = table.slots.get_mut(&id) {
+                    slot.context.sequence().extend(start, limit);
+                }
+            }
+            AssociationNotice::Gone { id } => {
+                table.in_need.remove(&id);
+                table.slots.remove(&id);
+            }
+        }
+    }
+
+    fn in_need(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.lock().in_need).into_iter().collect()
+    }
+}
