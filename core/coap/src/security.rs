@@ -35,12 +35,12 @@ impl core::fmt::Debug for PeerId {
 }
 
 /// The right to protect one response to one verified request.
-pub struct ReplyBinding(Box<dyn Any + Send>);
+pub struct ReplyBinding(Box<dyn Any + Send + Sync>);
 
 impl ReplyBinding {
     /// Wraps what a security protocol needs for the response.
     #[must_use]
-    pub fn new(inner: impl Any + Send) -> Self {
+    pub fn new(inner: impl Any + Send + Sync) -> Self {
         Self(Box::new(inner))
     }
 
@@ -64,12 +64,12 @@ impl core::fmt::Debug for ReplyBinding {
 }
 
 /// What ties notifications to the registration that asked for them; each gets a nonce of its own.
-pub struct ObservationBinding(Box<dyn Any + Send>);
+pub struct ObservationBinding(Box<dyn Any + Send + Sync>);
 
 impl ObservationBinding {
     /// Wraps what a security protocol needs for notifications.
     #[must_use]
-    pub fn new(inner: impl Any + Send) -> Self {
+    pub fn new(inner: impl Any + Send + Sync) -> Self {
         Self(Box::new(inner))
     }
 

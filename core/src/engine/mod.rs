@@ -26,7 +26,10 @@
 //! record `turn/<lane>`, which every batch expects and which a batch claims after three conflicts.
 
 mod commit;
+mod machine;
 mod run;
+
+pub use machine::Machine;
 
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response};

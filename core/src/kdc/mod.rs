@@ -24,7 +24,7 @@ pub use pending::PendingLimits;
 
 use crate::access::{Resource, Who};
 use crate::config::ConfigMap;
-use crate::engine::{App, Effect, Engine, Input, Limits, Outcome, Reply, Stats};
+use crate::engine::{App, Completion, Effect, Engine, Input, Limits, Machine, Outcome, Reply, Stats};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError};
 use crate::request::{Caller, Request, Response};
@@ -253,7 +253,7 @@ pub struct Kdc {
 }
 
 impl Kdc {
-    /// Sets a KDC up over storage that is shared so. Call [`Self::start`] before any request.
+    /// Sets a KDC up over storage that is shared so. Call [`Machine::start`] before any request.
     ///
     /// # Errors
     /// [`SetupError`].
@@ -297,45 +297,6 @@ impl Kdc {
         Ok(Self { engine: Engine::new(app, sharing, config.limits) })
     }
 
-    /// Begins: makes the configured groups that are not there, and takes up what storage knows.
-    pub fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        let names: Vec<String> = self.engine.app().groups.keys().cloned().collect();
-        self.engine.task(now, Task::Start, rng, out);
-        for name in names {
-            self.engine.task(now, Task::Found(name), rng, out);
-        }
-        self.engine.flush(now, out);
-    }
-
-    /// Whether the start is done.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.engine.app().starting == 0
-    }
-
-    /// Takes a request. Follow the notices in `out` before the answer is sent.
-    pub fn request(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: Request,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) -> Reply {
-        self.engine.request(now, caller, request, rng, out)
-    }
-
-    /// Reserves sequence numbers for an association that has half of its own used up.
-    pub fn need_sequence(
-        &mut self,
-        now: Now,
-        association: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) {
-        self.engine.task(now, Task::Sequence(association.to_vec()), rng, out);
-    }
-
     /// Ends what the token with this hash allowed, and refuses it from now on.
     pub fn revoke(
         &mut self,
@@ -345,41 +306,6 @@ impl Kdc {
         out: &mut Vec<Effect<AssociationNotice>>,
     ) {
         self.engine.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
-    }
-
-    /// Takes in what became of an effect.
-    pub fn complete(&mut self, now: Now, done: crate::engine::Completion, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.complete(now, done, out);
-    }
-
-    /// Ends a tick.
-    pub fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.flush(now, out);
-    }
-
-    /// When [`Self::timeout`] has to be called, at the latest.
-    #[must_use]
-    pub fn next_timeout(&self, now: Now) -> Option<Duration> {
-        let expiry = self.engine.app().expiries.first().map(|&(at, _)| {
-            // A second later: a token is good up to, not including, its time.
-            now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix)))
-        });
-        let pending = self.engine.app().pendings.next_timeout();
-        [self.engine.next_timeout(), expiry, pending].into_iter().flatten().min()
-    }
-
-    /// Does what is due: expired tokens, associations that nobody proved, requests that waited too long.
-    pub fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.timeout(now, out);
-        let gone = self.engine.app_mut().pendings.expire(now);
-        out.extend(gone.into_iter().map(|id| Effect::Notice(AssociationNotice::Gone { id })));
-        while let Some(&(at, principal)) = self.engine.app().expiries.first() {
-            if at > now.unix {
-                break;
-            }
-            self.engine.app_mut().expiries.remove(&(at, principal));
-            self.engine.task(now, Task::Expire(principal), rng, out);
-        }
     }
 
     /// Figures since the start.
@@ -403,6 +329,74 @@ impl Kdc {
     /// Names and resource types of the groups, for discovery.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.engine.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
+    }
+}
+
+impl Machine for Kdc {
+    type Notice = AssociationNotice;
+
+    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        let names: Vec<String> = self.engine.app().groups.keys().cloned().collect();
+        self.engine.task(now, Task::Start, rng, out);
+        for name in names {
+            self.engine.task(now, Task::Found(name), rng, out);
+        }
+        self.engine.flush(now, out);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.engine.app().starting == 0
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) -> Reply {
+        self.engine.request(now, caller, request, rng, out)
+    }
+
+    fn need_sequence(
+        &mut self,
+        now: Now,
+        association: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) {
+        self.engine.task(now, Task::Sequence(association.to_vec()), rng, out);
+    }
+
+    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.complete(now, done, out);
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.flush(now, out);
+    }
+
+    fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let expiry = self.engine.app().expiries.first().map(|&(at, _)| {
+            // A second later: a token is good up to, not including, its time.
+            now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix)))
+        });
+        let pending = self.engine.app().pendings.next_timeout();
+        [self.engine.next_timeout(), expiry, pending].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.timeout(now, out);
+        let gone = self.engine.app_mut().pendings.expire(now);
+        out.extend(gone.into_iter().map(|id| Effect::Notice(AssociationNotice::Gone { id })));
+        while let Some(&(at, principal)) = self.engine.app().expiries.first() {
+            if at > now.unix {
+                break;
+            }
+            self.engine.app_mut().expiries.remove(&(at, principal));
+            self.engine.task(now, Task::Expire(principal), rng, out);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One KDC on a test store, with everything done at once: ask and get the answer.
 
 use crate::config::ConfigMap;
-use crate::engine::{Completion, Durable, Effect, Limits, Reply, Ticket};
+use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, SetupError};
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};

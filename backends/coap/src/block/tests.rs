@@ -1,0 +1,143 @@
+//! Transfers as a client sees them, and their bounds.
+
+use super::*;
+
+fn stranger(port: u16) -> Owner {
+    Owner::Address(([127, 0, 0, 1], port).into())
+}
+
+fn peer(name: u8) -> Owner {
+    Owner::Peer(PeerId::new(&[name]))
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn limits() -> Limits {
+    Limits { szx: 0, transfers_unknown: 2, transfers: 5, body: 64, ..Limits::default() }
+}
+
+fn post(num: u32, more: bool, payload: &[u8]) -> Message {
+    let mut message = Message::request(Code::POST).with_path(["x"]);
+    message.options.push_uint(option::BLOCK1, Block { num, more, szx: 0 }.to_uint());
+    message.payload = payload.to_vec();
+    message
+}
+
+fn code(step: &Step) -> Code {
+    match step {
+        Step::Answer(message) => message.code,
+        Step::Whole(..) => panic!("whole: {step:?}"),
+    }
+}
+
+#[test]
+fn a_body_in_blocks_is_put_together() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let step = transfers.request(at(0), &owner, post(0, true, &[1; 16]));
+    assert_eq!(code(&step), Code::CONTINUE);
+    assert_eq!(code(&transfers.request(at(1), &owner, post(1, true, &[2; 16]))), Code::CONTINUE);
+    let Step::Whole(message, block) = transfers.request(at(2), &owner, post(2, false, &[3; 5])) else { panic!() };
+    assert_eq!(message.payload, [vec![1; 16], vec![2; 16], vec![3; 5]].concat());
+    assert_eq!(block, Some(Block { num: 2, more: false, szx: 0 }));
+    let answer = transfers.response(at(2), &owner, &message, Message::response(Code::CREATED), block);
+    assert_eq!(answer.options.uint(option::BLOCK1), Some(0x20));
+    assert_eq!(code(&transfers.request(at(3), &owner, post(2, false, &[3; 5]))), Code::REQUEST_ENTITY_INCOMPLETE);
+}
+
+#[test]
+fn gaps_overlaps_and_excess_are_refused() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    assert_eq!(code(&transfers.request(at(0), &owner, post(1, true, &[0; 16]))), Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(code(&transfers.request(at(0), &owner, post(0, true, &[0; 15]))), Code::BAD_REQUEST);
+    transfers.request(at(0), &owner, post(0, true, &[0; 16]));
+    assert_eq!(code(&transfers.request(at(0), &owner, post(2, true, &[0; 16]))), Code::REQUEST_ENTITY_INCOMPLETE);
+    for num in 1..4 {
+        assert_eq!(code(&transfers.request(at(0), &owner, post(num, true, &[0; 16]))), Code::CONTINUE);
+    }
+    assert_eq!(code(&transfers.request(at(0), &owner, post(4, false, &[0]))), Code::REQUEST_ENTITY_TOO_LARGE);
+    let mut reserved = post(0, true, &[]);
+    reserved.options.set(option::BLOCK1, &[7]);
+    assert_eq!(code(&transfers.request(at(0), &owner, reserved)), Code::BAD_OPTION);
+    transfers.request(at(0), &owner, post(0, true, &[0; 16]));
+    assert_eq!(code(&transfers.request(at(30), &owner, post(1, true, &[0; 16]))), Code::REQUEST_ENTITY_INCOMPLETE);
+}
+
+fn get(num: u32, szx: u8) -> Message {
+    let mut message = Message::request(Code::GET).with_path(["creds"]);
+    message.options.push_uint(option::BLOCK2, Block { num, more: false, szx }.to_uint());
+    message
+}
+
+fn content(length: u8) -> Message {
+    let mut message = Message::response(Code::CONTENT);
+    message.payload = (0..length).collect();
+    message
+}
+
+#[test]
+fn a_long_answer_goes_in_blocks_of_one_snapshot() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    let first = transfers.response(at(0), &owner, &request, content(40), None);
+    assert_eq!((first.payload.len(), first.options.uint(option::BLOCK2)), (16, Some(0x08)));
+    assert_eq!(first.options.uint(option::SIZE2), Some(40));
+    let etag = first.options.first(option::ETAG).unwrap().to_vec();
+    let mut body = first.payload;
+    for num in 1..3 {
+        let Step::Answer(answer) = transfers.request(at(1), &owner, get(num, 6)) else { panic!() };
+        assert_eq!(answer.options.first(option::ETAG), Some(&etag[..]));
+        assert_eq!(answer.options.uint(option::BLOCK2), Some(num << 4 | u32::from(num < 2) << 3));
+        body.extend(answer.payload);
+    }
+    assert_eq!(body, (0..40).collect::<Vec<u8>>());
+    assert_eq!(code(&transfers.request(at(1), &owner, get(3, 0))), Code::BAD_OPTION);
+    assert!(matches!(transfers.request(at(1), &peer(2), get(1, 0)), Step::Whole(..)), "another peer asks anew");
+    assert!(matches!(transfers.request(at(31), &owner, get(1, 0)), Step::Whole(..)), "too late: asked anew");
+    // Asked anew, the block that was wanted is cut out of the new answer.
+    let second = transfers.response(at(31), &owner, &get(1, 0), content(40), None);
+    assert_eq!((second.payload[0], second.options.uint(option::BLOCK2)), (16, Some(0x18)));
+}
+
+#[test]
+fn a_post_is_not_done_again_for_its_second_block() {
+    let mut transfers = Transfers::new(&limits());
+    let mut next = Message::request(Code::POST).with_path(["x"]);
+    next.options.push_uint(option::BLOCK2, 0x10);
+    assert_eq!(code(&transfers.request(at(0), &peer(1), next.clone())), Code::REQUEST_ENTITY_INCOMPLETE);
+    let request = Message::request(Code::POST).with_path(["x"]);
+    transfers.response(at(0), &peer(1), &request, content(20), None);
+    assert_eq!(code(&transfers.request(at(0), &peer(1), next)), Code::CONTENT);
+}
+
+#[test]
+fn short_answers_go_whole_and_small_blocks_are_given_when_asked_for() {
+    let mut transfers = Transfers::new(&Limits::default());
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    let whole = transfers.response(at(0), &peer(1), &request, content(200), None);
+    assert_eq!((whole.payload.len(), whole.options.len()), (200, 0));
+    let small = transfers.response(at(0), &peer(1), &get(0, 2), content(200), None);
+    assert_eq!((small.payload.len(), small.options.uint(option::BLOCK2)), (64, Some(0x0a)));
+}
+
+// Covers: TH-6-03
+#[test]
+fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
+    let mut transfers = Transfers::new(&limits());
+    transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
+    for port in 0..10_000 {
+        assert_eq!(code(&transfers.request(at(0), &stranger(port), post(0, true, &[0; 16]))), Code::CONTINUE);
+        assert!(transfers.coming.len() <= 3);
+    }
+    assert_eq!(transfers.by_age.len(), 3);
+    assert_eq!(code(&transfers.request(at(1), &peer(1), post(1, true, &[1; 16]))), Code::CONTINUE, "untouched");
+    for name in 2..=9 {
+        transfers.request(at(1), &peer(name), post(0, true, &[1; 16]));
+    }
+    assert_eq!(transfers.coming.len(), 5, "no more than in all");
+    assert_eq!(code(&transfers.request(at(1), &peer(10), post(0, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
+}

@@ -1,0 +1,57 @@
+//! Bounds and times of an endpoint. Every table that a stranger can fill has one.
+
+use std::time::Duration;
+
+/// Bounds and times; the times' defaults are those of RFC 7252 section 4.8.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Messages that are remembered, so that a second one is answered without being handled again.
+    pub exchanges: usize,
+    /// Requests that are being handled; above that, 5.03.
+    pub requests: usize,
+    /// Bodies that come or go block by block, of peers that are known.
+    pub transfers: usize,
+    /// The same, of strangers; and of one known peer.
+    pub transfers_unknown: usize,
+    /// Largest body that is put together of blocks.
+    pub body: usize,
+    /// For how long a transfer is kept that does not go on.
+    pub transfer_time: Duration,
+    /// Size exponent of the blocks that are sent: 6 for 1,024 bytes.
+    pub szx: u8,
+    /// Observations in all.
+    pub observations: usize,
+    /// Observations of one peer.
+    pub observations_per_peer: usize,
+    /// ACK_TIMEOUT, before the first retransmission.
+    pub ack_timeout: Duration,
+    /// MAX_RETRANSMIT.
+    pub max_retransmit: u32,
+    /// For how long a message ID is remembered: EXCHANGE_LIFETIME.
+    pub exchange_lifetime: Duration,
+    /// After which time a confirmable request is acknowledged that has no answer yet.
+    pub separate_after: Duration,
+    /// For how long a client waits for a separate response.
+    pub response_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            exchanges: 65_536,
+            requests: 16_384,
+            transfers: 4_096,
+            transfers_unknown: 16,
+            body: 262_144,
+            transfer_time: Duration::from_secs(30),
+            szx: 6,
+            observations: 65_536,
+            observations_per_peer: 16,
+            ack_timeout: Duration::from_secs(2),
+            max_retransmit: 4,
+            exchange_lifetime: Duration::from_secs(247),
+            separate_after: Duration::from_millis(500),
+            response_timeout: Duration::from_secs(30),
+        }
+    }
+}

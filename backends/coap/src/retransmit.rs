@@ -1,0 +1,120 @@
+//! Confirmable messages that were sent and wait for their acknowledgement (RFC 7252 section 4.2).
+
+use crate::Limits;
+use crate::observe::ObservationId;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A message that waits.
+pub(crate) struct Unacknowledged {
+    pub(crate) bytes: Arc<[u8]>,
+    /// The observation whose notification it is: a Reset, or silence, ends it.
+    pub(crate) observation: Option<ObservationId>,
+    due: Duration,
+    interval: Duration,
+    left: u32,
+}
+
+/// What has to be done about a message now.
+pub(crate) enum Due {
+    /// Send it again.
+    Send(SocketAddr, Arc<[u8]>),
+    /// Nobody answers: give up.
+    GiveUp(Option<ObservationId>),
+}
+
+/// All messages that wait.
+#[derive(Default)]
+pub(crate) struct Retransmissions {
+    waiting: HashMap<(SocketAddr, u16), Unacknowledged>,
+    due: BTreeSet<(Duration, SocketAddr, u16)>,
+}
+
+impl Retransmissions {
+    /// Adds a message that was sent just now.
+    pub(crate) fn add(
+        &mut self,
+        now: Duration,
+        limits: &Limits,
+        to: SocketAddr,
+        id: u16,
+        bytes: Arc<[u8]>,
+        observation: Option<ObservationId>,
+    ) {
+        // ACK_RANDOM_FACTOR is taken from the message ID: it spreads the load, and is no secret.
+        let spread = limits.ack_timeout.saturating_mul(u32::from(id) % 512) / 1_024;
+        let interval = limits.ack_timeout.saturating_add(spread);
+        let due = now.saturating_add(interval);
+        let left = limits.max_retransmit;
+        self.due.insert((due, to, id));
+        self.waiting.insert((to, id), Unacknowledged { bytes, observation, due, interval, left });
+    }
+
+    /// The other side has answered: with an acknowledgement or a Reset.
+    pub(crate) fn settle(&mut self, from: SocketAddr, id: u16) -> Option<Unacknowledged> {
+        let waiting = self.waiting.remove(&(from, id))?;
+        self.due.remove(&(waiting.due, from, id));
+        Some(waiting)
+    }
+
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.due.first().map(|&(at, ..)| at)
+    }
+
+    /// What is due; `None` where nothing is.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Due> {
+        let &(at, to, id) = self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.due.remove(&(at, to, id));
+        let waiting = self.waiting.get_mut(&(to, id))?;
+        if waiting.left == 0 {
+            return self.waiting.remove(&(to, id)).map(|waiting| Due::GiveUp(waiting.observation));
+        }
+        waiting.left = waiting.left.saturating_sub(1);
+        waiting.interval = waiting.interval.saturating_mul(2);
+        waiting.due = now.saturating_add(waiting.interval);
+        self.due.insert((waiting.due, to, id));
+        Some(Due::Send(to, Arc::clone(&waiting.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_double_and_end() {
+        let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let mut all = Retransmissions::default();
+        all.add(Duration::ZERO, &limits, to, 0, [1].into(), None);
+        let mut sent = Vec::new();
+        let end = loop {
+            let now = all.next().unwrap();
+            match all.due(now).unwrap() {
+                Due::Send(..) => sent.push(now.as_secs()),
+                Due::GiveUp(observation) => {
+                    assert!(observation.is_none());
+                    break now;
+                }
+            }
+            assert!(all.due(now).is_none());
+        };
+        assert_eq!((sent, end.as_secs()), (vec![2, 6, 14, 30], 62));
+        assert_eq!(all.next(), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_ends_it() {
+        let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let mut all = Retransmissions::default();
+        all.add(Duration::ZERO, &limits, to, 511, [1].into(), Some((to, ace_coap::Token::default())));
+        assert_eq!(all.next(), Some(Duration::from_micros(2_998_046) + Duration::from_nanos(875)));
+        assert!(all.settle(to, 5).is_none());
+        assert!(all.settle(to, 511).unwrap().observation.is_some());
+        assert!(all.settle(to, 511).is_none() && all.next().is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! What a server serves: requests come in, answers go out when they are ready.
+
+use ace_coap::Message;
+use ace_coap::security::PeerId;
+use std::net::SocketAddr;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A request, whole and verified as far as it was protected.
+#[derive(Debug)]
+pub struct Received {
+    /// Who sent it; `None` where nobody is known to have.
+    pub peer: Option<PeerId>,
+    /// Where it came from: for answers alone, it proves nothing.
+    pub endpoint: SocketAddr,
+    /// Whether it also proved by Echo that it is fresh and its sender reachable.
+    pub fresh: bool,
+    /// The request.
+    pub message: Message,
+}
+
+/// An answer, and how it is to be sent.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer. Type, ID and token are the server's business.
+    pub message: Message,
+    /// Whether it goes out unprotected although the request was protected.
+    pub unprotected: bool,
+    /// Whether a request with Observe becomes an observation.
+    pub observable: bool,
+}
+
+impl From<Message> for Answer {
+    fn from(message: Message) -> Self {
+        Self { message, unprotected: false, observable: false }
+    }
+}
+
+/// What the server's loop is told.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Answer(u64, Answer),
+    Changed(Vec<String>),
+}
+
+/// The way back for one answer.
+#[derive(Debug)]
+pub struct Responder {
+    pub(crate) exchange: u64,
+    pub(crate) events: UnboundedSender<Event>,
+}
+
+impl Responder {
+    /// Sends the answer. A server that is gone takes none.
+    pub fn send(self, answer: impl Into<Answer>) {
+        let _ = self.events.send(Event::Answer(self.exchange, answer.into()));
+    }
+}
+
+/// Tells a server that a resource has changed, so that its observers are notified.
+#[derive(Clone, Debug)]
+pub struct Notifier(pub(crate) UnboundedSender<Event>);
+
+impl Notifier {
+    /// The resource at this path has changed.
+    pub fn changed(&self, path: &[&str]) {
+        let _ = self.0.send(Event::Changed(path.iter().map(|&segment| segment.into()).collect()));
+    }
+}
+
+/// Serves requests. `call` does not wait: it answers at once, or hands the responder on.
+pub trait Service: Send + Sync {
+    /// Takes a request.
+    fn call(&self, request: Received, responder: Responder);
+}

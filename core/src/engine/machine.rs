@@ -1,0 +1,50 @@
+//! What a driver needs of an engine, whichever it is.
+
+use super::{Completion, Effect, Reply};
+use crate::request::{Caller, Request};
+use crate::time::Now;
+use rand_core::CryptoRng;
+use std::time::Duration;
+
+/// An engine as its driver sees it: a KDC, an Authorization Server, or somebody's own.
+pub trait Machine: Send {
+    /// What the world outside learns, in order with the answers.
+    type Notice: Send;
+
+    /// Begins; what was stored is taken up.
+    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);
+
+    /// Whether the start is done. Requests before that may find nothing.
+    fn is_ready(&self) -> bool;
+
+    /// Takes a request. The notices in `out` are to be followed before the answer is sent.
+    fn request(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<Self::Notice>>,
+    ) -> Reply;
+
+    /// Reserves sequence numbers for an association.
+    fn need_sequence(
+        &mut self,
+        now: Now,
+        association: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<Self::Notice>>,
+    );
+
+    /// Takes in what became of an effect.
+    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<Self::Notice>>);
+
+    /// Ends a tick.
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect<Self::Notice>>);
+
+    /// When [`Self::timeout`] has to be called, at the latest.
+    fn next_timeout(&self, now: Now) -> Option<Duration>;
+
+    /// Does what is due.
+    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);
+}
