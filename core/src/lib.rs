@@ -13,6 +13,7 @@
 )]
 
 pub mod access;
+pub mod auth_server;
 pub mod config;
 pub mod engine;
 pub mod kdc;

@@ -35,7 +35,7 @@ pub enum Refusal {
     /// An error with a number of its own (RFC 9594 section 9).
     #[error("{}", .0.description())]
     Groupcomm(GroupcommError),
-    /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00.
+    /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00, or 4.01 for a client that is not known.
     #[error("token request refused: {1}")]
     Token(TokenErrorCode, &'static str),
     /// Nothing is here: 4.04.
@@ -76,7 +76,9 @@ impl Refusal {
                 Response::new(status(*error)).with_payload(PROBLEM_DETAILS_CBOR, ProblemDetails::from(*error).encode())
             }
             Self::Token(code, detail) => {
-                Response::new(Status::BadRequest).with_payload(ACE_CBOR, TokenError::new(*code, detail).encode())
+                let unauthorized = *code == TokenErrorCode::InvalidClient;
+                let status = if unauthorized { Status::Unauthorized } else { Status::BadRequest };
+                Response::new(status).with_payload(ACE_CBOR, TokenError::new(*code, detail).encode())
             }
             Self::NotFound => Response::new(Status::NotFound),
             Self::MethodNotAllowed => Response::new(Status::MethodNotAllowed),

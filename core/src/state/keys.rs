@@ -174,6 +174,12 @@ pub fn meta() -> Key {
     key(&[b"meta"])
 }
 
+/// All OSCORE input material that an Authorization Server issued.
+#[must_use]
+pub fn all_issued() -> Key {
+    key(&[b"ai/"])
+}
+
 /// OSCORE input material that an Authorization Server issued.
 #[must_use]
 pub fn issued(id: &[u8]) -> Key {

@@ -186,6 +186,8 @@ pub struct Mark;
 /// OSCORE input material that an Authorization Server issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
+    /// Its name.
+    pub id: ByteBuf,
     /// The client.
     pub client: String,
     /// The audience.

@@ -1,0 +1,233 @@
+//! The Authorization Server: who may take which roles in which groups (RFC 9200 section 5.8, RFC 9203 section 3).
+//!
+//! [`AuthServer`] is an engine of the same kind as the KDC. A caller is a registered client, known by the
+//! association that its messages come under; requests that are not protected are refused.
+
+mod token;
+
+use crate::engine::{App, Completion, Effect, Engine, Input, Limits, Machine, Outcome, Reply, Stats};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Method, Request};
+use crate::state::changes::Changes;
+use crate::state::keys;
+use crate::state::records::Issued;
+use crate::time::Now;
+use crate::traits::storage::Sharing;
+use crate::traits::token::TokenKey;
+use crate::traits::transport::AssociationNotice;
+use crate::view::{Stop, View};
+use rand_core::CryptoRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The path of the token endpoint.
+pub const TOKEN: &str = "token";
+
+/// A resource server that tokens are made for.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    /// Its name.
+    pub name: String,
+    /// The key that it shares with the AS.
+    pub key: TokenKey,
+    /// For how many seconds a token is good.
+    pub lifetime: u64,
+    /// The transport profile that clients use with it, `ace_profile`.
+    pub profile: i64,
+}
+
+/// That a client may take roles in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The client.
+    pub client: String,
+    /// The audience.
+    pub audience: String,
+    /// The group.
+    pub gname: String,
+    /// The roles, as bits of the Tperm.
+    pub permissions: u64,
+}
+
+/// How an Authorization Server is set up.
+#[derive(Clone, Debug)]
+pub struct AuthServerConfig {
+    /// What it calls itself in `iss`; left out where absent.
+    pub iss: Option<String>,
+    /// The names of registered clients.
+    pub clients: Vec<String>,
+    /// The resource servers.
+    pub audiences: Vec<Audience>,
+    /// Who may do what.
+    pub policies: Vec<Policy>,
+    /// Bounds of the engine.
+    pub limits: Limits,
+}
+
+/// What the AS does of its own accord.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Takes up what storage knows of issued material.
+    Start,
+    /// Forgets material whose tokens have all expired.
+    Expire(Vec<u8>),
+}
+
+/// What becomes true in memory when something is durable.
+#[derive(Debug)]
+pub enum Event {
+    /// Material is good until then.
+    Issued(Vec<(u64, Vec<u8>)>),
+    /// The start is done.
+    Started,
+}
+
+/// The AS's handlers and what they hold in memory.
+pub struct AuthServerApp {
+    iss: Option<String>,
+    clients: BTreeSet<String>,
+    audiences: BTreeMap<String, Audience>,
+    policies: Vec<Policy>,
+    expiries: BTreeSet<(u64, Vec<u8>)>,
+    started: bool,
+}
+
+impl App for AuthServerApp {
+    type Task = Task;
+    type Event = Event;
+    type Notice = AssociationNotice;
+
+    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
+        match input {
+            Input::Request(caller, request) => {
+                if request.path != [TOKEN] {
+                    return Err(Refusal::NotFound.into());
+                }
+                if request.method != Method::Post {
+                    return Err(Refusal::MethodNotAllowed.into());
+                }
+                self.token(view, caller, request)
+            }
+            Input::Task(Task::Start) => {
+                let issued = view.list::<Issued>(&keys::all_issued(), &keys::meta())?;
+                let issued = issued.into_iter().map(|issued| (issued.expires, issued.id.to_vec())).collect();
+                Ok(Outcome::done().with_event(Event::Issued(issued)).with_event(Event::Started))
+            }
+            Input::Task(Task::Expire(id)) => self.expire(view, id),
+        }
+    }
+
+    fn lane(&self, _input: &Input<Task>) -> Option<String> {
+        None
+    }
+
+    fn apply(&mut self, _now: Now, event: Event, _out: &mut Vec<AssociationNotice>) {
+        match event {
+            Event::Issued(issued) => self.expiries.extend(issued),
+            Event::Started => self.started = true,
+        }
+    }
+}
+
+impl AuthServerApp {
+    fn expire(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::issued(id);
+        match view.get::<Issued>(&key)? {
+            Some(issued) if issued.expires <= view.now().unix => {
+                let mut changes = Changes::new();
+                changes.delete(key);
+                Ok(Outcome::done_with(changes))
+            }
+            // A later token was bound to it.
+            Some(issued) => Ok(Outcome::done().with_event(Event::Issued(vec![(issued.expires, id.to_vec())]))),
+            None => Ok(Outcome::done()),
+        }
+    }
+}
+
+/// An Authorization Server.
+pub struct AuthServer {
+    engine: Engine<AuthServerApp>,
+}
+
+impl AuthServer {
+    /// Sets an AS up over storage that is shared so. Call [`Machine::start`] before any request.
+    #[must_use]
+    pub fn new(config: AuthServerConfig, sharing: Sharing) -> Self {
+        let app = AuthServerApp {
+            iss: config.iss,
+            clients: config.clients.into_iter().collect(),
+            audiences: config.audiences.into_iter().map(|audience| (audience.name.clone(), audience)).collect(),
+            policies: config.policies,
+            expiries: BTreeSet::new(),
+            started: false,
+        };
+        Self { engine: Engine::new(app, sharing, config.limits) }
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+}
+
+impl Machine for AuthServer {
+    type Notice = AssociationNotice;
+
+    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.task(now, Task::Start, rng, out);
+        self.engine.flush(now, out);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.engine.app().started
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) -> Reply {
+        self.engine.request(now, caller, request, rng, out)
+    }
+
+    /// Associations of clients are agreed on at their registration; who adds them gives them their numbers.
+    fn need_sequence(
+        &mut self,
+        _now: Now,
+        _association: &[u8],
+        _rng: &mut dyn CryptoRng,
+        _out: &mut Vec<Effect<AssociationNotice>>,
+    ) {
+    }
+
+    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.complete(now, done, out);
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.flush(now, out);
+    }
+
+    fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let expiry = self.engine.app().expiries.first();
+        let expiry = expiry.map(|(at, _)| now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))));
+        [self.engine.next_timeout(), expiry].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
+        self.engine.timeout(now, out);
+        while self.engine.app().expiries.first().is_some_and(|(at, _)| *at <= now.unix) {
+            if let Some((_, id)) = self.engine.app_mut().expiries.pop_first() {
+                self.engine.task(now, Task::Expire(id), rng, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

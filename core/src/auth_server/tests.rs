@@ -1,0 +1,265 @@
+//! The token endpoint, as clients see it.
+
+use super::*;
+use crate::engine::{Durable, Ticket};
+use crate::request::{Response, Status};
+use crate::testkit::{TestStore, build};
+use crate::traits::token::{CwtValidator, Issuer, TokenValidator};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{
+    Confirmation, RawCbor, Scope, ScopeValue, Strictness, TokenError, TokenErrorCode, TokenRequest, TokenResponse,
+};
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+
+struct Bench {
+    auth_server: AuthServer,
+    store: TestStore,
+    now: Now,
+    rng: ChaCha12Rng,
+}
+
+fn policy(client: &str, gname: &str, permissions: u64) -> Policy {
+    Policy { client: client.into(), audience: "kdc".into(), gname: gname.into(), permissions }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let audience =
+            |name: &str| Audience { name: name.into(), key: build::token_key(1), lifetime: 3_600, profile: 2 };
+        let config = AuthServerConfig {
+            iss: Some("coap://as".into()),
+            clients: vec!["lamp".into(), "switch".into()],
+            audiences: vec![audience("kdc"), audience("other")],
+            policies: vec![
+                policy("lamp", "g1", 4),
+                policy("lamp", "g1", 2),
+                policy("lamp", "g2", 8),
+                policy("switch", "g1", 2),
+            ],
+            limits: Limits::default(),
+        };
+        let store = TestStore::new(Sharing::Exclusive);
+        let mut bench = Self {
+            auth_server: AuthServer::new(config, Sharing::Exclusive),
+            store,
+            now: Now::new(1_000, Duration::ZERO),
+            rng: ChaCha12Rng::seed_from_u64(3),
+        };
+        let mut out = Vec::new();
+        bench.auth_server.start(bench.now, &mut bench.rng, &mut out);
+        bench.settle(out);
+        assert!(bench.auth_server.is_ready());
+        bench
+    }
+
+    fn settle(&mut self, mut out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
+        let mut answers = Vec::new();
+        loop {
+            self.auth_server.flush(self.now, &mut out);
+            if out.is_empty() {
+                return answers;
+            }
+            for effect in std::mem::take(&mut out) {
+                let done = match effect {
+                    Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
+                    Effect::Scan(op, prefix, after, limit) => {
+                        Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
+                    }
+                    Effect::Commit(op, txn) => Completion::Committed(op, self.store.commit_now(txn)),
+                    Effect::Answer(ticket, durable) => {
+                        answers.push((ticket, durable));
+                        continue;
+                    }
+                    other => panic!("{other:?}"),
+                };
+                self.auth_server.complete(self.now, done, &mut out);
+            }
+        }
+    }
+
+    fn ask(&mut self, caller: &Caller, request: Request) -> Response {
+        let mut out = Vec::new();
+        let reply = self.auth_server.request(self.now, caller.clone(), request, &mut self.rng, &mut out);
+        let mut answers = self.settle(out);
+        match reply {
+            Reply::Now(durable) => durable.into_inner(),
+            Reply::Later(_) => answers.pop().unwrap().1.into_inner(),
+        }
+    }
+
+    fn token(&mut self, client: &str, request: &TokenRequest) -> Response {
+        let post = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, request.encode());
+        self.ask(&Caller::peer(client.as_bytes()), post)
+    }
+}
+
+fn request(scope: &[(&str, u64)]) -> TokenRequest {
+    TokenRequest {
+        audience: Some("kdc".into()),
+        scope: Some(ScopeValue::Bytes(build::scope(scope).encode())),
+        ..TokenRequest::default()
+    }
+}
+
+fn validator() -> CwtValidator {
+    let issuer = Issuer {
+        name: "as".into(),
+        iss: Some("coap://as".into()),
+        keys: vec![build::token_key(1)],
+        groups: vec!["g1".into(), "g2".into()],
+        strictness: Strictness::Strict,
+    };
+    CwtValidator { audience: "kdc".into(), issuers: vec![issuer] }
+}
+
+fn error(response: &Response) -> Option<TokenErrorCode> {
+    assert_eq!(response.content_format, Some(ACE_CBOR));
+    TokenError::decode(&response.payload).unwrap().code()
+}
+
+// Covers: OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01, KG-3.2-02, TH-2-01
+#[test]
+fn a_token_holds_what_the_client_is_told() {
+    let mut bench = Bench::new();
+    let response = bench.token("lamp", &request(&[("g1", 6)]));
+    assert_eq!((response.status, response.content_format), (Status::Created, Some(ACE_CBOR)));
+    let answer = TokenResponse::decode(&response.payload).unwrap();
+    assert_eq!((answer.expires_in, answer.ace_profile, &answer.scope), (Some(3_600), Some(2), &None));
+    let valid = validator().validate(&answer.access_token, 1_000).unwrap();
+    assert_eq!((valid.subject.as_str(), valid.expires), ("lamp", 4_600));
+    assert_eq!(Some(&valid.cnf), answer.cnf.as_ref());
+    let Confirmation::Osc(material) = &valid.cnf else { panic!("no osc") };
+    assert_eq!((material.id.len(), material.ms.len(), material.salt.as_ref().map(Vec::len)), (8, 16, Some(8)));
+    assert_eq!(valid.scope, build::scope(&[("g1", 6)]));
+    assert!(validator().validate(&answer.access_token, 4_600).is_err());
+}
+
+// Covers: OP-3.2-12
+#[test]
+fn no_two_tokens_share_a_key_or_a_nonce() {
+    let mut bench = Bench::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for client in ["lamp", "switch", "lamp"] {
+        let answer = TokenResponse::decode(&bench.token(client, &request(&[("g1", 2)])).payload).unwrap();
+        let Some(Confirmation::Osc(material)) = answer.cnf else { panic!("no osc") };
+        assert!(seen.insert(material.ms.clone()) && seen.insert(material.id.clone()));
+        let cwt = ace_groupcomm_messages::Cwt::decode(&answer.access_token, Strictness::Strict).unwrap();
+        assert!(seen.insert(cwt.iv));
+    }
+}
+
+// Covers: GO-5.2-02, GO-5.2-03
+#[test]
+fn a_scope_is_narrowed_to_the_policies() {
+    let mut bench = Bench::new();
+    let mut granted = |client: &str, scope: Option<&[(&str, u64)]>| {
+        let asked = TokenRequest { scope: scope.and_then(|s| request(s).scope), ..request(&[]) };
+        let response = bench.token(client, &asked);
+        if response.status != Status::Created {
+            return Err(error(&response));
+        }
+        let answer = TokenResponse::decode(&response.payload).unwrap();
+        let valid = validator().validate(&answer.access_token, 1_000).unwrap();
+        if let Some(told) = answer.scope {
+            assert_eq!(told.decode().as_ref(), Ok(valid.scope()));
+        }
+        Ok(valid.scope().0.iter().map(|e| (e.gname.clone(), e.permissions.as_uint().unwrap())).collect::<Vec<_>>())
+    };
+    let entries = |list: &[(&str, u64)]| Ok(list.iter().map(|&(g, p)| (g.to_owned(), p)).collect::<Vec<_>>());
+    assert_eq!(granted("lamp", Some(&[("g1", 14), ("g2", 2), ("g3", 2)])), entries(&[("g1", 6)]));
+    assert_eq!(granted("switch", Some(&[("g1", 6)])), entries(&[("g1", 2)]));
+    assert_eq!(granted("lamp", None), entries(&[("g1", 6), ("g2", 8)]));
+    assert_eq!(granted("switch", Some(&[("g2", 8)])), Err(Some(TokenErrorCode::InvalidScope)));
+    assert_eq!(granted("switch", Some(&[])), Err(Some(TokenErrorCode::InvalidScope)));
+}
+
+#[test]
+fn faults_have_their_error_codes() {
+    let mut bench = Bench::new();
+    let good = request(&[("g1", 2)]);
+    for (fault, asked) in [
+        (TokenErrorCode::UnsupportedGrantType, TokenRequest { grant_type: Some(0), ..good.clone() }),
+        (TokenErrorCode::InvalidRequest, TokenRequest { audience: None, ..good.clone() }),
+        (TokenErrorCode::InvalidRequest, TokenRequest { audience: Some("nobody".into()), ..good.clone() }),
+        (TokenErrorCode::InvalidScope, TokenRequest { audience: Some("other".into()), ..good.clone() }),
+        (TokenErrorCode::InvalidScope, TokenRequest { scope: Some(ScopeValue::Text("g1".into())), ..good.clone() }),
+        (TokenErrorCode::InvalidScope, TokenRequest { scope: Some(ScopeValue::Bytes(vec![0xa0])), ..good.clone() }),
+        (
+            TokenErrorCode::InvalidScope,
+            TokenRequest {
+                scope: Some(ScopeValue::Bytes(
+                    Scope(vec![ace_groupcomm_messages::ScopeEntry {
+                        gname: "g1".into(),
+                        permissions: RawCbor::bytes(&[2]),
+                    }])
+                    .encode(),
+                )),
+                ..good.clone()
+            },
+        ),
+        (TokenErrorCode::InvalidClient, TokenRequest { client_id: Some("switch".into()), ..good.clone() }),
+        (
+            TokenErrorCode::UnsupportedPopKey,
+            TokenRequest { req_cnf: Some(Confirmation::EncryptedCoseKey(RawCbor::uint(1))), ..good.clone() },
+        ),
+    ] {
+        let response = bench.token("lamp", &asked);
+        assert_eq!(error(&response), Some(fault), "{asked:?}");
+        let status = if fault == TokenErrorCode::InvalidClient { Status::Unauthorized } else { Status::BadRequest };
+        assert_eq!(response.status, status);
+    }
+    let post = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, good.encode());
+    for caller in [Caller::Anonymous, Caller::peer(b"stranger"), Caller::peer(&[0xff])] {
+        let response = bench.ask(&caller, post.clone());
+        assert_eq!((response.status, error(&response)), (Status::Unauthorized, Some(TokenErrorCode::InvalidClient)));
+    }
+    let lamp = Caller::peer(b"lamp");
+    let malformed = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, vec![0xff]);
+    assert_eq!(error(&bench.ask(&lamp, malformed)), Some(TokenErrorCode::InvalidRequest));
+    let mut wrong = post;
+    wrong.content_format = Some(60);
+    assert_eq!(bench.ask(&lamp, wrong).status, Status::UnsupportedContentFormat);
+    assert_eq!(bench.ask(&lamp, Request::new(Method::Get, [TOKEN])).status, Status::MethodNotAllowed);
+    assert_eq!(bench.ask(&lamp, Request::new(Method::Post, ["introspect"])).status, Status::NotFound);
+    assert!(bench.store.dump().is_empty(), "nothing was issued");
+}
+
+// Covers: OP-3.1-02, OP-3.1-03, OP-3.1-04, OP-3.2-13
+#[test]
+fn an_update_keeps_the_clients_own_key() {
+    let mut bench = Bench::new();
+    let first = TokenResponse::decode(&bench.token("lamp", &request(&[("g1", 2)])).payload).unwrap();
+    let Some(Confirmation::Osc(material)) = first.cnf else { panic!("no osc") };
+    let update = TokenRequest { req_cnf: Some(Confirmation::Kid(material.id.clone())), ..request(&[("g1", 6)]) };
+    bench.now = bench.now.plus(Duration::from_secs(100));
+    let answer = TokenResponse::decode(&bench.token("lamp", &update).payload).unwrap();
+    assert_eq!(answer.cnf, None);
+    let valid = validator().validate(&answer.access_token, 1_100).unwrap();
+    assert_eq!((valid.cnf, valid.expires), (Confirmation::Kid(material.id.clone()), 4_700));
+    // Another client's key, a key for another audience, an unknown one.
+    let other = TokenRequest { audience: Some("other".into()), ..update.clone() };
+    let unknown = TokenRequest { req_cnf: Some(Confirmation::Kid(vec![1])), ..update.clone() };
+    for (client, asked) in [("switch", &update), ("lamp", &other), ("lamp", &unknown)] {
+        let fault = error(&bench.token(client, asked));
+        assert!(matches!(fault, Some(TokenErrorCode::InvalidRequest | TokenErrorCode::InvalidScope)), "{fault:?}");
+    }
+    assert_eq!(
+        error(&bench.token("switch", &TokenRequest { scope: request(&[("g1", 2)]).scope, ..update.clone() })),
+        Some(TokenErrorCode::InvalidRequest)
+    );
+
+    // The material is forgotten when its last token has expired, not before.
+    bench.now = bench.now.plus(Duration::from_secs(3_599));
+    let mut out = Vec::new();
+    bench.auth_server.timeout(bench.now, &mut bench.rng, &mut out);
+    bench.settle(out);
+    assert_eq!(bench.store.dump().len(), 1);
+    bench.now = bench.now.plus(Duration::from_secs(1));
+    assert!(bench.auth_server.next_timeout(bench.now).is_some_and(|at| at <= bench.now.mono));
+    let mut out = Vec::new();
+    bench.auth_server.timeout(bench.now, &mut bench.rng, &mut out);
+    bench.settle(out);
+    assert!(bench.store.dump().is_empty());
+    assert_eq!(error(&bench.token("lamp", &update)), Some(TokenErrorCode::InvalidRequest));
+}

@@ -1,0 +1,172 @@
+//! /token: a request is authenticated, narrowed to what the policies allow, and answered with a token (RFC 9200
+//! section 5.8.2, RFC 9203 sections 3.1 and 3.2).
+
+use super::{Audience, AuthServerApp, Event};
+use crate::engine::Outcome;
+use crate::refusal::Refusal;
+use crate::request::{Caller, Request, Response, Status};
+use crate::state::changes::Changes;
+use crate::state::keys;
+use crate::state::records::Issued;
+use crate::traits::token::seal_cwt;
+use crate::view::{Stop, View};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::labels::grant_type::CLIENT_CREDENTIALS;
+use ace_groupcomm_messages::{
+    Claims, Confirmation, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, TokenErrorCode, TokenRequest,
+    TokenResponse,
+};
+use serde_bytes::ByteBuf;
+
+/// Length of the name of input material: long enough to be unique without a counter.
+const ID_LEN: usize = 8;
+/// Length of the Master Secret.
+const MS_LEN: usize = 16;
+/// Length of the salt. It is always sent, for peers differ about what its absence means.
+const SALT_LEN: usize = 8;
+
+/// A client that is registered, and that the request came from.
+struct Authenticated<'a>(&'a str);
+
+fn refuse(code: TokenErrorCode, why: &'static str) -> Refusal {
+    Refusal::Token(code, why)
+}
+
+impl AuthServerApp {
+    fn authenticate<'a>(&'a self, caller: &Caller) -> Result<Authenticated<'a>, Refusal> {
+        let unknown = || refuse(TokenErrorCode::InvalidClient, "the client is not authenticated");
+        let Caller::Peer(name) = caller else { return Err(unknown()) };
+        let name = std::str::from_utf8(name).map_err(|_| unknown())?;
+        self.clients.get(name).map(|name| Authenticated(name)).ok_or_else(unknown)
+    }
+
+    pub(super) fn token(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
+        let client = self.authenticate(caller)?;
+        if request.content_format.is_some_and(|format| format != ACE_CBOR) {
+            return Err(Refusal::UnsupportedContentFormat.into());
+        }
+        let asked = TokenRequest::decode(&request.payload)
+            .map_err(|_| refuse(TokenErrorCode::InvalidRequest, "the request is malformed"))?;
+        if asked.grant() != CLIENT_CREDENTIALS {
+            return Err(refuse(TokenErrorCode::UnsupportedGrantType, "only client_credentials is known").into());
+        }
+        if asked.client_id.as_deref().is_some_and(|id| id != client.0) {
+            return Err(refuse(TokenErrorCode::InvalidClient, "client_id is not the client's").into());
+        }
+        let audience = asked.audience.as_ref().and_then(|name| self.audiences.get(name));
+        let audience =
+            audience.ok_or_else(|| refuse(TokenErrorCode::InvalidRequest, "the audience is missing or unknown"))?;
+        let granted = self.narrow(&client, audience, asked.scope.as_ref())?;
+        let unchanged = asked.scope == Some(ScopeValue::Bytes(granted.encode()));
+        let expires = view.arrived().unix.saturating_add(audience.lifetime);
+        let mut changes = Changes::new();
+        let (cnf, id, shown) = self.confirmation(view, &client, audience, asked.req_cnf)?;
+        let issued =
+            Issued { id: ByteBuf::from(id.clone()), client: client.0.into(), audience: audience.name.clone(), expires };
+        changes.put(keys::issued(&id), issued);
+        let scope = ScopeValue::Bytes(granted.encode());
+        let claims = Claims {
+            iss: self.iss.clone(),
+            sub: Some(client.0.into()),
+            aud: vec![audience.name.clone()],
+            exp: Some(expires),
+            iat: Some(view.arrived().unix),
+            cti: Some(view.random_bytes::<8>("cti").to_vec()),
+            cnf: Some(cnf),
+            scope: Some(scope.clone()),
+            cnonce: asked.cnonce,
+            ..Claims::default()
+        };
+        let nonce: Vec<u8> = view.random("nonce").into_iter().take(audience.key.aead.nonce_len()).collect();
+        let token = seal_cwt(&audience.key, &nonce, &claims).ok_or(Refusal::Internal("a token cannot be sealed"))?;
+        let answer = TokenResponse {
+            access_token: token,
+            expires_in: Some(audience.lifetime),
+            scope: (!unchanged).then_some(scope),
+            cnf: shown.then(|| claims.cnf.clone()).flatten(),
+            ace_profile: Some(audience.profile),
+            ..TokenResponse::default()
+        };
+        let response = Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode());
+        Ok(Outcome::changed(response, changes).with_event(Event::Issued(vec![(expires, id)])))
+    }
+
+    /// What of a scope the policies allow; all that they allow where none is asked for.
+    fn narrow(
+        &self,
+        client: &Authenticated<'_>,
+        audience: &Audience,
+        asked: Option<&ScopeValue>,
+    ) -> Result<Scope, Refusal> {
+        let invalid = |why| refuse(TokenErrorCode::InvalidScope, why);
+        let allowed = |gname: &str| {
+            let of_group = self.policies.iter().filter(|policy| {
+                policy.client == client.0 && policy.audience == audience.name && policy.gname == gname
+            });
+            of_group.fold(0, |bits, policy| bits | policy.permissions)
+        };
+        let wanted: Vec<(String, u64)> = match asked {
+            Some(value @ ScopeValue::Bytes(_)) => {
+                let scope = value.decode().map_err(|_| invalid("the scope is malformed"))?;
+                let entry = |entry: ScopeEntry| Some((entry.gname, entry.permissions.as_uint()?));
+                let entries: Option<Vec<_>> = scope.0.into_iter().map(entry).collect();
+                entries.ok_or_else(|| invalid("roles are not a set of bits"))?
+            }
+            Some(_) => return Err(invalid("the scope is not in the AIF format")),
+            None => {
+                let mut names: Vec<&String> = self.policies.iter().map(|policy| &policy.gname).collect();
+                names.sort_unstable();
+                names.dedup();
+                names.into_iter().map(|gname| (gname.clone(), u64::MAX)).collect()
+            }
+        };
+        let granted = wanted.into_iter().map(|(gname, bits)| (bits & allowed(&gname), gname));
+        let granted = granted.filter(|(bits, _)| *bits != 0);
+        let entries: Vec<ScopeEntry> =
+            granted.map(|(bits, gname)| ScopeEntry { gname, permissions: RawCbor::uint(bits) }).collect();
+        if entries.is_empty() {
+            return Err(invalid("the client may take none of these roles"));
+        }
+        Ok(Scope(entries))
+    }
+
+    /// The key that the token is bound to: new, or the one that the client names to keep its context. Answers also
+    /// its name, and whether the client has to be shown it.
+    fn confirmation(
+        &self,
+        view: &View<'_>,
+        client: &Authenticated<'_>,
+        audience: &Audience,
+        req_cnf: Option<Confirmation>,
+    ) -> Result<(Confirmation, Vec<u8>, bool), Stop> {
+        match req_cnf {
+            None => {
+                let id = view.random_bytes::<ID_LEN>("id").to_vec();
+                if view.get::<Issued>(&keys::issued(&id))?.is_some() {
+                    return Err(Refusal::Unavailable("an identifier is taken", 1).into());
+                }
+                let material = OscoreInputMaterial {
+                    id: id.clone(),
+                    version: None,
+                    ms: view.random_bytes::<MS_LEN>("ms").to_vec(),
+                    hkdf: None,
+                    alg: None,
+                    salt: Some(view.random_bytes::<SALT_LEN>("salt").to_vec()),
+                    context_id: None,
+                };
+                Ok((Confirmation::Osc(material), id, true))
+            }
+            Some(Confirmation::Kid(id)) => {
+                let issued = view.get::<Issued>(&keys::issued(&id))?;
+                let own = issued.is_some_and(|issued| {
+                    issued.client == client.0 && issued.audience == audience.name && issued.expires > view.now().unix
+                });
+                if !own {
+                    return Err(refuse(TokenErrorCode::InvalidRequest, "the client has no such key").into());
+                }
+                Ok((Confirmation::Kid(id.clone()), id, false))
+            }
+            Some(_) => Err(refuse(TokenErrorCode::UnsupportedPopKey, "the resource server cannot use the key").into()),
+        }
+    }
+}
