@@ -1,0 +1,258 @@
+//! The driver: runs an engine, does what its effects ask for, and hands answers back.
+
+use crate::clock::{Clock, os_random};
+use crate::committer;
+use crate::crypto_pool::CryptoPool;
+use ace_groupcomm::engine::{Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
+use ace_groupcomm::traits::storage::{Storage, Txn};
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm::{Caller, Now, Request, Response, Status};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Requests and results that one tick takes at most.
+const TICK: usize = 256;
+/// Requests that wait for the engine at most; above that, 5.03.
+const QUEUE: usize = 16_384;
+/// For how long a driver that is stopped waits for requests under way.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The way back for one answer.
+type Done = Box<dyn FnOnce(Response) + Send>;
+
+enum Command {
+    Call(Caller, Request, Done),
+    Ready(oneshot::Sender<()>),
+    Stop,
+}
+
+/// A handle on an engine that runs. CoAP, HTTP and tests use it alike; clones are the same engine.
+#[derive(Clone)]
+pub struct Handle {
+    commands: Sender<Command>,
+}
+
+impl Handle {
+    /// Asks, and gives the answer to `done`; at once where the engine takes no more.
+    pub fn submit(&self, caller: Caller, request: Request, done: impl FnOnce(Response) + Send + 'static) {
+        if let Err(refused) = self.commands.try_send(Command::Call(caller, request, Box::new(done)))
+            && let Command::Call(_, _, done) = refused.into_inner()
+        {
+            done(unavailable());
+        }
+    }
+
+    /// Asks and waits for the answer. An engine that has stopped answers 5.03.
+    pub async fn call(&self, caller: Caller, request: Request) -> Response {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(caller, request, move |response| {
+            let _ = sender.send(response);
+        });
+        receiver.await.unwrap_or_else(|_| unavailable())
+    }
+
+    /// Waits until the engine's start is done.
+    pub async fn ready(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.commands.send(Command::Ready(sender)).await.is_ok() {
+            let _ = receiver.await;
+        }
+    }
+
+    /// Stops the engine: it takes no more requests, finishes those under way, and ends.
+    pub async fn stop(&self) {
+        let _ = self.commands.send(Command::Stop).await;
+    }
+}
+
+fn unavailable() -> Response {
+    let mut response = Response::new(Status::ServiceUnavailable);
+    response.max_age = Some(2);
+    response
+}
+
+struct Driver<M> {
+    machine: M,
+    storage: Arc<dyn Storage>,
+    associations: Arc<dyn Associations>,
+    pool: CryptoPool,
+    clock: Clock,
+    commits: UnboundedSender<(OpId, Txn)>,
+    results: UnboundedSender<Completion>,
+    waiting: HashMap<Ticket, Done>,
+    awaiting_start: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+}
+
+/// Runs an engine on the current tokio runtime. The task ends after [`Handle::stop`], or when all handles are gone.
+pub fn spawn<M>(
+    machine: M,
+    storage: Arc<dyn Storage>,
+    associations: Arc<dyn Associations>,
+    mut pool: CryptoPool,
+    clock: Clock,
+) -> (Handle, JoinHandle<()>)
+where
+    M: Machine<Notice = AssociationNotice> + 'static,
+{
+    let (commands, incoming) = channel(QUEUE);
+    let (results, done) = unbounded_channel();
+    let (commits, transactions) = unbounded_channel();
+    pool.start(&results);
+    tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
+    let driver = Driver {
+        machine,
+        storage,
+        associations,
+        pool,
+        clock,
+        commits,
+        results,
+        waiting: HashMap::new(),
+        awaiting_start: Vec::new(),
+        stopping: false,
+    };
+    (Handle { commands }, tokio::spawn(driver.run(incoming, done)))
+}
+
+impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
+    async fn run(mut self, mut incoming: Receiver<Command>, mut done: UnboundedReceiver<Completion>) {
+        let mut out = Vec::new();
+        let (mut commands, mut completions) = (Vec::with_capacity(TICK), Vec::with_capacity(TICK));
+        self.machine.start(self.clock.now(), &mut os_random(), &mut out);
+        self.end_tick(&mut out);
+        let mut deadline = None;
+        while !(self.stopping && self.waiting.is_empty()) {
+            let now = self.clock.now();
+            let due = self.machine.next_timeout(now).map(|at| at.saturating_sub(now.mono));
+            if self.stopping && deadline.is_none() {
+                deadline = Some(tokio::time::Instant::now() + GRACE);
+            }
+            tokio::select! {
+                biased;
+                count = done.recv_many(&mut completions, TICK) => {
+                    if count == 0 {
+                        break;
+                    }
+                    let now = self.clock.now();
+                    for completion in completions.drain(..) {
+                        self.machine.complete(now, completion, &mut out);
+                    }
+                }
+                count = incoming.recv_many(&mut commands, TICK), if !self.stopping => {
+                    self.stopping = count == 0;
+                    for command in commands.drain(..) {
+                        self.command(command, &mut out);
+                    }
+                }
+                () = sleep(due) => self.machine.timeout(self.clock.now(), &mut os_random(), &mut out),
+                () = sleep_until(deadline) => break,
+            }
+            self.end_tick(&mut out);
+        }
+    }
+
+    fn command(&mut self, command: Command, out: &mut Vec<Effect<AssociationNotice>>) {
+        match command {
+            Command::Call(caller, request, done) => {
+                let reply = self.machine.request(self.clock.now(), caller, request, &mut os_random(), out);
+                match reply {
+                    Reply::Now(durable) => {
+                        // What the answer rests on has to be known to the network before it goes out.
+                        self.follow_notices(out);
+                        done(durable.into_inner());
+                    }
+                    Reply::Later(ticket) => {
+                        self.waiting.insert(ticket, done);
+                    }
+                }
+            }
+            Command::Ready(sender) => self.awaiting_start.push(sender),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn follow_notices(&self, out: &mut Vec<Effect<AssociationNotice>>) {
+        if out.iter().any(|effect| matches!(effect, Effect::Notice(_))) {
+            for effect in std::mem::take(out) {
+                match effect {
+                    Effect::Notice(notice) => self.associations.notice(notice),
+                    other => out.push(other),
+                }
+            }
+        }
+    }
+
+    /// Lets all that has gathered leave, until nothing more comes of it.
+    fn end_tick(&mut self, out: &mut Vec<Effect<AssociationNotice>>) {
+        let now = self.clock.now();
+        for association in self.associations.in_need() {
+            self.machine.need_sequence(now, &association, &mut os_random(), out);
+        }
+        self.machine.flush(now, out);
+        while !out.is_empty() {
+            for effect in std::mem::take(out) {
+                self.effect(now, effect, out);
+            }
+            self.machine.flush(now, out);
+        }
+        if self.machine.is_ready() {
+            for sender in self.awaiting_start.drain(..) {
+                let _ = sender.send(());
+            }
+        }
+    }
+
+    fn effect(&mut self, now: Now, effect: Effect<AssociationNotice>, out: &mut Vec<Effect<AssociationNotice>>) {
+        match effect {
+            Effect::Load(op, keys) => {
+                let (storage, results) = (Arc::clone(&self.storage), self.results.clone());
+                tokio::spawn(async move {
+                    let _ = results.send(Completion::Loaded(op, storage.read(&keys).await));
+                });
+            }
+            Effect::Scan(op, prefix, after, limit) => {
+                let (storage, results) = (Arc::clone(&self.storage), self.results.clone());
+                tokio::spawn(async move {
+                    let page = storage.scan(&prefix, after.as_ref(), limit).await;
+                    let _ = results.send(Completion::Scanned(op, page));
+                });
+            }
+            Effect::Crypto(op, jobs) => {
+                if let Some(done) = self.pool.run(op, jobs) {
+                    self.machine.complete(now, done, out);
+                }
+            }
+            Effect::Commit(op, txn) => {
+                if self.commits.send((op, txn)).is_err() {
+                    tracing::error!("the committer has ended");
+                    self.stopping = true;
+                }
+            }
+            Effect::Answer(ticket, durable) => {
+                if let Some(done) = self.waiting.remove(&ticket) {
+                    done(Durable::into_inner(durable));
+                }
+            }
+            Effect::Notice(notice) => self.associations.notice(notice),
+        }
+    }
+}
+
+async fn sleep(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

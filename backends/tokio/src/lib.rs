@@ -1,0 +1,61 @@
+//! Drives the engines of `ace-groupcomm` on tokio.
+//!
+//! [`spawn`] runs a KDC or an Authorization Server: it reads and commits, has signatures made and verified, keeps
+//! the time, and hands answers back through a [`Handle`]. [`EngineService`] puts the handle behind CoAP.
+//!
+//! ```
+//! use ace_backend_memory::MemoryStorage;
+//! use ace_backend_tokio::{Clock, CryptoPool, NoAssociations, spawn};
+//! use ace_groupcomm::traits::crypto::AwsLc;
+//! use ace_groupcomm::{Caller, Method, Request, Status};
+//! use ace_groupcomm::kdc::Kdc;
+//! use ace_groupcomm::testkit::{build, desk, toy};
+//! use ace_groupcomm::traits::storage::Sharing;
+//! use std::sync::Arc;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let validator = Box::new(build::validator(&["lamps"]));
+//! let kdc = Kdc::new(desk::config(&["lamps"]), &toy::registry(), validator, Sharing::Exclusive)?;
+//! let pool = CryptoPool::inline(Arc::new(AwsLc));
+//! let (handle, task) =
+//!     spawn(kdc, Arc::new(MemoryStorage::new()), Arc::new(NoAssociations), pool, Clock::system());
+//! handle.ready().await;
+//!
+//! let answer = handle.call(Caller::Anonymous, Request::new(Method::Get, ["ace-group", "lamps"])).await;
+//! assert_eq!(answer.status, Status::Unauthorized);
+//! handle.stop().await;
+//! task.await?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
+)]
+
+mod clock;
+mod coap;
+mod committer;
+mod crypto_pool;
+mod driver;
+
+pub use clock::{Clock, OsRandom, os_random};
+pub use coap::EngineService;
+pub use crypto_pool::CryptoPool;
+pub use driver::{Handle, spawn};
+
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+
+/// Follows no notices: for an engine whose callers are known in another way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAssociations;
+
+impl Associations for NoAssociations {
+    fn notice(&self, _notice: AssociationNotice) {}
+
+    fn in_need(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
