@@ -1,0 +1,126 @@
+//! The AS's configuration file.
+
+use ace_groupcomm::auth_server::{Audience, AuthServerConfig, Policy};
+use ace_groupcomm::engine::Limits;
+use ace_groupcomm::traits::token::TokenKey;
+use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
+use ace_oscore::Aead;
+use ace_profile_group_oscore::scope;
+use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, check_keys};
+use serde::Deserialize;
+use std::net::SocketAddr;
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// What the AS calls itself in tokens.
+    pub issuer: Option<String>,
+    /// Registered clients.
+    #[serde(rename = "client", default)]
+    pub clients: Vec<Client>,
+    /// Resource servers.
+    #[serde(rename = "audience", default)]
+    pub audiences: Vec<AudienceConfig>,
+    /// Who may do what.
+    #[serde(rename = "policy", default)]
+    pub policies: Vec<PolicyConfig>,
+}
+
+/// A registered client.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// The OSCORE context that it was given at its registration.
+    pub oscore: StaticContext,
+}
+
+/// A resource server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AudienceConfig {
+    /// Its name.
+    pub name: String,
+    /// The key that tokens for it are encrypted with, AES-CCM-16-64-128.
+    pub key: SecretHex,
+    /// The name of the key.
+    pub kid: Option<Hex>,
+    /// For how many seconds a token is good.
+    #[serde(default = "an_hour")]
+    pub lifetime: u64,
+}
+
+const fn an_hour() -> u64 {
+    3_600
+}
+
+/// That a client may take roles in a group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The client.
+    pub client: String,
+    /// The audience.
+    pub audience: String,
+    /// The group.
+    pub group: String,
+    /// The roles, e.g. `requester+responder`.
+    pub roles: String,
+}
+
+/// What the engine is set up with.
+///
+/// # Errors
+/// [`ProgramError::Config`], with line and reason.
+pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, ProgramError> {
+    let config = &loaded.config;
+    let keys: Vec<&SecretHex> = config
+        .clients
+        .iter()
+        .map(|client| &client.oscore.master_secret)
+        .chain(config.audiences.iter().map(|audience| &audience.key))
+        .collect();
+    check_keys(loaded, &config.listen, &keys)?;
+    let mut audiences = Vec::new();
+    for audience in &config.audiences {
+        let aead = Aead::AesCcm16_64_128;
+        if audience.key.0.expose().len() != aead.key_len() {
+            return Err(loaded.error(&["[[audience]]", &audience.name, "key"], "the key must have 16 bytes"));
+        }
+        audiences.push(Audience {
+            name: audience.name.clone(),
+            key: TokenKey { kid: audience.kid.clone().map(|kid| kid.0), aead, key: audience.key.0.clone() },
+            lifetime: audience.lifetime,
+            profile: COAP_OSCORE,
+        });
+    }
+    let mut policies = Vec::new();
+    for policy in &config.policies {
+        let wrong = |word: &str, reason: String| loaded.error(&["[[policy]]", word], reason);
+        let roles = scope::from_names(&policy.roles)
+            .ok_or_else(|| wrong(&policy.roles, format!("there are no roles {:?}", policy.roles)))?;
+        if !config.clients.iter().any(|client| client.name == policy.client) {
+            return Err(wrong(&policy.client, format!("client {:?} is not registered", policy.client)));
+        }
+        if !config.audiences.iter().any(|audience| audience.name == policy.audience) {
+            return Err(wrong(&policy.audience, format!("audience {:?} is not known", policy.audience)));
+        }
+        policies.push(Policy {
+            client: policy.client.clone(),
+            audience: policy.audience.clone(),
+            gname: policy.group.clone(),
+            permissions: roles.0,
+        });
+    }
+    Ok(AuthServerConfig {
+        iss: config.issuer.clone(),
+        clients: config.clients.iter().map(|client| client.name.clone()).collect(),
+        audiences,
+        policies,
+        limits: Limits::default(),
+    })
+}

@@ -1,0 +1,132 @@
+//! Authorization Server, KDC and three members in one process, over real UDP on loopback: the whole way from a
+//! registration to keys that are equal.
+//!
+//! The servers and members are those of the programs, with the sample configurations, on ports that are free.
+
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
+)]
+
+use ace_member::{Member, Settings, export, show::Event};
+use ace_program::{Loaded, ProgramError};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// The sample configurations.
+const AS: &str = include_str!("../../as/as.toml");
+const KDC: &str = include_str!("../../kdc/kdc.toml");
+const MEMBERS: [(&str, &str); 3] = [
+    ("member.toml", include_str!("../../member/member.toml")),
+    ("switch.toml", include_str!("../../member/switch.toml")),
+    ("sensor.toml", include_str!("../../member/sensor.toml")),
+];
+
+/// How the demo runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether secrets are shown.
+    pub show_secrets: bool,
+}
+
+/// What the demo came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// One object for each member: name, group, sender_id, num, key_digest.
+    pub members: Vec<Value>,
+    /// Whether all have the same keys.
+    pub equal: bool,
+}
+
+impl Outcome {
+    /// As one JSON object.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({ "members": self.members, "equal": self.equal })
+    }
+}
+
+fn other(error: impl std::fmt::Display) -> ProgramError {
+    ProgramError::Other(error.to_string())
+}
+
+/// Runs it; `tell` gets each exchange, with a heading before each part.
+///
+/// # Errors
+/// [`ProgramError`], where a server cannot be started or a member is refused.
+pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<Outcome, ProgramError> {
+    let folder = tempfile::tempdir().map_err(other)?;
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let mut auth_server: Loaded<ace_as::Config> = Loaded::parse(&folder.path().join("as.toml"), AS.into())?;
+    auth_server.config.listen = vec![any];
+    let auth_server = ace_as::start(&auth_server).await?;
+    let mut kdc: Loaded<ace_kdc::Config> = Loaded::parse(&folder.path().join("kdc.toml"), KDC.into())?;
+    kdc.config.listen = vec![any];
+    let kdc = ace_kdc::start(&kdc, "memory:").await?;
+    let addresses = (auth_server.addresses.first().copied(), kdc.addresses.first().copied());
+    let (Some(as_address), Some(kdc_address)) = addresses else { return Err(other("nobody listens")) };
+
+    let mut settings = Vec::new();
+    for (file, text) in MEMBERS {
+        let mut loaded: Loaded<ace_member::Config> = Loaded::parse(&folder.path().join(file), text.into())?;
+        loaded.config.auth_server.address = as_address;
+        loaded.config.kdc.address = kdc_address;
+        settings.push(Settings::new(&loaded)?);
+    }
+    for settings in &settings {
+        member(settings, options, &mut tell).await?;
+    }
+    let mut members = Vec::new();
+    for settings in &settings {
+        members.push(keys(settings, options, &mut tell).await?);
+    }
+    let digests: Vec<_> = members.iter().map(|member| member.get("key_digest").cloned()).collect();
+    let equal = digests.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) && digests.iter().all(Option::is_some);
+    kdc.stop().await;
+    auth_server.stop().await;
+    Ok(Outcome { members, equal })
+}
+
+/// Something to be shown.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A part begins.
+    Heading(String),
+    /// Two parties have talked.
+    Exchange(Event),
+}
+
+async fn member(
+    settings: &Settings,
+    options: Options,
+    tell: &mut (impl FnMut(Step) + Send),
+) -> Result<(), ProgramError> {
+    tell(Step::Heading(format!("{} gets a token and joins {}", settings.config.name, settings.config.group.name)));
+    let observer = |event| tell(Step::Exchange(event));
+    let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
+    member.token().await.map_err(other)?;
+    member.upload().await.map_err(other)?;
+    member.join().await.map_err(other)?;
+    member.close().map_err(other)
+}
+
+async fn keys(
+    settings: &Settings,
+    options: Options,
+    tell: &mut (impl FnMut(Step) + Send),
+) -> Result<Value, ProgramError> {
+    tell(Step::Heading(format!("{} asks for the keys and for the others' credentials", settings.config.name)));
+    let observer = |event| tell(Step::Exchange(event));
+    let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
+    member.keys().await.map_err(other)?;
+    member.creds().await.map_err(other)?;
+    let group = member.group().ok_or_else(|| other("not a member"))?.clone();
+    member.close().map_err(other)?;
+    let all = export::group(settings, &group, options.show_secrets).map_err(other)?;
+    let mut wanted = vec!["name", "group", "sender_id", "num", "key_digest"];
+    if options.show_secrets {
+        wanted.extend(["ms", "salt", "gid"]);
+    }
+    let fields = wanted.into_iter().filter_map(|name| Some((name.to_owned(), all.get(name)?.clone())));
+    Ok(Value::Object(fields.collect()))
+}

@@ -1,0 +1,154 @@
+//! The KDC's configuration file.
+
+use ace_groupcomm::Secret;
+use ace_groupcomm::config::ConfigMap;
+use ace_groupcomm::engine::Limits;
+use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, SetupError};
+use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
+use ace_groupcomm_messages::{CreationHints, Strictness};
+use ace_oscore::Aead;
+use ace_program::{Hex, Loaded, ProgramError, SecretHex, check_keys};
+use serde::Deserialize;
+use std::net::SocketAddr;
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// The audience that tokens have to be for.
+    pub audience: String,
+    /// Where clients get tokens.
+    pub as_uri: Option<String>,
+    /// Who may issue tokens.
+    #[serde(rename = "issuer", default)]
+    pub issuers: Vec<IssuerConfig>,
+    /// The groups.
+    #[serde(rename = "group", default)]
+    pub groups: Vec<Group>,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// An Authorization Server that is trusted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// Its name here.
+    pub name: String,
+    /// What it calls itself in tokens.
+    pub iss: Option<String>,
+    /// The key that its tokens are encrypted with, AES-CCM-16-64-128.
+    pub key: SecretHex,
+    /// The name of the key.
+    pub kid: Option<Hex>,
+    /// The groups that it may speak for.
+    pub groups: Vec<String>,
+    /// Whether tokens without tags, or with header parameters outside, are taken from it.
+    #[serde(default)]
+    pub lax: bool,
+}
+
+/// A group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The name of its application profile.
+    pub profile: String,
+    /// The profile's parameters.
+    #[serde(default)]
+    pub parameters: ConfigMap,
+}
+
+/// Bounds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Associations of one token that are not proven.
+    pub pending_per_token: usize,
+    /// The same in all.
+    pub pending: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let pending = PendingLimits::default();
+        Self { waiting: Limits::default().waiting, pending_per_token: pending.per_token, pending: pending.total }
+    }
+}
+
+/// What the engine is set up with, and how tokens are checked.
+///
+/// # Errors
+/// [`ProgramError::Config`], with line and reason.
+pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator), ProgramError> {
+    let config = &loaded.config;
+    let group_keys: Vec<SecretHex> = config.groups.iter().filter_map(group_key).collect();
+    let keys: Vec<&SecretHex> = config.issuers.iter().map(|issuer| &issuer.key).chain(&group_keys).collect();
+    check_keys(loaded, &config.listen, &keys)?;
+    let mut issuers = Vec::new();
+    for issuer in &config.issuers {
+        let aead = Aead::AesCcm16_64_128;
+        let wrong = |word: &str, reason: String| loaded.error(&["[[issuer]]", &issuer.name, word], reason);
+        if issuer.key.0.expose().len() != aead.key_len() {
+            return Err(wrong("key", "the key must have 16 bytes".into()));
+        }
+        if let Some(unknown) = issuer.groups.iter().find(|name| !config.groups.iter().any(|g| g.name == **name)) {
+            return Err(wrong("groups", format!("group {unknown:?} is not configured")));
+        }
+        issuers.push(Issuer {
+            name: issuer.name.clone(),
+            iss: issuer.iss.clone(),
+            keys: vec![TokenKey { kid: issuer.kid.clone().map(|kid| kid.0), aead, key: issuer.key.0.clone() }],
+            groups: issuer.groups.clone(),
+            strictness: if issuer.lax { Strictness::Lax } else { Strictness::Strict },
+        });
+    }
+    let groups = config.groups.iter().map(|group| GroupConfig {
+        gname: group.name.clone(),
+        profile: group.profile.clone(),
+        parameters: group.parameters.clone(),
+    });
+    let engine = KdcConfig {
+        hints: CreationHints {
+            as_uri: config.as_uri.clone(),
+            audience: Some(config.audience.clone()),
+            ..CreationHints::default()
+        },
+        groups: groups.collect(),
+        limits: Limits { waiting: config.limits.waiting, ..Limits::default() },
+        pending: PendingLimits {
+            per_token: config.limits.pending_per_token,
+            total: config.limits.pending,
+            ..PendingLimits::default()
+        },
+        process: 1,
+    };
+    Ok((engine, CwtValidator { audience: config.audience.clone(), issuers }))
+}
+
+/// The key of the Group Manager in a group, if its profile has one by this name.
+fn group_key(group: &Group) -> Option<SecretHex> {
+    let mut parameters = group.parameters.clone();
+    parameters.bytes("gm_key").ok()?.map(|key| SecretHex(Secret::new(key)))
+}
+
+/// The line of a group that cannot be set up.
+pub(crate) fn setup_error(loaded: &Loaded<Config>, error: &SetupError) -> ProgramError {
+    match error {
+        SetupError::Profile { gname, .. } => loaded.error(&["[[group]]", &format!("{gname:?}"), "profile"], error),
+        SetupError::Parameters { gname, source } => {
+            loaded.error(&["[[group]]", &format!("{gname:?}"), &source.key], error)
+        }
+        SetupError::GroupTwice(gname) | SetupError::GroupName(gname) => {
+            loaded.error(&["[[group]]", &format!("{gname:?}")], error)
+        }
+        _ => loaded.error(&[], error),
+    }
+}

@@ -1,0 +1,79 @@
+//! A Key Distribution Center as a program: tokens in, keys out, over CoAP and OSCORE.
+//!
+//! [`start`] runs it within a program of one's own, e.g. the demo.
+
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
+)]
+
+mod config;
+
+pub use config::{Config, Group, IssuerConfig, LimitsConfig};
+
+// Linked for the profiles that they register.
+use ace_profile_group_oscore as _;
+
+use ace_backend_coap::Link;
+use ace_backend_memory::MemoryStorage;
+use ace_backend_tokio::{Clock, CryptoPool, os_random, spawn};
+use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
+use ace_groupcomm::kdc::Kdc;
+use ace_groupcomm::registry::Registry;
+use ace_groupcomm::traits::crypto::AwsLc;
+use ace_groupcomm::traits::storage::Storage;
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_profile_oscore::{OscoreServer, Responses};
+use ace_program::{Loaded, ProgramError, Running};
+use std::sync::Arc;
+
+/// The storage that a URL names.
+fn storage(url: &str) -> Result<Arc<dyn Storage>, ProgramError> {
+    match url {
+        "memory:" => {
+            tracing::warn!("storage is in memory: nothing survives the end of this process");
+            Ok(Arc::new(MemoryStorage::new()))
+        }
+        other => Err(ProgramError::Other(format!("storage {other:?} is not known; there is memory:"))),
+    }
+}
+
+/// Links to what the KDC serves (RFC 9594 section 4.1, Group OSCORE profile section 17.1).
+fn links(kdc: &Kdc) -> Vec<Link> {
+    let fixed = [
+        Link::new(format!("/{AUTHZ_INFO}")).with("rt", "ace.ai"),
+        Link::new(format!("/{ROOT}")).with("if", "ace.groups").with("osc", ""),
+    ];
+    let group = |(gname, resource_type): (&str, &str)| {
+        Link::new(format!("/{ROOT}/{gname}")).with("rt", resource_type).with("if", "ace.group").with("osc", "")
+    };
+    fixed.into_iter().chain(kdc.groups().map(group)).collect()
+}
+
+/// Starts a KDC.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running, ProgramError> {
+    let (engine, validator) = config::engine(loaded)?;
+    let hints = engine.hints.encode();
+    let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
+    let storage = storage(storage_url)?;
+    let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
+        .map_err(|error| config::setup_error(loaded, &error))?;
+    let links = links(&kdc);
+    let security =
+        Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce).with_hints(ACE_CBOR, hints));
+    let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
+    let (handle, driver) = spawn(kdc, storage, Arc::clone(&security) as _, pool, Clock::system());
+    Running::serve(&loaded.config.listen, security, &links, handle, driver).await
+}
+
+/// Runs a KDC until it is told to stop.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn run(loaded: &Loaded<Config>, storage_url: &str) -> Result<(), ProgramError> {
+    start(loaded, storage_url).await?.until_stopped().await;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The member's configuration file.
+
+use ace_groupcomm::Roles;
+use ace_groupcomm::traits::crypto::SigningKey;
+use ace_profile_group_oscore::member::Identity;
+use ace_profile_group_oscore::scope;
+use ace_program::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The client's name at the AS.
+    pub name: String,
+    /// Where the state is kept; beside the configuration file where it is not absolute.
+    pub state: PathBuf,
+    /// The Authorization Server.
+    #[serde(rename = "as")]
+    pub auth_server: AuthServer,
+    /// The Key Distribution Center.
+    pub kdc: Kdc,
+    /// The group.
+    pub group: Group,
+    /// Who the member is in the group.
+    pub identity: IdentityConfig,
+}
+
+/// The Authorization Server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthServer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The context that the client was given at its registration.
+    pub oscore: StaticContext,
+}
+
+/// The Key Distribution Center.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kdc {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name at the AS.
+    pub audience: String,
+}
+
+/// The group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The roles to take, e.g. `requester+responder`.
+    pub roles: String,
+}
+
+/// Who the member is in the group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The subject of its credential.
+    pub subject: String,
+    /// The seed of its Ed25519 key.
+    pub key: SecretHex,
+}
+
+/// What a configuration says, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file's content.
+    pub config: Config,
+    /// Where the state is kept.
+    pub state: PathBuf,
+    /// The roles.
+    pub roles: Roles,
+    /// Credential and key.
+    pub identity: Identity,
+}
+
+impl Settings {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// [`ProgramError::Config`], with line and reason.
+    pub fn new(loaded: &Loaded<Config>) -> Result<Self, ProgramError> {
+        let config = loaded.config.clone();
+        check_keys(
+            loaded,
+            &[config.auth_server.address, config.kdc.address],
+            &[&config.auth_server.oscore.master_secret, &config.identity.key],
+        )?;
+        let roles = scope::from_names(&config.group.roles)
+            .ok_or_else(|| loaded.error(&["[group]", "roles"], "there are no such roles"))?;
+        let key = SigningKey::ed25519(config.identity.key.0.clone())
+            .ok_or_else(|| loaded.error(&["[identity]", "key"], "the key must have 32 bytes"))?;
+        let identity = Identity::ccs(&config.identity.subject, key);
+        let folder = loaded.path.parent().map(PathBuf::from).unwrap_or_default();
+        Ok(Self { state: folder.join(&config.state), roles, identity, config })
+    }
+}

@@ -1,0 +1,372 @@
+//! A device's whole way: token, upload, join, and what a member asks later.
+
+use crate::MemberError;
+use crate::config::Settings;
+use crate::show::{self, Event};
+use crate::state::{Bytes, Group, Peer, Session, StateFile, Token};
+use ace_backend_coap::{Client, ClientError, Limits};
+use ace_backend_tokio::{Clock, os_random};
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message};
+use ace_groupcomm::access::{AUTHZ_INFO, NODES, ROOT};
+use ace_groupcomm::auth_server::TOKEN;
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::{
+    Confirmation, CredsResponse, GetCreds, GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse,
+    KeyDistribution, OscoreInputMaterial, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue, TokenError,
+    TokenRequest, TokenResponse, TokenTransferResponse,
+};
+use ace_oscore::{Aead, Context, Hkdf, Parameters, Sequence};
+use ace_profile_group_oscore::member::{join_request, joined, material};
+use ace_profile_oscore::Upload;
+use rand_core::Rng;
+
+/// Unprotected refusals of the KDC after which the token is posted anew. One alone proves nothing: anybody can
+/// send it.
+const PATIENCE: u32 = 2;
+
+/// A member at work. It holds the state file until [`Member::close`].
+pub struct Member<'a> {
+    settings: &'a Settings,
+    file: StateFile,
+    clock: Clock,
+    show_secrets: bool,
+    observer: Box<dyn FnMut(Event) + Send + 'a>,
+    kdc: Option<Client>,
+}
+
+fn random<const N: usize>() -> Vec<u8> {
+    let mut bytes = [0; N];
+    os_random().fill_bytes(&mut bytes);
+    bytes.to_vec()
+}
+
+impl<'a> Member<'a> {
+    /// Opens the state. `observer` sees each exchange.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub fn open(
+        settings: &'a Settings,
+        show_secrets: bool,
+        observer: impl FnMut(Event) + Send + 'a,
+    ) -> Result<Self, MemberError> {
+        let file = StateFile::open(&settings.state)?;
+        let observer = Box::new(observer);
+        Ok(Self { settings, file, clock: Clock::system(), show_secrets, observer, kdc: None })
+    }
+
+    /// Closes the state.
+    ///
+    /// # Errors
+    /// [`MemberError::File`].
+    pub fn close(self) -> Result<(), MemberError> {
+        self.file.close()
+    }
+
+    /// The group as it is kept.
+    #[must_use]
+    pub fn group(&self) -> Option<&Group> {
+        self.file.state.groups.get(&self.settings.config.group.name)
+    }
+
+    async fn exchange(
+        &mut self,
+        client: &mut Client,
+        to: &'static str,
+        protected: bool,
+        request: Message,
+    ) -> Result<Message, ClientError> {
+        let answer = client.request(request.clone()).await;
+        let seen = match &answer {
+            Ok(message) => Some(message),
+            Err(ClientError::Unprotected(_, message)) => Some(&**message),
+            Err(_) => None,
+        };
+        (self.observer)(Event {
+            from: self.settings.config.name.clone(),
+            to,
+            protected,
+            request: show::request_line(&request),
+            sent: show::payload(&request, self.show_secrets),
+            code: seen.map_or_else(|| "no answer".into(), |message| show::code_line(message.code)),
+            received: seen.map(|message| show::payload(message, self.show_secrets)).unwrap_or_default(),
+        });
+        answer
+    }
+
+    /// Phase 1: asks the AS for a token.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn token(&mut self) -> Result<(), MemberError> {
+        let config = &self.settings.config;
+        let entry = ScopeEntry { gname: config.group.name.clone(), permissions: RawCbor::uint(self.settings.roles.0) };
+        let asked = TokenRequest {
+            audience: Some(config.kdc.audience.clone()),
+            scope: Some(ScopeValue::Bytes(Scope(vec![entry]).encode())),
+            ..TokenRequest::default()
+        };
+        let (start, limit) = self.file.reserve_as()?;
+        let context = Context::restored(&config.auth_server.oscore.client(), Sequence::block(start, limit))?;
+        let mut client = Client::connect(config.auth_server.address, Limits::default(), os_random().next_u64()).await?;
+        client.protect_with(context);
+        let request = Message::request(Code::POST).with_path([TOKEN]).with_payload(ACE_CBOR, asked.encode());
+        let answer = self.exchange(&mut client, "AS", true, request).await?;
+        if answer.code != Code::CREATED {
+            let error = TokenError::decode(&answer.payload).ok();
+            let detail = error.and_then(|error| error.description).unwrap_or_default();
+            return Err(MemberError::Refused(answer.code, detail));
+        }
+        let response = TokenResponse::decode(&answer.payload)?;
+        let cnf = response.cnf.as_ref().ok_or(MemberError::Unusable("the token response has no key"))?;
+        let expires = self.clock.now().unix.saturating_add(response.expires_in.unwrap_or(0));
+        self.file.state.token =
+            Some(Token { access_token: Bytes(response.access_token.clone()), cnf: Bytes(cnf.encode()), expires });
+        self.file.save()
+    }
+
+    fn input_material(&self) -> Result<(Vec<u8>, OscoreInputMaterial), MemberError> {
+        let token = self.file.state.token.as_ref().ok_or(MemberError::NoToken)?;
+        match Confirmation::decode(&token.cnf.0)? {
+            Confirmation::Osc(material) => Ok((token.access_token.0.clone(), material)),
+            _ => Err(MemberError::Unusable("the token's key is for another profile")),
+        }
+    }
+
+    /// Phase 2, first half: posts the token to the KDC. The former association is kept until the new one has
+    /// verified an answer.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn upload(&mut self) -> Result<(), MemberError> {
+        let (token, material) = self.input_material()?;
+        let own = self.file.state.session.as_ref().map(|session| session.recipient_id.0.clone());
+        let mut client_id = random::<2>();
+        while own.as_ref() == Some(&client_id) {
+            client_id = random::<2>();
+        }
+        let upload = Upload::new(material, random::<8>(), client_id);
+        let mut post = upload.request(token);
+        post.asks_sign_info = true;
+        post.asks_ecdh_info = true;
+        let address = self.settings.config.kdc.address;
+        let mut client = Client::connect(address, Limits::default(), os_random().next_u64()).await?;
+        let request = Message::request(Code::POST).with_path([AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode());
+        let answer = self.exchange(&mut client, "KDC", false, request).await?;
+        if answer.code != Code::CREATED {
+            return Err(MemberError::Refused(answer.code, "the KDC does not take the token".into()));
+        }
+        let response = TokenTransferResponse::decode(&answer.payload)?;
+        let parameters = upload.finish(&response)?;
+        self.file.state.session = Some(session(&parameters, response.kdcchallenge));
+        self.kdc = None;
+        self.file.save()
+    }
+
+    /// A client of the KDC under the association, with sequence numbers that are reserved.
+    async fn connect(&mut self) -> Result<Client, MemberError> {
+        if let Some(client) = self.kdc.take() {
+            return Ok(client);
+        }
+        let (start, limit) = self.file.reserve_kdc()?;
+        let session = self.file.state.session.as_ref().ok_or(MemberError::NoSession)?;
+        let context = Context::restored(&parameters(session)?, Sequence::block(start, limit))?;
+        let address = self.settings.config.kdc.address;
+        let mut client = Client::connect(address, Limits::default(), os_random().next_u64()).await?;
+        client.protect_with(context);
+        Ok(client)
+    }
+
+    /// Asks the KDC under the association. An unprotected 4.01 drops nothing: anybody could send it. After some
+    /// of them the token is posted anew.
+    async fn ask(&mut self, request: Message) -> Result<Message, MemberError> {
+        for _ in 0..PATIENCE {
+            let mut client = self.connect().await?;
+            let low = client.context().is_some_and(|context| context.sequence().runs_low());
+            if low {
+                let (start, limit) = self.file.reserve_kdc()?;
+                if let Some(context) = client.context() {
+                    context.sequence().extend(start, limit);
+                }
+            }
+            let answer = self.exchange(&mut client, "KDC", true, request.clone()).await;
+            self.kdc = Some(client);
+            match answer {
+                Err(ClientError::Unprotected(Code::UNAUTHORIZED, _)) => (),
+                other => return Ok(other?),
+            }
+        }
+        self.upload().await?;
+        let mut client = self.connect().await?;
+        let answer = self.exchange(&mut client, "KDC", true, request).await;
+        self.kdc = Some(client);
+        Ok(answer?)
+    }
+
+    fn group_path(&self, resource: &[&str]) -> Vec<String> {
+        [ROOT, self.settings.config.group.name.as_str()].iter().chain(resource).map(|&s| s.into()).collect()
+    }
+
+    /// Phase 2, second half: joins the group, or joins it again.
+    ///
+    /// # Errors
+    /// [`MemberError`]; nothing in the state has changed then, but for a new challenge.
+    pub async fn join(&mut self) -> Result<(), MemberError> {
+        for _ in 0..2 {
+            let cnonce = random::<8>();
+            let request = self.join_message(&cnonce)?;
+            let path = self.group_path(&[]);
+            let message =
+                Message::request(Code::POST).with_path(path).with_payload(ACE_GROUPCOMM_CBOR, request.encode());
+            let answer = self.ask(message).await?;
+            if answer.code.is_success() {
+                return self.take_in(&answer, &cnonce);
+            }
+            let challenge = Some(&answer)
+                .filter(|answer| answer.options.content_format() == Some(ACE_GROUPCOMM_CBOR))
+                .and_then(|answer| JoinRefusal::decode(&answer.payload).ok())
+                .and_then(|refusal| refusal.kdcchallenge);
+            let (Some(challenge), Some(session)) = (challenge, self.file.state.session.as_mut()) else {
+                return Err(refused(&answer));
+            };
+            session.kdcchallenge = Some(Bytes(challenge));
+            self.file.save()?;
+        }
+        Err(MemberError::Unusable("the KDC asks for one challenge after the other"))
+    }
+
+    fn join_message(&self, cnonce: &[u8]) -> Result<JoinRequest, MemberError> {
+        let session = self.file.state.session.as_ref().ok_or(MemberError::NoSession)?;
+        let challenge = session.kdcchallenge.clone().unwrap_or_default();
+        let settings = self.settings;
+        let wanted = Some(GetCreds::All);
+        let gname = &settings.config.group.name;
+        Ok(join_request(gname, settings.roles, &settings.identity, &challenge.0, cnonce, wanted)?)
+    }
+
+    /// Checks a Join Response and keeps what it gives.
+    fn take_in(&mut self, answer: &Message, cnonce: &[u8]) -> Result<(), MemberError> {
+        let node = answer.options.strings(option::LOCATION_PATH).unwrap_or_default();
+        let node = match node.as_slice() {
+            [root, _, nodes, node] if root == ROOT && nodes == NODES => node.clone(),
+            _ => return Err(MemberError::Unusable("the Join Response names no node")),
+        };
+        let joined = joined(JoinResponse::decode(&answer.payload)?, cnonce)?;
+        let name = self.settings.config.group.name.clone();
+        let former = self.file.state.groups.get(&name);
+        if former.is_some_and(|former| former.num > joined.num) {
+            return Err(MemberError::Unusable("the KDC offers an older version of the keying material"));
+        }
+        let key = Bytes(joined.material.encode().as_bytes().to_vec());
+        let group = Group {
+            exported: former.is_some_and(|former| former.exported && former.key == key),
+            needs_renewal: false,
+            num: joined.num,
+            expires: self.expires(joined.exi),
+            node,
+            kdc_cred: Bytes(joined.kdc_cred),
+            peers: peers(joined.peers),
+            key,
+        };
+        self.file.state.groups.insert(name, group);
+        self.file.save()
+    }
+
+    fn expires(&self, exi: Option<u64>) -> Option<u64> {
+        exi.map(|exi| self.clock.now().unix.saturating_add(exi))
+    }
+
+    /// Gets the keying material, and marks it as handed out. Keys that were handed out before, or that may have
+    /// been used without a record of it, are handed out again only under a new Sender ID.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn keys(&mut self) -> Result<GroupOscoreInputMaterial, MemberError> {
+        let group = self.group().ok_or(MemberError::NotAMember)?;
+        if group.exported || group.needs_renewal {
+            self.join().await?;
+        }
+        let node = self.group().map(|group| group.node.clone()).ok_or(MemberError::NotAMember)?;
+        let path = self.group_path(&[NODES, &node]);
+        let answer = self.ask(Message::request(Code::GET).with_path(path)).await?;
+        if !answer.code.is_success() {
+            return Err(refused(&answer));
+        }
+        let distribution = KeyDistribution::decode(&answer.payload)?;
+        let key = material(&distribution)?;
+        let expires = self.expires(distribution.exi);
+        let name = self.settings.config.group.name.clone();
+        let group = self.file.state.groups.get_mut(&name).ok_or(MemberError::NotAMember)?;
+        // The version is compared first: an older one is never installed.
+        if distribution.num < group.num {
+            return Err(MemberError::Unusable("the KDC offers an older version of the keying material"));
+        }
+        group.num = distribution.num;
+        group.key = Bytes(key.encode().as_bytes().to_vec());
+        group.expires = expires;
+        group.exported = true;
+        self.file.save()?;
+        Ok(key)
+    }
+
+    /// Gets the credentials of all members.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn creds(&mut self) -> Result<(), MemberError> {
+        let path = self.group_path(&["creds"]);
+        let answer = self.ask(Message::request(Code::GET).with_path(path)).await?;
+        if !answer.code.is_success() {
+            return Err(refused(&answer));
+        }
+        let creds = CredsResponse::decode(&answer.payload)?;
+        let name = self.settings.config.group.name.clone();
+        let group = self.file.state.groups.get_mut(&name).ok_or(MemberError::NotAMember)?;
+        let own = GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?.group_sender_id.clone();
+        group.peers = peers(creds.map(|creds| creds.peers).unwrap_or_default());
+        group.peers.retain(|peer| Some(&peer.id.0) != own.as_ref());
+        self.file.save()
+    }
+}
+
+fn peers(peers: Vec<ace_groupcomm_messages::PeerCred>) -> Vec<Peer> {
+    let peer = |peer: ace_groupcomm_messages::PeerCred| Peer {
+        id: Bytes(peer.id),
+        cred: Bytes(peer.cred),
+        roles: peer.roles.and_then(|roles| roles.as_uint()).unwrap_or(0),
+    };
+    peers.into_iter().map(peer).collect()
+}
+
+/// Why the KDC refused, as far as it says so.
+fn refused(answer: &Message) -> MemberError {
+    let detail = ProblemDetails::decode(&answer.payload).ok().and_then(|details| details.title);
+    MemberError::Refused(answer.code, detail.unwrap_or_default())
+}
+
+fn session(parameters: &Parameters, kdcchallenge: Option<Vec<u8>>) -> Session {
+    Session {
+        master_secret: Bytes(parameters.master_secret.clone()),
+        master_salt: Bytes(parameters.master_salt.clone()),
+        sender_id: Bytes(parameters.sender_id.clone()),
+        recipient_id: Bytes(parameters.recipient_id.clone()),
+        id_context: parameters.id_context.clone().map(Bytes),
+        aead: parameters.aead.cose(),
+        sha512: parameters.hkdf == Hkdf::Sha512,
+        next: 0,
+        kdcchallenge: kdcchallenge.map(Bytes),
+    }
+}
+
+fn parameters(session: &Session) -> Result<Parameters, MemberError> {
+    Ok(Parameters {
+        master_secret: session.master_secret.0.clone(),
+        master_salt: session.master_salt.0.clone(),
+        sender_id: session.sender_id.0.clone(),
+        recipient_id: session.recipient_id.0.clone(),
+        id_context: session.id_context.clone().map(|context| context.0),
+        aead: Aead::from_cose(session.aead).ok_or(MemberError::Unusable("unknown algorithm in the state"))?,
+        hkdf: if session.sha512 { Hkdf::Sha512 } else { Hkdf::Sha256 },
+    })
+}

@@ -1,0 +1,91 @@
+//! `ace-member --config FILE COMMAND`
+
+use ace_member::{Config, Member, MemberError, Settings, export, show};
+use ace_program::Loaded;
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A member of a group.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show secrets in the exchanges that are told on standard error.
+    #[arg(long, global = true)]
+    show_secrets: bool,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Get a token from the Authorization Server.
+    Token,
+    /// Post the token to the KDC.
+    Upload,
+    /// Join the group, or join it again.
+    Join,
+    /// Get the keys and hand them out, secrets included. The second time under a new Sender ID.
+    Keys,
+    /// Get the credentials of all members.
+    Creds,
+}
+
+async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, MemberError> {
+    let tell = |event: show::Event| {
+        let lock = if event.protected { "OSCORE" } else { "unprotected" };
+        eprintln!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent);
+        eprintln!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received);
+    };
+    let mut member = Member::open(settings, arguments.show_secrets, tell)?;
+    let mut secret = false;
+    match arguments.command {
+        Command::Token => member.token().await?,
+        Command::Upload => member.upload().await?,
+        Command::Join => member.join().await?,
+        Command::Creds => member.creds().await?,
+        Command::Keys => {
+            member.keys().await?;
+            secret = true;
+        }
+    }
+    let value = match (arguments.command, member.group()) {
+        (Command::Token | Command::Upload, _) | (_, None) => json!({ "name": settings.config.name, "done": true }),
+        (_, Some(group)) => export::group(settings, group, secret)?,
+    };
+    member.close()?;
+    Ok(value)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    ace_program::init_log();
+    let arguments = Arguments::parse();
+    let settings = match Loaded::<Config>::read(&arguments.config).and_then(|loaded| Settings::new(&loaded)) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(&arguments, &settings).await {
+        Ok(value) => {
+            let text = if arguments.json { format!("{value}\n") } else { export::lines(&value) };
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What a member keeps, in a file that survives: locked while it is used, readable by its owner alone, written to a
+//! second file that then takes the first one's name, with both file and folder synced.
+//!
+//! Sequence numbers are reserved in blocks before they are used. The file says whether it is open, and on which
+//! boot: who finds it open, or on another boot, does not know what was used, and gets new identifiers before it
+//! uses any.
+
+use crate::MemberError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// How many sequence numbers are reserved at once.
+const BLOCK: u64 = 64;
+
+/// Bytes, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ace_program::Hex::deserialize(deserializer).map(|hex| Self(hex.0))
+    }
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A token and the key that it is bound to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// The token.
+    pub access_token: Bytes,
+    /// The encoded `cnf` that came with it.
+    pub cnf: Bytes,
+    /// When it ends, in seconds since 1970, by the member's clock.
+    pub expires: u64,
+}
+
+/// The association with the KDC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// The Master Secret.
+    pub master_secret: Bytes,
+    /// The Master Salt.
+    pub master_salt: Bytes,
+    /// The member's Sender ID.
+    pub sender_id: Bytes,
+    /// The KDC's Sender ID.
+    pub recipient_id: Bytes,
+    /// The ID Context.
+    pub id_context: Option<Bytes>,
+    /// The AEAD algorithm, its COSE number.
+    pub aead: i64,
+    /// Whether keys are derived with SHA-512.
+    pub sha512: bool,
+    /// The first sequence number that was not reserved.
+    pub next: u64,
+    /// N_S.
+    pub kdcchallenge: Option<Bytes>,
+}
+
+/// A group that the member joined.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// The encoded `key` object.
+    pub key: Bytes,
+    /// The version of the keying material.
+    pub num: i64,
+    /// When it ends, in seconds since 1970, by the member's clock.
+    pub expires: Option<u64>,
+    /// NODENAME.
+    pub node: String,
+    /// The KDC's credential.
+    pub kdc_cred: Bytes,
+    /// The others' credentials, roles and Sender IDs.
+    pub peers: Vec<Peer>,
+    /// Whether the key was handed to another stack, and the Sender ID with it.
+    pub exported: bool,
+    /// Whether a new Sender ID is needed before anything is used.
+    pub needs_renewal: bool,
+}
+
+/// Another member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its Sender ID.
+    pub id: Bytes,
+    /// Its credential.
+    pub cred: Bytes,
+    /// Its roles.
+    pub roles: u64,
+}
+
+/// All that a member keeps.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Raised with each write.
+    pub generation: u64,
+    /// On which boot of which machine it was written.
+    pub boot: String,
+    /// Whether somebody uses it, or used it and did not come to an end.
+    pub open: bool,
+    /// The first sequence number with the AS that was not reserved.
+    pub as_next: u64,
+    /// The token.
+    pub token: Option<Token>,
+    /// The association with the KDC.
+    pub session: Option<Session>,
+    /// The groups.
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// The file, locked.
+pub struct StateFile {
+    path: PathBuf,
+    _lock: File,
+    /// What it says.
+    pub state: State,
+}
+
+/// Names this boot of this machine; empty where the operating system does not say.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+impl StateFile {
+    /// Opens the file, or begins one. Nobody else has it open then.
+    ///
+    /// # Errors
+    /// [`MemberError::State`] where it cannot be read, or is in use.
+    pub fn open(path: &Path) -> Result<Self, MemberError> {
+        let failed = |source| MemberError::File { path: path.to_path_buf(), source };
+        let lock = private(&path.with_extension("lock")).map_err(failed)?;
+        lock.try_lock().map_err(|_| MemberError::State("the state file is in use".into()))?;
+        let mut text = Zeroizing::new(String::new());
+        let state = match File::open(path) {
+            Ok(mut file) => {
+                file.read_to_string(&mut text).map_err(failed)?;
+                serde_json::from_str(&text).map_err(|error| MemberError::State(error.to_string()))?
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut file = Self { path: path.to_path_buf(), _lock: lock, state };
+        let here = boot();
+        // What was used after the last write, or by a copy of the file, nobody knows.
+        if file.state.open || file.state.boot != here {
+            for group in file.state.groups.values_mut() {
+                group.needs_renewal = true;
+            }
+        }
+        file.state.boot = here;
+        file.state.open = true;
+        file.save()?;
+        Ok(file)
+    }
+
+    /// Writes the state; it is safe when this returns.
+    ///
+    /// # Errors
+    /// [`MemberError::File`].
+    pub fn save(&mut self) -> Result<(), MemberError> {
+        let failed = |source| MemberError::File { path: self.path.clone(), source };
+        self.state.generation = self.state.generation.saturating_add(1);
+        let text = serde_json::to_vec_pretty(&self.state).map_err(|error| MemberError::State(error.to_string()))?;
+        let text = Zeroizing::new(text);
+        let new = self.path.with_extension("new");
+        let mut file = private(&new).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        file.write_all(&text).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        std::fs::rename(&new, &self.path).map_err(failed)?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// Closes the file: all that was used is in it.
+    ///
+    /// # Errors
+    /// [`MemberError::File`].
+    pub fn close(mut self) -> Result<(), MemberError> {
+        self.state.open = false;
+        self.save()
+    }
+
+    /// Reserves sequence numbers with the AS: from the first up to, not including, the second.
+    ///
+    /// # Errors
+    /// [`MemberError::File`]; nothing may be used then.
+    pub fn reserve_as(&mut self) -> Result<(u64, u64), MemberError> {
+        let start = self.state.as_next;
+        self.state.as_next = start.saturating_add(BLOCK);
+        self.save()?;
+        Ok((start, self.state.as_next))
+    }
+
+    /// Reserves sequence numbers with the KDC.
+    ///
+    /// # Errors
+    /// [`MemberError`]; nothing may be used then.
+    pub fn reserve_kdc(&mut self) -> Result<(u64, u64), MemberError> {
+        let session = self.state.session.as_mut().ok_or(MemberError::NoSession)?;
+        let start = session.next;
+        session.next = start.saturating_add(BLOCK);
+        let limit = session.next;
+        self.save()?;
+        Ok((start, limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group() -> Group {
+        Group {
+            key: Bytes(vec![0xa0]),
+            num: 0,
+            expires: None,
+            node: "n".into(),
+            kdc_cred: Bytes::default(),
+            peers: Vec::new(),
+            exported: false,
+            needs_renewal: false,
+        }
+    }
+
+    // Covers: TH-7-03
+    #[test]
+    fn one_at_a_time_and_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.state");
+        let file = StateFile::open(&path).unwrap();
+        assert!(matches!(StateFile::open(&path), Err(MemberError::State(_))), "locked");
+        file.close().unwrap();
+        let again = StateFile::open(&path).unwrap();
+        assert!(again.state.generation > 2);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        drop(again);
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(StateFile::open(&path), Err(MemberError::State(_))), "damaged");
+    }
+
+    // Covers: TH-7-02, TH-7-03
+    #[test]
+    fn after_a_crash_or_on_another_boot_identifiers_are_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.state");
+        let mut file = StateFile::open(&path).unwrap();
+        file.state.groups.insert("g".into(), group());
+        file.close().unwrap();
+        let file = StateFile::open(&path).unwrap();
+        assert!(!file.state.groups["g"].needs_renewal, "closed as it should be");
+        drop(file);
+        let mut file = StateFile::open(&path).unwrap();
+        assert!(file.state.groups["g"].needs_renewal, "it was open");
+        file.state.groups.get_mut("g").unwrap().needs_renewal = false;
+        file.close().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap().replace(&boot(), "another-boot");
+        std::fs::write(&path, text).unwrap();
+        assert!(StateFile::open(&path).unwrap().state.groups["g"].needs_renewal, "another boot");
+    }
+
+    // Covers: TH-1-04
+    #[test]
+    fn numbers_are_reserved_before_they_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.state");
+        let mut file = StateFile::open(&path).unwrap();
+        assert_eq!(file.reserve_as().unwrap(), (0, 64));
+        assert!(matches!(file.reserve_kdc(), Err(MemberError::NoSession)));
+        drop(file);
+        let mut file = StateFile::open(&path).unwrap();
+        assert_eq!(file.reserve_as().unwrap(), (64, 128), "also after a crash");
+    }
+}

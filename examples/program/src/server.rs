@@ -1,0 +1,74 @@
+//! Servers of one engine on one or more sockets, from start to clean stop.
+
+use crate::ProgramError;
+use ace_backend_coap::{Limits, Link, Server};
+use ace_backend_tokio::{EngineService, Handle, os_random};
+use ace_coap::security::MessageSecurity;
+use rand_core::Rng;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A program that runs.
+pub struct Running {
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    handle: Handle,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Serves an engine at these addresses. All sockets share one table of security contexts, so that a message
+    /// is accepted once, wherever it comes in.
+    ///
+    /// # Errors
+    /// [`ProgramError::Listen`] where an address cannot be bound.
+    pub async fn serve(
+        listen: &[SocketAddr],
+        security: Arc<dyn MessageSecurity>,
+        links: &[Link],
+        handle: Handle,
+        driver: JoinHandle<()>,
+    ) -> Result<Self, ProgramError> {
+        handle.ready().await;
+        let service = Arc::new(EngineService::new(handle.clone()));
+        let (stop, _) = watch::channel(false);
+        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![driver] };
+        for &address in listen {
+            let first_id = u16::try_from(os_random().next_u32() >> 16).unwrap_or(0);
+            let failed = |source| ProgramError::Listen { address, source };
+            let (security, service) = (Arc::clone(&security), Arc::clone(&service));
+            let server = Server::bind(address, security, service, Limits::default(), first_id).await.map_err(failed)?;
+            let server = server.with_links(links.to_vec());
+            let local = server.local_addr().map_err(failed)?;
+            tracing::info!(address = %local, "listening");
+            running.addresses.push(local);
+            let mut stopped = running.stop.subscribe();
+            running.tasks.push(tokio::spawn(async move {
+                let result = server.run(async move { drop(stopped.changed().await) }).await;
+                if let Err(error) = result {
+                    tracing::error!(%error, "a socket has failed");
+                }
+            }));
+        }
+        Ok(running)
+    }
+
+    /// Stops it, and waits until requests under way are done.
+    pub async fn stop(self) {
+        self.handle.stop().await;
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+
+    /// Runs until SIGTERM or Ctrl-C.
+    pub async fn until_stopped(self) {
+        crate::stop_signal().await;
+        tracing::info!("stopping");
+        self.stop().await;
+    }
+}
