@@ -13,7 +13,7 @@ pub enum Refusal {
     #[error("no valid token")]
     NoToken {
         /// Where to get one.
-        hints: CreationHints,
+        hints: Box<CreationHints>,
         /// Whether the caller's association may no longer be used.
         unprotected: bool,
     },
@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(ProblemDetails::decode(&response.payload).unwrap().error(), Some(error));
         }
         for (refusal, code, format) in [
-            (Refusal::NoToken { hints: CreationHints::default(), unprotected: true }, 0x81, Some(ACE_CBOR)),
+            (Refusal::NoToken { hints: Box::default(), unprotected: true }, 0x81, Some(ACE_CBOR)),
             (Refusal::TokenRejected("x"), 0x81, None),
             (Refusal::WrongAudience, 0x83, None),
             (Refusal::Forbidden("x"), 0x83, None),

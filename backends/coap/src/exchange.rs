@@ -21,9 +21,12 @@ pub(crate) enum Seen {
 
 type Id = (SocketAddr, u16);
 
+/// When a message came, and what it was answered with.
+type Known = (Duration, Option<Arc<[u8]>>);
+
 /// The messages of the last minutes, as many as fit.
 pub(crate) struct Exchanges {
-    known: HashMap<Id, (Duration, Option<Arc<[u8]>>), RandomState>,
+    known: HashMap<Id, Known, RandomState>,
     order: VecDeque<(Duration, Id)>,
     limit: usize,
     lifetime: Duration,

@@ -44,7 +44,7 @@ impl Retransmissions {
         observation: Option<ObservationId>,
     ) {
         // ACK_RANDOM_FACTOR is taken from the message ID: it spreads the load, and is no secret.
-        let spread = limits.ack_timeout.saturating_mul(u32::from(id) % 512) / 1_024;
+        let spread = limits.ack_timeout.saturating_mul(u32::from(id & 511)).checked_div(1_024).unwrap_or_default();
         let interval = limits.ack_timeout.saturating_add(spread);
         let due = now.saturating_add(interval);
         let left = limits.max_retransmit;

@@ -158,7 +158,8 @@ impl<A: App> Engine<A> {
             self.ops.insert(op, Op::Crypto(jobs));
         }
         let one_at_a_time = self.sharing == Sharing::Shared;
-        if !self.wanted.is_empty() && !(one_at_a_time && self.loads > 0) {
+        let may_load = !one_at_a_time || self.loads == 0;
+        if may_load && !self.wanted.is_empty() {
             let wanted = std::mem::take(&mut self.wanted);
             let (later, wanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
                 wanted.into_iter().partition(|(key, _)| self.committing.contains_key(key));

@@ -35,7 +35,7 @@ pub(super) struct Standing<'a> {
 impl KdcApp {
     /// 4.01 with hints: the answer to who has no token (RFC 9200 section 5.3).
     pub(super) fn no_token(&self, unprotected: bool) -> Refusal {
-        Refusal::NoToken { hints: self.hints.clone(), unprotected }
+        Refusal::NoToken { hints: Box::new(self.hints.clone()), unprotected }
     }
 
     /// The token of a caller; it must be good at this moment.

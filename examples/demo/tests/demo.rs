@@ -1,0 +1,52 @@
+//! The whole way, over real UDP: what the demo shows is what happened.
+
+use ace_demo::{Options, Step, run};
+use serde_json::Value;
+
+fn text(steps: &[Step]) -> String {
+    steps.iter().map(|step| format!("{step:?}\n")).collect()
+}
+
+// Covers: TH-9-01, OP-3.2-02, OP-4.1-04, OP-4.1-06, OP-4.2-01, OP-4.2-04, OP-4.2-06, OP-4.3-07, OP-4.3-08, OP-2-01,
+// OP-2-02, OP-5-01, KG-2-01, KG-2-02, KG-2-03, KG-3-01, GO-2-01
+#[tokio::test]
+async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
+    let mut steps = Vec::new();
+    let outcome = run(Options::default(), |step| steps.push(step)).await.unwrap();
+    assert!(outcome.equal);
+    let json = outcome.json();
+    let members = json.get("members").and_then(Value::as_array).unwrap();
+    let field = |name: &str| members.iter().map(|m| m.get(name).cloned().unwrap()).collect::<Vec<_>>();
+    assert_eq!(field("name"), ["lamp", "switch", "sensor"]);
+    assert_eq!(field("sender_id"), ["00", "01", "02"]);
+    assert_eq!(field("group"), ["lamps"; 3]);
+    assert_eq!(field("num"), [0; 3]);
+    let digests = field("key_digest");
+    assert!(digests[0].as_str().unwrap().len() == 64 && digests.iter().all(|digest| *digest == digests[0]));
+
+    let shown = text(&steps);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Heading(_))).count(), 6);
+    let lines = [
+        "POST /token",
+        "POST /authz-info",
+        "POST /ace-group/lamps",
+        "/ace-group/lamps/creds",
+        "2.01 (Created)",
+        "hidden, 16 bytes",
+    ];
+    for line in lines {
+        assert!(shown.contains(line), "{line}");
+    }
+    // Sample secrets are "sample…" in ASCII.
+    assert!(!shown.contains("73616d706c65"), "a configured secret is shown");
+    assert!(members.iter().all(|member| member.get("ms").is_none()));
+}
+
+#[tokio::test]
+async fn secrets_are_shown_when_asked_for() {
+    let mut steps = Vec::new();
+    let outcome = run(Options { show_secrets: true }, |step| steps.push(step)).await.unwrap();
+    let ms = outcome.members[0].get("ms").and_then(Value::as_str).unwrap();
+    assert_eq!(ms.len(), 32);
+    assert!(text(&steps).contains(ms) && !text(&steps).contains("hidden"));
+}
