@@ -13,13 +13,27 @@ pub enum SignatureAlgorithm {
     Ed25519,
 }
 
-/// A private key for signing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A private key for signing. Clones share it; it is wiped with the last of them.
+#[derive(Clone)]
 pub struct SigningKey {
     algorithm: SignatureAlgorithm,
-    seed: Arc<Secret>,
+    pair: Arc<Ed25519KeyPair>,
     public: Vec<u8>,
 }
+
+impl core::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SigningKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for SigningKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.public == other.public
+    }
+}
+
+impl Eq for SigningKey {}
 
 impl SigningKey {
     /// The Ed25519 key of a seed; `None` where it is not 32 bytes long.
@@ -27,7 +41,7 @@ impl SigningKey {
     pub fn ed25519(seed: Secret) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).ok()?;
         let public = pair.public_key().as_ref().to_vec();
-        Some(Self { algorithm: SignatureAlgorithm::Ed25519, seed: Arc::new(seed), public })
+        Some(Self { algorithm: SignatureAlgorithm::Ed25519, pair: Arc::new(pair), public })
     }
 
     /// The public key.
@@ -100,10 +114,7 @@ fn run_one(job: &CryptoJob) -> CryptoOutput {
                 is_sound_ed25519(key) && UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
             CryptoOutput::Verified(verified)
         }
-        CryptoJob::Sign { key, message } => match Ed25519KeyPair::from_seed_unchecked(key.seed.expose()) {
-            Ok(pair) => CryptoOutput::Signature(pair.sign(message).as_ref().to_vec()),
-            Err(_) => CryptoOutput::Failed,
-        },
+        CryptoJob::Sign { key, message } => CryptoOutput::Signature(key.pair.sign(message).as_ref().to_vec()),
     }
 }
 

@@ -6,7 +6,7 @@
 //! | resource server, ACE's part | [`CoapOscore`], registered as `coap_oscore` |
 //! | resource server, messages | [`OscoreServer`]: the contexts, and the protection of CoAP messages |
 //! | client | [`Upload`]: from the token response to the context |
-//! | both | [`derive`]: the derivation of section 4.3 |
+//! | both | [`derive()`]: the derivation of section 4.3 |
 //!
 //! ```
 //! use ace_groupcomm_messages::{OscoreInputMaterial, TokenTransferResponse};

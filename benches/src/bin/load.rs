@@ -1,0 +1,114 @@
+//! `load retrieve|join [--json]`: operations a second of a KDC, beside their floor.
+
+use ace_benches::load::{Operation, Report, join_all, prepare, run};
+use ace_benches::{floor, server};
+use clap::{Parser, ValueEnum};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Load on a KDC over real UDP.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// What is asked for.
+    operation: Wanted,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// For how many seconds at most.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Clients with contexts of their own; for `join` as many joins.
+    #[arg(long, default_value_t = 40_000)]
+    clients: u32,
+    /// Members that are there before.
+    #[arg(long, default_value_t = 1_000)]
+    members: u32,
+    /// Requests in flight.
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wanted {
+    /// The group's keying material, by members.
+    Retrieve,
+    /// First joins.
+    Join,
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn measure(arguments: &Arguments) -> Result<Value, Error> {
+    let address = server::start()?;
+    let mut members = prepare(address, 0, arguments.members)?;
+    join_all(address, &mut members)?;
+    let time = Duration::from_secs(arguments.seconds);
+    let (name, report) = match arguments.operation {
+        Wanted::Retrieve => ("retrieve", run(address, Operation::Retrieve, &mut members, arguments.in_flight, time)?),
+        Wanted::Join => {
+            let mut clients = prepare(address, arguments.members, arguments.clients)?;
+            ("join", run(address, Operation::Join, &mut clients, arguments.in_flight, time)?)
+        }
+    };
+    // The server has nothing to do any more, so the floor is not disturbed.
+    let (verify, sign) = match arguments.operation {
+        Wanted::Retrieve => (0.0, 0.0),
+        Wanted::Join => floor::signatures(),
+    };
+    let (request, answer) = report.sizes;
+    let aead = floor::aead(request.saturating_sub(30), answer.saturating_sub(20));
+    let exchange = floor::exchange(request, answer)?;
+    Ok(object(name, &report, verify, sign, aead, exchange))
+}
+
+fn object(name: &str, report: &Report, verify: f64, sign: f64, aead: f64, exchange: f64) -> Value {
+    let per_second = report.done as f64 / report.time.as_secs_f64();
+    let floor = verify + sign + aead + exchange;
+    let at = |quantile: f64| report.latencies.value_at_quantile(quantile);
+    json!({
+        "operation": name,
+        "done": report.done,
+        "errors": report.errors,
+        "seconds": report.time.as_secs_f64(),
+        "per_second": per_second,
+        "latency_us": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": report.latencies.max() },
+        "bytes": { "request": report.sizes.0, "answer": report.sizes.1 },
+        "floor_us": { "verify": verify, "sign": sign, "aead": aead, "exchange": exchange, "sum": floor },
+        "floor_per_second": 1e6 / floor,
+        "of_floor": per_second * floor / 1e6,
+    })
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match measure(&arguments) {
+        Ok(value) if arguments.json => println!("{value}"),
+        Ok(value) => {
+            let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
+            println!("{:.0} a second, {} errors", number("/per_second"), number("/errors"));
+            println!(
+                "latency us: p50 {}, p99 {}, p99.9 {}",
+                number("/latency_us/p50"),
+                number("/latency_us/p99"),
+                number("/latency_us/p999")
+            );
+            println!(
+                "floor us: verify {:.1} + sign {:.1} + AEAD {:.2} + exchange {:.2} = {:.1}, {:.0} a second",
+                number("/floor_us/verify"),
+                number("/floor_us/sign"),
+                number("/floor_us/aead"),
+                number("/floor_us/exchange"),
+                number("/floor_us/sum"),
+                number("/floor_per_second")
+            );
+            println!("{:.0}% of the floor", number("/of_floor") * 100.0);
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
