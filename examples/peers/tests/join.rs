@@ -1,0 +1,76 @@
+//! A client that has none of our code joins our KDC with a token of our AS; two of them then talk Group OSCORE.
+
+use ace_program::Loaded;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Command;
+
+const AS: &str = include_str!("../../as/as.toml");
+const KDC: &str = include_str!("../../kdc/kdc.toml");
+
+/// A registered client of the samples.
+struct Registered {
+    name: &'static str,
+    client_id: &'static str,
+    roles: u64,
+}
+
+async fn python(script: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(ace_peers::python().unwrap());
+    command.arg(ace_peers::scripts().join(script)).args(arguments).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn padded(text: &str, length: usize) -> String {
+    let mut bytes = format!("sample{text}").into_bytes();
+    bytes.resize(length, b'.');
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn join(auth_server: SocketAddr, kdc: SocketAddr, who: &Registered, group: &str) -> Value {
+    let (as_port, kdc_port) = (auth_server.port().to_string(), kdc.port().to_string());
+    let (secret, seed) = (padded(who.name, 16), padded(&format!("key-{}", who.name), 32));
+    let roles = who.roles.to_string();
+    let arguments = [&as_port, &kdc_port, who.client_id, &secret, group, &roles, &seed, who.name];
+    serde_json::from_str(&python("join.py", &arguments).await).unwrap()
+}
+
+// Covers: OP-3.1-01, OP-4.3-03, OP-4.3-17, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23,
+// GO-6.3-25, GO-6.3-26, GO-7-03, GO-8-01, KG-4.3.1-25
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_join_and_talk_with_the_groups_keys() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let mut config: Loaded<ace_as::Config> = Loaded::parse(Path::new("as.toml"), AS.into()).unwrap();
+    config.config.listen = vec![any];
+    let auth_server = ace_as::start(&config).await.unwrap();
+    let mut config: Loaded<ace_kdc::Config> = Loaded::parse(Path::new("kdc.toml"), KDC.into()).unwrap();
+    config.config.listen = vec![any];
+    let kdc = ace_kdc::start(&config, "memory:").await.unwrap();
+
+    let lamp = Registered { name: "lamp", client_id: "01", roles: 4 };
+    let switch = Registered { name: "switch", client_id: "02", roles: 6 };
+    let sensor = Registered { name: "sensor", client_id: "03", roles: 2 };
+    let a = join(auth_server.addresses[0], kdc.addresses[0], &lamp, "lamps").await;
+    let b = join(auth_server.addresses[0], kdc.addresses[0], &switch, "lamps").await;
+    assert_eq!((a["key_digest"].clone(), a["gid"].clone()), (b["key_digest"].clone(), b["gid"].clone()));
+    assert_ne!(a["sender_id"], b["sender_id"]);
+    assert_eq!(a["modes"], serde_json::json!([true, true]));
+
+    // The group that signs alone has no algorithms of the pairwise mode.
+    let alarm = join(auth_server.addresses[0], kdc.addresses[0], &sensor, "alarms").await;
+    assert_eq!(alarm["modes"], serde_json::json!([true, false]));
+    assert_ne!(alarm["key_digest"], a["key_digest"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (path_a, path_b) = (folder.path().join("a.json"), folder.path().join("b.json"));
+    std::fs::write(&path_a, a.to_string()).unwrap();
+    std::fs::write(&path_b, b.to_string()).unwrap();
+    let talked = python("group.py", &[path_a.to_str().unwrap(), path_b.to_str().unwrap()]).await;
+    assert_eq!(talked.trim(), "ok");
+    kdc.stop().await;
+    auth_server.stop().await;
+}
