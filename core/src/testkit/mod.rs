@@ -5,6 +5,8 @@
 
 pub mod build;
 pub mod desk;
+pub mod ledger;
+pub mod sim;
 pub mod storage;
 pub mod store;
 pub mod toy;

@@ -1,0 +1,222 @@
+//! What must never be, whatever happens: watched on every commit and every answer.
+
+use crate::keys::PrincipalId;
+use crate::record::RecordType;
+use crate::records::{BelongsTo, Head, Member, Principal, SenderId};
+use crate::traits::storage::{Key, Record};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The simulation itself is wrong.
+    #[error("the simulation cannot go on")]
+    Setup,
+    /// Something was acknowledged that is not durable (rule 1).
+    #[error("acknowledged, and not durable: {0}")]
+    NotDurable(String),
+    /// A Sender ID was given twice under one Gid (rule 2).
+    #[error("Sender ID {0:?} was given twice")]
+    SenderIdTwice(Vec<u8>),
+    /// A version number went back (rule 3).
+    #[error("the version went from {0} to {1}")]
+    VersionBack(u64, u64),
+    /// Somebody got a key at no moment of which it was a member, and the key the current one (rule 5).
+    #[error("a key of version {0} for somebody who was no member then")]
+    KeyForOutsider(i64),
+    /// Records contradict each other.
+    #[error("records contradict each other: {0}")]
+    Inconsistent(String),
+    /// Requests wait for ever.
+    #[error("{0} requests wait for ever")]
+    Stuck(usize),
+}
+
+/// One interval of commits; open where it has no end.
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    from: u64,
+    until: Option<u64>,
+}
+
+impl Interval {
+    /// Whether both, and what comes at or after `since`, have a moment in common.
+    fn meets(self, other: Self, since: u64) -> bool {
+        let from = self.from.max(other.from).max(since);
+        let until = self.until.unwrap_or(u64::MAX).min(other.until.unwrap_or(u64::MAX));
+        from < until
+    }
+}
+
+/// All that was committed, as far as the rules ask for it.
+#[derive(Default)]
+pub struct Ledger {
+    commits: u64,
+    /// The versions of the group's keying material, each with the time that it was the current one.
+    versions: Vec<(u64, Interval)>,
+    members: BTreeMap<PrincipalId, Vec<Interval>>,
+    /// Sender IDs that were given, each with its epoch, and to whom.
+    given: BTreeMap<(u64, Vec<u8>), PrincipalId>,
+    held: BTreeMap<Vec<u8>, Option<PrincipalId>>,
+}
+
+fn inconsistent(what: &str) -> Violation {
+    Violation::Inconsistent(what.into())
+}
+
+/// The part of a key behind `g/<16 bytes>/`.
+fn of_group(key: &Key) -> Option<&[u8]> {
+    key.as_bytes().strip_prefix(b"g/")?.get(16..)?.strip_prefix(b"/")
+}
+
+fn principal_of(bytes: &[u8]) -> Option<PrincipalId> {
+    bytes.try_into().ok().map(PrincipalId::new)
+}
+
+impl Ledger {
+    /// How many commits have happened.
+    #[must_use]
+    pub const fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// A commit has happened, and wrote this.
+    ///
+    /// # Errors
+    /// A [`Violation`] of rules 2 and 3.
+    pub fn committed(&mut self, written: &[(Key, Option<Bytes>)]) -> Result<(), Violation> {
+        self.commits = self.commits.saturating_add(1);
+        for (key, value) in written {
+            let Some(rest) = of_group(key) else { continue };
+            if rest == b"head" {
+                let head = value.as_ref().and_then(|value| Head::decode(value).ok());
+                self.version(head.ok_or(inconsistent("a head cannot be read"))?.num)?;
+            } else if let Some(principal) = rest.strip_prefix(b"m/").and_then(principal_of) {
+                self.membership(principal, value.is_some());
+            } else if let Some(id) = rest.strip_prefix(b"sid/") {
+                let state = value.as_ref().and_then(|value| SenderId::decode(value).ok());
+                self.sender_id(id, state.ok_or(inconsistent("a Sender ID cannot be read"))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn version(&mut self, num: u64) -> Result<(), Violation> {
+        match self.versions.last_mut() {
+            Some((current, _)) if *current == num => return Ok(()),
+            Some((current, _)) if *current > num => return Err(Violation::VersionBack(*current, num)),
+            Some((_, interval)) => interval.until = Some(self.commits),
+            None => (),
+        }
+        self.versions.push((num, Interval { from: self.commits, until: None }));
+        Ok(())
+    }
+
+    fn membership(&mut self, principal: PrincipalId, is_member: bool) {
+        let intervals = self.members.entry(principal).or_default();
+        match intervals.last_mut().filter(|interval| interval.until.is_none()) {
+            Some(open) if !is_member => open.until = Some(self.commits),
+            None if is_member => intervals.push(Interval { from: self.commits, until: None }),
+            _ => (),
+        }
+    }
+
+    fn sender_id(&mut self, id: &[u8], state: SenderId) -> Result<(), Violation> {
+        let before = self.held.insert(id.to_vec(), state.holder).flatten();
+        let Some(holder) = state.holder else { return Ok(()) };
+        if before == Some(holder) {
+            return Ok(());
+        }
+        match self.given.insert((state.epoch, id.to_vec()), holder) {
+            None => Ok(()),
+            Some(_) => Err(Violation::SenderIdTwice(id.to_vec())),
+        }
+    }
+
+    /// A client was told that it has joined, with this version and Sender ID; its request came after so many commits.
+    ///
+    /// # Errors
+    /// A [`Violation`] of rules 1 and 5.
+    pub fn was_told_of_join(
+        &self,
+        principal: PrincipalId,
+        num: i64,
+        sender_id: &[u8],
+        since: u64,
+    ) -> Result<(), Violation> {
+        let owner = self.given.iter().find(|((_, id), _)| id == sender_id).map(|(_, owner)| *owner);
+        if owner != Some(principal) {
+            return Err(Violation::NotDurable(format!("the join of {principal:?} as {sender_id:?}")));
+        }
+        self.was_told_key(principal, num, since)
+    }
+
+    /// A client was told the key of this version; its request came after so many commits.
+    ///
+    /// # Errors
+    /// A [`Violation`] of rule 5: there was no moment since then at which it was a member and that version the
+    /// current one.
+    pub fn was_told_key(&self, principal: PrincipalId, num: i64, since: u64) -> Result<(), Violation> {
+        let versions = self.versions.iter().filter(|(version, _)| i64::try_from(*version) == Ok(num));
+        let member = self.members.get(&principal).map(Vec::as_slice).unwrap_or_default();
+        let mut pairs = versions.flat_map(|(_, version)| member.iter().map(move |member| (*version, *member)));
+        // The moment of a request is right behind the last commit before it.
+        if pairs.any(|(version, member)| version.meets(member, since)) {
+            Ok(())
+        } else {
+            Err(Violation::KeyForOutsider(num))
+        }
+    }
+
+    /// Checks that the records of a store fit together.
+    ///
+    /// # Errors
+    /// [`Violation::Inconsistent`].
+    pub fn check_store(&self, records: &[(Key, Record)]) -> Result<(), Violation> {
+        let mut members: BTreeMap<PrincipalId, Member> = BTreeMap::new();
+        let mut holders: BTreeMap<PrincipalId, Vec<u8>> = BTreeMap::new();
+        let (mut heads, mut creds, mut listed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        for (key, record) in records {
+            if let Some(id) = key.as_bytes().strip_prefix(b"p/").and_then(principal_of) {
+                let principal = Principal::decode(&record.value).map_err(|_| inconsistent("a principal"))?;
+                if !principal.memberships.is_empty() {
+                    listed.insert(id);
+                }
+            }
+            let Some(rest) = of_group(key) else { continue };
+            if rest == b"head" {
+                heads.push(Head::decode(&record.value).map_err(|_| inconsistent("a head"))?);
+            } else if let Some(id) = rest.strip_prefix(b"m/").and_then(principal_of) {
+                members.insert(id, Member::decode(&record.value).map_err(|_| inconsistent("a member"))?);
+            } else if let Some(id) = rest.strip_prefix(b"sid/") {
+                let state = SenderId::decode(&record.value).map_err(|_| inconsistent("a Sender ID"))?;
+                if state.holder.is_some_and(|holder| holders.insert(holder, id.to_vec()).is_some()) {
+                    return Err(inconsistent("somebody holds two Sender IDs"));
+                }
+            } else if rest.starts_with(b"cred/") {
+                let owner =
+                    BelongsTo::<PrincipalId>::decode(&record.value).map_err(|_| inconsistent("a credential"))?;
+                if !creds.insert(owner.0) {
+                    return Err(inconsistent("somebody has two credentials"));
+                }
+            }
+        }
+        let counted: u64 = heads.iter().map(|head| head.members).sum();
+        if u64::try_from(members.len()) != Ok(counted) {
+            return Err(inconsistent("the head counts other members than there are"));
+        }
+        for (id, member) in &members {
+            if member.sender_id.as_ref().map(|id| id.as_slice()) != holders.get(id).map(Vec::as_slice) {
+                return Err(inconsistent("a member holds another Sender ID than its record says"));
+            }
+        }
+        let names: BTreeSet<PrincipalId> = members.into_keys().collect();
+        if names != holders.into_keys().collect() || names != creds || names != listed {
+            return Err(inconsistent("members, holders, owners of credentials and memberships differ"));
+        }
+        Ok(())
+    }
+}
