@@ -49,7 +49,7 @@ fn kdc() -> Result<Kdc, Box<dyn std::error::Error + Send + Sync>> {
         groups: vec![GROUP.into()],
         strictness: Strictness::Strict,
     };
-    let validator = CwtValidator { audience: AUDIENCE.into(), issuers: vec![issuer] };
+    let validator = CwtValidator::new(AUDIENCE, vec![issuer])?;
     Ok(Kdc::new(config, &Registry::linked()?, Box::new(validator), Sharing::Exclusive)?)
 }
 

@@ -220,7 +220,7 @@ impl Machine for AuthServer {
     }
 
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.timeout(now, out);
+        self.engine.timeout(now, rng, out);
         while self.engine.app().expiries.first().is_some_and(|(at, _)| *at <= now.unix) {
             if let Some((_, id)) = self.engine.app_mut().expiries.pop_first() {
                 self.engine.task(now, Task::Expire(id), rng, out);

@@ -110,7 +110,7 @@ fn validator() -> CwtValidator {
         groups: vec!["g1".into(), "g2".into()],
         strictness: Strictness::Strict,
     };
-    CwtValidator { audience: "kdc".into(), issuers: vec![issuer] }
+    CwtValidator::new("kdc", vec![issuer]).unwrap()
 }
 
 fn error(response: &Response) -> Option<TokenErrorCode> {

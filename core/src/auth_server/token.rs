@@ -45,6 +45,9 @@ impl AuthServerApp {
         if request.content_format.is_some_and(|format| format != ACE_CBOR) {
             return Err(Refusal::UnsupportedContentFormat.into());
         }
+        if request.accept.is_some_and(|accept| accept != ACE_CBOR) {
+            return Err(Refusal::NotAcceptable.into());
+        }
         let asked = TokenRequest::decode(&request.payload)
             .map_err(|_| refuse(TokenErrorCode::InvalidRequest, "the request is malformed"))?;
         if asked.grant() != CLIENT_CREDENTIALS {
@@ -155,6 +158,9 @@ impl AuthServerApp {
                     context_id: None,
                 };
                 Ok((Confirmation::Osc(material), id, true))
+            }
+            Some(Confirmation::Kid(id)) if id.len() != ID_LEN => {
+                Err(refuse(TokenErrorCode::InvalidRequest, "the client has no such key").into())
             }
             Some(Confirmation::Kid(id)) => {
                 let issued = view.get::<Issued>(&keys::issued(&id))?;

@@ -231,6 +231,9 @@ pub struct Stats {
     pub bounded: u64,
 }
 
+/// After which time a task that came to nothing is tried again.
+const TASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A request that waits.
 struct Waiting<T> {
     input: Arc<Input<T>>,
@@ -301,6 +304,10 @@ pub struct Engine<A: App> {
     cache: Cache,
     waiting: BTreeMap<Ticket, Waiting<A::Task>>,
     deadlines: BTreeSet<(Duration, Ticket)>,
+    /// Tasks that came to nothing, and when they are tried again.
+    failed: VecDeque<(Duration, A::Task)>,
+    /// The last moment that was handed in.
+    latest: Duration,
     lanes: BTreeMap<String, LaneState>,
     ops: BTreeMap<OpId, Op<A::Event>>,
     /// Keys and prefixes to be loaded at the end of the tick, and who waits for them.
@@ -325,6 +332,8 @@ impl<A: App> Engine<A> {
             cache: Cache::default(),
             waiting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            failed: VecDeque::new(),
+            latest: Duration::ZERO,
             lanes: BTreeMap::new(),
             ops: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -444,6 +453,7 @@ impl<A: App> Engine<A> {
 
     /// Takes in what became of an effect. Call [`Self::flush`] when all that came in this tick are in.
     pub fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
+        self.latest = now.mono;
         match done {
             Completion::Loaded(op, result) => self.loaded(now, op, result, out),
             Completion::Scanned(op, result) => self.scanned(now, op, result, out),
@@ -457,11 +467,20 @@ impl<A: App> Engine<A> {
 
     /// When [`Self::timeout`] has to be called, at the latest.
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.deadlines.first().map(|&(at, _)| at)
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        let again = self.failed.front().map(|(at, _)| *at);
+        [deadline, again].into_iter().flatten().min()
     }
 
-    /// Answers requests that have waited too long. What they asked for may still happen.
-    pub fn timeout(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+    /// Answers requests that have waited too long, though what they asked for may still happen, and tries tasks
+    /// again that came to nothing.
+    pub fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        self.latest = now.mono;
+        while self.failed.front().is_some_and(|(at, _)| *at <= now.mono) {
+            if let Some((_, task)) = self.failed.pop_front() {
+                self.task(now, task, rng, out);
+            }
+        }
         while let Some(&(at, ticket)) = self.deadlines.first() {
             if at > now.mono {
                 break;
@@ -472,6 +491,7 @@ impl<A: App> Engine<A> {
 
     /// Ends a tick: what has gathered leaves in batches.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+        self.latest = now.mono;
         let lanes: Vec<String> = self.lanes.keys().cloned().collect();
         for lane in lanes {
             self.run_lane(now, &lane, out);
@@ -494,8 +514,13 @@ impl<A: App> Engine<A> {
                 self.lanes.remove(lane);
             }
         }
-        if matches!(*waiting.input, Input::Request(..)) {
-            out.push(Effect::Answer(ticket, Durable(response)));
+        match &*waiting.input {
+            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(response))),
+            // What the application wants done is not given up for a failure that may pass.
+            Input::Task(task) if !response.status.is_success() => {
+                self.failed.push_back((self.latest.saturating_add(TASK_AGAIN), task.clone()));
+            }
+            Input::Task(_) => (),
         }
     }
 

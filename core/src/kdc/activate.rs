@@ -26,13 +26,16 @@ impl KdcApp {
             view.get::<Mark>(&keys::revoked(&pending.token.hash)),
         );
         let (former, taken, revoked) = (former?, taken?, revoked?);
-        // That a name is taken is the rarest of accidents; the client posts its token again.
-        if taken.is_some() || revoked.is_some() || pending.token.expires <= view.now().unix {
+        // A former attempt may have succeeded without anybody knowing. Otherwise that a name is taken is the rarest of
+        // accidents; the client posts its token again.
+        let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
+        if taken.is_some() && !own || revoked.is_some() || pending.token.expires <= view.now().unix {
             return Err(self.no_token(true).into());
         }
         let mut changes = Changes::new();
         let mut events = vec![Event::Proven { id: pending.id.clone(), limit: FIRST_BLOCK }];
         let mut principal = match former {
+            Some(former) if *former.association == *pending.id => former.clone(),
             Some(former) => {
                 changes.delete(keys::association(&former.association));
                 events.push(Event::Gone(former.association.to_vec()));

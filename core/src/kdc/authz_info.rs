@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response, Status};
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{Mark, StoredToken};
+use crate::state::records::{Association, Mark, StoredToken};
 use crate::traits::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use crate::view::{Stop, View};
@@ -35,6 +35,9 @@ impl KdcApp {
             // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
             return Err(Refusal::UnsupportedContentFormat.into());
         }
+        if request.accept.is_some_and(|accept| accept != ACE_CBOR) {
+            return Err(Refusal::NotAcceptable.into());
+        }
         let post = TokenTransferRequest::decode(&request.payload);
         match caller {
             Caller::Anonymous => {
@@ -58,23 +61,28 @@ impl KdcApp {
         for entry in &valid.scope.0 {
             let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
             group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;
+            // The tag of an extended scope says whose roles these are.
+            if valid.scope_tag.is_some() && valid.scope_tag != group.rules.scope_tag() {
+                return Err(Refusal::from(TokenRefusal::Scope).into());
+            }
         }
         Ok(valid)
     }
 
     fn transfer(&self, view: &View<'_>, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
         let valid = self.valid_token(view, &post.access_token)?;
+        let digest: [u8; 32] = Sha256::digest(post.encode()).into();
+        if let Some(known) = self.pendings.of_post(&digest) {
+            // The very same post again: a client that missed the answer, or somebody who replays it.
+            let answer = self.transfer_response(post, &valid, &known.nonce2, &known.id, known.kdcchallenge.clone());
+            return Ok(Outcome::answer(answer));
+        }
         if !self.pendings.has_room(view.now(), &valid.hash) {
             return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
         }
         let (profile, new) = self.associate(view, post, &valid)?;
         let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
-        let answer = TokenTransferResponse {
-            nonce2: Some(new.nonce2),
-            server_recipient_id: Some(new.id.clone()),
-            kdcchallenge: kdcchallenge.clone(),
-            info: self.asked_info(post, &valid),
-        };
+        let response = self.transfer_response(post, &valid, &new.nonce2, &new.id, kdcchallenge.clone());
         let pending = Pending {
             id: new.id,
             profile,
@@ -83,10 +91,28 @@ impl KdcApp {
             token: stored(&valid),
             issuer: valid.issuer,
             subject: valid.subject,
+            nonce2: new.nonce2,
             kdcchallenge,
+            post: digest,
         };
-        let response = Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode());
         Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))
+    }
+
+    fn transfer_response(
+        &self,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+        nonce2: &[u8],
+        id: &[u8],
+        kdcchallenge: Option<Vec<u8>>,
+    ) -> Response {
+        let answer = TokenTransferResponse {
+            nonce2: Some(nonce2.to_vec()),
+            server_recipient_id: Some(id.to_vec()),
+            kdcchallenge,
+            info: self.asked_info(post, valid),
+        };
+        Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode())
     }
 
     /// Makes an association by the transport profile that the token's key is for.
@@ -96,11 +122,12 @@ impl KdcApp {
         post: &TokenTransferRequest,
         valid: &ValidToken,
     ) -> Result<(i64, NewAssociation), Stop> {
+        let names = self.free_names(view)?;
         for transport in &self.transports {
             if valid.ace_profile.is_some_and(|profile| profile != transport.number()) {
                 continue;
             }
-            match self.associate_by(*transport, view, post, valid) {
+            match self.associate_by(*transport, view, post, valid, &names) {
                 Ok(new) => return Ok((transport.number(), new)),
                 Err(TransportRefusal::OtherProfile) => (),
                 Err(TransportRefusal::NoName) => {
@@ -118,14 +145,31 @@ impl KdcApp {
         view: &View<'_>,
         post: &TokenTransferRequest,
         valid: &ValidToken,
+        names: &[Vec<u8>],
     ) -> Result<NewAssociation, TransportRefusal> {
         if !valid.confidential && !transport.key_is_public(&valid.cnf) {
             return Err(TransportRefusal::OtherProfile);
         }
-        let seed = view.random("association name");
-        let mut names = (0_u8..16).map(|attempt| self.name(&seed, attempt)).filter(|n| self.pendings.get(n).is_none());
+        let mut names = names.iter().cloned();
         let offer = Offer { random: view.random("association nonce"), names: &mut names };
         transport.associate(post, &valid.cnf, offer)
+    }
+
+    /// Two names that no association has, waiting or live: one of them may be the client's own identifier.
+    fn free_names(&self, view: &View<'_>) -> Result<Vec<Vec<u8>>, Stop> {
+        let seed = view.random("association name");
+        let mut free = Vec::new();
+        for name in (0_u8..16).map(|attempt| self.name(&seed, attempt)) {
+            let is_free =
+                self.pendings.get(&name).is_none() && view.get::<Association>(&keys::association(&name))?.is_none();
+            if is_free {
+                free.push(name);
+            }
+            if free.len() == 2 {
+                break;
+            }
+        }
+        Ok(free)
     }
 
     /// A name for an association: the process in front, so that no two processes can choose the same.

@@ -36,8 +36,8 @@ impl KdcApp {
         let Some(member) = member else { return Ok(()) };
         let mut head = head.ok_or(Refusal::Internal("a group has members and no head"))?.clone();
         changes.delete(keys::member(group, id));
-        if let Some(cred) = &member.cred {
-            changes.delete(keys::credential(group, cred));
+        if let Some(key) = &member.key {
+            changes.delete(keys::credential(group, key));
         }
         if let Some(sender_id) = &member.sender_id {
             give_up(group, &head, sender_id, changes);

@@ -12,6 +12,8 @@ use crate::view::{Stop, View};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{GroupName, GroupNamesRequest, GroupNamesResponse};
 
+/// Longest Gid that there can be.
+const MAX_GID: usize = 16;
 /// Most Gids in one request.
 const MAX_GIDS: usize = 64;
 
@@ -33,6 +35,9 @@ impl KdcApp {
         let mut groups: Vec<GroupName> = Vec::new();
         for gid in asked.gids {
             let bytes = gid.as_bytes_item().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
+            if bytes.len() > MAX_GID {
+                continue;
+            }
             let Some(owner) = view.get::<GidOwner>(&keys::gid(&bytes))? else { continue };
             let named = holder.principal.token.scope.iter().any(|(name, _)| *name == owner.gname);
             let head = view.get::<Head>(&keys::head(owner.group))?;

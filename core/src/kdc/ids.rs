@@ -32,8 +32,11 @@ fn at(place: u64, max_len: usize) -> Option<Vec<u8>> {
 /// # Errors
 /// Error 4 with 5.03 where none is free.
 pub(super) fn allocate(view: &View<'_>, group: GroupId, head: &mut Head, max_len: usize) -> Result<Vec<u8>, Stop> {
-    let start = if at(head.cursor, max_len).is_some() { head.cursor } else { 0 };
-    for place in (0..TRIES).map(|tried| start.saturating_add(tried)) {
+    let mut next = head.cursor;
+    for _ in 0..TRIES {
+        // Behind the last identifier comes the first one again.
+        let place = if at(next, max_len).is_some() { next } else { 0 };
+        next = place.saturating_add(1);
         let Some(id) = at(place, max_len) else { break };
         let free = match view.assume_absent::<SenderId>(&keys::sender_id(group, &id))? {
             None => true,

@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest N_C: the KDC signs it, and keeps it.
 const MAX_CNONCE: usize = 64;
+/// Longest scope: it is kept, for later proofs.
+const MAX_SCOPE: usize = 512;
 /// Longest credential that is kept for a member.
 const MAX_CRED: usize = 4_096;
 /// Longest control URI that is kept for a member.
@@ -38,8 +40,9 @@ struct Wish {
     control_uri: Option<String>,
 }
 
-/// A credential whose private key the client has shown to have, now or when it joined before.
-struct ProvenCredential(Option<Vec<u8>>);
+/// A credential whose private key the client has shown to have, now or when it joined before; none for who only
+/// monitors.
+struct ProvenCredential(Option<EligibleCredential>);
 
 /// What has to be settled about the credential.
 enum Proof {
@@ -57,6 +60,12 @@ impl KdcApp {
     ) -> Result<Outcome<Event>, Stop> {
         if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
             return Err(Refusal::UnsupportedContentFormat.into());
+        }
+        if !authorised.group.rules.can_join(authorised.granted) {
+            return Err(Refusal::Forbidden("the token grants no role that joins").into());
+        }
+        if request.accept.is_some_and(|accept| accept != ACE_GROUPCOMM_CBOR) {
+            return Err(Refusal::NotAcceptable.into());
         }
         let join = JoinRequest::decode(&request.payload)
             .map_err(|_| self.mend(authorised, "the Join Request is malformed", None))?;
@@ -84,6 +93,7 @@ impl KdcApp {
         let gname = &authorised.group.gname;
         let bad = |why| self.mend(authorised, why, None);
         let (roles, scope) = match &join.scope {
+            Some(scope) if scope.len() > MAX_SCOPE => return Err(bad("the scope is too long")),
             Some(scope) => {
                 let entry = ScopeEntry::decode(scope).map_err(|_| bad("the scope is malformed"))?;
                 if entry.gname != *gname {
@@ -91,6 +101,7 @@ impl KdcApp {
                 }
                 (rules.roles(&entry.permissions).ok_or_else(|| bad("the roles are not known"))?, scope.clone())
             }
+            None if !rules.has_default_scope() => return Err(bad("the scope is missing")),
             None => {
                 // What the token grants, where that can be taken at once.
                 let roles = authorised.granted;
@@ -113,6 +124,11 @@ impl KdcApp {
         {
             return Err(bad("who joins can filter by role alone"));
         }
+        if let Some(GetCreds::Filter { roles, .. }) = &join.get_creds
+            && roles.iter().any(|wanted| rules.roles(wanted).is_none())
+        {
+            return Err(bad("the role filter is malformed"));
+        }
         let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
         Ok(Wish { roles, scope, cnonce, get_creds: join.get_creds.clone(), control_uri })
     }
@@ -132,30 +148,39 @@ impl KdcApp {
             return Ok(Proof::Proven(ProvenCredential(None)));
         }
         let bad = |why| Stop::from(self.mend(authorised, why, None));
-        let stored = former.and_then(|member| member.cred.as_ref());
+        let stored = former.and_then(|member| {
+            let (cred, key) = (member.cred.as_ref()?.to_vec(), member.key.as_ref()?.to_vec());
+            Some(EligibleCredential { cred, key })
+        });
         let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
         let Some(evidence) = &join.client_cred_verify else {
             return match stored {
-                Some(stored) if cred.is_empty() || cred == stored.as_slice() => {
-                    Ok(Proof::Proven(ProvenCredential(Some(stored.to_vec()))))
+                Some(stored) if cred.is_empty() || *cred == stored.cred => {
+                    Ok(Proof::Proven(ProvenCredential(Some(stored))))
                 }
                 _ => Err(bad("the credential has to be proven")),
             };
         };
+        // An empty proof says that possession of this credential was proven before.
+        if evidence.is_empty()
+            && let Some(stored) = stored.filter(|stored| stored.cred == *cred)
+        {
+            return Ok(Proof::Proven(ProvenCredential(Some(stored))));
+        }
         if cred.is_empty() {
             return Err(bad("client_cred_verify is there without client_cred"));
         }
+        let Some(challenge) = &authorised.holder.principal.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
         let eligible = rules.eligible(cred).filter(|_| cred.len() <= MAX_CRED);
         let Some(eligible) = eligible else {
             return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
         };
-        let Some(challenge) = &authorised.holder.principal.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
         let input = pop::client_input(&wish.scope, &challenge.value, &wish.cnonce);
         if evidence.is_empty() || !rules.client_proves(view, &eligible, input, evidence)? {
             return Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into());
         }
         self.unclaimed(view, authorised, group, &eligible)?;
-        Ok(Proof::Proven(ProvenCredential(Some(eligible.cred))))
+        Ok(Proof::Proven(ProvenCredential(Some(eligible))))
     }
 
     /// One credential belongs to one principal in a group: the proof names no KDC, so that another one could
@@ -167,7 +192,7 @@ impl KdcApp {
         group: &Standing<'_>,
         credential: &EligibleCredential,
     ) -> Result<(), Stop> {
-        let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.cred))?;
+        let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.key))?;
         match owner {
             Some(BelongsTo(owner)) if *owner != authorised.holder.id => {
                 Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into())
@@ -202,14 +227,15 @@ impl KdcApp {
         let mut head = group.head.clone();
         let mut changes = Changes::new();
         let sender_id = self.change_sender_id(view, authorised, group, &wish, former, &mut head, &mut changes)?;
-        let ProvenCredential(cred) = credential;
-        if let Some(old) = former.and_then(|former| former.cred.as_ref())
-            && cred.as_deref() != Some(old.as_slice())
-        {
+        let (cred, key) = match credential.0 {
+            Some(EligibleCredential { cred, key }) => (Some(cred), Some(key)),
+            None => (None, None),
+        };
+        if let Some(old) = former.and_then(|former| former.key.as_ref()) {
             changes.delete(keys::credential(group.id, old));
         }
-        if let Some(cred) = &cred {
-            changes.put(keys::credential(group.id, cred), BelongsTo(id));
+        if let Some(key) = &key {
+            changes.put(keys::credential(group.id, key), BelongsTo(id));
         }
         let response = self.join_response(view, authorised, group, &wish, sender_id.as_deref())?;
         let node = former.map_or_else(|| node_name(group, id), |former| former.node.clone());
@@ -224,6 +250,7 @@ impl KdcApp {
             sender_id: sender_id.map(ByteBuf::from),
             roles: wish.roles.0,
             cred: cred.map(ByteBuf::from),
+            key: key.map(ByteBuf::from),
             scope: ByteBuf::from(wish.scope),
             clientchallenge: ByteBuf::from(wish.cnonce),
             birth_gid: head.gid.clone(),

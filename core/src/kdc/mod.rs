@@ -93,8 +93,8 @@ pub enum SetupError {
     /// Two groups have one name.
     #[error("group {0:?} is configured twice")]
     GroupTwice(String),
-    /// A name that cannot be one path segment.
-    #[error("group name {0:?} must have 1 to 255 bytes")]
+    /// A name that cannot be one path segment as it is.
+    #[error("group name {0:?} must be 1 to 255 letters, digits or any of - . _ ~, and not . or ..")]
     GroupName(String),
     /// No transport profile is there.
     #[error("no transport profile is linked: clients could not reach the KDC")]
@@ -177,8 +177,11 @@ impl App for KdcApp {
 
     fn lane(&self, input: &Input<Task>) -> Option<String> {
         match input {
+            // Names that a stranger makes up get no lane.
             Input::Request(_, request) => match Resource::of(&request.path) {
-                Some((Resource::Group | Resource::Node(_), gname)) => Some(format!("g/{gname}")),
+                Some((Resource::Group | Resource::Node(_), gname)) if self.groups.contains_key(gname) => {
+                    Some(format!("g/{gname}"))
+                }
                 _ => None,
             },
             Input::Task(Task::Found(_)) => Some("found".into()),
@@ -243,6 +246,10 @@ impl KdcApp {
             (Resource::Extra(name), Some(_)) => self.extra(&authorised, &group, name, request)?,
             _ => return Err(Refusal::NotFound.into()),
         };
+        // A client that takes another form only gets none (RFC 7252 section 5.10.4).
+        if request.accept.is_some() && request.accept != response.content_format {
+            return Err(Refusal::NotAcceptable.into());
+        }
         Ok(Outcome::answer(response))
     }
 }
@@ -265,7 +272,9 @@ impl Kdc {
     ) -> Result<Self, SetupError> {
         let mut groups = BTreeMap::new();
         for GroupConfig { gname, profile, parameters } in config.groups {
-            if gname.is_empty() || gname.len() > 255 {
+            let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            let fits = (1..=255).contains(&gname.len()) && gname.bytes().all(unreserved);
+            if !fits || gname == "." || gname == ".." {
                 return Err(SetupError::GroupName(gname));
             }
             let name = || gname.clone();
@@ -387,7 +396,7 @@ impl Machine for Kdc {
     }
 
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.timeout(now, out);
+        self.engine.timeout(now, rng, out);
         let gone = self.engine.app_mut().pendings.expire(now);
         out.extend(gone.into_iter().map(|id| Effect::Notice(AssociationNotice::Gone { id })));
         while let Some(&(at, principal)) = self.engine.app().expiries.first() {

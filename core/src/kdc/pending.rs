@@ -50,8 +50,12 @@ pub struct Pending {
     pub subject: String,
     /// The token.
     pub token: StoredToken,
+    /// N2, as it was answered.
+    pub nonce2: Vec<u8>,
     /// N_S, where one was sent.
     pub kdcchallenge: Option<Vec<u8>>,
+    /// A hash of the post: who replays it gets the same answer, and no second association.
+    pub post: [u8; 32],
 }
 
 /// Those that wait, each with the moment at which it came.
@@ -59,12 +63,19 @@ pub(super) struct Pendings {
     limits: PendingLimits,
     by_id: HashMap<Vec<u8>, (Duration, Pending)>,
     by_token: HashMap<Vec<u8>, VecDeque<Vec<u8>>>,
+    by_post: HashMap<[u8; 32], Vec<u8>>,
     by_age: BTreeSet<(Duration, Vec<u8>)>,
 }
 
 impl Pendings {
     pub(super) fn new(limits: PendingLimits) -> Self {
-        Self { limits, by_id: HashMap::new(), by_token: HashMap::new(), by_age: BTreeSet::new() }
+        Self {
+            limits,
+            by_id: HashMap::new(),
+            by_token: HashMap::new(),
+            by_post: HashMap::new(),
+            by_age: BTreeSet::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,12 +86,20 @@ impl Pendings {
         self.by_id.get(id).map(|(_, pending)| pending)
     }
 
-    /// Whether one more for this token can be taken in without dropping one that is too young.
+    /// The one that this very post has made.
+    pub(super) fn of_post(&self, post: &[u8; 32]) -> Option<&Pending> {
+        self.get(self.by_post.get(post)?)
+    }
+
+    /// Whether one more for this token can be taken in without dropping one that is too young: who replays tokens
+    /// cannot push out an association that its owner is about to use.
     pub(super) fn has_room(&self, now: Now, token_hash: &[u8]) -> bool {
-        let own = self.by_token.get(token_hash).map_or(0, VecDeque::len);
-        own >= self.limits.per_token
-            || self.by_id.len() < self.limits.total
-            || self.by_age.first().is_some_and(|(came, _)| self.is_old(now, *came))
+        let own = self.by_token.get(token_hash);
+        if let Some(own) = own.filter(|own| own.len() >= self.limits.per_token) {
+            let oldest = own.front().and_then(|id| self.by_id.get(id));
+            return oldest.is_some_and(|(came, _)| self.is_old(now, *came));
+        }
+        self.by_id.len() < self.limits.total || self.by_age.first().is_some_and(|(came, _)| self.is_old(now, *came))
     }
 
     fn is_old(&self, now: Now, came: Duration) -> bool {
@@ -102,6 +121,7 @@ impl Pendings {
         let id = pending.id.clone();
         self.by_token.entry(pending.token.hash.to_vec()).or_default().push_back(id.clone());
         self.by_age.insert((now.mono, id.clone()));
+        self.by_post.insert(pending.post, id.clone());
         self.by_id.insert(id, (now.mono, pending));
         dropped
     }
@@ -109,6 +129,7 @@ impl Pendings {
     pub(super) fn remove(&mut self, id: &[u8]) {
         let Some((came, pending)) = self.by_id.remove(id) else { return };
         self.by_age.remove(&(came, id.to_vec()));
+        self.by_post.remove(&pending.post);
         if let Some(own) = self.by_token.get_mut(pending.token.hash.as_slice()) {
             own.retain(|other| other != id);
             if own.is_empty() {
@@ -148,7 +169,9 @@ mod tests {
             issuer: "as".into(),
             subject: "c".into(),
             token: StoredToken { hash: ByteBuf::from([token]), scope: vec![], expires: 0 },
+            nonce2: vec![],
             kdcchallenge: None,
+            post: [id; 32],
         }
     }
 
@@ -166,13 +189,20 @@ mod tests {
     fn one_token_cannot_push_others_out() {
         let mut table = table();
         assert!(table.insert(at(0), pending(200, 9)).is_empty());
-        for id in 1..=50 {
+        for id in 1..=2 {
             assert!(table.has_room(at(0), &[1]));
-            let dropped = table.insert(at(0), pending(id, 1));
-            assert_eq!(dropped, if id <= 2 { vec![] } else { vec![vec![id - 2]] });
+            assert!(table.insert(at(0), pending(id, 1)).is_empty());
+        }
+        assert!(!table.has_room(at(29), &[1]), "the first one is too young to go");
+        assert_eq!(table.of_post(&[2; 32]).map(|known| known.id.clone()), Some(vec![2]));
+        for id in 3..=50 {
+            let now = at(30 * u64::from(id));
+            assert!(table.has_room(now, &[1]));
+            assert_eq!(table.insert(now, pending(id, 1)), [vec![id - 2]]);
         }
         assert_eq!(table.len(), 3);
         assert!(table.get(&[200]).is_some() && table.get(&[50]).is_some() && table.get(&[48]).is_none());
+        assert!(table.of_post(&[48; 32]).is_none() && table.of_post(&[50; 32]).is_some());
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl KdcApp {
             Some(principal) if principal.token.expires <= view.now().unix => {
                 self.end(view, id, principal, RekeyReason::Expired, Changes::new())
             }
-            _ => Ok(Outcome::done()),
+            // A later token has taken its place: it has a time of its own.
+            Some(principal) => Ok(Outcome::done().with_event(self.expires(id, &principal.token))),
+            None => Ok(Outcome::done()),
         }
     }
 

@@ -102,10 +102,10 @@ pub fn sender_id(group: GroupId, id: &[u8]) -> Key {
     key(&[b"g/", group.as_bytes(), b"/sid/", id])
 }
 
-/// Whose credential it is.
+/// Whose public key it is, in whatever credential.
 #[must_use]
-pub fn credential(group: GroupId, cred: &[u8]) -> Key {
-    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(&Sha256::digest(cred))])
+pub fn credential(group: GroupId, public_key: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(&Sha256::digest(public_key))])
 }
 
 /// A Sender ID that went stale under one version.

@@ -66,6 +66,8 @@ pub struct Member {
     pub roles: u64,
     /// The credential; who only monitors has none.
     pub cred: Option<ByteBuf>,
+    /// The public key in the credential: it belongs to one principal in a group, in whatever credential.
+    pub key: Option<ByteBuf>,
     /// The scope of the latest Join Request, as received.
     pub scope: ByteBuf,
     /// N_C of the latest Join Request, for later proofs of the KDC.

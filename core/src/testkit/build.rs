@@ -31,7 +31,8 @@ pub fn validator(groups: &[&str]) -> CwtValidator {
         groups: groups.iter().map(|&group| group.into()).collect(),
         strictness: Strictness::Strict,
     };
-    CwtValidator { audience: AUDIENCE.into(), issuers: vec![issuer(1, groups), issuer(2, &["other"])] }
+    let trusted = CwtValidator::new(AUDIENCE, vec![issuer(1, groups), issuer(2, &["other"])]);
+    trusted.unwrap_or_else(|_| CwtValidator::none(AUDIENCE))
 }
 
 /// A client, with what it needs for tokens and proofs.
@@ -115,9 +116,15 @@ pub fn token(issuer: u8, claims: &Claims) -> Vec<u8> {
 /// The POST of a token to the authz-info endpoint, with nonce and identifier.
 #[must_use]
 pub fn token_post(token: &[u8]) -> Request {
+    token_post_with(token, &[0x11; 8])
+}
+
+/// The same with another nonce: the very same post makes no second association.
+#[must_use]
+pub fn token_post_with(token: &[u8], nonce: &[u8]) -> Request {
     let post = TokenTransferRequest {
         access_token: token.to_vec(),
-        nonce1: Some(vec![0x11; 8]),
+        nonce1: Some(nonce.to_vec()),
         client_recipient_id: Some(vec![0]),
         asks_sign_info: true,
         ..TokenTransferRequest::default()

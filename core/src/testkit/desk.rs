@@ -11,7 +11,7 @@ use crate::traits::storage::Storage;
 use crate::traits::transport::AssociationNotice;
 use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
 use rand_chacha::ChaCha12Rng;
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 use std::time::Duration;
 
 /// The configuration of a KDC with toy groups of these names.
@@ -142,7 +142,8 @@ impl Desk {
 
     /// Posts a token; answers who the client is from now on, and its challenge N_S.
     pub fn post_token(&mut self, token: &[u8]) -> Option<(Caller, Vec<u8>)> {
-        let response = self.ask(&Caller::Anonymous, build::token_post(token));
+        let nonce = self.rng.next_u64().to_be_bytes();
+        let response = self.ask(&Caller::Anonymous, build::token_post_with(token, &nonce));
         let answer = TokenTransferResponse::decode(&response.payload).ok()?;
         Some((Caller::peer(&answer.server_recipient_id?), answer.kdcchallenge.unwrap_or_default()))
     }

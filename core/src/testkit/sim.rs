@@ -317,8 +317,8 @@ impl Simulation {
             let barred = crate::records::SenderId { holder: None, epoch: head.epoch };
             write.push((keys::sender_id(group, id), Some(barred.encode().into())));
         }
-        if let Some(cred) = &gone.cred {
-            write.push((keys::credential(group, cred), None));
+        if let Some(key) = &gone.key {
+            write.push((keys::credential(group, key), None));
         }
         let expect = vec![
             (member, Some(old_member.revision)),

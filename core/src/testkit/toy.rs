@@ -62,6 +62,18 @@ impl GroupRules for ToyRules {
         RawCbor::uint(roles.0)
     }
 
+    fn scope_tag(&self) -> Option<u64> {
+        None
+    }
+
+    fn has_default_scope(&self) -> bool {
+        true
+    }
+
+    fn can_join(&self, granted: Roles) -> bool {
+        granted.meets(TALKER) || granted.meets(LISTENER)
+    }
+
     fn may_join_with(&self, roles: Roles) -> bool {
         roles == TALKER || roles == LISTENER
     }

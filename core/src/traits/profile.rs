@@ -111,6 +111,15 @@ pub trait GroupRules: Send + Sync {
     /// The Tperm of roles.
     fn permissions(&self, roles: Roles) -> RawCbor;
 
+    /// The tag of the extended format of a scope that means this profile's roles (RFC 9594 REQ28).
+    fn scope_tag(&self) -> Option<u64>;
+
+    /// Whether a Join Request may leave the scope out where the token leaves no doubt.
+    fn has_default_scope(&self) -> bool;
+
+    /// Whether somebody to whom these roles are granted can join at all.
+    fn can_join(&self, granted: Roles) -> bool;
+
     /// Whether a client can join with these roles at once.
     fn may_join_with(&self, roles: Roles) -> bool;
 

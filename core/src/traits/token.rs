@@ -3,8 +3,9 @@
 use crate::Secret;
 use crate::refusal::Refusal;
 use ace_groupcomm_messages::labels::cose_alg;
-use ace_groupcomm_messages::{Claims, Confirmation, CoseKind, Cwt, Scope, Strictness, token_hash};
+use ace_groupcomm_messages::{Claims, Confirmation, CoseKind, Cwt, Scope, ScopeValue, Strictness, token_hash};
 use ace_oscore::Aead;
+use thiserror::Error;
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub struct ValidToken {
     pub(crate) cnf: Confirmation,
     pub(crate) confidential: bool,
     pub(crate) ace_profile: Option<i64>,
+    pub(crate) scope_tag: Option<u64>,
 }
 
 impl ValidToken {
@@ -33,6 +35,7 @@ impl ValidToken {
             cnf,
             confidential: false,
             ace_profile: None,
+            scope_tag: None,
         }
     }
 
@@ -123,13 +126,47 @@ pub struct Issuer {
 /// Checks CWTs in COSE_Encrypt0 by the keys of configured issuers.
 #[derive(Clone, Debug)]
 pub struct CwtValidator {
-    /// The audience that tokens have to be for.
-    pub audience: String,
-    /// Who may issue them.
-    pub issuers: Vec<Issuer>,
+    audience: String,
+    issuers: Vec<Issuer>,
+}
+
+/// Why issuers cannot be told apart.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum IssuersClash {
+    /// Two issuers have one name: their clients would be mixed up.
+    #[error("two issuers are named {0:?}")]
+    Name(String),
+    /// A key is another issuer's too: nobody could tell whose token it is.
+    #[error("issuer {0:?} has a key that stands elsewhere too")]
+    Key(String),
 }
 
 impl CwtValidator {
+    /// Trusts nobody.
+    #[must_use]
+    pub fn none(audience: &str) -> Self {
+        Self { audience: audience.into(), issuers: Vec::new() }
+    }
+
+    /// Trusts these issuers, if they can be told apart.
+    ///
+    /// # Errors
+    /// [`IssuersClash`].
+    pub fn new(audience: &str, issuers: Vec<Issuer>) -> Result<Self, IssuersClash> {
+        for (at, issuer) in issuers.iter().enumerate() {
+            let before = issuers.get(..at).unwrap_or_default();
+            if before.iter().any(|other| other.name == issuer.name) {
+                return Err(IssuersClash::Name(issuer.name.clone()));
+            }
+            let is_known = |key: &TokenKey| before.iter().flat_map(|other| &other.keys).any(|k| k.key == key.key);
+            if issuer.keys.iter().any(is_known) {
+                return Err(IssuersClash::Key(issuer.name.clone()));
+            }
+        }
+        Ok(Self { audience: audience.into(), issuers })
+    }
+
     /// The issuer whose key opens the token, and the claims.
     fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Vec<u8>), TokenRefusal> {
         let lax = Cwt::decode(token, Strictness::Lax).map_err(|_| TokenRefusal::Malformed)?;
@@ -172,7 +209,8 @@ impl TokenValidator for CwtValidator {
         if !claims.aud.contains(&self.audience) {
             return Err(TokenRefusal::Audience);
         }
-        let scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
+        let value = claims.scope.ok_or(TokenRefusal::Scope)?;
+        let scope = value.decode().map_err(|_| TokenRefusal::Scope)?;
         if scope.0.is_empty() {
             return Err(TokenRefusal::Scope);
         }
@@ -181,6 +219,9 @@ impl TokenValidator for CwtValidator {
         }
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
         valid.ace_profile = claims.ace_profile;
+        if let ScopeValue::Extended { tag, .. } = value {
+            valid.scope_tag = Some(tag);
+        }
         Ok(valid)
     }
 }

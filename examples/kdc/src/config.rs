@@ -130,7 +130,9 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
         },
         process: 1,
     };
-    Ok((engine, CwtValidator { audience: config.audience.clone(), issuers }))
+    let validator =
+        CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
+    Ok((engine, validator))
 }
 
 /// The key of the Group Manager in a group, if its profile has one by this name.

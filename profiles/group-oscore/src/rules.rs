@@ -6,11 +6,11 @@ use ace_groupcomm::traits::profile::{
     EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyingMaterialProducer,
 };
 use ace_groupcomm::{Method, Roles, Stop, View};
-use ace_groupcomm_messages::labels::content_format::CBOR;
+use ace_groupcomm_messages::labels::content_format::{AIF_OSCORE_GROUPCOMM_CBOR, CBOR};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_key};
 use ace_groupcomm_messages::{
-    AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, retrieval,
+    AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
 
 /// Algorithms of the pairwise mode.
@@ -93,6 +93,19 @@ impl GroupRules for OscoreGroup {
 
     fn permissions(&self, roles: Roles) -> RawCbor {
         RawCbor::uint(roles.0)
+    }
+
+    fn scope_tag(&self) -> Option<u64> {
+        Some(extended_scope_tag(AIF_OSCORE_GROUPCOMM_CBOR))
+    }
+
+    /// The scope is part of every Join Request (section 6.1 of the profile).
+    fn has_default_scope(&self) -> bool {
+        false
+    }
+
+    fn can_join(&self, granted: Roles) -> bool {
+        granted.0 & !scope::VERIFIER.0 != 0
     }
 
     fn may_join_with(&self, roles: Roles) -> bool {

@@ -15,10 +15,7 @@ fn validator() -> CwtValidator {
         groups: groups.iter().map(|&g| g.into()).collect(),
         strictness: Strictness::Strict,
     };
-    CwtValidator {
-        audience: "kdc".into(),
-        issuers: vec![issuer("as1", b"k", 1, &["g1"]), issuer("as2", b"k", 2, &["g2"])],
-    }
+    CwtValidator::new("kdc", vec![issuer("as1", b"k", 1, &["g1"]), issuer("as2", b"k", 2, &["g2"])]).unwrap()
 }
 
 fn scope(gname: &str) -> ScopeValue {
@@ -129,6 +126,23 @@ fn a_lax_issuer_takes_other_encodings() {
     assert_eq!(validator.validate(untagged, 0), Err(TokenRefusal::Malformed));
     validator.issuers[0].strictness = Strictness::Lax;
     assert!(validator.validate(untagged, 0).is_ok());
+}
+
+// Covers: TH-2-02
+#[test]
+fn issuers_that_cannot_be_told_apart_are_refused() {
+    let issuer = |name: &str, byte| Issuer {
+        name: name.into(),
+        iss: None,
+        keys: vec![key(&[byte], byte)],
+        groups: vec![],
+        strictness: Strictness::Strict,
+    };
+    let clash = |issuers| CwtValidator::new("kdc", issuers).map(|_| ());
+    assert_eq!(clash(vec![issuer("a", 1), issuer("b", 2)]), Ok(()));
+    assert_eq!(clash(vec![issuer("a", 1), issuer("a", 2)]), Err(IssuersClash::Name("a".into())));
+    assert_eq!(clash(vec![issuer("a", 1), issuer("b", 1)]), Err(IssuersClash::Key("b".into())));
+    assert_eq!(CwtValidator::none("kdc").validate(&token(&key(b"k", 1), &claims()), 0), Err(TokenRefusal::Unverified));
 }
 
 #[test]
