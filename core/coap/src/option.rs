@@ -188,6 +188,8 @@ mod tests {
         );
         options.remove(number::URI_PATH);
         assert_eq!(options.len(), 2);
+        let copy: Options = options.iter().collect();
+        assert_eq!(copy, options);
         options.set(number::URI_HOST, b"other");
         assert_eq!(options.first(number::URI_HOST), Some(b"other".as_slice()));
         assert!(options.has(number::URI_QUERY) && !options.has(number::URI_PATH));

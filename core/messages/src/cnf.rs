@@ -289,6 +289,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parameters_of_a_cose_key_have_their_labels() {
+        let okp = CoseKey::decode(&hex::decode("a6010102410903272006214107381f00").unwrap()).unwrap();
+        assert_eq!((okp.kty, okp.kid.as_deref(), okp.alg.as_ref()), (1, Some(&[9][..]), Some(&Label::Int(-8))));
+        assert_eq!((okp.crv, okp.x.as_deref(), okp.k.as_deref()), (Some(6), Some(&[7][..]), None));
+        assert_eq!(okp.extra, [(Label::Int(-32), RawCbor::uint(0))]);
+        let ec2 = CoseKey::decode(&hex::decode("a4010220012141aa22f5").unwrap()).unwrap();
+        assert_eq!((ec2.crv, ec2.y.as_ref().map(RawCbor::as_bytes)), (Some(1), Some(&[0xf5][..])));
+        let symmetric = CoseKey::decode(&hex::decode("a20104204105").unwrap()).unwrap();
+        assert_eq!((symmetric.k.as_deref(), symmetric.crv), (Some(&[5][..]), None));
+        assert!(CoseKey::decode(&hex::decode("a0").unwrap()).is_err());
+    }
+
     // Covers: TH-1-05
     #[test]
     fn osc_is_a_closed_map_that_needs_id_and_ms() {

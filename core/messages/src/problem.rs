@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(hex::encode(bare.encode()), "a100a10009");
         for number in 0..=9 {
             let error = GroupcommError::from_number(number).unwrap();
+            assert!(error.description().len() > 10, "{number}");
             let details = ProblemDetails::from(error);
             let read = ProblemDetails::decode(&details.encode()).unwrap();
             assert_eq!((read.error(), &read), (Some(error), &details));

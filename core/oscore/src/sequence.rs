@@ -89,6 +89,8 @@ mod tests {
         sequence.extend(3, 30);
         assert_eq!(sequence.take().map(PartialIv::number), Ok(21), "never back");
         assert_eq!(sequence.range(), (22, 30));
+        sequence.extend(25, 30);
+        assert_eq!(sequence.range(), (22, 30), "a block that is known changes nothing");
         assert_eq!(Sequence::none().take(), Err(Error::NeedSequence));
     }
 
@@ -112,5 +114,6 @@ mod tests {
         assert_eq!(sequence.take().map(PartialIv::number), Ok(PartialIv::MAX));
         assert_eq!(sequence.take(), Err(Error::Exhausted));
         assert!(!Sequence::all().runs_low());
+        assert_eq!(Sequence::all().range(), (0, 1 << 40));
     }
 }

@@ -71,6 +71,10 @@ mod tests {
             assert!(!window.is_new(number), "{number}");
         }
         assert!(window.is_new(7) && !window.is_new(6), "70 - 63 is the oldest in the window");
+        // 70 - 64 has just left the window: there is no bit for it.
+        let before = window.clone();
+        window.mark(6);
+        assert_eq!(window, before);
         window.mark(2);
         assert_eq!(window, window.clone());
         window.mark(1_000);
