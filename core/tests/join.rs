@@ -76,7 +76,7 @@ fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     assert_eq!(TokenTransferResponse::decode(&listener.payload).unwrap().kdcchallenge, None);
 }
 
-// Covers: KG-3.3-06, KG-4.3.1-06, KG-4.3.1-07, KG-4.3.1-12, KG-4.5.1.1-01
+// Covers: KG-3.3-06, KG-4.3.1-06, KG-4.3.1-30, KG-4.3.1-31, KG-4.3.1-32, KG-4.3.1-40, KG-4.3.1-55, KG-4.3.1-56
 #[test]
 fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
     let mut desk = desk();
@@ -100,7 +100,7 @@ fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
     assert_eq!(head(&desk).members, 1);
 }
 
-// Covers: TH-2-03, TH-3-04, KG-4.3.1-22, KG-4.3.1-23
+// Covers: TH-2-03, TH-3-04, KG-4.3.1-30, KG-4.3.1-31
 #[test]
 fn a_second_join_is_the_same_member_with_a_new_identifier() {
     let mut desk = desk();
@@ -277,7 +277,7 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
     );
 }
 
-// Covers: KG-4.4.1-01, KG-4.3.1-24
+// Covers: KG-4.3.1-46, KG-4.3.1-50, KG-4.4.1-01
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
     let mut desk = desk();
@@ -369,7 +369,7 @@ fn members_read_what_the_group_has() {
 }
 
 // Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
-// KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
+// Covers: KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
 #[test]
 fn who_is_not_entitled_learns_nothing() {
     let mut desk = desk();

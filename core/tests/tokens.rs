@@ -224,7 +224,7 @@ fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     assert_eq!(desk.store.dump(), before);
 }
 
-// Covers: TH-2-07, OP-4.3-17, KG-5-04
+// Covers: TH-2-07, OP-4.3-17
 #[test]
 fn expiry_ends_the_membership_in_one_commit() {
     let mut desk = desk();

@@ -2,6 +2,7 @@
 
 use ace_groupcomm::engine::{Completion, OpId};
 use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
@@ -85,7 +86,9 @@ fn worker(provider: &dyn CryptoProvider, work: &Mutex<Receiver<Work>>, results: 
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Work { op, part, jobs, gather }) = next else { return };
-        let outputs = provider.run(&jobs);
+        // Work that panics has failed: what waits for it must hear of it, and the thread goes on.
+        let outputs = catch_unwind(AssertUnwindSafe(|| provider.run(&jobs))).unwrap_or_default();
+        let outputs = outputs.into_iter().chain(std::iter::repeat(CryptoOutput::Failed)).take(jobs.len()).collect();
         let mut parts = gather.parts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = parts.get_mut(part) {
             *place = Some(outputs);

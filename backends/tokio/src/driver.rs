@@ -4,7 +4,7 @@ use crate::clock::{Clock, os_random};
 use crate::committer;
 use crate::crypto_pool::CryptoPool;
 use ace_groupcomm::engine::{Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
-use ace_groupcomm::traits::storage::{Storage, Txn};
+use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Now, Request, Response, Status};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ const TICK: usize = 256;
 const QUEUE: usize = 16_384;
 /// For how long a driver that is stopped waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a read may take.
+const READ: Duration = Duration::from_secs(15);
 
 /// The way back for one answer.
 type Done = Box<dyn FnOnce(Response) + Send>;
@@ -129,6 +131,11 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
         while !(self.stopping && self.waiting.is_empty()) {
             let now = self.clock.now();
             let due = self.machine.next_timeout(now).map(|at| at.saturating_sub(now.mono));
+            if due == Some(Duration::ZERO) {
+                // Before what comes in: a queue that is never empty must not keep tokens from expiring.
+                self.machine.timeout(now, &mut os_random(), &mut out);
+                self.end_tick(&mut out);
+            }
             if self.stopping && deadline.is_none() {
                 deadline = Some(tokio::time::Instant::now() + GRACE);
             }
@@ -212,14 +219,15 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             Effect::Load(op, keys) => {
                 let (storage, results) = (Arc::clone(&self.storage), self.results.clone());
                 tokio::spawn(async move {
-                    let _ = results.send(Completion::Loaded(op, storage.read(&keys).await));
+                    let read = tokio::spawn(async move { storage.read(&keys).await });
+                    let _ = results.send(Completion::Loaded(op, outcome(read).await));
                 });
             }
             Effect::Scan(op, prefix, after, limit) => {
                 let (storage, results) = (Arc::clone(&self.storage), self.results.clone());
                 tokio::spawn(async move {
-                    let page = storage.scan(&prefix, after.as_ref(), limit).await;
-                    let _ = results.send(Completion::Scanned(op, page));
+                    let page = tokio::spawn(async move { storage.scan(&prefix, after.as_ref(), limit).await });
+                    let _ = results.send(Completion::Scanned(op, outcome(page).await));
                 });
             }
             Effect::Crypto(op, jobs) => {
@@ -241,6 +249,14 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             Effect::Notice(notice) => self.associations.notice(notice),
         }
     }
+}
+
+/// What became of a read: one that panics, or does not end, has failed. The engine waits for an answer to each.
+async fn outcome<T>(read: JoinHandle<Result<T, StorageError>>) -> Result<T, StorageError> {
+    let abort = read.abort_handle();
+    let ended = tokio::time::timeout(READ, read).await;
+    abort.abort();
+    ended.ok().and_then(Result::ok).unwrap_or_else(|| Err(StorageError::Unavailable("a read takes too long".into())))
 }
 
 async fn sleep(due: Option<Duration>) {

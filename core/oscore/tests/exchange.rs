@@ -189,8 +189,8 @@ fn notification(number: u32, text: &str) -> Message {
 }
 
 // Covers: OS-4.1.3.5-02, OS-4.1.3.5-03, OS-4.1.3.5-04, OS-4.1.3.5-07, OS-4.1.3.5.1-01, OS-4.1.3.5.1-02,
-// OS-4.1.3.5.2-01, OS-4.1.3.5.2-02, OS-4.1.3.5.2-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
-// OS-4.1.3.5.2-07, OS-7.4.1-01, OS-7.4.1-02, OS-7.4.1-03, OS-7.4.1-05, OS-8.4.2-01
+// Covers: OS-4.1.3.5.2-01, OS-4.1.3.5.2-02, OS-4.1.3.5.2-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
+// Covers: OS-4.1.3.5.2-07, OS-7.4.1-01, OS-7.4.1-02, OS-7.4.1-03, OS-7.4.1-05, OS-8.4.2-01
 #[test]
 fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
     let (mut client, mut server) = (client(), server());

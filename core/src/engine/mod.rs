@@ -492,6 +492,8 @@ impl<A: App> Engine<A> {
     /// Ends a tick: what has gathered leaves in batches.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
         self.latest = now.mono;
+        // Reads first: the batches that leave below would make them wait for one commit after the other.
+        self.emit_needs(out);
         let lanes: Vec<String> = self.lanes.keys().cloned().collect();
         for lane in lanes {
             self.run_lane(now, &lane, out);

@@ -8,7 +8,7 @@ use crate::traits::crypto::CryptoOutput;
 use crate::traits::storage::{Key, Page, Record, Revision, Sharing, StorageError};
 use crate::view::{Log, Stop, View};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run came to.
 pub(super) enum Ran<E> {
@@ -162,7 +162,7 @@ impl<A: App> Engine<A> {
         if may_load && !self.wanted.is_empty() {
             let wanted = std::mem::take(&mut self.wanted);
             let (later, wanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                wanted.into_iter().partition(|(key, _)| self.committing.contains_key(key));
+                wanted.into_iter().partition(|(key, _)| self.is_uncertain(key));
             self.wanted = later;
             if !wanted.is_empty() {
                 let keys: Vec<Key> = wanted.keys().cloned().collect();
@@ -180,6 +180,13 @@ impl<A: App> Engine<A> {
             self.cache.begin_listing(prefix.clone(), guard);
             self.scan(prefix, None, waiters, out);
         }
+    }
+
+    /// Whether what storage shows of a key may be a commit of ours that is not known to be durable. With
+    /// storage of our own, memory is the truth, and this must not get in. On shared storage a read shows what
+    /// others have been told already.
+    fn is_uncertain(&self, key: &Key) -> bool {
+        self.sharing == Sharing::Exclusive && self.committing.contains_key(key)
     }
 
     fn scan(&mut self, prefix: Key, after: Option<Key>, waiters: Vec<Ticket>, out: &mut Vec<Effect<A::Notice>>) {
@@ -202,7 +209,9 @@ impl<A: App> Engine<A> {
         match result {
             Ok(records) if records.len() == keys.len() => {
                 for (key, record) in keys.into_iter().zip(records) {
-                    self.cache.loaded(key, record, load);
+                    if !self.is_uncertain(&key) {
+                        self.cache.loaded(key, record, load);
+                    }
                 }
                 self.unblock(now, waiters, out);
             }
@@ -220,7 +229,9 @@ impl<A: App> Engine<A> {
         let Some(Op::Scan(load, prefix, waiters)) = self.ops.remove(&op) else { return };
         self.loads = self.loads.saturating_sub(1);
         let Ok(page) = result else { return self.give_up(waiters, out) };
-        match self.cache.page(&prefix, page, load) {
+        let uncertain: BTreeSet<Key> =
+            page.records.iter().map(|(key, _)| key).filter(|key| self.is_uncertain(key)).cloned().collect();
+        match self.cache.page(&prefix, page, load, &uncertain) {
             Some(after) => self.scan(prefix, Some(after), waiters, out),
             None => {
                 // What guards the listing has to be seen unchanged after the scan.

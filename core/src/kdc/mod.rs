@@ -185,6 +185,8 @@ impl App for KdcApp {
                 _ => None,
             },
             Input::Task(Task::Found(_)) => Some("found".into()),
+            // Many tokens may expire at once: their commits must not fight each other.
+            Input::Task(Task::Expire(..) | Task::Revoke(..)) => Some("evict".into()),
             Input::Task(_) => None,
         }
     }

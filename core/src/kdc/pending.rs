@@ -118,7 +118,9 @@ impl Pendings {
         for id in &dropped {
             self.remove(id);
         }
+        // A transport that names two alike has the later one alone.
         let id = pending.id.clone();
+        self.remove(&id);
         self.by_token.entry(pending.token.hash.to_vec()).or_default().push_back(id.clone());
         self.by_age.insert((now.mono, id.clone()));
         self.by_post.insert(pending.post, id.clone());

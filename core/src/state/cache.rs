@@ -103,13 +103,14 @@ impl Cache {
 
     /// Takes in what a load has read.
     pub(crate) fn loaded(&mut self, key: Key, record: Option<Record>, load: LoadId) {
-        if self.settled.get(&key).is_some_and(|&until| load <= until) {
+        let revision = record.as_ref().map(|r| r.revision);
+        let same = revision.is_some() && self.entries.get(&key).is_some_and(|entry| entry.revision == revision);
+        if !same && self.settled.get(&key).is_some_and(|&until| load <= until) {
             return;
         }
-        let revision = record.as_ref().map(|r| r.revision);
         match self.entries.get_mut(&key) {
             // That nothing is there may have been so before and after, and not between.
-            Some(entry) if entry.revision.is_some() && entry.revision == revision => {
+            Some(entry) if same => {
                 if entry.first == 0 {
                     entry.first = load;
                 }
@@ -187,16 +188,18 @@ impl Cache {
         self.listings.insert(prefix, Listing { guard, ..Listing::default() });
     }
 
-    /// Takes in a page; answers behind which key the scan goes on. A listing that was forgotten meanwhile
-    /// ends here: who needs it asks again.
-    pub(crate) fn page(&mut self, prefix: &Key, page: Page, load: LoadId) -> Option<Key> {
+    /// Takes in a page, except the records that are uncertain; answers behind which key the scan goes on. A
+    /// listing that was forgotten meanwhile ends here: who needs it asks again.
+    pub(crate) fn page(&mut self, prefix: &Key, page: Page, load: LoadId, uncertain: &BTreeSet<Key>) -> Option<Key> {
         let listing = self.listings.get_mut(prefix)?;
         let last = page.records.last().map(|(key, _)| key.clone());
         let mut fresh = Vec::new();
         for (key, record) in page.records {
             if !listing.touched.contains(&key) {
                 listing.keys.insert(key.clone());
-                fresh.push((key, record));
+                if !uncertain.contains(&key) {
+                    fresh.push((key, record));
+                }
             }
         }
         if !page.more {

@@ -66,7 +66,6 @@ pub fn names(roles: Roles) -> String {
 mod tests {
     use super::*;
 
-    // Covers: GO-6.2-01
     #[test]
     fn sets_of_roles_are_those_of_the_profile() {
         for (tperm, known, joins) in [

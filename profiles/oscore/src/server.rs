@@ -24,6 +24,8 @@ pub enum Responses {
 struct Slot {
     context: Context,
     peer: PeerId,
+    /// Sequence numbers were asked for and have not come.
+    asked: bool,
 }
 
 struct Table {
@@ -35,8 +37,8 @@ struct Table {
 impl Table {
     /// Notes a context whose sequence numbers come to an end.
     fn note_need(&mut self, kid: &[u8]) {
-        let low = self.slots.get_mut(kid).is_some_and(|slot| slot.context.sequence().runs_low());
-        if low {
+        let Some(slot) = self.slots.get_mut(kid) else { return };
+        if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
             self.in_need.insert(kid.to_vec());
         }
     }
@@ -96,7 +98,7 @@ impl OscoreServer {
         if table.slots.contains_key(context.recipient_id()) {
             return Err(Error::Parameter);
         }
-        table.slots.insert(context.recipient_id().to_vec(), Slot { context, peer });
+        table.slots.insert(context.recipient_id().to_vec(), Slot { context, peer, asked: false });
         Ok(())
     }
 
@@ -200,13 +202,16 @@ impl Associations for OscoreServer {
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::fresh(&p, Sequence::none()).ok());
                 if let Some(context) = context {
-                    table.slots.insert(id.clone(), Slot { context, peer: PeerId::new(&id) });
+                    // A context that is in use stays: replacing it would let its sequence numbers begin again.
+                    let peer = PeerId::new(&id);
+                    table.slots.entry(id).or_insert(Slot { context, peer, asked: false });
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {
                 table.in_need.remove(&id);
                 if let Some(slot) = table.slots.get_mut(&id) {
                     slot.context.sequence().extend(start, limit);
+                    slot.asked = false;
                 }
             }
             AssociationNotice::Gone { id } => {
