@@ -127,7 +127,7 @@ fn a_second_join_is_the_same_member_with_a_new_identifier() {
     assert_eq!(stale.len(), 3, "each identifier that was given up is stale");
 }
 
-// Covers: KG-4.3.1-14, KG-4.3.1-15
+// Covers: KG-4.1.2-06, KG-4.3.1-14, KG-4.3.1-15, KG-4.3.1-22, KG-4.3.1-23, KG-4.3.1-24, KG-4.3.1-25
 #[test]
 fn join_requests_that_are_refused_change_nothing() {
     let mut desk = desk();
@@ -369,7 +369,7 @@ fn members_read_what_the_group_has() {
 }
 
 // Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
-// Covers: KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
+// Covers: KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
 #[test]
 fn who_is_not_entitled_learns_nothing() {
     let mut desk = desk();

@@ -248,6 +248,20 @@ fn expiry_ends_the_membership_in_one_commit() {
 }
 
 #[test]
+fn tokens_that_expire_together_go_together() {
+    let mut desk = Desk::new(TestStore::new(Sharing::Shared), desk::config(&["g1"])).unwrap();
+    for number in 1..=40 {
+        member(&mut desk, &client(number), &[("g1", TALKER)], 1_000_100);
+    }
+    let commits = desk.kdc.stats().commits;
+    desk.pass(Duration::from_secs(100));
+    assert!(desk.kdc.stats().commits - commits <= 2, "{}", desk.kdc.stats().commits - commits);
+    assert_eq!(desk.kdc.stats().conflicts, 0);
+    assert_eq!(records::<Head>(&desk, b"/head").iter().map(|head| head.members).sum::<u64>(), 0);
+    assert_eq!(records::<Principal>(&desk, b"p/").len(), 0);
+}
+
+#[test]
 fn a_later_token_moves_the_expiry() {
     let mut desk = desk();
     let client = client(1);

@@ -89,7 +89,7 @@ impl Transfers {
             match block2 {
                 None => return error(Code::BAD_OPTION),
                 Some(block) if block.num > 0 => {
-                    if let Some(answer) = self.serve(&id, block) {
+                    if let Some(answer) = self.serve(now, &id, block) {
                         return Step::Answer(answer);
                     }
                     // What was asked can be asked again, if asking changes nothing.
@@ -174,7 +174,8 @@ impl Transfers {
         let szx = asked.map_or(own, |block| block.szx.min(own));
         let num = asked.map_or(0, |block| block.num);
         let wanted = Block { num, more: false, szx };
-        if response.payload.len() <= wanted.size() && num == 0 {
+        // What is no success is not a later block of anything.
+        if num > 0 && !response.code.is_success() || response.payload.len() <= wanted.size() && num == 0 {
             return response;
         }
         let body: Arc<[u8]> = std::mem::take(&mut response.payload).into();
@@ -189,14 +190,18 @@ impl Transfers {
             self.remember(now, true, &id);
             let mut kept = response;
             kept.options.remove(option::BLOCK1);
+            kept.options.remove(option::OBSERVE);
             self.going.insert(id, Transfer { came: now, body, response: Some(kept) });
         }
         first.unwrap_or_else(|| Message::response(Code::BAD_OPTION))
     }
 
     /// One block of a body that is kept.
-    fn serve(&self, id: &Id, block: Block) -> Option<Message> {
-        let transfer = self.going.get(id)?;
+    fn serve(&mut self, now: Duration, id: &Id, block: Block) -> Option<Message> {
+        let transfer = self.going.get_mut(id)?;
+        let before = std::mem::replace(&mut transfer.came, now);
+        self.by_age.remove(&(before, true, id.clone()));
+        self.by_age.insert((now, true, id.clone()));
         let block = Block { szx: block.szx.min(self.limits.szx), ..block };
         let answer = cut(transfer.response.as_ref()?, &transfer.body, block, false);
         Some(answer.unwrap_or_else(|| Message::response(Code::BAD_OPTION)))

@@ -80,9 +80,7 @@ pub struct Server {
 const fn is_known(number: u16) -> bool {
     matches!(
         number,
-        option::IF_MATCH
-            | option::URI_HOST
-            | option::IF_NONE_MATCH
+        option::URI_HOST
             | option::URI_PORT
             | option::OSCORE
             | option::URI_PATH
@@ -165,6 +163,11 @@ impl Server {
         tokio::pin!(stop);
         loop {
             let due = self.next_due();
+            if due.is_some_and(|at| at <= self.now()) {
+                // Before what comes in: a flood must not hold up acknowledgements and retransmissions.
+                self.timeout().await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
@@ -373,7 +376,9 @@ impl Server {
                     message.options.set(option::OBSERVE, &[]);
                 }
             }
-            Some(1) => self.observations.remove(&id),
+            Some(1) if self.observations.get_mut(&id).is_some_and(|other| other.owner == exchange.owner) => {
+                self.observations.remove(&id);
+            }
             _ => (),
         }
         let now = self.now();
@@ -489,7 +494,10 @@ impl Server {
             if let Some(exchange) = self.in_flight.get_mut(&number) {
                 tracing::trace!(?at, "a request is acknowledged before its answer");
                 exchange.acknowledged = true;
-                let (to, bytes) = (exchange.from, Message::empty(Type::Acknowledgement, exchange.id).encode());
+                let (to, id) = (exchange.from, exchange.id);
+                let bytes: Arc<[u8]> = Message::empty(Type::Acknowledgement, id).encode().into();
+                // It may get lost: whoever asks again gets it again.
+                self.exchanges.answered(to, id, Arc::clone(&bytes));
                 self.send(to, &bytes).await;
             }
         }

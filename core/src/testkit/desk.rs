@@ -3,6 +3,7 @@
 use crate::config::ConfigMap;
 use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, SetupError};
+use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};
 use crate::time::Now;
@@ -54,10 +55,18 @@ impl Desk {
     /// # Errors
     /// [`SetupError`].
     pub fn new(store: TestStore, config: KdcConfig) -> Result<Self, SetupError> {
+        Self::with(store, config, &toy::registry())
+    }
+
+    /// The same with the groups of other profiles.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn with(store: TestStore, config: KdcConfig, registry: &Registry) -> Result<Self, SetupError> {
         let groups: Vec<String> = config.groups.iter().map(|group| group.gname.clone()).collect();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         let validator = Box::new(build::validator(&groups));
-        let kdc = Kdc::new(config, &toy::registry(), validator, store.sharing())?;
+        let kdc = Kdc::new(config, registry, validator, store.sharing())?;
         let (now, rng) = (Now::new(1_000_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(1));
         let mut desk = Self { kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
         let mut out = Vec::new();

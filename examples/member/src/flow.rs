@@ -107,7 +107,7 @@ impl<'a> Member<'a> {
             scope: Some(ScopeValue::Bytes(Scope(vec![entry]).encode())),
             ..TokenRequest::default()
         };
-        let (start, limit) = self.file.reserve_as()?;
+        let (start, limit) = self.file.reserve_as(self.clock.now().unix)?;
         let context = Context::restored(&config.auth_server.oscore.client(), Sequence::block(start, limit))?;
         let mut client = Client::connect(config.auth_server.address, Limits::default(), os_random().next_u64()).await?;
         client.protect_with(context);

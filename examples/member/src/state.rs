@@ -9,16 +9,25 @@ use crate::MemberError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// How many sequence numbers are reserved at once.
-const BLOCK: u64 = 64;
+/// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
+const BLOCK: u64 = 4096;
+
+/// How many are reserved at once with the AS, and for each second since 1970.
+const AS_BLOCK: u64 = 64;
 
 /// Bytes, in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Bytes(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
 
 impl Serialize for Bytes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -50,7 +59,7 @@ pub struct Token {
 }
 
 /// The association with the KDC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Session {
     /// The Master Secret.
     pub master_secret: Bytes,
@@ -126,7 +135,7 @@ pub struct State {
 /// The file, locked.
 pub struct StateFile {
     path: PathBuf,
-    _lock: File,
+    lock: File,
     /// What it says.
     pub state: State,
 }
@@ -151,8 +160,10 @@ impl StateFile {
     /// [`MemberError::State`] where it cannot be read, or is in use.
     pub fn open(path: &Path) -> Result<Self, MemberError> {
         let failed = |source| MemberError::File { path: path.to_path_buf(), source };
-        let lock = private(&path.with_extension("lock")).map_err(failed)?;
+        let mut lock = private(&path.with_extension("lock")).map_err(failed)?;
         lock.try_lock().map_err(|_| MemberError::State("the state file is in use".into()))?;
+        let mut written = String::new();
+        lock.read_to_string(&mut written).map_err(failed)?;
         let mut text = Zeroizing::new(String::new());
         let state = match File::open(path) {
             Ok(mut file) => {
@@ -162,10 +173,15 @@ impl StateFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(failed(error)),
         };
-        let mut file = Self { path: path.to_path_buf(), _lock: lock, state };
+        let mut file = Self { path: path.to_path_buf(), lock, state };
         let here = boot();
-        // What was used after the last write, or by a copy of the file, nobody knows.
-        if file.state.open || file.state.boot != here {
+        // The file of another place or time: its numbers may be used already, by a copy or after it was saved.
+        let is_ours = written == file.state.generation.to_string() && file.state.boot == here;
+        if !is_ours {
+            file.state.session = None;
+        }
+        // What was used after the last write, nobody knows.
+        if file.state.open || !is_ours {
             for group in file.state.groups.values_mut() {
                 group.needs_renewal = true;
             }
@@ -192,7 +208,9 @@ impl StateFile {
         file.sync_all().map_err(failed)?;
         std::fs::rename(&new, &self.path).map_err(failed)?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        self.lock.set_len(0).and_then(|()| self.lock.rewind()).map_err(failed)?;
+        self.lock.write_all(self.state.generation.to_string().as_bytes()).map_err(failed)
     }
 
     /// Closes the file: all that was used is in it.
@@ -204,13 +222,15 @@ impl StateFile {
         self.save()
     }
 
-    /// Reserves sequence numbers with the AS: from the first up to, not including, the second.
+    /// Reserves sequence numbers with the AS: from the first up to, not including, the second. The key with the
+    /// AS outlives the file, so the numbers also follow the time, `unix` in seconds since 1970: they do not begin
+    /// again when the file is lost.
     ///
     /// # Errors
     /// [`MemberError::File`]; nothing may be used then.
-    pub fn reserve_as(&mut self) -> Result<(u64, u64), MemberError> {
-        let start = self.state.as_next;
-        self.state.as_next = start.saturating_add(BLOCK);
+    pub fn reserve_as(&mut self, unix: u64) -> Result<(u64, u64), MemberError> {
+        let start = self.state.as_next.max(unix.saturating_mul(AS_BLOCK));
+        self.state.as_next = start.saturating_add(AS_BLOCK);
         self.save()?;
         Ok((start, self.state.as_next))
     }
@@ -292,10 +312,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.state");
         let mut file = StateFile::open(&path).unwrap();
-        assert_eq!(file.reserve_as().unwrap(), (0, 64));
+        assert_eq!(file.reserve_as(0).unwrap(), (0, 64));
         assert!(matches!(file.reserve_kdc(), Err(MemberError::NoSession)));
         drop(file);
         let mut file = StateFile::open(&path).unwrap();
-        assert_eq!(file.reserve_as().unwrap(), (64, 128), "also after a crash");
+        assert_eq!(file.reserve_as(1).unwrap(), (64, 128), "also after a crash");
+        assert_eq!(file.reserve_as(1).unwrap(), (128, 192), "also within a second");
+        drop(file);
+        std::fs::remove_file(&path).unwrap();
+        let mut file = StateFile::open(&path).unwrap();
+        assert_eq!(file.reserve_as(100).unwrap(), (6400, 6464), "also when the file is lost");
+    }
+
+    // Covers: TH-7-03
+    #[test]
+    fn a_copy_or_an_older_file_keeps_no_association() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("x.state"), folder.path().join("y.state"));
+        let mut file = StateFile::open(&path).unwrap();
+        file.state.groups.insert("g".into(), group());
+        file.state.session = Some(Session::default());
+        file.close().unwrap();
+        std::fs::copy(&path, &other).unwrap();
+        let old = std::fs::read(&path).unwrap();
+
+        let file = StateFile::open(&path).unwrap();
+        assert!(file.state.session.is_some() && !file.state.groups["g"].needs_renewal, "the file itself");
+        file.close().unwrap();
+        let copy = StateFile::open(&other).unwrap();
+        assert!(copy.state.session.is_none() && copy.state.groups["g"].needs_renewal, "a copy");
+        std::fs::write(&path, old).unwrap();
+        let older = StateFile::open(&path).unwrap();
+        assert!(older.state.session.is_none() && older.state.groups["g"].needs_renewal, "an older one");
     }
 }
