@@ -172,8 +172,8 @@ impl Transfers {
         let asked = request.options.uint(option::BLOCK2).and_then(Block::from_uint);
         let own = self.limits.szx.min(Block::MAX_SZX);
         let szx = asked.map_or(own, |block| block.szx.min(own));
-        let num = asked.map_or(0, |block| block.num);
-        let wanted = Block { num, more: false, szx };
+        let wanted = asked.map_or(Block { num: 0, more: false, szx }, |block| shrink(block, own));
+        let num = wanted.num;
         // What is no success is not a later block of anything.
         if num > 0 && !response.code.is_success() || response.payload.len() <= wanted.size() && num == 0 {
             return response;
@@ -202,7 +202,7 @@ impl Transfers {
         let before = std::mem::replace(&mut transfer.came, now);
         self.by_age.remove(&(before, true, id.clone()));
         self.by_age.insert((now, true, id.clone()));
-        let block = Block { szx: block.szx.min(self.limits.szx), ..block };
+        let block = shrink(block, self.limits.szx.min(Block::MAX_SZX));
         let answer = cut(transfer.response.as_ref()?, &transfer.body, block, false);
         Some(answer.unwrap_or_else(|| Message::response(Code::BAD_OPTION)))
     }
@@ -263,6 +263,14 @@ impl Transfers {
 }
 
 /// One block of a body, with the options of its answer; `None` behind the end.
+/// The same place in blocks of at most this size (RFC 7959 section 2.4).
+const fn shrink(block: Block, szx: u8) -> Block {
+    let less = block.szx.saturating_sub(szx);
+    // A number has 20 bits: what leaves them lies behind the end of any body.
+    let num = block.num.saturating_mul(1 << less);
+    Block { num, more: false, szx: block.szx.saturating_sub(less) }
+}
+
 fn cut(response: &Message, body: &[u8], block: Block, with_size: bool) -> Option<Message> {
     let rest = body.get(block.offset()..).filter(|rest| !rest.is_empty() || block.num == 0)?;
     let piece = rest.get(..block.size()).unwrap_or(rest);

@@ -19,16 +19,32 @@ use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::Storage;
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
 use ace_program::{Loaded, ProgramError, Running};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-/// The sequence numbers of this run. The AS uses them for Echo alone, a few a run; storage in memory forgets what
-/// was used, so they follow the time: 16 a second, which lasts for two thousand years.
-fn sequence(clock: &Clock) -> Sequence {
-    let start = clock.now().unix.saturating_mul(16);
-    Sequence::block(start, start.saturating_add(1_000_000))
+/// The sequence numbers of this second: the first, and the end. The AS uses them for Echo alone; storage in memory
+/// forgets what was used, so they follow the time, 256 a second, which lasts until 2106. Whoever replays old requests
+/// to a new process can use up those of a second, and none that a later process may use.
+fn numbers(clock: &Clock) -> (u64, u64) {
+    let start = clock.now().unix.saturating_mul(256);
+    (start, start.saturating_add(256))
+}
+
+/// Gives each client's association the numbers of each second, as long as somebody uses it.
+async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, clock: Clock) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        let Some(security) = security.upgrade() else { return };
+        let (start, limit) = numbers(&clock);
+        for id in &clients {
+            security.notice(AssociationNotice::Sequence { id: id.clone(), start, limit });
+        }
+    }
 }
 
 /// Starts an AS.
@@ -39,12 +55,16 @@ pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
     let engine = config::engine(loaded)?;
     let clock = Clock::system();
     let security = Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce));
+    let mut associations = Vec::new();
     for client in &loaded.config.clients {
+        let (parameters, (start, limit)) = (client.oscore.server(), numbers(&clock));
+        associations.push(parameters.recipient_id.clone());
         let peer = PeerId::new(client.name.as_bytes());
-        security.add(peer, &client.oscore.server(), sequence(&clock), false).map_err(|_| {
+        security.add(peer, &parameters, Sequence::block(start, limit), false).map_err(|_| {
             loaded.error(&["[[client]]", &client.name, "client_id"], "the identifier is too long, or used twice")
         })?;
     }
+    tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
     let storage = Arc::new(MemoryStorage::new());
     tracing::warn!("storage is in memory: nothing survives the end of this process");
     let machine = AuthServer::new(engine, storage.sharing());

@@ -89,18 +89,49 @@ fn a_long_answer_goes_in_blocks_of_one_snapshot() {
     let etag = first.options.first(option::ETAG).unwrap().to_vec();
     let mut body = first.payload;
     for num in 1..3 {
-        let Step::Answer(answer) = transfers.request(at(1), &owner, get(num, 6)) else { panic!() };
+        let Step::Answer(answer) = transfers.request(at(1), &owner, get(num, 0)) else { panic!() };
         assert_eq!(answer.options.first(option::ETAG), Some(&etag[..]));
         assert_eq!(answer.options.uint(option::BLOCK2), Some(num << 4 | u32::from(num < 2) << 3));
         body.extend(answer.payload);
     }
     assert_eq!(body, (0..40).collect::<Vec<u8>>());
     assert_eq!(code(&transfers.request(at(1), &owner, get(3, 0))), Code::BAD_OPTION);
+    let Step::Answer(scaled) = transfers.request(at(1), &owner, get(1, 1)) else { panic!() };
+    assert_eq!((scaled.payload[0], scaled.options.uint(option::BLOCK2)), (32, Some(0x20)), "the same place");
+    assert_eq!(code(&transfers.request(at(1), &owner, get(1, 6))), Code::BAD_OPTION, "behind the end");
     assert!(matches!(transfers.request(at(1), &peer(2), get(1, 0)), Step::Whole(..)), "another peer asks anew");
     assert!(matches!(transfers.request(at(31), &owner, get(1, 0)), Step::Whole(..)), "too late: asked anew");
     // Asked anew, the block that was wanted is cut out of the new answer.
     let second = transfers.response(at(31), &owner, &get(1, 0), content(40), None);
     assert_eq!((second.payload[0], second.options.uint(option::BLOCK2)), (16, Some(0x18)));
+}
+
+#[test]
+fn a_transfer_lives_as_long_as_it_is_used() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    transfers.response(at(0), &owner, &request, content(40), None);
+    for seconds in [20, 40, 60] {
+        assert_eq!(code(&transfers.request(at(seconds), &owner, get(1, 0))), Code::CONTENT);
+    }
+    assert_eq!(transfers.by_age.len(), 1);
+    assert!(matches!(transfers.request(at(90), &owner, get(1, 0)), Step::Whole(..)));
+    assert_eq!(transfers.by_age.len(), 0);
+}
+
+#[test]
+fn a_later_block_has_no_observe_and_a_refusal_is_not_cut() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    let mut observed = content(40);
+    observed.options.set(option::OBSERVE, &[]);
+    assert!(transfers.response(at(0), &owner, &request, observed, None).options.has(option::OBSERVE));
+    let Step::Answer(second) = transfers.request(at(0), &owner, get(1, 0)) else { panic!() };
+    assert!(!second.options.has(option::OBSERVE));
+    let refusal = Message::response(Code::NOT_FOUND);
+    assert_eq!(transfers.response(at(0), &owner, &get(1, 0), refusal, None).code, Code::NOT_FOUND);
 }
 
 #[test]
