@@ -232,6 +232,18 @@ fn join_requests_that_are_refused_change_nothing() {
     assert_eq!(desk.ask(&caller, join_post("g1", &good())).status, Status::Created, "and the good one still joins");
 }
 
+// Covers: KG-3.3-07, KG-3.3-08
+#[test]
+fn one_challenge_serves_more_than_one_join() {
+    let mut desk = desk();
+    let client = client(1);
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER), ("g2", TALKER)]);
+    for (gname, status) in [("g1", Status::Created), ("g2", Status::Created), ("g1", Status::Changed)] {
+        let join = client.join(gname, TALKER, &challenge, &[7; 8]);
+        assert_eq!(desk.ask(&caller, join_post(gname, &join)).status, status, "{gname}");
+    }
+}
+
 #[test]
 fn without_scope_the_token_decides_where_it_leaves_no_doubt() {
     let mut desk = desk();
@@ -277,7 +289,7 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
     );
 }
 
-// Covers: KG-4.3.1-46, KG-4.3.1-50, KG-4.4.1-01
+// Covers: KG-4.3.1-46, KG-4.3.1-50, KG-4.4.1-01, KG-4.4.1-02
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
     let mut desk = desk();
@@ -338,7 +350,7 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!(fetch(true, &[99], &[]), Err(()));
 }
 
-// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.5.1-01
+// Covers: KG-4.1-01, KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.5.1-01, KG-4.8.1-01
 #[test]
 fn members_read_what_the_group_has() {
     let mut desk = desk();
@@ -346,6 +358,9 @@ fn members_read_what_the_group_has() {
     let mut get = |resource: &[&str]| {
         let response = desk.ask(&caller, group_request(Method::Get, "g1", resource));
         assert_eq!(response.status, Status::Content, "{resource:?}");
+        if resource != ["active"] {
+            assert_eq!(response.content_format, Some(ACE_GROUPCOMM_CBOR), "{resource:?}");
+        }
         response
     };
     let group = KeyDistribution::decode(&get(&[]).payload).unwrap();
@@ -353,6 +368,7 @@ fn members_read_what_the_group_has() {
     assert_eq!(all, mine[..26], "the group's part has no identifier");
     let node = KeyDistribution::decode(&get(&["nodes", &response.location_path[3]]).payload).unwrap();
     assert_eq!(node.key, joined.material.key);
+    assert!(node.exp.is_some() && node.exi.is_some());
     assert_eq!(retrieval::decode_num(&get(&["num"]).payload), Ok(0));
     assert_eq!(get(&["policies"]).payload.as_ref(), [0x40]);
     assert_eq!(retrieval::decode_active(&get(&["active"]).payload), Ok(true));

@@ -271,6 +271,21 @@ fn requests_and_responses_cannot_stand_in_for_each_other() {
     assert_eq!(client.unprotect_response(&response, &mut pending).unwrap_err(), Error::Content);
 }
 
+// Covers: OS-4.1.3.1-01
+#[test]
+fn the_inner_max_age_is_the_servers() {
+    let (mut client, mut server) = (client(), server());
+    let (request, mut pending) = client.protect_request(&get()).unwrap();
+    let (_, right, _) = accept(&mut server, &request);
+    let mut answer = content("on");
+    answer.options.push_uint(option::MAX_AGE, 9);
+    let mut protected = server.protect_response(&answer, right).unwrap();
+    assert!(!protected.options.has(option::MAX_AGE), "it travels inside");
+    protected.options.push_uint(option::MAX_AGE, 60);
+    let read = client.unprotect_response(&protected, &mut pending).unwrap();
+    assert_eq!(read.options.uint(option::MAX_AGE), Some(9), "what a proxy added is dropped");
+}
+
 #[test]
 fn every_algorithm_carries_a_message() {
     for aead in [Aead::AesCcm16_64_128, Aead::A128Gcm, Aead::A256Gcm, Aead::ChaCha20Poly1305] {
