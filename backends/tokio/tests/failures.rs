@@ -1,0 +1,87 @@
+//! What a caller sees when storage or cryptography breaks down beneath the engine.
+
+use ace_backend_memory::MemoryStorage;
+use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, spawn};
+use ace_groupcomm::kdc::Kdc;
+use ace_groupcomm::testkit::{build, desk, toy};
+use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Storage, StorageError, Txn};
+use ace_groupcomm::{Caller, Method, Status};
+use ace_groupcomm_messages::TokenTransferResponse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Storage whose first reads panic.
+struct Panics {
+    inner: MemoryStorage,
+    left: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Storage for Panics {
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "this read panics");
+        self.inner.read(keys).await
+    }
+
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        self.inner.scan(prefix, after, limit).await
+    }
+
+    async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
+        self.inner.commit(txns).await
+    }
+
+    fn sharing(&self) -> Sharing {
+        self.inner.sharing()
+    }
+}
+
+/// Cryptography that panics while it is told to.
+struct Breaks(AtomicBool);
+
+impl CryptoProvider for Breaks {
+    fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
+        assert!(!self.0.load(Ordering::SeqCst), "this work panics");
+        AwsLc.run(jobs)
+    }
+}
+
+async fn kdc(storage: Arc<dyn Storage>, pool: CryptoPool) -> Handle {
+    let validator = Box::new(build::validator(&["g1"]));
+    let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, storage.sharing()).unwrap();
+    let (handle, _) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
+    handle.ready().await;
+    handle
+}
+
+#[tokio::test]
+async fn reads_that_panic_have_failed_and_are_tried_again() {
+    let storage = Arc::new(Panics { inner: MemoryStorage::new(), left: AtomicUsize::new(1) });
+    // It gets ready although the first read of its own panics.
+    let handle = kdc(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
+    let request = || build::group_request(Method::Get, "g1", &["num"]);
+    let stranger = Caller::peer(b"nobody");
+    storage.left.store(1, Ordering::SeqCst);
+    assert_eq!(handle.call(stranger.clone(), request()).await.status, Status::ServiceUnavailable);
+    assert_eq!(handle.call(stranger, request()).await.status, Status::Unauthorized);
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn signatures_that_panic_have_failed_and_the_thread_goes_on() {
+    let crypto = Arc::new(Breaks(AtomicBool::new(false)));
+    let handle = kdc(Arc::new(MemoryStorage::new()), CryptoPool::threads(Arc::clone(&crypto) as _, 1)).await;
+    let client = build::Client::new(1).unwrap();
+    let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
+    let answer = handle.call(Caller::Anonymous, build::token_post(&token)).await;
+    let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
+    let (caller, challenge) = (Caller::peer(&answer.server_recipient_id.unwrap()), answer.kdcchallenge.unwrap());
+    let join = || build::join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]));
+    crypto.0.store(true, Ordering::SeqCst);
+    assert!(!handle.call(caller.clone(), join()).await.status.is_success());
+    crypto.0.store(false, Ordering::SeqCst);
+    assert_eq!(handle.call(caller, join()).await.status, Status::Created);
+    handle.stop().await;
+}
