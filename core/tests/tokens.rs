@@ -1,9 +1,11 @@
 //! What tokens bring about: associations and their proof, updates of rights, expiry, revocation, replays.
 
+use ace_groupcomm::engine::Machine;
+use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::records::{Head, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{self, Client, group_request, join_post, token, token_post_with, update_post};
 use ace_groupcomm::testkit::store::Fault;
-use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Method, RecordType, Request, Response, Status};
@@ -385,4 +387,27 @@ fn another_form_than_the_one_there_is_is_not_acceptable() {
     let mut wrong = post(&token(1, &client.claims(&[("g1", TALKER)], LATER)));
     wrong.accept = Some(60);
     assert_eq!(desk.ask(&Caller::Anonymous, wrong).status, Status::NotAcceptable);
+}
+
+#[test]
+fn a_kdc_says_when_it_is_ready_and_when_something_is_due() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let config = desk::config(&["g1", "g2"]);
+    let validator = Box::new(build::validator(&["g1", "g2"]));
+    let kdc = Kdc::new(config.clone(), &toy::registry(), validator, Sharing::Exclusive).unwrap();
+    assert!(!kdc.is_ready(), "its groups have not been looked for");
+    let mut desk = Desk::new(store, config).unwrap();
+    assert!(desk.kdc.is_ready());
+    assert_eq!((desk.kdc.waiting(), desk.kdc.next_timeout(desk.now)), (0, None));
+    assert_eq!(desk.kdc.groups().collect::<Vec<_>>(), [("g1", "toy"), ("g2", "toy")]);
+
+    // An association that nobody uses is dropped; a member's token expires.
+    let lifetime = desk::config(&[]).pending.lifetime;
+    desk.post_token(&token(1, &client(1).claims(&[("g1", TALKER)], LATER))).unwrap();
+    assert_eq!(desk.kdc.next_timeout(desk.now), Some(desk.now.mono + lifetime));
+    desk.pass(lifetime);
+    assert_eq!((desk.kdc.pending(), desk.kdc.next_timeout(desk.now)), (0, None));
+    let expires = desk.now.unix + 40;
+    member(&mut desk, &client(1), &[("g1", TALKER)], expires);
+    assert_eq!(desk.kdc.next_timeout(desk.now), Some(desk.now.mono + Duration::from_secs(40)));
 }
