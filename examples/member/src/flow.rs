@@ -181,6 +181,7 @@ impl<'a> Member<'a> {
     /// Asks the KDC under the association. An unprotected 4.01 drops nothing: anybody could send it. After some
     /// of them the token is posted anew.
     async fn ask(&mut self, request: Message) -> Result<Message, MemberError> {
+        self.restore().await?;
         for _ in 0..PATIENCE {
             let mut client = self.connect().await?;
             let low = client.context().is_some_and(|context| context.sequence().runs_low());
@@ -204,6 +205,14 @@ impl<'a> Member<'a> {
         Ok(answer?)
     }
 
+    /// A member whose association was given up, since its numbers may have been used elsewhere, makes a new one.
+    async fn restore(&mut self) -> Result<(), MemberError> {
+        if self.file.state.session.is_none() && self.group().is_some() {
+            self.upload().await?;
+        }
+        Ok(())
+    }
+
     fn group_path(&self, resource: &[&str]) -> Vec<String> {
         [ROOT, self.settings.config.group.name.as_str()].iter().chain(resource).map(|&s| s.into()).collect()
     }
@@ -213,6 +222,7 @@ impl<'a> Member<'a> {
     /// # Errors
     /// [`MemberError`]; nothing in the state has changed then, but for a new challenge.
     pub async fn join(&mut self) -> Result<(), MemberError> {
+        self.restore().await?;
         for _ in 0..2 {
             let cnonce = random::<8>();
             let request = self.join_message(&cnonce)?;

@@ -3,7 +3,8 @@
 //!
 //! Sequence numbers are reserved in blocks before they are used. The file says whether it is open, and on which
 //! boot: who finds it open, or on another boot, does not know what was used, and gets new identifiers before it
-//! uses any.
+//! uses any. The lock file holds the generation of the last write: a copy, or an older file put back, differs from it
+//! and keeps no association either.
 
 use crate::MemberError;
 use serde::{Deserialize, Serialize};
