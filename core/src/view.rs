@@ -15,7 +15,7 @@ use crate::state::cache::Cache;
 use crate::state::record::{AnyRecord, RecordType};
 use crate::time::Now;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};
-use crate::traits::storage::{Key, Revision, Sharing};
+use crate::traits::storage::{Key, Record, Revision, Sharing};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) needs: Vec<Key>,
     /// Prefixes whose keys are not all in memory, each with the record that guards it.
     pub(crate) lists: Vec<(Key, Key)>,
+    /// Prefixes of which the first keys are wanted, and how many of them.
+    pub(crate) pages: Vec<(Key, usize)>,
     /// Work to be done.
     pub(crate) jobs: Vec<CryptoJob>,
     /// Whether anything came from what is not durable yet.
@@ -57,7 +59,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn has_needs(&self) -> bool {
-        !(self.needs.is_empty() && self.lists.is_empty() && self.jobs.is_empty())
+        !(self.needs.is_empty() && self.lists.is_empty() && self.pages.is_empty() && self.jobs.is_empty())
     }
 }
 
@@ -69,6 +71,7 @@ pub struct View<'a> {
     pub(crate) base: &'a Cache,
     pub(crate) overlay: Option<&'a Overlay>,
     pub(crate) facts: &'a [(CryptoJob, CryptoOutput)],
+    pub(crate) pages: &'a [(Key, Vec<(Key, Record)>)],
     pub(crate) sharing: Sharing,
     pub(crate) log: &'a RefCell<Log>,
 }
@@ -158,9 +161,9 @@ impl<'a> View<'a> {
     /// [`Stop::NotYet`] until all are in memory; [`Stop::Refuse`] where one cannot be read.
     pub fn list<T: RecordType>(&self, prefix: &Key, guard: &Key) -> Result<Vec<&'a T>, Stop> {
         self.expect(guard)?;
-        let revision = self.base.get(guard).and_then(|entry| entry.revision);
-        let guard_at = (self.sharing == Sharing::Shared).then_some(revision);
-        let Some(keys) = self.base.listing(prefix, guard_at) else {
+        let shared = self.sharing == Sharing::Shared;
+        let Some(guardian) = self.base.get(guard) else { return Err(Stop::NotYet(NotYet(()))) };
+        let Some(keys) = self.base.listing(prefix, shared.then_some(guardian.revision)) else {
             self.log.borrow_mut().lists.push((prefix.clone(), guard.clone()));
             return Err(Stop::NotYet(NotYet(())));
         };
@@ -171,6 +174,12 @@ impl<'a> View<'a> {
                 continue;
             }
             match self.base.get(key) {
+                // Seen after the guard was: whether the guard stands yet has to be seen again.
+                Some(entry) if shared && entry.first > guardian.last => missing = true,
+                Some(entry) if shared && entry.stray => {
+                    self.log.borrow_mut().needs.push(key.clone());
+                    missing = true;
+                }
                 Some(entry) => {
                     let record = entry.record().map_err(|_| Refusal::Internal("a record cannot be read"))?;
                     found.extend(record.map(|record| (key, record)));
@@ -182,6 +191,9 @@ impl<'a> View<'a> {
             }
         }
         if missing {
+            if shared {
+                self.log.borrow_mut().needs.push(guard.clone());
+            }
             return Err(Stop::NotYet(NotYet(())));
         }
         for (key, change) in self.overlay.iter().flat_map(|overlay| overlay.under(prefix.clone())) {
@@ -189,6 +201,19 @@ impl<'a> View<'a> {
             found.extend(typed(change)?.map(|record| (key, record)));
         }
         Ok(found.into_values().collect())
+    }
+
+    /// The first records under a prefix, as they were at some moment since the request came: a hint of what there
+    /// is to do, which nothing may rest on.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until they are known.
+    pub fn hint<T: RecordType>(&self, prefix: &Key, limit: usize) -> Result<Vec<T>, Stop> {
+        let Some((_, records)) = self.pages.iter().find(|(known, _)| known == prefix) else {
+            self.log.borrow_mut().pages.push((prefix.clone(), limit));
+            return Err(Stop::NotYet(NotYet(())));
+        };
+        Ok(records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect())
     }
 
     fn fact(&self, job: CryptoJob) -> Result<&'a CryptoOutput, Stop> {

@@ -5,9 +5,9 @@
 
 mod token;
 
-use crate::engine::{App, Completion, Effect, Engine, Input, Limits, Machine, Outcome, Reply, Stats};
+use crate::engine::{App, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Method, Request};
+use crate::request::Method;
 use crate::state::changes::Changes;
 use crate::state::keys;
 use crate::state::records::Issued;
@@ -16,7 +16,6 @@ use crate::traits::storage::Sharing;
 use crate::traits::token::TokenKey;
 use crate::traits::transport::AssociationNotice;
 use crate::view::{Stop, View};
-use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -127,6 +126,32 @@ impl App for AuthServerApp {
             Event::Started => self.started = true,
         }
     }
+
+    fn first(&self) -> Vec<Task> {
+        vec![Task::Start]
+    }
+
+    fn is_ready(&self) -> bool {
+        self.started
+    }
+
+    /// Associations of clients are agreed on at their registration; who adds them gives them their numbers.
+    fn reserve(&self, _association: &[u8]) -> Option<Task> {
+        None
+    }
+
+    fn next_due(&self, now: Now) -> Option<Duration> {
+        let (at, _) = self.expiries.first().filter(|_| !now.has_jumped())?;
+        Some(now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))))
+    }
+
+    fn due(&mut self, now: Now, _out: &mut Vec<AssociationNotice>) -> Vec<Task> {
+        let mut due = Vec::new();
+        while self.next_due(now).is_some_and(|at| at <= now.mono) {
+            due.extend(self.expiries.pop_first().map(|(_, id)| Task::Expire(id)));
+        }
+        due
+    }
 }
 
 impl AuthServerApp {
@@ -146,12 +171,12 @@ impl AuthServerApp {
 }
 
 /// An Authorization Server.
-pub struct AuthServer {
-    engine: Engine<AuthServerApp>,
-}
+pub type AuthServer = Engine<AuthServerApp>;
 
 impl AuthServer {
     /// Sets an AS up over storage that is shared so. Call [`Machine::start`] before any request.
+    ///
+    /// [`Machine::start`]: crate::engine::Machine::start
     #[must_use]
     pub fn new(config: AuthServerConfig, sharing: Sharing) -> Self {
         let app = AuthServerApp {
@@ -162,70 +187,7 @@ impl AuthServer {
             expiries: BTreeSet::new(),
             started: false,
         };
-        Self { engine: Engine::new(app, sharing, config.limits) }
-    }
-
-    /// Figures since the start.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.engine.stats()
-    }
-}
-
-impl Machine for AuthServer {
-    type Notice = AssociationNotice;
-
-    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.task(now, Task::Start, rng, out);
-        self.engine.flush(now, out);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.engine.app().started
-    }
-
-    fn request(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: Request,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) -> Reply {
-        self.engine.request(now, caller, request, rng, out)
-    }
-
-    /// Associations of clients are agreed on at their registration; who adds them gives them their numbers.
-    fn need_sequence(
-        &mut self,
-        _now: Now,
-        _association: &[u8],
-        _rng: &mut dyn CryptoRng,
-        _out: &mut Vec<Effect<AssociationNotice>>,
-    ) {
-    }
-
-    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.complete(now, done, out);
-    }
-
-    fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.flush(now, out);
-    }
-
-    fn next_timeout(&self, now: Now) -> Option<Duration> {
-        let expiry = self.engine.app().expiries.first();
-        let expiry = expiry.map(|(at, _)| now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))));
-        [self.engine.next_timeout(), expiry].into_iter().flatten().min()
-    }
-
-    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.timeout(now, rng, out);
-        while self.engine.app().expiries.first().is_some_and(|(at, _)| *at <= now.unix) {
-            if let Some((_, id)) = self.engine.app_mut().expiries.pop_first() {
-                self.engine.task(now, Task::Expire(id), rng, out);
-            }
-        }
+        Self::over(app, sharing, config.limits)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The token endpoint, as clients see it.
 
 use super::*;
-use crate::engine::{Durable, Ticket};
-use crate::request::{Response, Status};
+use crate::engine::{Completion, Durable, Effect, Machine, Reply, Ticket};
+use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build};
 use crate::traits::token::{CwtValidator, Issuer, TokenValidator};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;

@@ -1,5 +1,6 @@
 //! Lanes, batches and commits.
 
+use super::lane::{Lane, PATIENT, Yields};
 use super::run::Ran;
 use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Overlay, Ticket};
 use crate::refusal::Refusal;
@@ -8,60 +9,80 @@ use crate::state::changes::Change;
 use crate::state::keys;
 use crate::state::records::Mark;
 use crate::time::Now;
-use crate::traits::storage::{CommitOutcome, Key, Revision, Sharing, Txn};
+use crate::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Txn};
+use crate::view::Log;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-
-/// Conflicts after which a batch claims its lane's turn.
-const PATIENT: u32 = 3;
 
 impl<A: App> Engine<A> {
     /// Runs what waits in a lane. While a commit of the lane is under way, requests run only to find their
     /// needs.
     pub(super) fn run_lane(&mut self, now: Now, lane: &str, out: &mut Vec<Effect<A::Notice>>) {
-        let Some(state) = self.lanes.get(lane) else { return };
-        let ready: Vec<Ticket> = state.queue.iter().copied().filter(|ticket| self.is_ready(*ticket)).collect();
-        if state.busy {
-            for ticket in ready {
-                if self.waiting.get_mut(&ticket).is_some_and(|w| !std::mem::replace(&mut w.probed, true)) {
-                    let _ = self.run(now, ticket, None);
-                }
+        let turn = self.turn(lane);
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        let fresh = state.take_fresh();
+        let yields = if state.busy { Yields::Waits } else { state.yields_to(turn, now.mono) };
+        if yields != Yields::No {
+            for ticket in fresh {
+                let _ = self.run(now, ticket, None);
+            }
+            if yields == Yields::Looks {
+                self.wanted.entry(keys::turn(lane)).or_default();
             }
             return;
         }
-        let mut batch = Batch {
-            lane: Some(lane.to_owned()),
-            members: Vec::new(),
-            overlay: Overlay::default(),
-            expected: Vec::new(),
-        };
-        let mut expect: BTreeMap<Key, Option<Revision>> = BTreeMap::new();
+        if state.impatient && state.claimed.is_none() && self.sharing == Sharing::Shared {
+            return self.claim_turn(lane, out);
+        }
+        let claimed = turn.is_some();
+        let mut batch = self.fill(now, lane, out);
+        if batch.overlay.0.is_empty() {
+            return;
+        }
+        if claimed {
+            // It is this lane's own, or its holder has had its time.
+            batch.overlay.0.insert(keys::turn(lane), None);
+        }
+        if let Some(state) = self.lanes.get_mut(lane) {
+            batch.members.iter().for_each(|member| state.pause(member.ticket));
+        }
+        self.commit(batch, out);
+    }
+
+    /// The claim of a lane's turn, as far as it is known.
+    fn turn(&self, lane: &str) -> Option<Revision> {
+        if self.sharing == Sharing::Exclusive {
+            return None;
+        }
+        self.cache.get(&keys::turn(lane)).and_then(|entry| entry.revision)
+    }
+
+    /// Commits a claim by itself: it expects nothing that others change, so that it happens.
+    fn claim_turn(&mut self, lane: &str, out: &mut Vec<Effect<A::Notice>>) {
+        let key = keys::turn(lane);
+        let mut batch = Batch { lane: Some(lane.to_owned()), ..Batch::empty() };
+        batch.expected.insert(key.clone(), self.cache.get(&key).and_then(|entry| entry.revision));
+        batch.overlay.0.insert(key, Some(Arc::new(Mark)));
+        self.commit(batch, out);
+    }
+
+    /// Runs requests of a lane one after another, each on what the ones before have changed.
+    fn fill(&mut self, now: Now, lane: &str, out: &mut Vec<Effect<A::Notice>>) -> Batch<A::Event> {
+        let mut batch = Batch { lane: Some(lane.to_owned()), ..Batch::empty() };
         let mut callers: HashSet<Arc<[u8]>> = HashSet::new();
-        for ticket in ready {
-            if batch.members.len() >= self.limits.batch {
-                break;
-            }
+        let mut last = None;
+        while batch.members.len() < self.limits.batch {
+            let Some(ticket) = self.lanes.get(lane).and_then(|state| state.next_ready(last)) else { break };
+            last = Some(ticket);
             let caller = self.caller(ticket);
             if caller.as_ref().is_some_and(|caller| callers.contains(caller)) {
                 continue;
             }
-            let added = self.run_in_batch(now, ticket, &mut batch, &mut expect, out);
-            if added {
+            if self.run_in_batch(now, ticket, &mut batch, out) {
                 callers.extend(caller);
             }
         }
-        if batch.overlay.0.is_empty() {
-            return;
-        }
-        if self.sharing == Sharing::Shared && batch.members.iter().any(|member| self.is_impatient(member.ticket)) {
-            batch.overlay.0.insert(keys::turn(lane), Some(Arc::new(Mark)));
-        }
-        for member in &batch.members {
-            if let Some(state) = self.lanes.get_mut(lane) {
-                state.queue.retain(|queued| *queued != member.ticket);
-            }
-        }
-        self.commit(batch, expect, out);
+        batch
     }
 
     /// Runs one request on the overlay; answers whether it is now part of the batch.
@@ -70,7 +91,6 @@ impl<A: App> Engine<A> {
         now: Now,
         ticket: Ticket,
         batch: &mut Batch<A::Event>,
-        expect: &mut BTreeMap<Key, Option<Revision>>,
         out: &mut Vec<Effect<A::Notice>>,
     ) -> bool {
         let (response, changes, events, log) = match self.run(now, ticket, Some(&batch.overlay)) {
@@ -88,18 +108,10 @@ impl<A: App> Engine<A> {
             }
             return false;
         }
-        expect.extend(log.reads);
+        batch.expected.extend(log.reads);
         batch.overlay.0.extend(changes.into_iter().flat_map(|changes| changes.0));
         batch.members.push(BatchMember { ticket, response, events });
         true
-    }
-
-    fn is_ready(&self, ticket: Ticket) -> bool {
-        self.waiting.get(&ticket).is_some_and(|waiting| waiting.blocked == 0)
-    }
-
-    fn is_impatient(&self, ticket: Ticket) -> bool {
-        self.waiting.get(&ticket).is_some_and(|waiting| waiting.conflicts >= PATIENT)
     }
 
     /// Who sent a request; one member changes once in a batch.
@@ -111,12 +123,7 @@ impl<A: App> Engine<A> {
     }
 
     /// Sends a batch off. Everything that its runs read is expected to be so still.
-    pub(super) fn commit(
-        &mut self,
-        mut batch: Batch<A::Event>,
-        expect: BTreeMap<Key, Option<Revision>>,
-        out: &mut Vec<Effect<A::Notice>>,
-    ) {
+    pub(super) fn commit(&mut self, batch: Batch<A::Event>, out: &mut Vec<Effect<A::Notice>>) {
         let write = batch.overlay.0.iter().map(|(key, change)| (key.clone(), encode(change))).collect();
         for key in batch.overlay.0.keys() {
             let count = self.committing.entry(key.clone()).or_default();
@@ -125,10 +132,10 @@ impl<A: App> Engine<A> {
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
             state.busy = true;
         }
-        batch.expected = expect.keys().cloned().collect();
         let op = OpId(self.number());
         self.stats.commits = self.stats.commits.saturating_add(1);
-        out.push(Effect::Commit(op, Txn { expect: expect.into_iter().collect(), write }));
+        let expect = batch.expected.iter().map(|(key, revision)| (key.clone(), *revision)).collect();
+        out.push(Effect::Commit(op, Txn { expect, write }));
         self.ops.insert(op, Op::Commit(Box::new(batch)));
     }
 
@@ -155,7 +162,7 @@ impl<A: App> Engine<A> {
             CommitOutcome::Unknown(error) => {
                 tracing::warn!(%error, "the outcome of a commit is unknown; its records are read again");
                 self.stats.unknown = self.stats.unknown.saturating_add(1);
-                for key in batch.overlay.0.keys().chain(&batch.expected) {
+                for key in batch.overlay.0.keys().chain(batch.expected.keys()) {
                     self.cache.forget(key);
                 }
                 self.fail(*batch, "the outcome of a commit is unknown", out);
@@ -164,8 +171,11 @@ impl<A: App> Engine<A> {
     }
 
     fn done(&mut self, now: Now, batch: Batch<A::Event>, revision: Revision, out: &mut Vec<Effect<A::Notice>>) {
-        for (key, change) in batch.overlay.0 {
-            self.cache.committed(key, change, revision);
+        self.cache.committed(batch.overlay.0, revision, &batch.expected);
+        if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
+            // A batch without members is a claim.
+            state.claimed = batch.members.is_empty().then_some(revision);
+            state.impatient = false;
         }
         for member in batch.members {
             self.apply(now, member.events, out);
@@ -181,36 +191,53 @@ impl<A: App> Engine<A> {
         &mut self,
         now: Now,
         batch: Batch<A::Event>,
-        found: Vec<(Key, Option<crate::traits::storage::Record>)>,
+        found: Vec<(Key, Option<Record>)>,
         out: &mut Vec<Effect<A::Notice>>,
     ) {
         self.stats.conflicts = self.stats.conflicts.saturating_add(1);
+        // What comes from a commit of ours that is not known to be durable is waited for.
+        let (uncertain, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| self.is_uncertain(key));
         for (key, record) in found {
             self.cache.corrected(key, record);
         }
-        for member in batch.members.into_iter().rev() {
+        let mut impatient = false;
+        for member in batch.members {
             let Some(waiting) = self.waiting.get_mut(&member.ticket) else { continue };
             waiting.conflicts = waiting.conflicts.saturating_add(1);
+            impatient |= waiting.conflicts >= PATIENT;
             if waiting.conflicts > self.limits.conflicts {
                 self.refuse(member.ticket, &Refusal::Unavailable("others were faster, again and again", 1), out);
-            } else {
+            } else if uncertain.is_empty() {
                 self.again(now, member.ticket, out);
+            } else {
+                waiting.pages.clear();
+                let needs = uncertain.iter().map(|(key, _)| key.clone()).collect();
+                self.note_needs(member.ticket, Log { needs, ..Log::default() });
             }
+        }
+        if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
+            state.impatient |= impatient;
+            state.claimed = None;
         }
         self.tidy(batch.lane);
     }
 
-    /// Lets a request run again: at once, or at the front of its lane.
+    /// Lets a request run again: at once, or in its lane, where it is among the oldest.
     fn again(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect<A::Notice>>) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
-        waiting.probed = false;
-        match waiting.lane.clone() {
-            Some(lane) => self.lanes.entry(lane).or_default().queue.push_front(ticket),
+        waiting.pages.clear();
+        match &waiting.lane {
+            Some(lane) => self.lanes.entry(lane.clone()).or_default().resume(ticket),
             None => self.drive(now, ticket, out),
         }
     }
 
     fn fail(&mut self, batch: Batch<A::Event>, why: &'static str, out: &mut Vec<Effect<A::Notice>>) {
+        if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
+            // Otherwise a claim that fails would be made again at once.
+            state.impatient = false;
+            state.claimed = None;
+        }
         for member in batch.members {
             self.refuse(member.ticket, &Refusal::Unavailable(why, 5), out);
         }
@@ -218,12 +245,18 @@ impl<A: App> Engine<A> {
     }
 
     /// Forgets a lane in which nothing waits.
-    fn tidy(&mut self, lane: Option<String>) {
+    pub(super) fn tidy(&mut self, lane: Option<String>) {
         if let Some(lane) = lane
-            && self.lanes.get(&lane).is_some_and(|state| state.queue.is_empty() && !state.busy)
+            && self.lanes.get(&lane).is_some_and(Lane::is_idle)
         {
             self.lanes.remove(&lane);
         }
+    }
+}
+
+impl<E> Batch<E> {
+    fn empty() -> Self {
+        Self { lane: None, members: Vec::new(), overlay: Overlay::default(), expected: BTreeMap::new() }
     }
 }
 

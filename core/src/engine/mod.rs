@@ -23,213 +23,35 @@
 //! On shared storage an answer without a commit needs a moment, not before its request, at which all that it
 //! read held at once. Each record in memory knows the first and the last load that showed it; the intervals
 //! must meet. Where they do not, all that was read is loaded again, in one snapshot. Starvation is met by a
-//! record `turn/<lane>`, which every batch expects and which a batch claims after three conflicts.
+//! record `turn/<lane>`, which every batch expects and which a lane claims after three conflicts.
 
+mod app;
 mod commit;
+mod effect;
+mod lane;
+mod limits;
+mod load;
 mod machine;
 mod run;
 
+pub use app::{App, Input, Outcome};
+pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
+pub use limits::{Limits, Stats};
 pub use machine::Machine;
 
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response};
 use crate::state::cache::{Cache, LoadId};
-use crate::state::changes::{Change, Changes};
-use crate::time::Now;
+use crate::state::changes::Change;
+use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
-use crate::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, StorageError, Txn};
-use crate::view::{Stop, View};
+use crate::traits::storage::{Key, Record, Revision, Sharing};
+use lane::Lane;
+use load::Scans;
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Names a request until its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Names an operation that an effect asks for until its completion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub u64);
-
-/// An answer all of whose reasons are durable. Only the engine makes one, and only these can be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Durable(Response);
-
-impl Durable {
-    /// The answer.
-    #[must_use]
-    pub fn into_inner(self) -> Response {
-        self.0
-    }
-}
-
-/// What the engine says to a request at once.
-#[derive(Debug)]
-pub enum Reply {
-    /// The answer.
-    Now(Durable),
-    /// The answer comes as an [`Effect::Answer`].
-    Later(Ticket),
-}
-
-/// What the engine wants done.
-#[derive(Debug)]
-pub enum Effect<N> {
-    /// Read these keys at one moment.
-    Load(OpId, Vec<Key>),
-    /// Read the keys with this prefix, behind the other, at most so many.
-    Scan(OpId, Key, Option<Key>, usize),
-    /// Do this work.
-    Crypto(OpId, Vec<CryptoJob>),
-    /// Commit this.
-    Commit(OpId, Txn),
-    /// Send this answer.
-    Answer(Ticket, Durable),
-    /// Something became true; in order with the answers.
-    Notice(N),
-}
-
-/// What became of an effect.
-#[derive(Debug)]
-pub enum Completion {
-    /// Of a [`Effect::Load`].
-    Loaded(OpId, Result<Vec<Option<Record>>, StorageError>),
-    /// Of a [`Effect::Scan`].
-    Scanned(OpId, Result<Page, StorageError>),
-    /// Of a [`Effect::Crypto`].
-    Crypto(OpId, Vec<CryptoOutput>),
-    /// Of a [`Effect::Commit`].
-    Committed(OpId, CommitOutcome),
-}
-
-/// What a run is about: a request from outside, or a task of the application's own.
-#[derive(Clone, Debug)]
-pub enum Input<T> {
-    /// A request, and who sent it.
-    Request(Caller, Request),
-    /// A task; its answer goes nowhere.
-    Task(T),
-}
-
-/// What a run of a handler comes to.
-#[derive(Debug)]
-pub struct Outcome<E> {
-    pub(crate) response: Option<Response>,
-    pub(crate) changes: Changes,
-    pub(crate) events: Vec<E>,
-}
-
-impl<E> Outcome<E> {
-    /// An answer that changes nothing.
-    #[must_use]
-    pub fn answer(response: Response) -> Self {
-        Self { response: Some(response), changes: Changes::new(), events: Vec::new() }
-    }
-
-    /// An answer that leaves when the changes are durable.
-    #[must_use]
-    pub fn changed(response: Response, changes: Changes) -> Self {
-        Self { response: Some(response), changes, events: Vec::new() }
-    }
-
-    /// Changes that have to be durable before the request is looked at: it runs again afterwards.
-    #[must_use]
-    pub const fn first(changes: Changes) -> Self {
-        Self { response: None, changes, events: Vec::new() }
-    }
-
-    /// A task is done, and changes nothing.
-    #[must_use]
-    pub fn done() -> Self {
-        Self::answer(Response::new(crate::Status::Changed))
-    }
-
-    /// A task is done when the changes are durable.
-    #[must_use]
-    pub fn done_with(changes: Changes) -> Self {
-        Self::changed(Response::new(crate::Status::Changed), changes)
-    }
-
-    /// Adds what becomes true with the answer.
-    #[must_use]
-    pub fn with_event(mut self, event: E) -> Self {
-        self.events.push(event);
-        self
-    }
-}
-
-/// What runs on an engine: a KDC or an Authorization Server.
-pub trait App {
-    /// Work of its own, e.g. when a token expires.
-    type Task: Clone;
-    /// What becomes true when an outcome is durable, and changes what the application holds in memory.
-    type Event;
-    /// What the world outside learns then.
-    type Notice;
-
-    /// Handles a request or task. It changes nothing: see [`View`].
-    ///
-    /// # Errors
-    /// [`Stop`]: something is needed first, or the request is refused.
-    fn handle(&self, view: &View<'_>, input: &Input<Self::Task>) -> Result<Outcome<Self::Event>, Stop>;
-
-    /// The lane in which a request that may change something waits for others; `None` commits it alone.
-    fn lane(&self, input: &Input<Self::Task>) -> Option<String>;
-
-    /// Takes in what became true.
-    fn apply(&mut self, now: Now, event: Self::Event, out: &mut Vec<Self::Notice>);
-}
-
-/// Bounds of an engine. Each is answered with 5.03 when reached.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Requests that wait for something.
-    pub waiting: usize,
-    /// Runs of one request.
-    pub runs: u32,
-    /// Commits of one request that others spoilt.
-    pub conflicts: u32,
-    /// Requests in one commit.
-    pub batch: usize,
-    /// Records in memory.
-    pub records: usize,
-    /// How long a request waits.
-    pub patience: Duration,
-    /// Keys in one page of a scan.
-    pub page: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            waiting: 65_536,
-            runs: 64,
-            conflicts: 16,
-            batch: 64,
-            records: 4_000_000,
-            patience: Duration::from_secs(20),
-            page: 512,
-        }
-    }
-}
-
-/// Figures of an engine since its start, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Requests that came.
-    pub requests: u64,
-    /// Runs of handlers.
-    pub runs: u64,
-    /// Commits asked for.
-    pub commits: u64,
-    /// Commits that met a conflict.
-    pub conflicts: u64,
-    /// Commits whose outcome nobody knows.
-    pub unknown: u64,
-    /// Requests that met a bound.
-    pub bounded: u64,
-}
 
 /// After which time a task that came to nothing is tried again.
 const TASK_AGAIN: Duration = Duration::from_secs(1);
@@ -243,19 +65,20 @@ struct Waiting<T> {
     since: LoadId,
     seed: [u8; 32],
     facts: Vec<(CryptoJob, CryptoOutput)>,
+    /// First pages that it asked for.
+    pages: Vec<(Key, Vec<(Key, Record)>)>,
     lane: Option<String>,
     runs: u32,
     conflicts: u32,
     /// Operations that have to complete before it runs again.
     blocked: u32,
-    /// Whether it ran to find its needs while its lane was busy.
-    probed: bool,
 }
 
 /// What an operation is for.
 enum Op<E> {
     Load(LoadId, Vec<Key>, Vec<Ticket>),
-    Scan(LoadId, Key, Vec<Ticket>),
+    Scan(LoadId, Key),
+    FirstPage(Key, Ticket),
     Crypto(Vec<(Ticket, CryptoJob)>),
     Commit(Box<Batch<E>>),
 }
@@ -265,7 +88,7 @@ struct Batch<E> {
     lane: Option<String>,
     members: Vec<BatchMember<E>>,
     overlay: Overlay,
-    expected: Vec<Key>,
+    expected: BTreeMap<Key, Option<Revision>>,
 }
 
 struct BatchMember<E> {
@@ -289,13 +112,6 @@ impl Overlay {
     }
 }
 
-/// Requests of one lane.
-#[derive(Default)]
-struct LaneState {
-    queue: VecDeque<Ticket>,
-    busy: bool,
-}
-
 /// Runs an [`App`] on storage that somebody else reads and writes; see the module's documentation.
 pub struct Engine<A: App> {
     app: A,
@@ -308,15 +124,19 @@ pub struct Engine<A: App> {
     failed: VecDeque<(Duration, A::Task)>,
     /// The last moment that was handed in.
     latest: Duration,
-    lanes: BTreeMap<String, LaneState>,
+    watch: Watch,
+    jumped: bool,
+    lanes: BTreeMap<String, Lane>,
     ops: BTreeMap<OpId, Op<A::Event>>,
-    /// Keys and prefixes to be loaded at the end of the tick, and who waits for them.
+    /// Keys to be loaded at the end of the tick, and who waits for them.
     wanted: BTreeMap<Key, Vec<Ticket>>,
-    wanted_lists: BTreeMap<Key, (Key, Vec<Ticket>)>,
+    wanted_pages: Vec<(Key, usize, Ticket)>,
     wanted_jobs: Vec<(Ticket, CryptoJob)>,
+    scans: Scans,
     /// Keys that commits under way write: what a load shows of them must not be mixed with older records.
     committing: BTreeMap<Key, u32>,
-    loads: u32,
+    /// Loads and scans under way.
+    loads: BTreeSet<LoadId>,
     next: u64,
     stats: Stats,
 }
@@ -324,7 +144,7 @@ pub struct Engine<A: App> {
 impl<A: App> Engine<A> {
     /// An engine with nothing in memory.
     #[must_use]
-    pub fn new(app: A, sharing: Sharing, limits: Limits) -> Self {
+    pub fn over(app: A, sharing: Sharing, limits: Limits) -> Self {
         Self {
             app,
             limits,
@@ -334,41 +154,59 @@ impl<A: App> Engine<A> {
             deadlines: BTreeSet::new(),
             failed: VecDeque::new(),
             latest: Duration::ZERO,
+            watch: Watch::new(limits.largest_jump),
+            jumped: false,
             lanes: BTreeMap::new(),
             ops: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            wanted_lists: BTreeMap::new(),
+            wanted_pages: Vec::new(),
             wanted_jobs: Vec::new(),
+            scans: Scans::default(),
             committing: BTreeMap::new(),
-            loads: 0,
+            loads: BTreeSet::new(),
             next: 0,
             stats: Stats::default(),
         }
     }
 
-    /// The application.
-    pub const fn app(&self) -> &A {
-        &self.app
-    }
-
-    /// The application, to change what it holds in memory.
-    pub const fn app_mut(&mut self) -> &mut A {
-        &mut self.app
-    }
-
     /// Figures since the start.
+    #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
     /// How many requests wait.
+    #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether other processes write to the same storage.
-    pub const fn sharing(&self) -> Sharing {
-        self.sharing
+    /// How many records are in memory.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) const fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// Takes in the time.
+    fn tick(&mut self, now: Now) -> Now {
+        let now = self.watch.tick(now);
+        self.latest = now.mono;
+        if now.has_jumped() != self.jumped {
+            self.jumped = now.has_jumped();
+            if self.jumped {
+                tracing::error!(
+                    unix = now.unix,
+                    "the time of day has jumped: no membership is ended until it is right"
+                );
+            } else {
+                tracing::info!(unix = now.unix, "the time of day is plausible again");
+            }
+        }
+        now
     }
 
     const fn number(&mut self) -> u64 {
@@ -376,8 +214,86 @@ impl<A: App> Engine<A> {
         self.next
     }
 
-    /// Takes a request. Call [`Self::flush`] when all that came in this tick are in.
-    pub fn request(
+    /// Begins a task of the application's own.
+    pub fn task(&mut self, now: Now, task: A::Task, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        let input = Input::Task(task);
+        let lane = self.app.lane(&input);
+        let ticket = self.enter(now, input, lane, rng);
+        if !self.waits_in_lane(ticket) {
+            self.drive(now, ticket, out);
+        }
+    }
+
+    fn enter(&mut self, now: Now, input: Input<A::Task>, lane: Option<String>, rng: &mut dyn CryptoRng) -> Ticket {
+        let ticket = Ticket(self.number());
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        if let Some(lane) = &lane {
+            self.lanes.entry(lane.clone()).or_default().enter(ticket);
+        }
+        self.deadlines.insert((now.mono.saturating_add(self.limits.patience), ticket));
+        let waiting = Waiting {
+            input: Arc::new(input),
+            arrived: now,
+            since: self.cache.newest(),
+            seed,
+            facts: Vec::new(),
+            pages: Vec::new(),
+            lane,
+            runs: 0,
+            conflicts: 0,
+            blocked: 0,
+        };
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    fn waits_in_lane(&self, ticket: Ticket) -> bool {
+        self.waiting.get(&ticket).is_some_and(|waiting| waiting.lane.is_some())
+    }
+
+    fn answer(&mut self, ticket: Ticket, response: Response, out: &mut Vec<Effect<A::Notice>>) {
+        let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        self.deadlines.remove(&(waiting.arrived.mono.saturating_add(self.limits.patience), ticket));
+        if let Some(lane) = waiting.lane {
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.leave(ticket);
+            }
+            self.tidy(Some(lane));
+        }
+        match &*waiting.input {
+            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(response))),
+            // What the application wants done is not given up for a failure that may pass.
+            Input::Task(task) if !response.status.is_success() => {
+                self.failed.push_back((self.latest.saturating_add(TASK_AGAIN), task.clone()));
+            }
+            Input::Task(_) => (),
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, refusal: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
+        if matches!(refusal, Refusal::Unavailable(..)) {
+            self.stats.bounded = self.stats.bounded.saturating_add(1);
+        }
+        self.answer(ticket, refusal.response(), out);
+    }
+}
+
+impl<A: App> Machine for Engine<A> {
+    type Notice = A::Notice;
+
+    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        for task in self.app.first() {
+            self.task(now, task, rng, out);
+        }
+        self.flush(now, out);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.app.is_ready()
+    }
+
+    fn request(
         &mut self,
         now: Now,
         caller: Caller,
@@ -385,6 +301,7 @@ impl<A: App> Engine<A> {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<Effect<A::Notice>>,
     ) -> Reply {
+        let now = self.tick(now);
         self.stats.requests = self.stats.requests.saturating_add(1);
         if self.waiting.len() >= self.limits.waiting {
             self.stats.bounded = self.stats.bounded.saturating_add(1);
@@ -405,77 +322,40 @@ impl<A: App> Engine<A> {
         Reply::Later(ticket)
     }
 
-    /// Begins a task of the application's own.
-    pub fn task(
+    fn need_sequence(
         &mut self,
         now: Now,
-        task: A::Task,
+        association: &[u8],
         rng: &mut dyn CryptoRng,
         out: &mut Vec<Effect<A::Notice>>,
-    ) -> Ticket {
-        let input = Input::Task(task);
-        let lane = self.app.lane(&input);
-        let ticket = self.enter(now, input, lane, rng);
-        if !self.waits_in_lane(ticket) {
-            self.drive(now, ticket, out);
+    ) {
+        let now = self.tick(now);
+        if let Some(task) = self.app.reserve(association) {
+            self.task(now, task, rng, out);
         }
-        ticket
     }
 
-    fn enter(&mut self, now: Now, input: Input<A::Task>, lane: Option<String>, rng: &mut dyn CryptoRng) -> Ticket {
-        let ticket = Ticket(self.number());
-        let mut seed = [0; 32];
-        rng.fill_bytes(&mut seed);
-        if let Some(lane) = &lane {
-            self.lanes.entry(lane.clone()).or_default().queue.push_back(ticket);
-        }
-        self.deadlines.insert((now.mono.saturating_add(self.limits.patience), ticket));
-        let since = self.cache.newest();
-        let waiting = Waiting {
-            input: Arc::new(input),
-            arrived: now,
-            since,
-            seed,
-            facts: Vec::new(),
-            lane,
-            runs: 0,
-            conflicts: 0,
-            blocked: 0,
-            probed: false,
-        };
-        self.waiting.insert(ticket, waiting);
-        ticket
-    }
-
-    fn waits_in_lane(&self, ticket: Ticket) -> bool {
-        self.waiting.get(&ticket).is_some_and(|waiting| waiting.lane.is_some())
-    }
-
-    /// Takes in what became of an effect. Call [`Self::flush`] when all that came in this tick are in.
-    pub fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
-        self.latest = now.mono;
+    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
         match done {
             Completion::Loaded(op, result) => self.loaded(now, op, result, out),
             Completion::Scanned(op, result) => self.scanned(now, op, result, out),
             Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
             Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
         }
-        if self.loads == 0 {
-            self.cache.no_loads();
-        }
+        self.cache.loads_since(self.loads.first().copied());
     }
 
-    /// When [`Self::timeout`] has to be called, at the latest.
-    pub fn next_timeout(&self) -> Option<Duration> {
+    fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let now = self.watch.look(now);
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let again = self.failed.front().map(|(at, _)| *at);
-        [deadline, again].into_iter().flatten().min()
+        let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
+        [deadline, again, held, self.app.next_due(now)].into_iter().flatten().min()
     }
 
-    /// Answers requests that have waited too long, though what they asked for may still happen, and tries tasks
-    /// again that came to nothing.
-    pub fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
-        self.latest = now.mono;
+    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
         while self.failed.front().is_some_and(|(at, _)| *at <= now.mono) {
             if let Some((_, task)) = self.failed.pop_front() {
                 self.task(now, task, rng, out);
@@ -487,14 +367,20 @@ impl<A: App> Engine<A> {
             }
             self.refuse(ticket, &Refusal::Unavailable("storage or cryptography takes too long", 5), out);
         }
+        let mut notices = Vec::new();
+        let tasks = self.app.due(now, &mut notices);
+        out.extend(notices.into_iter().map(Effect::Notice));
+        for task in tasks {
+            self.task(now, task, rng, out);
+        }
     }
 
-    /// Ends a tick: what has gathered leaves in batches.
-    pub fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
-        self.latest = now.mono;
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
         // Reads first: the batches that leave below would make them wait for one commit after the other.
         self.emit_needs(out);
-        let lanes: Vec<String> = self.lanes.keys().cloned().collect();
+        let lanes: Vec<String> =
+            self.lanes.iter().filter(|(_, lane)| lane.has_ready()).map(|(name, _)| name.clone()).collect();
         for lane in lanes {
             self.run_lane(now, &lane, out);
         }
@@ -503,33 +389,5 @@ impl<A: App> Engine<A> {
             let to = self.limits.records.saturating_sub(self.limits.records / 8);
             self.cache.shrink(to);
         }
-    }
-
-    fn answer(&mut self, ticket: Ticket, response: Response, out: &mut Vec<Effect<A::Notice>>) {
-        let Some(waiting) = self.waiting.remove(&ticket) else { return };
-        self.deadlines.remove(&(waiting.arrived.mono.saturating_add(self.limits.patience), ticket));
-        if let Some(lane) = &waiting.lane
-            && let Some(state) = self.lanes.get_mut(lane)
-        {
-            state.queue.retain(|queued| *queued != ticket);
-            if state.queue.is_empty() && !state.busy {
-                self.lanes.remove(lane);
-            }
-        }
-        match &*waiting.input {
-            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(response))),
-            // What the application wants done is not given up for a failure that may pass.
-            Input::Task(task) if !response.status.is_success() => {
-                self.failed.push_back((self.latest.saturating_add(TASK_AGAIN), task.clone()));
-            }
-            Input::Task(_) => (),
-        }
-    }
-
-    fn refuse(&mut self, ticket: Ticket, refusal: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
-        if matches!(refusal, Refusal::Unavailable(..)) {
-            self.stats.bounded = self.stats.bounded.saturating_add(1);
-        }
-        self.answer(ticket, refusal.response(), out);
     }
 }

@@ -20,16 +20,17 @@ impl KdcApp {
     pub(super) fn activate(&self, view: &View<'_>, pending: &Pending) -> Result<Outcome<Event>, Stop> {
         let id = PrincipalId::of(&pending.issuer, &pending.subject);
         let name = keys::association(&pending.id);
+        let time = self.time(view);
         let (former, taken, revoked) = (
             view.get::<Principal>(&keys::principal(id)),
             view.get::<Association>(&name),
             view.get::<Mark>(&keys::revoked(&pending.token.hash)),
         );
-        let (former, taken, revoked) = (former?, taken?, revoked?);
+        let (time, former, taken, revoked) = (time?, former?, taken?, revoked?);
         // A former attempt may have succeeded without anybody knowing. Otherwise that a name is taken is the rarest of
         // accidents; the client posts its token again.
         let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
-        if taken.is_some() && !own || revoked.is_some() || pending.token.expires <= view.now().unix {
+        if taken.is_some() && !own || revoked.is_some() || pending.token.expires <= time {
             return Err(self.no_token(true).into());
         }
         let mut changes = Changes::new();
@@ -56,7 +57,7 @@ impl KdcApp {
             .kdcchallenge
             .as_ref()
             .map(|value| Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::TokenTransfer });
-        events.push(self.expires(id, &principal.token));
+        events.push(Event::Expires(principal.token.expires));
         changes.put(keys::principal(id), principal);
         changes.put(
             name,
@@ -109,10 +110,5 @@ impl KdcApp {
     fn granted(&self, token: &StoredToken, gname: &str) -> Option<crate::Roles> {
         let (_, permissions) = token.scope.iter().find(|(name, _)| name == gname)?;
         self.groups.get(gname)?.rules.roles(&RawCbor::new(permissions).ok()?)
-    }
-
-    /// That a token expires then, for the timer.
-    pub(super) fn expires(&self, id: PrincipalId, token: &StoredToken) -> Event {
-        Event::Expires(vec![Expiry { at: token.expires, principal: id }])
     }
 }

@@ -54,7 +54,7 @@ impl KdcApp {
 
     /// A token, as an issuer that is trusted vouches for it, and not revoked.
     fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
-        let valid = self.validator.validate(token, view.now().unix).map_err(Refusal::from)?;
+        let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
         if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
@@ -224,7 +224,7 @@ impl KdcApp {
         let mut changes = Changes::new();
         let mut principal = holder.principal.clone();
         self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
-        let expires = self.expires(holder.id, &principal.token);
+        let expires = Event::Expires(principal.token.expires);
         changes.put(keys::principal(holder.id), principal);
         Ok(Outcome::changed(Response::new(Status::Created), changes).with_event(expires))
     }

@@ -34,6 +34,7 @@ impl KdcApp {
         let (head, member) = (view.get::<Head>(&keys::head(group)), view.get::<Member>(&keys::member(group, id)));
         let (head, member) = (head?, member?);
         let Some(member) = member else { return Ok(()) };
+        let head = changes.latest(&keys::head(group)).or(head);
         let mut head = head.ok_or(Refusal::Internal("a group has members and no head"))?.clone();
         changes.delete(keys::member(group, id));
         if let Some(key) = &member.key {

@@ -20,10 +20,10 @@ impl KdcApp {
         let (known, meta) = (view.get::<BelongsTo<GroupId>>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
         let (known, meta) = (known?, meta?);
         if known.is_some() {
-            return Ok(Outcome::done().with_event(Event::Started));
+            return Ok(Outcome::done().with_event(Event::Founded(gname.into())));
         }
         let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
-        let mut meta = meta.copied().unwrap_or(Meta { incarnation: 1, groups: 0 });
+        let mut meta = meta.copied().unwrap_or(Meta { incarnation: 1, groups: 0, latest: 0 });
         meta.groups = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
         let id = GroupId::new(view.random_bytes("group"));
         let gid = ByteBuf::from(gid(meta.incarnation, meta.groups, 0));
@@ -37,6 +37,6 @@ impl KdcApp {
         changes.put(keys::secret(id, 0), GroupSecret { material, created, expires });
         changes
             .put(keys::head(id), Head { num: 0, gid, epoch: 0, cursor: 0, members: 0, active: true, rekey_due: None });
-        Ok(Outcome::done_with(changes).with_event(Event::Started))
+        Ok(Outcome::done_with(changes).with_event(Event::Founded(gname.into())))
     }
 }

@@ -7,6 +7,7 @@ mod authz_info;
 mod caller;
 mod creds;
 mod evict;
+mod expiry;
 mod extra;
 mod found;
 mod group;
@@ -24,12 +25,10 @@ pub use pending::PendingLimits;
 
 use crate::access::{Resource, Who};
 use crate::config::ConfigMap;
-use crate::engine::{App, Completion, Effect, Engine, Input, Limits, Machine, Outcome, Reply, Stats};
+use crate::engine::{App, Effect, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError};
 use crate::request::{Caller, Request, Response};
-use crate::state::keys::PrincipalId;
-use crate::state::records::Expiry;
 use crate::time::Now;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
@@ -37,6 +36,7 @@ use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNotice, TransportProfile};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::CreationHints;
+use expiry::Expiries;
 use pending::{Pending, Pendings};
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,12 +104,10 @@ pub enum SetupError {
 /// What the KDC does of its own accord.
 #[derive(Clone, Debug)]
 pub enum Task {
-    /// Takes up what storage knows of expiring tokens.
-    Start,
     /// Makes a group, unless it is there.
     Found(String),
-    /// Ends what a token that has expired allowed.
-    Expire(PrincipalId),
+    /// Ends what tokens that have expired allowed.
+    Expire,
     /// Ends what the token with this hash allowed, and refuses it from now on.
     Revoke(Vec<u8>),
     /// Reserves sequence numbers for an association.
@@ -139,10 +137,12 @@ pub enum Event {
         /// One behind the last.
         limit: u64,
     },
-    /// Tokens expire then.
-    Expires(Vec<Expiry>),
-    /// Part of the start is done.
-    Started,
+    /// A token expires then.
+    Expires(u64),
+    /// What had expired has been ended; where more is known, the next one expires then.
+    Swept(Option<u64>),
+    /// A group is there.
+    Founded(String),
 }
 
 /// One group: its name, and the rules of its profile.
@@ -159,8 +159,9 @@ pub struct KdcApp {
     validator: Box<dyn TokenValidator>,
     pendings: Pendings,
     process: u8,
-    expiries: BTreeSet<(u64, PrincipalId)>,
-    starting: usize,
+    expiry: Expiries,
+    /// Groups that are not known to be there.
+    missing: BTreeSet<String>,
 }
 
 impl App for KdcApp {
@@ -185,8 +186,8 @@ impl App for KdcApp {
                 _ => None,
             },
             Input::Task(Task::Found(_)) => Some("found".into()),
-            // Many tokens may expire at once: their commits must not fight each other.
-            Input::Task(Task::Expire(..) | Task::Revoke(..)) => Some("evict".into()),
+            // Their commits must not fight each other.
+            Input::Task(Task::Expire | Task::Revoke(..)) => Some("evict".into()),
             Input::Task(_) => None,
         }
     }
@@ -208,9 +209,34 @@ impl App for KdcApp {
             }
             Event::Gone(id) => out.push(AssociationNotice::Gone { id }),
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
-            Event::Expires(expiries) => self.expiries.extend(expiries.into_iter().map(|e| (e.at, e.principal))),
-            Event::Started => self.starting = self.starting.saturating_sub(1),
+            Event::Expires(at) => self.expiry.expires(at),
+            Event::Swept(next) => self.expiry.swept(now, next),
+            Event::Founded(gname) => {
+                self.missing.remove(&gname);
+            }
         }
+    }
+
+    fn first(&self) -> Vec<Task> {
+        self.missing.iter().cloned().map(Task::Found).chain([Task::Expire]).collect()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.missing.is_empty() && self.expiry.is_known()
+    }
+
+    fn reserve(&self, association: &[u8]) -> Option<Task> {
+        Some(Task::Sequence(association.to_vec()))
+    }
+
+    fn next_due(&self, now: Now) -> Option<Duration> {
+        [self.expiry.next(now), self.pendings.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn due(&mut self, now: Now, out: &mut Vec<AssociationNotice>) -> Vec<Task> {
+        let gone = self.pendings.expire(now);
+        out.extend(gone.into_iter().map(|id| AssociationNotice::Gone { id }));
+        self.expiry.begins(now).then_some(Task::Expire).into_iter().collect()
     }
 }
 
@@ -257,12 +283,12 @@ impl KdcApp {
 }
 
 /// A Key Distribution Center.
-pub struct Kdc {
-    engine: Engine<KdcApp>,
-}
+pub type Kdc = Engine<KdcApp>;
 
 impl Kdc {
     /// Sets a KDC up over storage that is shared so. Call [`Machine::start`] before any request.
+    ///
+    /// [`Machine::start`]: crate::engine::Machine::start
     ///
     /// # Errors
     /// [`SetupError`].
@@ -294,18 +320,17 @@ impl Kdc {
         if registry.transports().is_empty() {
             return Err(SetupError::NoTransport);
         }
-        let starting = groups.len().saturating_add(1);
         let app = KdcApp {
             hints: config.hints,
+            missing: groups.keys().cloned().collect(),
             groups,
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
             validator,
             pendings: Pendings::new(config.pending),
             process: config.process,
-            expiries: BTreeSet::new(),
-            starting,
+            expiry: Expiries::new(sharing),
         };
-        Ok(Self { engine: Engine::new(app, sharing, config.limits) })
+        Ok(Self::over(app, sharing, config.limits))
     }
 
     /// Ends what the token with this hash allowed, and refuses it from now on.
@@ -316,98 +341,18 @@ impl Kdc {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<Effect<AssociationNotice>>,
     ) {
-        self.engine.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
-    }
-
-    /// Figures since the start.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
     }
 
     /// How many associations wait for their proof.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.engine.app().pendings.len()
-    }
-
-    /// How many requests wait.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.engine.waiting()
+        self.app().pendings.len()
     }
 
     /// Names and resource types of the groups, for discovery.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.engine.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
-    }
-}
-
-impl Machine for Kdc {
-    type Notice = AssociationNotice;
-
-    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        let names: Vec<String> = self.engine.app().groups.keys().cloned().collect();
-        self.engine.task(now, Task::Start, rng, out);
-        for name in names {
-            self.engine.task(now, Task::Found(name), rng, out);
-        }
-        self.engine.flush(now, out);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.engine.app().starting == 0
-    }
-
-    fn request(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: Request,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) -> Reply {
-        self.engine.request(now, caller, request, rng, out)
-    }
-
-    fn need_sequence(
-        &mut self,
-        now: Now,
-        association: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) {
-        self.engine.task(now, Task::Sequence(association.to_vec()), rng, out);
-    }
-
-    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.complete(now, done, out);
-    }
-
-    fn flush(&mut self, now: Now, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.flush(now, out);
-    }
-
-    fn next_timeout(&self, now: Now) -> Option<Duration> {
-        let expiry = self.engine.app().expiries.first().map(|&(at, _)| {
-            // A second later: a token is good up to, not including, its time.
-            now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix)))
-        });
-        let pending = self.engine.app().pendings.next_timeout();
-        [self.engine.next_timeout(), expiry, pending].into_iter().flatten().min()
-    }
-
-    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<AssociationNotice>>) {
-        self.engine.timeout(now, rng, out);
-        let gone = self.engine.app_mut().pendings.expire(now);
-        out.extend(gone.into_iter().map(|id| Effect::Notice(AssociationNotice::Gone { id })));
-        while let Some(&(at, principal)) = self.engine.app().expiries.first() {
-            if at > now.unix {
-                break;
-            }
-            self.engine.app_mut().expiries.remove(&(at, principal));
-            self.engine.task(now, Task::Expire(principal), rng, out);
-        }
+        self.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Records in memory: all that is known of storage, with the moments at which it was so.
 
+use super::listing::Listings;
 use crate::state::changes::Change;
 use crate::state::record::{AnyRecord, Corrupt, RecordType};
 use crate::traits::storage::{Key, Page, Record, Revision};
 use foldhash::fast::RandomState;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 /// Numbers the loads of an engine, from 1; 0 stands for none.
@@ -18,6 +20,10 @@ pub(crate) struct Entry {
     /// The first and the last load that showed this; 0 where it comes from a commit alone.
     pub(crate) first: LoadId,
     pub(crate) last: LoadId,
+    /// Whether it comes from a conflict: nobody knows between which loads that was.
+    pub(crate) stray: bool,
+    /// Whether somebody read it since room was made.
+    used: Cell<bool>,
 }
 
 impl Entry {
@@ -26,7 +32,7 @@ impl Entry {
             Some(record) => (Some(record.revision), record.value),
             None => (None, bytes::Bytes::new()),
         };
-        Self { revision, bytes, typed: OnceLock::new(), first: load, last: load }
+        Self { revision, bytes, typed: OnceLock::new(), first: load, last: load, stray: false, used: Cell::new(false) }
     }
 
     fn written(change: Change, revision: Revision) -> Self {
@@ -40,6 +46,7 @@ impl Entry {
 
     /// The record, read as the kind that is asked for; `None` where there is none.
     pub(crate) fn record<T: RecordType>(&self) -> Result<Option<&T>, Corrupt> {
+        self.used.set(true);
         if self.revision.is_none() {
             return Ok(None);
         }
@@ -49,28 +56,24 @@ impl Entry {
     }
 }
 
-/// The keys under one prefix, once all of them are known.
-#[derive(Default)]
-struct Listing {
-    keys: BTreeSet<Key>,
-    complete: bool,
-    /// The revision of the guarding record when the scan began.
-    guard: Option<Revision>,
-    /// Keys that commits touched while the scan was under way: there a page may be old.
-    touched: BTreeSet<Key>,
-}
-
 /// The records that are in memory.
 #[derive(Default)]
 pub(crate) struct Cache {
     entries: HashMap<Key, Entry, RandomState>,
-    listings: BTreeMap<Key, Listing>,
+    /// The keys of all entries; those that come first go first, unless they were used since their last turn.
+    order: VecDeque<Key>,
+    listings: Listings,
     /// Keys whose value was settled otherwise, and the last load that had begun by then: what a load up to
     /// that one shows of them may be old.
     settled: HashMap<Key, LoadId, RandomState>,
+    /// How many of those there were when they were last looked through.
+    settled_before: usize,
     /// The last load that was begun.
     newest: LoadId,
 }
+
+/// Fewer settled keys than this are not worth looking through.
+const SETTLED_FEW: usize = 1_024;
 
 impl Cache {
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
@@ -92,13 +95,28 @@ impl Cache {
         self.newest
     }
 
-    /// No load is under way any more: none can show what is old.
-    pub(crate) fn no_loads(&mut self) {
-        self.settled.clear();
+    /// Tells the oldest load that is under way; older ones can show nothing any more.
+    pub(crate) fn loads_since(&mut self, oldest: Option<LoadId>) {
+        let Some(oldest) = oldest else {
+            self.settled.clear();
+            self.settled_before = 0;
+            return;
+        };
+        // Now and then, so that it costs little a key.
+        if self.settled.len() > self.settled_before.saturating_mul(2).max(SETTLED_FEW) {
+            self.settled.retain(|_, until| *until >= oldest);
+            self.settled_before = self.settled.len();
+        }
     }
 
     fn settle(&mut self, key: &Key) {
         self.settled.insert(key.clone(), self.newest);
+    }
+
+    fn put(&mut self, key: Key, entry: Entry) {
+        if self.entries.insert(key.clone(), entry).is_none() {
+            self.order.push_back(key);
+        }
     }
 
     /// Takes in what a load has read.
@@ -114,11 +132,10 @@ impl Cache {
                 if entry.first == 0 {
                     entry.first = load;
                 }
-                entry.last = load;
+                entry.last = entry.last.max(load);
+                entry.stray = false;
             }
-            _ => {
-                self.entries.insert(key, Entry::loaded(record, load));
-            }
+            _ => self.put(key, Entry::loaded(record, load)),
         }
     }
 
@@ -127,35 +144,33 @@ impl Cache {
         let known = self.entries.get(&key).and_then(|entry| entry.revision);
         match record {
             Some(record) if known.is_none_or(|known| record.revision > known) => {
-                self.note(&key, true);
+                self.listings.forget(&key);
                 self.settle(&key);
-                self.entries.insert(key, Entry { first: 0, last: 0, ..Entry::loaded(Some(record), 0) });
+                self.put(key, Entry { stray: true, ..Entry::loaded(Some(record), 0) });
             }
             Some(_) => (),
             None => self.forget(&key),
         }
     }
 
-    /// Takes in what was committed.
-    pub(crate) fn committed(&mut self, key: Key, change: Change, revision: Revision) {
-        self.note(&key, change.is_some());
-        self.settle(&key);
-        self.entries.insert(key, Entry::written(change, revision));
-    }
-
-    /// Tells the listings that a key was written or removed.
-    fn note(&mut self, key: &Key, there: bool) {
-        for (prefix, listing) in &mut self.listings {
-            if key.starts_with(prefix) {
-                if there {
-                    listing.keys.insert(key.clone());
-                } else {
-                    listing.keys.remove(key);
-                }
-                if !listing.complete {
-                    listing.touched.insert(key.clone());
-                }
-            }
+    /// Takes in what was committed with these expectations.
+    pub(crate) fn committed(
+        &mut self,
+        changes: BTreeMap<Key, Change>,
+        revision: Revision,
+        expected: &BTreeMap<Key, Option<Revision>>,
+    ) {
+        let is_newer = |key: &Key| self.entries.get(key).is_some_and(|known| known.revision > Some(revision));
+        // Somebody has written since, and that is known already: what else they wrote is not.
+        if changes.keys().any(is_newer) {
+            let older: Vec<&Key> = changes.keys().filter(|key| !is_newer(key)).collect();
+            older.into_iter().for_each(|key| self.forget(key));
+            return;
+        }
+        self.listings.committed(&changes, revision, expected);
+        for (key, change) in changes {
+            self.settle(&key);
+            self.put(key, Entry::written(change, revision));
         }
     }
 
@@ -163,51 +178,51 @@ impl Cache {
     pub(crate) fn forget(&mut self, key: &Key) {
         self.entries.remove(key);
         self.settle(key);
-        self.listings.retain(|prefix, _| !key.starts_with(prefix));
+        self.listings.forget(key);
     }
 
-    /// Makes room by dropping records. Holes are filled when somebody asks.
+    /// Makes room by dropping records, those first that were not used for long. Holes are filled when somebody
+    /// asks.
     pub(crate) fn shrink(&mut self, to: usize) {
-        let surplus = self.entries.len().saturating_sub(to);
-        let victims: Vec<Key> = self.entries.keys().take(surplus).cloned().collect();
-        for key in victims {
-            self.settle(&key);
-            self.entries.remove(&key);
-        }
-    }
-
-    /// The keys under a prefix, if all are known, and known since the guarding record has this revision.
-    pub(crate) fn listing(&self, prefix: &Key, guard: Option<Option<Revision>>) -> Option<&BTreeSet<Key>> {
-        let listing = self.listings.get(prefix)?;
-        let fits = guard.is_none_or(|guard| guard == listing.guard);
-        (listing.complete && fits).then_some(&listing.keys)
-    }
-
-    /// Begins a scan.
-    pub(crate) fn begin_listing(&mut self, prefix: Key, guard: Option<Revision>) {
-        self.listings.insert(prefix, Listing { guard, ..Listing::default() });
-    }
-
-    /// Takes in a page, except the records that are uncertain; answers behind which key the scan goes on. A
-    /// listing that was forgotten meanwhile ends here: who needs it asks again.
-    pub(crate) fn page(&mut self, prefix: &Key, page: Page, load: LoadId, uncertain: &BTreeSet<Key>) -> Option<Key> {
-        let listing = self.listings.get_mut(prefix)?;
-        let last = page.records.last().map(|(key, _)| key.clone());
-        let mut fresh = Vec::new();
-        for (key, record) in page.records {
-            if !listing.touched.contains(&key) {
-                listing.keys.insert(key.clone());
-                if !uncertain.contains(&key) {
-                    fresh.push((key, record));
+        let mut looks = self.order.len().saturating_mul(2);
+        while self.entries.len() > to && looks > 0 {
+            looks = looks.saturating_sub(1);
+            let Some(key) = self.order.pop_front() else { break };
+            match self.entries.get(&key) {
+                Some(entry) if entry.used.replace(false) => self.order.push_back(key),
+                _ => {
+                    self.entries.remove(&key);
                 }
             }
         }
-        if !page.more {
-            listing.complete = true;
-            listing.touched.clear();
+        // A key that was forgotten and came again stands there twice.
+        if self.order.len() > self.entries.len().saturating_mul(2) {
+            let mut seen = HashSet::with_hasher(RandomState::default());
+            self.order.retain(|key| self.entries.contains_key(key) && seen.insert(key.clone()));
         }
-        for (key, record) in fresh {
-            self.loaded(key, Some(record), load);
+    }
+
+    /// The keys under a prefix, if all are known, and known for this revision of the guard.
+    pub(crate) fn listing(&self, prefix: &Key, at: Option<Option<Revision>>) -> Option<&BTreeSet<Key>> {
+        self.listings.get(prefix, at)
+    }
+
+    /// Begins a scan of what a guard guards.
+    pub(crate) fn begin_listing(&mut self, prefix: Key, guard: Key) {
+        let at = self.get(&guard).and_then(|entry| entry.revision);
+        self.listings.begin(prefix, guard, at);
+    }
+
+    /// Takes in a page, except the records that are uncertain, whether the page shows them or not; answers behind
+    /// which key the scan goes on. A listing that was forgotten meanwhile ends here: who needs it asks again.
+    pub(crate) fn page(&mut self, prefix: &Key, page: Page, load: LoadId, uncertain: &BTreeSet<Key>) -> Option<Key> {
+        let last = page.records.last().map(|(key, _)| key.clone());
+        let keys = page.records.iter().map(|(key, _)| key).chain(uncertain).cloned().collect();
+        let fresh = self.listings.page(prefix, keys, page.more)?;
+        for (key, record) in page.records {
+            if fresh.contains(&key) && !uncertain.contains(&key) {
+                self.loaded(key, Some(record), load);
+            }
         }
         last.filter(|_| page.more)
     }

@@ -30,6 +30,11 @@ impl Changes {
         self.0.insert(key, None);
     }
 
+    /// What a record is to become, where these changes write it.
+    pub(crate) fn latest<T: RecordType>(&self, key: &Key) -> Option<&T> {
+        self.0.get(key)?.as_ref()?.as_any().downcast_ref()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,5 +3,6 @@
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub mod keys;
+mod listing;
 pub mod record;
 pub mod records;

@@ -112,6 +112,8 @@ pub struct Meta {
     pub incarnation: u16,
     /// How many groups were made; part of every Gid.
     pub groups: u32,
+    /// The time at which tokens were ended last, in seconds since 1970: it is never earlier again.
+    pub latest: u64,
 }
 
 /// Whose credential, or group, or token it is.

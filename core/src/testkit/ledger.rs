@@ -27,6 +27,9 @@ pub enum Violation {
     /// Somebody got a key at no moment of which it was a member, and the key the current one (rule 5).
     #[error("a key of version {0} for somebody who was no member then")]
     KeyForOutsider(i64),
+    /// Somebody was told of members that there were at no moment.
+    #[error("a list of {0} members that there never were together")]
+    NoMoment(usize),
     /// Records contradict each other.
     #[error("records contradict each other: {0}")]
     Inconsistent(String),
@@ -43,6 +46,10 @@ struct Interval {
 }
 
 impl Interval {
+    fn holds(self, moment: u64) -> bool {
+        self.from <= moment && self.until.is_none_or(|until| moment < until)
+    }
+
     /// Whether both, and what comes at or after `since`, have a moment in common.
     fn meets(self, other: Self, since: u64) -> bool {
         let from = self.from.max(other.from).max(since);
@@ -61,6 +68,8 @@ pub struct Ledger {
     /// Sender IDs that were given, each with its epoch, and to whom.
     given: BTreeMap<(u64, Vec<u8>), PrincipalId>,
     held: BTreeMap<Vec<u8>, Option<PrincipalId>>,
+    /// When each Sender ID was held.
+    holdings: BTreeMap<Vec<u8>, Vec<Interval>>,
 }
 
 fn inconsistent(what: &str) -> Violation {
@@ -126,6 +135,12 @@ impl Ledger {
 
     fn sender_id(&mut self, id: &[u8], state: SenderId) -> Result<(), Violation> {
         let before = self.held.insert(id.to_vec(), state.holder).flatten();
+        let holdings = self.holdings.entry(id.to_vec()).or_default();
+        match holdings.last_mut().filter(|interval| interval.until.is_none()) {
+            Some(open) if state.holder.is_none() => open.until = Some(self.commits),
+            None if state.holder.is_some() => holdings.push(Interval { from: self.commits, until: None }),
+            _ => (),
+        }
         let Some(holder) = state.holder else { return Ok(()) };
         if before == Some(holder) {
             return Ok(());
@@ -169,6 +184,20 @@ impl Ledger {
         } else {
             Err(Violation::KeyForOutsider(num))
         }
+    }
+
+    /// A client was told that these Sender IDs are held; its request came after so many commits.
+    ///
+    /// # Errors
+    /// [`Violation::NoMoment`]: there was no moment since then at which these were held, and no others.
+    pub fn was_told_creds(&self, ids: &BTreeSet<Vec<u8>>, since: u64) -> Result<(), Violation> {
+        let fits = |moment: u64| {
+            self.holdings
+                .iter()
+                .all(|(id, held)| held.iter().any(|interval| interval.holds(moment)) == ids.contains(id))
+        };
+        let known = ids.iter().all(|id| self.holdings.contains_key(id));
+        if known && (since..=self.commits).any(fits) { Ok(()) } else { Err(Violation::NoMoment(ids.len())) }
     }
 
     /// Checks that the records of a store fit together.

@@ -1,0 +1,100 @@
+//! What runs on an engine.
+
+use crate::request::{Caller, Request, Response};
+use crate::state::changes::Changes;
+use crate::time::Now;
+use crate::view::{Stop, View};
+use std::time::Duration;
+
+/// What a run is about: a request from outside, or a task of the application's own.
+#[derive(Clone, Debug)]
+pub enum Input<T> {
+    /// A request, and who sent it.
+    Request(Caller, Request),
+    /// A task; its answer goes nowhere.
+    Task(T),
+}
+
+/// What a run of a handler comes to.
+#[derive(Debug)]
+pub struct Outcome<E> {
+    pub(crate) response: Option<Response>,
+    pub(crate) changes: Changes,
+    pub(crate) events: Vec<E>,
+}
+
+impl<E> Outcome<E> {
+    /// An answer that changes nothing.
+    #[must_use]
+    pub fn answer(response: Response) -> Self {
+        Self { response: Some(response), changes: Changes::new(), events: Vec::new() }
+    }
+
+    /// An answer that leaves when the changes are durable.
+    #[must_use]
+    pub fn changed(response: Response, changes: Changes) -> Self {
+        Self { response: Some(response), changes, events: Vec::new() }
+    }
+
+    /// Changes that have to be durable before the request is looked at: it runs again afterwards.
+    #[must_use]
+    pub const fn first(changes: Changes) -> Self {
+        Self { response: None, changes, events: Vec::new() }
+    }
+
+    /// A task is done, and changes nothing.
+    #[must_use]
+    pub fn done() -> Self {
+        Self::answer(Response::new(crate::Status::Changed))
+    }
+
+    /// A task is done when the changes are durable.
+    #[must_use]
+    pub fn done_with(changes: Changes) -> Self {
+        Self::changed(Response::new(crate::Status::Changed), changes)
+    }
+
+    /// Adds what becomes true with the answer.
+    #[must_use]
+    pub fn with_event(mut self, event: E) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+/// What runs on an engine: a KDC or an Authorization Server.
+pub trait App: Send {
+    /// Work of its own, e.g. when a token expires.
+    type Task: Clone + Send + Sync;
+    /// What becomes true when an outcome is durable, and changes what the application holds in memory.
+    type Event: Send;
+    /// What the world outside learns then.
+    type Notice: Send;
+
+    /// Handles a request or task. It changes nothing: see [`View`].
+    ///
+    /// # Errors
+    /// [`Stop`]: something is needed first, or the request is refused.
+    fn handle(&self, view: &View<'_>, input: &Input<Self::Task>) -> Result<Outcome<Self::Event>, Stop>;
+
+    /// The lane in which a request that may change something waits for others; `None` commits it alone.
+    fn lane(&self, input: &Input<Self::Task>) -> Option<String>;
+
+    /// Takes in what became true.
+    fn apply(&mut self, now: Now, event: Self::Event, out: &mut Vec<Self::Notice>);
+
+    /// What has to be done first.
+    fn first(&self) -> Vec<Self::Task>;
+
+    /// Whether that is done. Requests before that may find nothing.
+    fn is_ready(&self) -> bool;
+
+    /// Reserves sequence numbers for an association, where that is the application's business.
+    fn reserve(&self, association: &[u8]) -> Option<Self::Task>;
+
+    /// When the application has something to do, on the clock that never jumps.
+    fn next_due(&self, now: Now) -> Option<Duration>;
+
+    /// What is due now. It is not asked for again.
+    fn due(&mut self, now: Now, out: &mut Vec<Self::Notice>) -> Vec<Self::Task>;
+}

@@ -1,0 +1,178 @@
+//! Lanes: what may change one group waits here for its turn.
+//!
+//! On shared storage a lane whose commits others spoil again and again claims the lane's turn, a record that every
+//! batch expects: engines that see the claim hold their own batches back until it is gone, or a moment has passed,
+//! for its holder may be dead. It makes for progress alone; what is safe does not rest on it.
+
+use super::Ticket;
+use crate::traits::storage::Revision;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::time::Duration;
+
+/// Conflicts after which a lane claims its turn.
+pub(super) const PATIENT: u32 = 3;
+
+/// For how long a claim of somebody else holds a lane back.
+const YIELD: Duration = Duration::from_millis(250);
+
+/// How often such a lane looks whether the claim is gone.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Whether a lane holds back for a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Yields {
+    /// It does not.
+    No,
+    /// It does.
+    Waits,
+    /// It does, and looks whether the claim is still there.
+    Looks,
+}
+
+#[derive(Clone, Copy)]
+struct Yielded {
+    turn: Revision,
+    until: Duration,
+    look: Duration,
+}
+
+/// Requests of one lane.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Those that could run, the oldest first.
+    ready: BTreeSet<Ticket>,
+    /// Those of them that have not run since they came: while a commit is under way they find out their needs.
+    fresh: BTreeSet<Ticket>,
+    /// How many there are in all.
+    waiting: usize,
+    /// Whether a commit of the lane is under way.
+    pub(super) busy: bool,
+    /// Whether one of them has lost too often.
+    pub(super) impatient: bool,
+    /// The turn that this engine has claimed.
+    pub(super) claimed: Option<Revision>,
+    /// The turn that another has claimed, and until when this engine holds back for it.
+    yielded: Option<Yielded>,
+}
+
+impl Lane {
+    pub(super) fn enter(&mut self, ticket: Ticket) {
+        self.waiting = self.waiting.saturating_add(1);
+        self.resume(ticket);
+    }
+
+    /// A request could run now.
+    pub(super) fn resume(&mut self, ticket: Ticket) {
+        self.ready.insert(ticket);
+        self.fresh.insert(ticket);
+    }
+
+    /// A request waits for something, or is part of a commit.
+    pub(super) fn pause(&mut self, ticket: Ticket) {
+        self.ready.remove(&ticket);
+        self.fresh.remove(&ticket);
+    }
+
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.pause(ticket);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting == 0 && !self.busy
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The first one behind another that could run.
+    pub(super) fn next_ready(&self, after: Option<Ticket>) -> Option<Ticket> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    pub(super) fn take_fresh(&mut self) -> BTreeSet<Ticket> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Whether the lane holds back for a claim that is there: not where it is its own, or its time is over.
+    pub(super) fn yields_to(&mut self, turn: Option<Revision>, now: Duration) -> Yields {
+        let Some(turn) = turn.filter(|turn| self.claimed != Some(*turn)) else { return Yields::No };
+        let (until, look) = match self.yielded {
+            Some(known) if known.turn == turn => (known.until, known.look),
+            _ => (now.saturating_add(YIELD), now.saturating_add(LOOK)),
+        };
+        let looks = now >= look;
+        let look = if looks { now.saturating_add(LOOK) } else { look };
+        self.yielded = Some(Yielded { turn, until, look });
+        match (now < until, looks) {
+            (false, _) => Yields::No,
+            (true, true) => Yields::Looks,
+            (true, false) => Yields::Waits,
+        }
+    }
+
+    /// When a lane that holds back looks again.
+    pub(super) fn held_until(&self, now: Duration) -> Option<Duration> {
+        self.yielded.filter(|yielded| yielded.until > now).map(|yielded| yielded.until.min(yielded.look))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_claim_holds_back_for_its_time_and_once() {
+        let mut lane = Lane::default();
+        assert_eq!(lane.yields_to(None, at(0)), Yields::No);
+        assert_eq!(
+            (lane.yields_to(Some(Revision(1)), at(100)), lane.held_until(at(100))),
+            (Yields::Waits, Some(at(110)))
+        );
+        assert_eq!(lane.yields_to(Some(Revision(1)), at(109)), Yields::Waits);
+        assert_eq!(lane.yields_to(Some(Revision(1)), at(110)), Yields::Looks);
+        assert_eq!(
+            (lane.yields_to(Some(Revision(1)), at(111)), lane.held_until(at(111))),
+            (Yields::Waits, Some(at(120)))
+        );
+        assert_eq!(
+            (lane.yields_to(Some(Revision(1)), at(349)), lane.held_until(at(349))),
+            (Yields::Looks, Some(at(350)))
+        );
+        assert_eq!(lane.yields_to(Some(Revision(1)), at(350)), Yields::No, "its holder may be dead");
+        assert_eq!(lane.held_until(at(350)), None);
+        assert_eq!(lane.yields_to(Some(Revision(1)), at(400)), Yields::No);
+        assert_eq!(lane.yields_to(Some(Revision(2)), at(400)), Yields::Waits, "another claim");
+        lane.claimed = Some(Revision(3));
+        assert_eq!(lane.yields_to(Some(Revision(3)), at(500)), Yields::No, "its own");
+    }
+
+    #[test]
+    fn the_oldest_that_can_run_comes_first() {
+        let mut lane = Lane::default();
+        for ticket in [3, 1, 2] {
+            lane.enter(Ticket(ticket));
+        }
+        assert_eq!(lane.next_ready(None), Some(Ticket(1)));
+        assert_eq!(lane.next_ready(Some(Ticket(1))), Some(Ticket(2)));
+        lane.pause(Ticket(1));
+        assert_eq!(lane.next_ready(None), Some(Ticket(2)));
+        assert_eq!(lane.take_fresh().len(), 2);
+        lane.resume(Ticket(1));
+        assert_eq!((lane.next_ready(None), lane.take_fresh().len()), (Some(Ticket(1)), 1));
+        for ticket in [1, 2, 3] {
+            assert!(!lane.is_idle());
+            lane.leave(Ticket(ticket));
+        }
+        assert!(lane.is_idle() && !lane.has_ready());
+        lane.busy = true;
+        assert!(!lane.is_idle());
+    }
+}

@@ -1,0 +1,57 @@
+//! Bounds and figures of an engine.
+
+use std::time::Duration;
+
+/// Bounds of an engine. Each is answered with 5.03 when reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests that wait for something.
+    pub waiting: usize,
+    /// Runs of one request.
+    pub runs: u32,
+    /// Commits of one request that others spoilt.
+    pub conflicts: u32,
+    /// Requests in one commit.
+    pub batch: usize,
+    /// Records in memory.
+    pub records: usize,
+    /// How long a request waits.
+    pub patience: Duration,
+    /// Keys in one page of a scan.
+    pub page: usize,
+    /// By how much the time of day may run ahead of the other clock at once. Beyond that nothing is ended for good
+    /// until the clock is right again, or the process is started anew.
+    pub largest_jump: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting: 65_536,
+            runs: 64,
+            conflicts: 16,
+            batch: 64,
+            records: 4_000_000,
+            patience: Duration::from_secs(20),
+            page: 512,
+            largest_jump: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// Figures of an engine since its start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that came.
+    pub requests: u64,
+    /// Runs of handlers.
+    pub runs: u64,
+    /// Commits asked for.
+    pub commits: u64,
+    /// Commits that met a conflict.
+    pub conflicts: u64,
+    /// Commits whose outcome nobody knows.
+    pub unknown: u64,
+    /// Requests that met a bound.
+    pub bounded: u64,
+}

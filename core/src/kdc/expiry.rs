@@ -1,0 +1,184 @@
+//! Tokens expire, and what they allowed ends with them (RFC 9594 section 5, RFC 9203 section 4.3).
+//!
+//! Storage knows all tokens in the order in which they expire; memory knows when the next one does. What is due is
+//! swept in pages, each in one commit, with the time of it: so what has expired once does so for ever, whatever the
+//! clock does then. While the clock has jumped nothing is swept.
+
+use super::{Event, KdcApp};
+use crate::engine::Outcome;
+use crate::state::changes::Changes;
+use crate::state::keys::{self, PrincipalId};
+use crate::state::records::{Expiry, Meta, Principal, RekeyReason};
+use crate::time::Now;
+use crate::traits::storage::Sharing;
+use crate::view::{Stop, View};
+use std::time::Duration;
+
+/// How many tokens are looked at in one sweep.
+const PAGE: usize = 64;
+
+/// How often storage is looked at that others write to.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// When tokens expire, as far as memory has to know.
+pub(super) struct Expiries {
+    sharing: Sharing,
+    /// The next one that is known.
+    next: Option<u64>,
+    /// The next one of those that came to be known since the sweep under way began.
+    added: Option<u64>,
+    sweeping: bool,
+    /// When the last sweep ended.
+    swept: Option<Duration>,
+}
+
+fn first(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+impl Expiries {
+    /// The first sweep is under way from the start.
+    pub(super) const fn new(sharing: Sharing) -> Self {
+        Self { sharing, next: None, added: None, sweeping: true, swept: None }
+    }
+
+    pub(super) fn expires(&mut self, at: u64) {
+        self.next = first(self.next, Some(at));
+        self.added = first(self.added, Some(at));
+    }
+
+    pub(super) fn swept(&mut self, now: Now, next: Option<u64>) {
+        self.next = first(next, self.added.take());
+        self.sweeping = false;
+        self.swept = Some(now.mono);
+    }
+
+    /// Whether a sweep has ended since the start.
+    pub(super) const fn is_known(&self) -> bool {
+        self.swept.is_some()
+    }
+
+    /// When the next sweep has to begin.
+    pub(super) fn next(&self, now: Now) -> Option<Duration> {
+        if self.sweeping || now.has_jumped() {
+            return None;
+        }
+        let look = self.swept.filter(|_| self.sharing == Sharing::Shared).map(|at| at.saturating_add(LOOK));
+        let due = self.next.map(|at| now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))));
+        look.into_iter().chain(due).min()
+    }
+
+    /// Whether a sweep has to begin now; then it does.
+    pub(super) fn begins(&mut self, now: Now) -> bool {
+        if self.next(now).is_none_or(|at| at > now.mono) {
+            return false;
+        }
+        self.added = None;
+        self.sweeping = true;
+        true
+    }
+}
+
+impl KdcApp {
+    /// The time by which tokens are judged: never before a time at which one was ended.
+    pub(super) fn time(&self, view: &View<'_>) -> Result<u64, Stop> {
+        let latest = view.get::<Meta>(&keys::meta())?.map_or(0, |meta| meta.latest);
+        Ok(view.now().unix.max(latest))
+    }
+
+    /// Ends what tokens allowed that have expired.
+    pub(super) fn sweep(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
+        let (page, meta) = (view.hint::<Expiry>(&keys::expiries(), PAGE), view.get::<Meta>(&keys::meta()));
+        let (page, meta) = (page?, meta?.copied());
+        let time = meta.map_or(0, |meta| meta.latest).max(view.now().unix);
+        let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
+        let due: Vec<Expiry> = due.copied().collect();
+        let more = (page.len() >= PAGE).then_some(time);
+        let next = page.get(due.len()).map(|expiry| expiry.at).or(more);
+        let mut changes = Changes::new();
+        let mut events = vec![Event::Swept(next)];
+        // All are tried before the first that is not known yet ends the run: what they need comes at once.
+        let ended: Vec<_> =
+            due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
+        ended.into_iter().collect::<Result<(), Stop>>()?;
+        if let Some(meta) = meta.filter(|_| !due.is_empty()) {
+            changes.put(keys::meta(), Meta { latest: time, ..meta });
+        }
+        Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))
+    }
+
+    fn end_expired(
+        &self,
+        view: &View<'_>,
+        expiry: Expiry,
+        time: u64,
+        changes: &mut Changes,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Stop> {
+        let Expiry { at, principal: id } = expiry;
+        match view.get::<Principal>(&keys::principal(id))? {
+            Some(principal) if principal.token.expires <= time => {
+                self.end(view, id, principal, RekeyReason::Expired, changes)?;
+                events.push(Event::Gone(principal.association.to_vec()));
+            }
+            // A later token has taken its place, and has an entry of its own.
+            _ => changes.delete(keys::expiry(at, id)),
+        }
+        Ok(())
+    }
+
+    /// Ends all that a token allowed: memberships, association, and what is known of the client.
+    pub(super) fn end(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &Principal,
+        why: RekeyReason,
+        changes: &mut Changes,
+    ) -> Result<(), Stop> {
+        let evicted: Vec<_> =
+            principal.memberships.iter().map(|(_, group)| self.evict(view, id, *group, why, changes)).collect();
+        evicted.into_iter().collect::<Result<(), Stop>>()?;
+        changes.delete(keys::principal(id));
+        changes.delete(keys::association(&principal.association));
+        changes.delete(keys::token(&principal.token.hash));
+        changes.delete(keys::expiry(principal.token.expires, id));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(unix: u64) -> Now {
+        Now::new(unix, Duration::from_secs(unix))
+    }
+
+    #[test]
+    fn what_comes_to_be_known_during_a_sweep_is_not_lost() {
+        let mut expiries = Expiries::new(Sharing::Exclusive);
+        assert!(!expiries.is_known() && !expiries.begins(at(10)), "the first sweep is under way");
+        expiries.expires(50);
+        expiries.swept(at(10), None);
+        assert_eq!((expiries.is_known(), expiries.next(at(10))), (true, Some(Duration::from_secs(50))));
+        assert!(!expiries.begins(at(49)) && expiries.begins(at(50)));
+        assert_eq!((expiries.begins(at(50)), expiries.next(at(50))), (false, None), "one at a time");
+        expiries.expires(90);
+        expiries.swept(at(51), Some(100));
+        assert_eq!(expiries.next(at(51)), Some(Duration::from_secs(90)));
+        assert!(expiries.begins(at(90)));
+        expiries.swept(at(90), Some(90));
+        assert!(expiries.begins(at(90)), "there was more than a page");
+        expiries.swept(at(90), None);
+        assert_eq!(expiries.next(at(90)), None);
+    }
+
+    #[test]
+    fn storage_that_others_write_to_is_looked_at_now_and_then() {
+        let mut expiries = Expiries::new(Sharing::Shared);
+        expiries.swept(at(10), Some(500));
+        assert_eq!(expiries.next(at(11)), Some(Duration::from_secs(70)));
+        assert!(!expiries.begins(at(69)) && expiries.begins(at(70)));
+    }
+}

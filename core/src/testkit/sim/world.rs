@@ -1,0 +1,137 @@
+//! The store of a simulation, and what others do to it.
+
+use super::{GROUP, Sabotage, Simulation};
+use crate::engine::{Completion, Effect};
+use crate::keys::{self, GroupId};
+use crate::record::RecordType;
+use crate::records::{BelongsTo, GroupSecret, Head, Member, Principal, SenderId};
+use crate::testkit::TestStore;
+use crate::testkit::ledger::Violation;
+use crate::traits::crypto::{CryptoJob, CryptoOutput};
+use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
+use crate::traits::transport::AssociationNotice;
+use sha2::{Digest, Sha256};
+
+/// Stands in for a signature, at the price of a hash.
+pub(super) fn stand_in(public: &[u8], message: &[u8]) -> Vec<u8> {
+    let half = Sha256::new().chain_update(public).chain_update(message).finalize();
+    [half, half].concat()
+}
+
+fn work(job: &CryptoJob) -> CryptoOutput {
+    match job {
+        CryptoJob::Verify { key, message, signature, .. } => {
+            CryptoOutput::Verified(*signature == stand_in(key, message))
+        }
+        CryptoJob::Sign { key, message } => CryptoOutput::Signature(stand_in(key.public(), message)),
+    }
+}
+
+impl Simulation {
+    /// Another process evicts a member and rekeys the group, in one commit, as a later KDC will.
+    pub(super) fn administer(&mut self) -> Result<(), Violation> {
+        let Some(group) = self.group() else { return Ok(()) };
+        let chosen = self.index(self.clients.len());
+        let Some(client) = self.clients.get(chosen) else { return Ok(()) };
+        let (member, head_key) = (keys::member(group, client.principal()), keys::head(group));
+        let principal = keys::principal(client.principal());
+        let read = |store: &TestStore, key| store.read_now(&[key]).ok().and_then(|mut records| records.pop().flatten());
+        let (Some(old_member), Some(old_head), Some(old_principal)) = (
+            read(&self.store, member.clone()),
+            read(&self.store, head_key.clone()),
+            read(&self.store, principal.clone()),
+        ) else {
+            return Ok(());
+        };
+        let decoded = (Head::decode(&old_head.value), Principal::decode(&old_principal.value));
+        let (Ok(mut head), Ok(mut owner)) = decoded else { return Err(Violation::Setup) };
+        let Ok(gone) = Member::decode(&old_member.value) else { return Err(Violation::Setup) };
+        head.num = head.num.saturating_add(1);
+        head.members = head.members.saturating_sub(1);
+        let going_back = self.options.sabotage == Sabotage::VersionGoesBack && head.num > 3;
+        if going_back {
+            head.num = 1;
+        }
+        owner.memberships.clear();
+        let material = crate::Secret::new(vec![u8::try_from(head.num & 0xff).unwrap_or(0); 16]);
+        let secret = GroupSecret { material, created: 0, expires: u64::MAX };
+        let mut write = vec![
+            (member.clone(), None),
+            (keys::secret(group, head.num), Some(secret.encode().into())),
+            (head_key.clone(), Some(head.encode().into())),
+            (principal.clone(), Some(owner.encode().into())),
+        ];
+        if let Some(id) = &gone.sender_id {
+            let barred = SenderId { holder: None, epoch: head.epoch };
+            write.push((keys::sender_id(group, id), Some(barred.encode().into())));
+        }
+        if let Some(key) = &gone.key {
+            write.push((keys::credential(group, key), None));
+        }
+        let expect = vec![
+            (member, Some(old_member.revision)),
+            (head_key, Some(old_head.revision)),
+            (principal, Some(old_principal.revision)),
+        ];
+        self.note("administer", chosen);
+        self.happen(Txn { expect, write }).map(|_| ())
+    }
+
+    fn group(&mut self) -> Option<GroupId> {
+        if self.group.is_none() {
+            let record = self.store.read_now(&[keys::name(GROUP)]).ok()?.pop()??;
+            self.group = BelongsTo::<GroupId>::decode(&record.value).ok().map(|owner| owner.0);
+        }
+        self.group
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect<AssociationNotice>) -> Result<Option<Completion>, Violation> {
+        Ok(Some(match effect {
+            Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
+            Effect::Scan(op, prefix, after, limit) => {
+                Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
+            }
+            Effect::Crypto(op, jobs) => Completion::Crypto(op, jobs.iter().map(work).collect()),
+            Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
+            Effect::Answer(..) | Effect::Notice(_) => return Ok(None),
+        }))
+    }
+
+    /// A commit as a host sent it: it may fail, or end unknown.
+    pub(super) fn commit(&mut self, mut txn: Txn) -> Result<CommitOutcome, Violation> {
+        let is_head = |key: &Key| key.as_bytes().ends_with(b"/head");
+        let unlucky = self.draw(50) == 0;
+        match self.options.sabotage {
+            Sabotage::ExpectNothing => txn.expect.clear(),
+            Sabotage::ExpectHeadOnly => txn.expect.retain(|(key, _)| is_head(key)),
+            Sabotage::AcknowledgeBeforeCommit if unlucky => {
+                self.next_revision = self.next_revision.saturating_add(1);
+                return Ok(CommitOutcome::Done(Revision(self.next_revision)));
+            }
+            _ => (),
+        }
+        if self.draw(1_000) >= self.options.faults {
+            return self.happen(txn);
+        }
+        let away = || StorageError::Unavailable("simulated".into());
+        match self.draw(3) {
+            0 => Ok(CommitOutcome::NotDone(away())),
+            1 => Ok(CommitOutcome::Unknown(away())),
+            _ => match self.happen(txn)? {
+                conflict @ CommitOutcome::Conflict(_) => Ok(conflict),
+                _ => Ok(CommitOutcome::Unknown(away())),
+            },
+        }
+    }
+
+    /// A commit happens; the ledger sees what it writes.
+    fn happen(&mut self, txn: Txn) -> Result<CommitOutcome, Violation> {
+        let written = txn.write.clone();
+        let outcome = self.store.commit_now(txn);
+        if matches!(outcome, CommitOutcome::Done(_)) {
+            self.summary.commits = self.summary.commits.saturating_add(1);
+            self.ledger.committed(&written)?;
+        }
+        Ok(outcome)
+    }
+}
