@@ -71,7 +71,9 @@ fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
     seal_cwt(&token_key(), &nonce, &claims)
 }
 
+/// One request after the other.
 struct Line {
+    server: SocketAddr,
     socket: UdpSocket,
     id: u16,
 }
@@ -81,11 +83,14 @@ impl Line {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        Ok(Self { socket, id: 0 })
+        Ok(Self { server, socket, id: 0 })
     }
 
     fn ask(&mut self, mut message: Message) -> io::Result<Message> {
-        self.id = self.id.wrapping_add(1);
+        if u32::from(self.id) >= PER_SOCKET {
+            *self = Self::new(self.server)?;
+        }
+        self.id += 1;
         (message.kind, message.id) = (Type::NonConfirmable, self.id);
         message.token = Token::new(&self.id.to_be_bytes());
         self.socket.send(&message.encode())?;
