@@ -135,6 +135,41 @@ fn a_token_holds_what_the_client_is_told() {
     assert!(validator().validate(&answer.access_token, 4_600).is_err());
 }
 
+#[test]
+fn a_token_says_who_made_it_when_and_for_which_challenge() {
+    let mut bench = Bench::new();
+    bench.now = Now::new(1_234, Duration::ZERO);
+    let mut claims = |asked: &TokenRequest| {
+        let answer = TokenResponse::decode(&bench.token("lamp", asked).payload).unwrap();
+        let cwt = ace_groupcomm_messages::Cwt::decode(&answer.access_token, Strictness::Strict).unwrap();
+        let key = build::token_key(1);
+        let bytes = key.aead.open(key.key.expose(), &cwt.iv, &cwt.encrypt0_aad(), &cwt.payload).unwrap();
+        ace_groupcomm_messages::Claims::decode(&bytes).unwrap()
+    };
+    let asked = request(&[("g1", 2)]);
+    let first = claims(&TokenRequest { cnonce: Some(vec![5; 8]), ..asked.clone() });
+    assert_eq!(
+        (first.iss.as_deref(), first.sub.as_deref(), first.aud),
+        (Some("coap://as"), Some("lamp"), vec!["kdc".into()])
+    );
+    assert_eq!((first.iat, first.exp, first.cnonce), (Some(1_234), Some(4_834), Some(vec![5; 8])));
+    let second = claims(&asked);
+    assert_eq!((second.cnonce, first.cti.as_ref().map(Vec::len)), (None, Some(8)));
+    assert_ne!(first.cti, second.cti, "each token has a name of its own");
+}
+
+#[test]
+fn an_as_says_when_something_is_due() {
+    let mut bench = Bench::new();
+    assert_eq!((bench.auth_server.next_timeout(bench.now), bench.auth_server.stats().requests), (None, 0));
+    bench.token("lamp", &request(&[("g1", 2)]));
+    assert_eq!(bench.auth_server.next_timeout(bench.now), Some(bench.now.mono + Duration::from_secs(3_600)));
+    assert_eq!(bench.auth_server.stats().requests, 1);
+    let config =
+        AuthServerConfig { iss: None, clients: vec![], audiences: vec![], policies: vec![], limits: Limits::default() };
+    assert!(!AuthServer::new(config, Sharing::Exclusive).is_ready(), "it has not looked at what was issued");
+}
+
 // Covers: OP-3.2-12
 #[test]
 fn no_two_tokens_share_a_key_or_a_nonce() {

@@ -63,11 +63,23 @@ impl Desk {
     /// # Errors
     /// [`SetupError`].
     pub fn with(store: TestStore, config: KdcConfig, registry: &Registry) -> Result<Self, SetupError> {
+        Self::start(store, config, registry, Now::new(1_000_000, Duration::from_secs(1)))
+    }
+
+    /// A KDC with toy groups that starts at this time.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn at(store: TestStore, config: KdcConfig, now: Now) -> Result<Self, SetupError> {
+        Self::start(store, config, &toy::registry(), now)
+    }
+
+    fn start(store: TestStore, config: KdcConfig, registry: &Registry, now: Now) -> Result<Self, SetupError> {
         let groups: Vec<String> = config.groups.iter().map(|group| group.gname.clone()).collect();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         let validator = Box::new(build::validator(&groups));
         let kdc = Kdc::new(config, registry, validator, store.sharing())?;
-        let (now, rng) = (Now::new(1_000_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(1));
+        let rng = ChaCha12Rng::seed_from_u64(1);
         let mut desk = Self { kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
         let mut out = Vec::new();
         desk.kdc.start(desk.now, &mut desk.rng, &mut out);
