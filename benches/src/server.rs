@@ -71,7 +71,7 @@ pub fn start() -> Result<SocketAddr, Box<dyn std::error::Error + Send + Sync>> {
             handle.ready().await;
             let service = Arc::new(EngineService::new(handle));
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let server = Server::bind(any, security, service, Limits::default(), 1).await?;
+            let server = Server::bind(any, security, service, Limits::default(), [1; 32]).await?;
             let _ = sender.send(server.local_addr()?);
             server.run(std::future::pending()).await
         })

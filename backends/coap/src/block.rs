@@ -7,6 +7,7 @@ use crate::Limits;
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Block, Code, Message};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +49,6 @@ pub(crate) struct Transfers {
     going: HashMap<Id, Transfer>,
     by_age: BTreeSet<(Duration, bool, Id)>,
     counts: HashMap<Option<Owner>, usize>,
-    etag: u64,
 }
 
 /// The options that are the same in each block of one transfer.
@@ -75,7 +75,6 @@ impl Transfers {
             going: HashMap::new(),
             by_age: BTreeSet::new(),
             counts: HashMap::new(),
-            etag: 0,
         }
     }
 
@@ -179,9 +178,10 @@ impl Transfers {
             return response;
         }
         let body: Arc<[u8]> = std::mem::take(&mut response.payload).into();
-        self.etag = self.etag.wrapping_add(1);
         if !response.options.has(option::ETAG) {
-            response.options.push(option::ETAG, &self.etag.to_be_bytes());
+            // Made of the content alone: the same after a restart, and another one for another content.
+            let hash = Sha256::digest(&body);
+            response.options.push(option::ETAG, hash.get(..8).unwrap_or_default());
         }
         let id = (owner.clone(), identity(request));
         let first = cut(&response, &body, wanted, true);
@@ -262,15 +262,15 @@ impl Transfers {
     }
 }
 
-/// One block of a body, with the options of its answer; `None` behind the end.
 /// The same place in blocks of at most this size (RFC 7959 section 2.4).
-const fn shrink(block: Block, szx: u8) -> Block {
+pub(crate) const fn shrink(block: Block, szx: u8) -> Block {
     let less = block.szx.saturating_sub(szx);
     // A number has 20 bits: what leaves them lies behind the end of any body.
     let num = block.num.saturating_mul(1 << less);
     Block { num, more: false, szx: block.szx.saturating_sub(less) }
 }
 
+/// One block of a body, with the options of its answer; `None` behind the end.
 fn cut(response: &Message, body: &[u8], block: Block, with_size: bool) -> Option<Message> {
     let rest = body.get(block.offset()..).filter(|rest| !rest.is_empty() || block.num == 0)?;
     let piece = rest.get(..block.size()).unwrap_or(rest);

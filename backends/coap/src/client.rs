@@ -1,13 +1,16 @@
 //! A CoAP client: one request after another, protected by an OSCORE context where it has one.
 //!
-//! It retransmits, takes separate responses, sends and gets bodies in blocks, and answers one Echo a request.
+//! It retransmits, takes separate responses, sends and gets bodies in blocks, answers one Echo a request, and
+//! observes.
 
 use crate::Limits;
 use ace_coap::numbers::option;
 use ace_coap::{Block, Code, Message, Token, Type};
 use ace_oscore::{Context, PendingRequest};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::UdpSocket;
@@ -23,10 +26,10 @@ pub enum ClientError {
     /// Nobody answered.
     #[error("no answer")]
     Timeout,
-    /// The other side does not take the message.
+    /// The other side does not take the message, or somebody says so: a reset is never protected.
     #[error("the message was reset")]
     Reset,
-    /// The request was protected and an unprotected answer came; nothing it says can be believed.
+    /// The request was protected, and what came was an unprotected answer; nothing it says can be believed.
     #[error("an unprotected answer {0} to a protected request")]
     Unprotected(Code, Box<Message>),
     /// The request could not be protected.
@@ -44,6 +47,8 @@ pub struct Client {
     context: Option<Context>,
     next_id: u16,
     next_token: u64,
+    /// Observations that somebody holds, with the last notification that came while something else was waited for.
+    observed: HashMap<Token, (Weak<()>, Option<Message>)>,
 }
 
 impl Client {
@@ -56,7 +61,8 @@ impl Client {
         let socket = UdpSocket::bind(any).await?;
         socket.connect(server).await?;
         let [a, b, ..] = seed.to_be_bytes();
-        Ok(Self { socket, limits, context: None, next_id: u16::from_be_bytes([a, b]), next_token: seed })
+        let next_id = u16::from_be_bytes([a, b]);
+        Ok(Self { socket, limits, context: None, next_id, next_token: seed, observed: HashMap::new() })
     }
 
     /// Protects all that follows with this context.
@@ -74,61 +80,108 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn request(&mut self, request: Message) -> Result<Message, ClientError> {
-        let answer = self.send_body(&request).await?;
-        let answer = match answer.options.first(option::ECHO) {
-            Some(echo) if answer.code == Code::UNAUTHORIZED => {
-                let mut again = request.clone();
-                again.options.set(option::ECHO, echo);
-                self.send_body(&again).await?
-            }
-            _ => answer,
-        };
+        let (answer, _) = self.ask(&request).await?;
         self.collect(&request, answer).await
     }
 
-    /// Registers an observation; further answers come by [`Self::notification`].
+    /// Registers an observation. With the answer comes an observation, if the server made one; further answers
+    /// come by [`Self::notification`] as long as it is held.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn observe(&mut self, mut request: Message) -> Result<(Message, Observation), ClientError> {
-        request.options.set(option::OBSERVE, &[]);
-        let (token, mut pending) = self.send(&request).await?;
-        let answer = self.receive(&token, &mut pending).await?;
-        Ok((answer, Observation { token, pending }))
+    pub async fn observe(&mut self, request: Message) -> Result<(Message, Option<Observation>), ClientError> {
+        let mut registration = request.clone();
+        registration.options.set(option::OBSERVE, &[]);
+        let (answer, exchange) = self.ask(&registration).await?;
+        let observation = (answer.code.is_success() && answer.options.has(option::OBSERVE)).then(|| {
+            let held = Arc::new(());
+            self.observed.insert(exchange.token.clone(), (Arc::downgrade(&held), None));
+            Observation { exchange, request: request.clone(), _held: held }
+        });
+        Ok((self.collect(&request, answer).await?, observation))
     }
 
-    /// The next notification of an observation.
+    /// The next notification of an observation, whole. One that is no success is the last.
     ///
     /// # Errors
     /// [`ClientError`]; [`ClientError::Timeout`] where none came in time.
     pub async fn notification(&mut self, observation: &mut Observation) -> Result<Message, ClientError> {
-        self.receive(&observation.token, &mut observation.pending).await
+        let until = after(self.limits.response_timeout);
+        let token = observation.exchange.token.clone();
+        loop {
+            let kept = self.observed.get_mut(&token).and_then(|(_, kept)| kept.take());
+            let message = match kept {
+                Some(message) => Some(message),
+                None => self.datagram(&token, until).await?,
+            };
+            let Some(message) = message else { return Err(ClientError::Timeout) };
+            if message.code.is_response()
+                && message.token == token
+                && let Ok(answer) = self.open(message, &mut observation.exchange)
+            {
+                return self.collect(&observation.request, answer).await;
+            }
+        }
     }
 
-    /// Sends a request, in blocks where it is too long for one.
-    async fn send_body(&mut self, request: &Message) -> Result<Message, ClientError> {
-        let szx = self.limits.szx.min(Block::MAX_SZX);
-        let size = Block { num: 0, more: false, szx }.size();
-        if request.payload.len() <= size {
-            return self.exchange(request).await;
+    /// Ends an observation; the answer is the resource as it is now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cancel(&mut self, observation: Observation) -> Result<Message, ClientError> {
+        let mut request = observation.request.clone();
+        request.options.set(option::OBSERVE, &[1]);
+        self.observed.remove(&observation.exchange.token);
+        let (answer, _) = self.exchange(&request, Some(observation.exchange.token)).await?;
+        self.collect(&observation.request, answer).await
+    }
+
+    /// Asks, and once more with the Echo that the server wants.
+    async fn ask(&mut self, request: &Message) -> Result<(Message, Exchange), ClientError> {
+        let (answer, exchange) = self.send_body(request).await?;
+        match answer.options.first(option::ECHO) {
+            Some(echo) if answer.code == Code::UNAUTHORIZED => {
+                let mut again = request.clone();
+                again.options.set(option::ECHO, echo);
+                self.send_body(&again).await
+            }
+            _ => Ok((answer, exchange)),
         }
-        let mut chunks = request.payload.chunks(size).peekable();
-        let mut num = 0;
+    }
+
+    /// Sends a request, in blocks where it is too long for one. Each body has a Request-Tag of its own, so that a
+    /// block of one that was given up never ends in the next (RFC 9175 section 3.3).
+    async fn send_body(&mut self, request: &Message) -> Result<(Message, Exchange), ClientError> {
+        let mut szx = self.limits.szx.min(Block::MAX_SZX);
+        if request.payload.len() <= (Block { num: 0, more: false, szx }).size() {
+            return self.exchange(request, None).await;
+        }
+        let tag = self.next_token.to_be_bytes();
+        let mut num = 0_u32;
         loop {
-            let Some(chunk) = chunks.next() else { return Err(ClientError::Blocks) };
-            let more = chunks.peek().is_some();
+            let block = Block { num, more: false, szx };
+            let rest = request.payload.get(block.offset()..).unwrap_or_default();
+            let chunk = rest.get(..block.size()).unwrap_or(rest);
+            let more = rest.len() > chunk.len();
             let mut message = request.clone();
             message.payload = chunk.to_vec();
-            message.options.push_uint(option::BLOCK1, Block { num, more, szx }.to_uint());
+            message.options.push_uint(option::BLOCK1, Block { more, ..block }.to_uint());
+            message.options.set(option::REQUEST_TAG, &tag);
             if num == 0 {
                 let size1 = u32::try_from(request.payload.len()).unwrap_or(u32::MAX);
                 message.options.push_uint(option::SIZE1, size1);
             }
-            let answer = self.exchange(&message).await?;
+            let (answer, exchange) = self.exchange(&message, None).await?;
             if !more || answer.code != Code::CONTINUE {
-                return Ok(answer);
+                return Ok((answer, exchange));
             }
             num = num.saturating_add(1);
+            // The server may want smaller blocks: what was sent counts as several of them.
+            let wanted = answer.options.uint(option::BLOCK1).and_then(Block::from_uint).map_or(szx, |block| block.szx);
+            while szx > wanted {
+                szx = szx.saturating_sub(1);
+                num = num.saturating_mul(2);
+            }
         }
     }
 
@@ -146,7 +199,7 @@ impl Client {
                 message.payload.clear();
             }
             message.options.push_uint(option::BLOCK2, next.to_uint());
-            let part = self.exchange(&message).await?;
+            let (part, _) = self.exchange(&message, None).await?;
             let block = part.options.uint(option::BLOCK2).and_then(Block::from_uint);
             let fits = part.code == answer.code
                 && part.options.first(option::ETAG) == etag.as_deref()
@@ -162,20 +215,15 @@ impl Client {
         }
     }
 
-    async fn exchange(&mut self, request: &Message) -> Result<Message, ClientError> {
-        let (token, mut pending) = self.send(request).await?;
-        self.receive(&token, &mut pending).await
-    }
-
-    /// Protects and sends a confirmable request, and waits until it is acknowledged.
-    async fn send(&mut self, request: &Message) -> Result<(Token, Exchange), ClientError> {
+    /// Protects and sends a confirmable request, and waits for the answer.
+    async fn exchange(&mut self, request: &Message, token: Option<Token>) -> Result<(Message, Exchange), ClientError> {
         let mut message = request.clone();
         self.next_id = self.next_id.wrapping_add(1);
         self.next_token = self.next_token.wrapping_add(1);
         message.kind = Type::Confirmable;
         message.id = self.next_id;
-        message.token = Token::new(&self.next_token.to_be_bytes());
-        let token = message.token.clone();
+        message.token = token.unwrap_or_else(|| Token::new(&self.next_token.to_be_bytes()));
+        let (id, token) = (message.id, message.token.clone());
         let (message, oscore) = match &mut self.context {
             None => (message, None),
             Some(context) => {
@@ -183,77 +231,78 @@ impl Client {
                 (message, Some(pending))
             }
         };
-        let mut pending = Exchange { oscore, answer: None };
-        let bytes = message.encode();
-        let mut wait = self.limits.ack_timeout;
+        let mut exchange = Exchange { id, token, oscore, acknowledged: false, doubt: None };
+        let answer = self.transmit(&message.encode(), &mut exchange).await?;
+        Ok((answer, exchange))
+    }
+
+    /// Sends a message as often as it takes, and waits for its answer.
+    async fn transmit(&mut self, bytes: &[u8], exchange: &mut Exchange) -> Result<Message, ClientError> {
+        let mut wait = self.first_wait();
         for _ in 0..=self.limits.max_retransmit {
-            self.socket.send(&bytes).await?;
-            if self.acknowledged(message.id, &token, &mut pending, wait).await? {
-                return Ok((token, pending));
+            self.socket.send(bytes).await?;
+            let mut until = after(wait);
+            while let Some(message) = self.datagram(&exchange.token, until).await? {
+                let (acknowledged, doubted) = (exchange.acknowledged, exchange.doubt.is_some());
+                if let Some(answer) = self.take(message, exchange)? {
+                    return Ok(answer);
+                }
+                if exchange.acknowledged && !acknowledged && exchange.doubt.is_none() {
+                    until = after(self.limits.response_timeout);
+                }
+                if exchange.doubt.is_some() && !doubted {
+                    until = until.min(after(self.limits.unprotected_wait));
+                }
+            }
+            if let Some(error) = exchange.doubt.take() {
+                return Err(error);
+            }
+            if exchange.acknowledged {
+                return Err(ClientError::Timeout);
             }
             wait = wait.saturating_mul(2);
         }
         Err(ClientError::Timeout)
     }
 
-    /// Waits for the acknowledgement of a message, or for its answer.
-    async fn acknowledged(
-        &mut self,
-        id: u16,
-        token: &Token,
-        pending: &mut Exchange,
-        wait: Duration,
-    ) -> Result<bool, ClientError> {
-        let until = Instant::now().checked_add(wait).unwrap_or_else(Instant::now);
-        while let Some(message) = self.datagram(until).await? {
-            if message.kind == Type::Reset && message.id == id {
-                return Err(ClientError::Reset);
-            }
-            if message.code.is_response() && message.token == *token {
-                match self.open(message, pending) {
-                    Some(answer) => pending.answer = Some(answer),
-                    None => continue,
-                }
-                return Ok(true);
-            }
-            if message.kind == Type::Acknowledgement && message.id == id {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// ACK_TIMEOUT, and up to half of it more, so that clients do not keep step (RFC 7252 section 4.2).
+    fn first_wait(&self) -> Duration {
+        let spread = self.next_token.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        let [high, ..] = spread;
+        let more = self.limits.ack_timeout.saturating_mul(u32::from(high)).checked_div(510).unwrap_or_default();
+        self.limits.ack_timeout.saturating_add(more)
     }
 
-    /// Waits for an answer under a token.
-    async fn receive(&mut self, token: &Token, pending: &mut Exchange) -> Result<Message, ClientError> {
-        if let Some(answer) = pending.answer.take() {
-            return answer;
+    /// What a message means for an exchange; the answer, where it is that. Whatever is not protected, although
+    /// the request was, is kept as a doubt: the true answer may yet come.
+    fn take(&self, message: Message, exchange: &mut Exchange) -> Result<Option<Message>, ClientError> {
+        let is_ours = message.id == exchange.id;
+        if message.kind == Type::Reset && is_ours {
+            return exchange.doubt(ClientError::Reset);
         }
-        let until = Instant::now().checked_add(self.limits.response_timeout).unwrap_or_else(Instant::now);
-        while let Some(message) = self.datagram(until).await? {
-            if message.code.is_response()
-                && message.token == *token
-                && let Some(answer) = self.open(message, pending)
-            {
-                return answer;
-            }
+        if message.code.is_response() && message.token == exchange.token {
+            return match self.open(message, exchange) {
+                Ok(answer) => Ok(Some(answer)),
+                Err(Some(error)) => exchange.doubt(error),
+                Err(None) => Ok(None),
+            };
         }
-        Err(ClientError::Timeout)
+        exchange.acknowledged |= message.kind == Type::Acknowledgement && is_ours;
+        Ok(None)
     }
 
-    /// Verifies an answer; `None` where it is not the true one, which may yet come.
-    fn open(&self, message: Message, pending: &mut Exchange) -> Option<Result<Message, ClientError>> {
-        let (Some(context), Some(oscore)) = (&self.context, &mut pending.oscore) else { return Some(Ok(message)) };
-        match context.unprotect_response(&message, oscore) {
-            Ok(answer) => Some(Ok(answer)),
-            Err(ace_oscore::Error::NotProtected) => {
-                Some(Err(ClientError::Unprotected(message.code, Box::new(message))))
-            }
-            Err(_) => None,
-        }
+    /// Verifies an answer; `Err(None)` where it is not the true one.
+    fn open(&self, message: Message, exchange: &mut Exchange) -> Result<Message, Option<ClientError>> {
+        let (Some(context), Some(oscore)) = (&self.context, &mut exchange.oscore) else { return Ok(message) };
+        context.unprotect_response(&message, oscore).map_err(|error| match error {
+            ace_oscore::Error::NotProtected => Some(ClientError::Unprotected(message.code, Box::new(message))),
+            _ => None,
+        })
     }
 
-    /// The next message, with its acknowledgement sent; `None` when time is up.
-    async fn datagram(&self, until: Instant) -> Result<Option<Message>, ClientError> {
+    /// The next message, with its acknowledgement sent; `None` when time is up. A confirmable message that nobody
+    /// waits for is reset, so that the server ends an observation that was forgotten (RFC 7641 section 3.6).
+    async fn datagram(&mut self, waiting: &Token, until: Instant) -> Result<Option<Message>, ClientError> {
         let mut buffer = vec![0; 65_536];
         loop {
             let length = match timeout_at(until, self.socket.recv(&mut buffer)).await {
@@ -262,23 +311,50 @@ impl Client {
                 Ok(received) => received?,
             };
             let Ok(message) = Message::decode(buffer.get(..length).unwrap_or_default()) else { continue };
+            self.observed.retain(|_, (held, _)| held.strong_count() > 0);
+            let is_waited_for = *waiting == message.token;
+            let is_known = message.code.is_response() && (is_waited_for || self.observed.contains_key(&message.token));
             if message.kind == Type::Confirmable {
-                let kind = if message.code.is_response() { Type::Acknowledgement } else { Type::Reset };
+                let kind = if is_known { Type::Acknowledgement } else { Type::Reset };
                 self.socket.send(&Message::empty(kind, message.id).encode()).await?;
             }
-            return Ok(Some(message));
+            match self.observed.get_mut(&message.token) {
+                // The newest is all that matters of an observation.
+                Some((_, kept)) if is_known && !is_waited_for => *kept = Some(message),
+                _ => return Ok(Some(message)),
+            }
         }
     }
 }
 
-/// A request under way.
-struct Exchange {
-    oscore: Option<PendingRequest>,
-    answer: Option<Result<Message, ClientError>>,
+fn after(wait: Duration) -> Instant {
+    Instant::now().checked_add(wait).unwrap_or_else(Instant::now)
 }
 
-/// An observation of a resource.
-pub struct Observation {
+/// A request under way.
+struct Exchange {
+    id: u16,
     token: Token,
-    pending: Exchange,
+    oscore: Option<PendingRequest>,
+    acknowledged: bool,
+    /// What somebody said who proved nothing.
+    doubt: Option<ClientError>,
+}
+
+impl Exchange {
+    /// Keeps an error for later, or gives it at once where nothing better can come.
+    fn doubt(&mut self, error: ClientError) -> Result<Option<Message>, ClientError> {
+        if self.oscore.is_none() {
+            return Err(error);
+        }
+        self.doubt.get_or_insert(error);
+        Ok(None)
+    }
+}
+
+/// An observation of a resource. Who drops it is sent no more: the next notification is reset.
+pub struct Observation {
+    exchange: Exchange,
+    request: Message,
+    _held: Arc<()>,
 }

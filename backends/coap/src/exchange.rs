@@ -62,6 +62,11 @@ impl Exchanges {
         }
     }
 
+    /// A message that was given up: the same one again is new.
+    pub(crate) fn abandon(&mut self, from: SocketAddr, id: u16) {
+        self.known.remove(&(from, id));
+    }
+
     /// Drops what is old, and the oldest where there is no room.
     fn forget(&mut self, now: Duration) {
         while let Some(&(came, id)) = self.order.front() {

@@ -20,7 +20,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let any = "127.0.0.1:0".parse()?;
-//! let server = Server::bind(any, Arc::new(Unprotected), Arc::new(Hello), Limits::default(), 1).await?;
+//! let server = Server::bind(any, Arc::new(Unprotected), Arc::new(Hello), Limits::default(), [1; 32]).await?;
 //! let address = server.local_addr()?;
 //! tokio::spawn(server.run(std::future::pending()));
 //!

@@ -33,6 +33,9 @@ pub struct Limits {
     pub separate_after: Duration,
     /// For how long a client waits for a separate response.
     pub response_timeout: Duration,
+    /// For how long a client that got a reset or an unprotected answer to a protected request waits for the true
+    /// answer: anybody can send the other.
+    pub unprotected_wait: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +55,7 @@ impl Default for Limits {
             exchange_lifetime: Duration::from_secs(247),
             separate_after: Duration::from_millis(500),
             response_timeout: Duration::from_secs(30),
+            unprotected_wait: Duration::from_millis(500),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Confirmable messages that were sent and wait for their acknowledgement (RFC 7252 section 4.2).
 
 use crate::Limits;
-use crate::observe::ObservationId;
+use crate::observe::Notifies;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) struct Unacknowledged {
     pub(crate) bytes: Arc<[u8]>,
     /// The observation whose notification it is: a Reset, or silence, ends it.
-    pub(crate) observation: Option<ObservationId>,
+    pub(crate) notifies: Option<Notifies>,
     due: Duration,
     interval: Duration,
     left: u32,
@@ -22,7 +22,7 @@ pub(crate) enum Due {
     /// Send it again.
     Send(SocketAddr, Arc<[u8]>),
     /// Nobody answers: give up.
-    GiveUp(Option<ObservationId>),
+    GiveUp(Option<Notifies>),
 }
 
 /// All messages that wait.
@@ -41,7 +41,7 @@ impl Retransmissions {
         to: SocketAddr,
         id: u16,
         bytes: Arc<[u8]>,
-        observation: Option<ObservationId>,
+        notifies: Option<Notifies>,
     ) {
         // ACK_RANDOM_FACTOR is taken from the message ID: it spreads the load, and is no secret.
         let spread = limits.ack_timeout.saturating_mul(u32::from(id & 511)).checked_div(1_024).unwrap_or_default();
@@ -49,7 +49,7 @@ impl Retransmissions {
         let due = now.saturating_add(interval);
         let left = limits.max_retransmit;
         self.due.insert((due, to, id));
-        self.waiting.insert((to, id), Unacknowledged { bytes, observation, due, interval, left });
+        self.waiting.insert((to, id), Unacknowledged { bytes, notifies, due, interval, left });
     }
 
     /// The other side has answered: with an acknowledgement or a Reset.
@@ -72,7 +72,7 @@ impl Retransmissions {
         self.due.remove(&(at, to, id));
         let waiting = self.waiting.get_mut(&(to, id))?;
         if waiting.left == 0 {
-            return self.waiting.remove(&(to, id)).map(|waiting| Due::GiveUp(waiting.observation));
+            return self.waiting.remove(&(to, id)).map(|waiting| Due::GiveUp(waiting.notifies));
         }
         waiting.left = waiting.left.saturating_sub(1);
         waiting.interval = waiting.interval.saturating_mul(2);
@@ -96,8 +96,8 @@ mod tests {
             let now = all.next().unwrap();
             match all.due(now).unwrap() {
                 Due::Send(..) => sent.push(now.as_secs()),
-                Due::GiveUp(observation) => {
-                    assert!(observation.is_none());
+                Due::GiveUp(notifies) => {
+                    assert!(notifies.is_none());
                     break now;
                 }
             }
@@ -111,10 +111,10 @@ mod tests {
     fn an_acknowledgement_ends_it() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, to, 511, [1].into(), Some((to, ace_coap::Token::default())));
+        all.add(Duration::ZERO, &limits, to, 511, [1].into(), None);
         assert_eq!(all.next(), Some(Duration::from_micros(2_998_046) + Duration::from_nanos(875)));
         assert!(all.settle(to, 5).is_none());
-        assert!(all.settle(to, 511).unwrap().observation.is_some());
+        assert_eq!(all.settle(to, 511).unwrap().bytes.as_ref(), [1]);
         assert!(all.settle(to, 511).is_none() && all.next().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! What a server serves: requests come in, answers go out when they are ready.
 
-use ace_coap::Message;
 use ace_coap::security::PeerId;
+use ace_coap::{Code, Message};
 use std::net::SocketAddr;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -42,17 +42,33 @@ pub(crate) enum Event {
     Changed(Vec<String>),
 }
 
-/// The way back for one answer.
+/// The way back for one answer. Whoever drops it answers 5.00.
 #[derive(Debug)]
 pub struct Responder {
-    pub(crate) exchange: u64,
-    pub(crate) events: UnboundedSender<Event>,
+    exchange: u64,
+    events: Option<UnboundedSender<Event>>,
 }
 
 impl Responder {
+    pub(crate) const fn new(exchange: u64, events: UnboundedSender<Event>) -> Self {
+        Self { exchange, events: Some(events) }
+    }
+
     /// Sends the answer. A server that is gone takes none.
-    pub fn send(self, answer: impl Into<Answer>) {
-        let _ = self.events.send(Event::Answer(self.exchange, answer.into()));
+    pub fn send(mut self, answer: impl Into<Answer>) {
+        self.answer(answer.into());
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if let Some(events) = self.events.take() {
+            let _ = events.send(Event::Answer(self.exchange, answer));
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.answer(Message::response(Code::INTERNAL_SERVER_ERROR).into());
     }
 }
 

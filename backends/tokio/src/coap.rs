@@ -34,11 +34,12 @@ fn uint16(message: &Message, number: u16) -> Option<u16> {
     message.options.uint(number).map(|value| u16::try_from(value).unwrap_or(u16::MAX))
 }
 
-/// The request without its transport; `None` for an unknown method or a path that is not text.
-fn request(message: Message) -> Option<Request> {
-    Some(Request {
-        method: method(message.code)?,
-        path: message.options.uri_path()?,
+/// The request without its transport; otherwise the code that refuses an unknown method (RFC 7252 section 5.8), or
+/// a path that is not text.
+fn request(message: Message) -> Result<Request, Code> {
+    Ok(Request {
+        method: method(message.code).ok_or(Code::METHOD_NOT_ALLOWED)?,
+        path: message.options.uri_path().ok_or(Code::BAD_OPTION)?,
         content_format: uint16(&message, option::CONTENT_FORMAT),
         accept: uint16(&message, option::ACCEPT),
         payload: message.payload.into(),
@@ -64,8 +65,8 @@ impl Service for EngineService {
     fn call(&self, received: Received, responder: Responder) {
         let caller = received.peer.map_or(Caller::Anonymous, |peer| Caller::peer(peer.as_bytes()));
         match request(received.message) {
-            None => responder.send(Message::response(Code::BAD_OPTION)),
-            Some(request) => {
+            Err(code) => responder.send(Message::response(code)),
+            Ok(request) => {
                 self.0.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }

@@ -55,3 +55,36 @@ pub const LINK_FORMAT: u16 = 40;
 
 /// The default port of `coap`, RFC 7252 section 6.1.
 pub const DEFAULT_PORT: u16 = 5683;
+
+/// What the definition of an option allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Whether a message may hold it several times.
+    pub repeatable: bool,
+    /// The least length of its value in bytes.
+    pub min: u16,
+    /// The largest length of its value in bytes.
+    pub max: u16,
+}
+
+/// The definition of an option of this module; `None` for any other (RFC 7252 section 5.10, RFC 7641 section 2,
+/// RFC 7959 sections 2.1 and 4, RFC 8613 section 2, RFC 7967 section 2, RFC 9175 sections 2.2 and 3.2).
+#[must_use]
+pub const fn definition(number: u16) -> Option<Definition> {
+    let (repeatable, min, max) = match number {
+        option::IF_MATCH | option::REQUEST_TAG => (true, 0, 8),
+        option::URI_HOST | option::PROXY_SCHEME => (false, 1, 255),
+        option::ETAG => (true, 1, 8),
+        option::IF_NONE_MATCH => (false, 0, 0),
+        option::URI_PORT | option::CONTENT_FORMAT | option::ACCEPT => (false, 0, 2),
+        option::LOCATION_PATH | option::URI_PATH | option::URI_QUERY | option::LOCATION_QUERY => (true, 0, 255),
+        option::OBSERVE | option::BLOCK1 | option::BLOCK2 => (false, 0, 3),
+        option::OSCORE => (false, 0, 255),
+        option::MAX_AGE | option::SIZE1 | option::SIZE2 => (false, 0, 4),
+        option::PROXY_URI => (false, 1, 1034),
+        option::ECHO => (false, 1, 40),
+        option::NO_RESPONSE => (false, 0, 1),
+        _ => return None,
+    };
+    Some(Definition { repeatable, min, max })
+}

@@ -1,6 +1,6 @@
 //! Options of a CoAP message (RFC 7252 sections 3.1 and 5.10).
 
-use crate::numbers::option as number;
+use crate::numbers::{Definition, definition, option as number};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -129,6 +129,32 @@ impl Options {
         self.all(number).map(|v| core::str::from_utf8(v).ok().map(String::from)).collect()
     }
 
+    /// Holds the options to what a receiver knows and to their definitions. An elective option that breaks its
+    /// definition, or comes once too often, is dropped (RFC 7252 sections 5.4.1, 5.4.3 and 5.4.5).
+    ///
+    /// # Errors
+    /// The number of a critical option that is not known, breaks its definition, or comes once too often.
+    pub fn check(&mut self, knows: impl Fn(u16) -> bool) -> Result<(), u16> {
+        if let Some((n, ..)) = self.judged().find(|&(n, _, fits)| is_critical(n) && !(fits && knows(n))) {
+            return Err(n);
+        }
+        if self.judged().any(|(.., fits)| !fits) {
+            *self = self.judged().filter(|&(.., fits)| fits).map(|(n, value, _)| (n, value)).collect();
+        }
+        Ok(())
+    }
+
+    /// Each option with whether it fits its definition.
+    fn judged(&self) -> impl Iterator<Item = (u16, &[u8], bool)> {
+        let mut before = None;
+        self.iter().map(move |(n, value)| {
+            let first = before.replace(n) != Some(n);
+            let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+            let fits = |d: Definition| (d.min..=d.max).contains(&length) && (first || d.repeatable);
+            (n, value, definition(n).is_none_or(fits))
+        })
+    }
+
     /// How many options there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -221,6 +247,26 @@ mod tests {
         assert_eq!(options.uri_query().unwrap(), ["rt=x"]);
         options.push(number::URI_PATH, &[0xff]);
         assert_eq!(options.uri_path(), None);
+    }
+
+    #[test]
+    fn options_are_held_to_their_definitions() {
+        let check = |options: &[(u16, &[u8])]| {
+            let mut options: Options = options.iter().copied().collect();
+            let result = options.check(|n| n != number::IF_MATCH);
+            result.map(|()| options.iter().map(|(n, value)| (n, value.len())).collect::<Vec<_>>())
+        };
+        let (path, accept, echo) = (number::URI_PATH, number::ACCEPT, number::ECHO);
+        assert_eq!(check(&[(path, b"a"), (path, b"b")]), Ok(vec![(path, 1), (path, 1)]));
+        assert_eq!(check(&[(accept, b"1"), (accept, b"1")]), Err(accept), "critical, and once too often");
+        assert_eq!(check(&[(accept, &[0; 3])]), Err(accept), "critical, and too long");
+        assert_eq!(check(&[(number::IF_MATCH, b"")]), Err(number::IF_MATCH), "critical, and not known");
+        assert_eq!(check(&[(path, &[0; 255])]), Ok(vec![(path, 255)]));
+        assert_eq!(check(&[(path, &[0; 256])]), Err(path));
+        assert_eq!(check(&[(echo, b"")]), Ok(vec![]), "elective, and too short");
+        assert_eq!(check(&[(echo, b"1"), (echo, b"12")]), Ok(vec![(echo, 1)]), "elective, and once too often");
+        assert_eq!(check(&[(echo, &[0; 41]), (60_000, b"x")]), Ok(vec![(60_000, 1)]), "unknown, and elective");
+        assert_eq!(check(&[(60_001, b"")]), Ok(vec![(60_001, 0)]), "known to the caller alone");
     }
 
     #[test]

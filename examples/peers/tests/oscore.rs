@@ -68,7 +68,7 @@ async fn server(known: bool, sequence: Sequence) -> SocketAddr {
     let resources = Arc::new(Resources::default());
     let any = "127.0.0.1:0".parse().unwrap();
     let server =
-        Server::bind(any, Arc::new(security), Arc::clone(&resources) as _, Limits::default(), 1).await.unwrap();
+        Server::bind(any, Arc::new(security), Arc::clone(&resources) as _, Limits::default(), [1; 32]).await.unwrap();
     resources.notifier.set(server.notifier()).ok();
     let address = server.local_addr().unwrap();
     tokio::spawn(server.run(std::future::pending()));
@@ -120,11 +120,13 @@ async fn we_ask_aiocoap_which_has_lost_its_window() {
     assert_eq!(client.request(get("store")).await.unwrap().payload, body);
     assert_eq!(client.request(get("missing")).await.unwrap().code, Code::NOT_FOUND);
 
-    let (first, mut observation) = client.observe(get("counter")).await.unwrap();
+    let (first, observation) = client.observe(get("counter")).await.unwrap();
+    let mut observation = observation.unwrap();
     assert_eq!(first.payload, b"0");
     for expected in [&b"1"[..], b"2", b"3"] {
         client.request(Message::request(Code::PUT).with_path(["counter"])).await.unwrap();
         let notification = client.notification(&mut observation).await.unwrap();
         assert_eq!(notification.payload, expected);
     }
+    assert_eq!(client.cancel(observation).await.unwrap().payload, b"3");
 }

@@ -37,10 +37,11 @@ impl Running {
         let (stop, _) = watch::channel(false);
         let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![driver] };
         for &address in listen {
-            let first_id = u16::try_from(os_random().next_u32() >> 16).unwrap_or(0);
+            let mut seed = [0; 32];
+            os_random().fill_bytes(&mut seed);
             let failed = |source| ProgramError::Listen { address, source };
             let (security, service) = (Arc::clone(&security), Arc::clone(&service));
-            let server = Server::bind(address, security, service, Limits::default(), first_id).await.map_err(failed)?;
+            let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
             let server = server.with_links(links.to_vec());
             let local = server.local_addr().map_err(failed)?;
             tracing::info!(address = %local, "listening");

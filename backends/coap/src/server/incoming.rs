@@ -1,0 +1,205 @@
+//! What comes in: from a datagram to a request that is whole and verified.
+
+use super::{InFlight, Server, reach};
+use crate::block::{Owner, Step};
+use crate::discovery::link_format;
+use crate::exchange::Seen;
+use crate::service::{Received, Responder};
+use ace_coap::numbers::{LINK_FORMAT, option};
+use ace_coap::security::{Inbound, PeerId};
+use ace_coap::{Code, Message, Type, peek};
+use std::net::SocketAddr;
+
+/// Options that this server knows; another critical one is refused (RFC 7252 section 5.4.1).
+const fn is_known(number: u16) -> bool {
+    matches!(
+        number,
+        option::URI_HOST
+            | option::URI_PORT
+            | option::OSCORE
+            | option::URI_PATH
+            | option::URI_QUERY
+            | option::ACCEPT
+            | option::BLOCK1
+            | option::BLOCK2
+    )
+}
+
+impl Server {
+    pub(super) async fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.stats.datagrams = self.stats.datagrams.saturating_add(1);
+        let message = match Message::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.stats.malformed = self.stats.malformed.saturating_add(1);
+                if let Some((Type::Confirmable, id)) = peek(bytes).filter(|_| error.is_format_error()) {
+                    self.send(from, &Message::empty(Type::Reset, id).encode()).await;
+                }
+                return;
+            }
+        };
+        match message.kind {
+            Type::Acknowledgement | Type::Reset => self.settled(from, &message),
+            Type::Confirmable if !message.code.is_request() => {
+                self.send(from, &Message::empty(Type::Reset, message.id).encode()).await;
+            }
+            Type::NonConfirmable if !message.code.is_request() => (),
+            Type::Confirmable | Type::NonConfirmable => self.request(from, message, bytes.len()).await,
+        }
+    }
+
+    /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
+    fn settled(&mut self, from: SocketAddr, message: &Message) {
+        let waiting = self.retransmissions.settle(from, message.id);
+        let Some(notifies) = waiting.and_then(|waiting| waiting.notifies) else { return };
+        if message.kind == Type::Reset {
+            self.observations.end(&notifies);
+        } else if self.observations.settled(&notifies) {
+            self.ask_for(notifies);
+        }
+    }
+
+    async fn request(&mut self, from: SocketAddr, message: Message, length: usize) {
+        match self.exchanges.see(self.now(), from, message.id) {
+            Seen::New => (),
+            Seen::Unanswered => {
+                self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+                return;
+            }
+            Seen::Answered(bytes) => {
+                self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+                return self.send(from, &bytes).await;
+            }
+        }
+        let mut exchange = InFlight {
+            from,
+            kind: message.kind,
+            id: message.id,
+            token: message.token.clone(),
+            owner: Owner::Address(from),
+            binding: None,
+            request: Message::request(message.code),
+            block1: None,
+            outer_block1: None,
+            acknowledged: false,
+            budget: Some(reach::budget(length)),
+            notifies: None,
+        };
+        let message = match checked(message) {
+            Ok(message) => message,
+            Err(refusal) => return self.respond(exchange, refusal.into()).await,
+        };
+        let Some(message) = self.outer_blocks(&mut exchange, message).await else { return };
+        match self.security.unprotect(message) {
+            Inbound::Plain(mut message) => {
+                let fresh = self.reach.is_proven(self.now(), from, &message);
+                exchange.budget = exchange.budget.filter(|_| !fresh);
+                if let Some(budget) = exchange.budget {
+                    reach::shrink_blocks(&mut message, budget);
+                }
+                self.dispatch(exchange, message, None, fresh).await;
+            }
+            Inbound::Verified { peer, message, binding, fresh } => {
+                exchange.binding = Some(binding);
+                exchange.owner = Owner::Peer(peer.clone());
+                exchange.budget = None;
+                match checked(message) {
+                    Ok(message) => self.dispatch(exchange, message, Some(peer), fresh).await,
+                    Err(refusal) => self.respond(exchange, refusal.into()).await,
+                }
+            }
+            Inbound::Answer(answer) => self.transmit(&exchange, answer).await,
+            // Nobody has acted on it, so the same message is worth another try.
+            Inbound::Discard => self.exchanges.abandon(from, exchange.id),
+        }
+    }
+
+    /// Puts a protected message together that a proxy has cut into blocks (RFC 8613 section 4.1.3.4.2); `None`
+    /// where more blocks have to come.
+    async fn outer_blocks(&mut self, exchange: &mut InFlight, message: Message) -> Option<Message> {
+        if !message.options.has(option::OSCORE) || !message.options.has(option::BLOCK1) {
+            return Some(message);
+        }
+        match self.transfers.request(self.now(), &exchange.owner, message) {
+            Step::Whole(mut message, block1) => {
+                message.options.remove(option::BLOCK1);
+                (message.id, message.token) = (exchange.id, exchange.token.clone());
+                exchange.outer_block1 = block1;
+                Some(message)
+            }
+            Step::Answer(answer) => {
+                self.transmit(exchange, answer).await;
+                None
+            }
+        }
+    }
+
+    /// Gives a verified request to the service, when all of its blocks are there.
+    async fn dispatch(&mut self, mut exchange: InFlight, message: Message, peer: Option<PeerId>, fresh: bool) {
+        let now = self.now();
+        let (message, block1) = match self.transfers.request(now, &exchange.owner, message) {
+            Step::Whole(message, block1) => (message, block1),
+            Step::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
+        };
+        exchange.block1 = block1;
+        exchange.request = without_payload(&message);
+        if let Some(core) = self.well_known_core(&message) {
+            return self.respond(exchange, core.into()).await;
+        }
+        if self.in_flight.len() >= self.limits.requests {
+            let mut busy = Message::response(Code::SERVICE_UNAVAILABLE);
+            busy.options.push_uint(option::MAX_AGE, 2);
+            return self.respond(exchange, busy.into()).await;
+        }
+        // A stranger's answer comes with the acknowledgement or not at all: a separate one is sent several times,
+        // to an address that may be somebody else's.
+        if exchange.kind == Type::Confirmable && exchange.budget.is_none() {
+            let at = now.saturating_add(self.limits.separate_after);
+            self.to_acknowledge.push_back((at, self.next_exchange));
+        }
+        let endpoint = exchange.from;
+        self.call(exchange, Received { peer, endpoint, fresh, message });
+    }
+
+    pub(super) fn call(&mut self, exchange: InFlight, request: Received) {
+        let number = self.next_exchange;
+        self.next_exchange = number.wrapping_add(1);
+        self.in_flight.insert(number, exchange);
+        self.service.call(request, Responder::new(number, self.sender.clone()));
+    }
+
+    fn well_known_core(&self, message: &Message) -> Option<Message> {
+        let path = message.options.uri_path()?;
+        if path != [".well-known", "core"] {
+            return None;
+        }
+        if message.code != Code::GET {
+            return Some(Message::response(Code::METHOD_NOT_ALLOWED));
+        }
+        let queries = message.options.uri_query().unwrap_or_default();
+        let links = link_format(&self.links, &queries);
+        Some(Message::response(Code::CONTENT).with_payload(LINK_FORMAT, links.into_bytes()))
+    }
+}
+
+/// A message whose options can be worked with, or the answer to one that has a critical option which is not known
+/// or not as it is defined, or that asks for a proxy.
+fn checked(mut message: Message) -> Result<Message, Message> {
+    if message.options.has(option::PROXY_URI) || message.options.has(option::PROXY_SCHEME) {
+        return Err(Message::response(Code::PROXYING_NOT_SUPPORTED));
+    }
+    match message.options.check(is_known) {
+        Ok(()) => Ok(message),
+        Err(_) => Err(Message::response(Code::BAD_OPTION)),
+    }
+}
+
+/// What has to be kept of a request: for FETCH the payload is a part of what is asked.
+fn without_payload(message: &Message) -> Message {
+    let mut kept = Message::request(message.code);
+    kept.options = message.options.clone();
+    if message.code == Code::FETCH {
+        kept.payload = message.payload.clone();
+    }
+    kept
+}

@@ -1,0 +1,138 @@
+//! What goes to addresses that have proven nothing: at most three times what came from there, until an Echo has
+//! come back from it (RFC 9175 section 2.4, RFC 7252 section 11.3).
+
+use crate::block::shrink;
+use ace_coap::numbers::option;
+use ace_coap::{Block, Code, Message};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How many times the request an answer may be.
+const FACTOR: usize = 3;
+/// What an answer in blocks needs beside its payload: header, token, and the options of a block.
+const OVERHEAD: usize = 40;
+/// For how long an Echo value is good, in seconds; it is taken for as long again.
+const SLOT: u64 = 128;
+/// Length of an Echo value.
+const ECHO: usize = 8;
+
+/// Makes and checks Echo values that prove an address. Nothing is kept of them.
+pub(super) struct Reach {
+    seed: [u8; 32],
+}
+
+impl Reach {
+    pub(super) const fn new(seed: [u8; 32]) -> Self {
+        Self { seed }
+    }
+
+    pub(super) const fn first_id(&self) -> u16 {
+        let [a, b, ..] = self.seed;
+        u16::from_be_bytes([a, b])
+    }
+
+    fn mac(&self, address: SocketAddr, slot: u64) -> Option<Hmac<Sha256>> {
+        let [_, _, key @ ..] = &self.seed;
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).ok()?;
+        mac.update(&slot.to_be_bytes());
+        mac.update(address.to_string().as_bytes());
+        Some(mac)
+    }
+
+    const fn slot(now: Duration) -> u64 {
+        now.as_secs() / SLOT
+    }
+
+    /// An Echo value for this address.
+    pub(super) fn challenge(&self, now: Duration, address: SocketAddr) -> Vec<u8> {
+        let mac = self.mac(address, Self::slot(now)).map(|mac| mac.finalize().into_bytes());
+        mac.iter().flatten().take(ECHO).copied().collect()
+    }
+
+    /// Whether a request carries an Echo value that was made for its address not long ago.
+    pub(super) fn is_proven(&self, now: Duration, address: SocketAddr, request: &Message) -> bool {
+        let Some(echo) = request.options.first(option::ECHO).filter(|echo| echo.len() == ECHO) else { return false };
+        let slot = Self::slot(now);
+        let fits = |slot| self.mac(address, slot).is_some_and(|mac| mac.verify_truncated_left(echo).is_ok());
+        fits(slot) || slot.checked_sub(1).is_some_and(fits)
+    }
+}
+
+/// How many bytes may answer so many.
+pub(super) const fn budget(datagram: usize) -> usize {
+    datagram.saturating_mul(FACTOR)
+}
+
+/// Asks for no larger blocks than the budget allows, as if the client had.
+pub(super) fn shrink_blocks(request: &mut Message, budget: usize) {
+    let room = budget.saturating_sub(OVERHEAD);
+    let szx = (0..=Block::MAX_SZX).rev().find(|&szx| Block { num: 0, more: false, szx }.size() <= room).unwrap_or(0);
+    let asked = request.options.uint(option::BLOCK2).map(Block::from_uint);
+    let largest = Block { num: 0, more: false, szx: Block::MAX_SZX };
+    if let Some(asked) = asked.unwrap_or(Some(largest)) {
+        request.options.remove(option::BLOCK2);
+        request.options.push_uint(option::BLOCK2, shrink(asked, szx).to_uint());
+    }
+}
+
+/// Cuts an answer that is over the budget: what it says in words is left out, and a 4.01 asks for proof of the
+/// address by Echo.
+pub(super) fn within(mut answer: Message, budget: usize, echo: impl FnOnce() -> Vec<u8>) -> Message {
+    if answer.code.is_success() || answer.encode().len() <= budget {
+        return answer;
+    }
+    answer.payload.clear();
+    answer.options.remove(option::CONTENT_FORMAT);
+    if answer.code == Code::UNAUTHORIZED {
+        answer.options.set(option::ECHO, &echo());
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_echo(value: &[u8]) -> Message {
+        let mut request = Message::request(Code::GET);
+        request.options.push(option::ECHO, value);
+        request
+    }
+
+    #[test]
+    fn an_echo_proves_one_address_for_some_minutes() {
+        let reach = Reach::new([7; 32]);
+        let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
+        let at = Duration::from_secs;
+        let value = reach.challenge(at(0), here);
+        assert_eq!(value.len(), 8);
+        assert!(reach.is_proven(at(0), here, &with_echo(&value)));
+        assert!(reach.is_proven(at(255), here, &with_echo(&value)));
+        assert!(!reach.is_proven(at(256), here, &with_echo(&value)), "long ago");
+        assert!(!reach.is_proven(at(0), there, &with_echo(&value)), "another address");
+        assert!(!reach.is_proven(at(0), here, &with_echo(&[0; 8])) && !reach.is_proven(at(0), here, &with_echo(&[])));
+        assert!(!reach.is_proven(at(0), here, &with_echo(&value[..7])), "a part of it");
+        assert!(!Reach::new([8; 32]).is_proven(at(0), here, &with_echo(&value)), "another server's");
+        assert!(!reach.is_proven(at(0), here, &Message::request(Code::GET)));
+    }
+
+    #[test]
+    fn blocks_shrink_to_the_budget() {
+        let asked = |block: Option<u32>, budget| {
+            let mut request = Message::request(Code::GET);
+            block.into_iter().for_each(|block| request.options.push_uint(option::BLOCK2, block));
+            shrink_blocks(&mut request, budget);
+            request.options.uint(option::BLOCK2)
+        };
+        assert_eq!(
+            (asked(None, 55), asked(None, 56), asked(None, 71), asked(None, 72)),
+            (Some(0), Some(0), Some(0), Some(1))
+        );
+        assert_eq!(asked(None, 5_000), Some(6));
+        assert_eq!(asked(Some(0x16), 72), Some(0x201), "the same place in smaller blocks");
+        assert_eq!(asked(Some(0x10), 5_000), Some(0x10), "smaller ones stay");
+        assert_eq!(asked(Some(7), 72), Some(7), "what is no block stays, and is refused");
+    }
+}

@@ -1,0 +1,323 @@
+//! A client against a server that does what it is told, and against somebody who only pretends.
+
+use ace_backend_coap::{Client, ClientError, Limits};
+use ace_coap::numbers::option;
+use ace_coap::{Block, Code, Message, Type};
+use ace_oscore::{Aead, Context, Hkdf, Incoming, Parameters, ResponseRight, Sequence};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+
+fn context(sender: u8, recipient: u8) -> Context {
+    let parameters = Parameters {
+        master_secret: vec![1; 16],
+        master_salt: vec![],
+        sender_id: vec![sender],
+        recipient_id: vec![recipient],
+        id_context: None,
+        aead: Aead::default(),
+        hkdf: Hkdf::default(),
+    };
+    Context::fresh(&parameters, Sequence::all()).unwrap()
+}
+
+/// The other end of a client's socket.
+struct Other {
+    socket: UdpSocket,
+    from: SocketAddr,
+    next_id: u16,
+}
+
+impl Other {
+    async fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let from = socket.local_addr().unwrap();
+        Self { socket, from, next_id: 0 }
+    }
+
+    async fn client(&self, limits: Limits) -> Client {
+        Client::connect(self.socket.local_addr().unwrap(), limits, 5).await.unwrap()
+    }
+
+    async fn receive(&mut self) -> Message {
+        let mut buffer = vec![0; 2_048];
+        let received = tokio::time::timeout(Duration::from_secs(5), self.socket.recv_from(&mut buffer)).await;
+        let (length, from) = received.expect("nothing comes").unwrap();
+        self.from = from;
+        Message::decode(&buffer[..length]).unwrap()
+    }
+
+    async fn send(&self, message: &Message) {
+        self.socket.send_to(&message.encode(), self.from).await.unwrap();
+    }
+
+    /// On the acknowledgement of this request.
+    async fn answer(&self, request: &Message, mut answer: Message) {
+        (answer.kind, answer.id, answer.token) = (Type::Acknowledgement, request.id, request.token.clone());
+        self.send(&answer).await;
+    }
+
+    /// In a confirmable message of its own, which has to be acknowledged; the answer to it.
+    async fn separate(&mut self, request: &Message, mut answer: Message) -> Message {
+        self.next_id += 1;
+        (answer.kind, answer.id, answer.token) = (Type::Confirmable, self.next_id, request.token.clone());
+        self.send(&answer).await;
+        let reply = self.receive().await;
+        assert_eq!(reply.id, self.next_id);
+        reply
+    }
+}
+
+fn quick() -> Limits {
+    Limits {
+        ack_timeout: Duration::from_millis(50),
+        response_timeout: Duration::from_millis(600),
+        unprotected_wait: Duration::from_millis(100),
+        ..Limits::default()
+    }
+}
+
+fn content(payload: &[u8]) -> Message {
+    Message { payload: payload.to_vec(), ..Message::response(Code::CONTENT) }
+}
+
+fn get() -> Message {
+    Message::request(Code::GET).with_path(["x"])
+}
+
+fn open(server: &mut Context, request: &Message) -> (Message, ResponseRight) {
+    match server.unprotect_request(request).unwrap() {
+        Incoming::Accepted { message, right, .. } => (message, right),
+        Incoming::Unsynchronised(_) => panic!("the window is known"),
+    }
+}
+
+#[tokio::test]
+async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let server = async {
+        let first = other.receive().await;
+        assert_eq!(other.receive().await.encode(), first.encode(), "the same once more");
+        other.send(&Message::empty(Type::Acknowledgement, first.id)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(other.separate(&first, content(b"late")).await.kind, Type::Acknowledgement);
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), server);
+    assert_eq!(answer.unwrap().payload, b"late");
+    // Heard, and never answered; not heard at all.
+    let mut other = Other::new().await;
+    let mut client = other.client(Limits { max_retransmit: 1, ..quick() }).await;
+    let server = async {
+        let first = other.receive().await;
+        other.send(&Message::empty(Type::Acknowledgement, first.id)).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), server);
+    assert!(matches!(answer, Err(ClientError::Timeout)));
+    assert!(matches!(client.request(get()).await, Err(ClientError::Timeout)));
+    assert_eq!(other.receive().await.encode(), other.receive().await.encode(), "it has tried twice");
+}
+
+// Covers: TH-7-05
+#[tokio::test]
+async fn what_anybody_can_send_does_not_end_a_protected_request() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    client.protect_with(context(1, 2));
+    let mut server = context(2, 1);
+    let pretend = async |other: &Other, request: &Message| {
+        for _ in 0..20 {
+            other.send(&Message::empty(Type::Reset, request.id)).await;
+            other.answer(request, Message::response(Code::UNAUTHORIZED)).await;
+            other.answer(request, content(b"lies")).await;
+            let mut garbled = content(b"0123456789abcdef");
+            garbled.options.push(option::OSCORE, &[]);
+            other.answer(request, garbled).await;
+        }
+    };
+    let serve = async {
+        let request = other.receive().await;
+        pretend(&other, &request).await;
+        let (_, right) = open(&mut server, &request);
+        let answer = server.protect_response(&content(b"truth"), right).unwrap();
+        other.answer(&request, answer).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"truth");
+
+    // Where nothing else comes, the first of it is what the client is told, soon.
+    let serve = async {
+        let request = other.receive().await;
+        other.answer(&request, Message::response(Code::UNAUTHORIZED)).await;
+        other.send(&Message::empty(Type::Reset, request.id)).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert!(matches!(answer, Err(ClientError::Unprotected(Code::UNAUTHORIZED, _))));
+    let serve = async {
+        let request = other.receive().await;
+        other.send(&Message::empty(Type::Reset, request.id)).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert!(matches!(answer, Err(ClientError::Reset)));
+    // Without protection nothing better can come.
+    let mut client = other.client(Limits { unprotected_wait: Duration::from_secs(60), ..quick() }).await;
+    let serve = async {
+        let request = other.receive().await;
+        other.send(&Message::empty(Type::Reset, request.id)).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert!(matches!(answer, Err(ClientError::Reset)));
+}
+
+#[tokio::test]
+async fn a_body_goes_in_the_blocks_that_the_server_wants() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let body: Vec<u8> = (0..2_500_u32).map(|i| (i % 251) as u8).collect();
+    let serve = async {
+        let (mut got, mut tags) = (Vec::new(), Vec::new());
+        loop {
+            let request = other.receive().await;
+            let block = Block::from_uint(request.options.uint(option::BLOCK1).unwrap()).unwrap();
+            assert_eq!(block.offset(), got.len());
+            assert_eq!(request.options.uint(option::SIZE1), (block.num == 0).then_some(2_500));
+            got.extend_from_slice(&request.payload);
+            tags.push(request.options.first(option::REQUEST_TAG).unwrap().to_vec());
+            let mut answer = Message::response(if block.more { Code::CONTINUE } else { Code::CHANGED });
+            answer.options.push_uint(option::BLOCK1, Block { szx: 4, ..block }.to_uint());
+            other.answer(&request, answer).await;
+            if !block.more {
+                return (got, tags);
+            }
+        }
+    };
+    let post = Message { payload: body.clone(), ..Message::request(Code::POST).with_path(["x"]) };
+    let (answer, (got, tags)) = tokio::join!(client.request(post.clone()), serve);
+    assert_eq!((answer.unwrap().code, got), (Code::CHANGED, body));
+    assert!(tags.len() == 1 + 6 && tags.windows(2).all(|pair| pair[0] == pair[1]), "{}", tags.len());
+    let serve = async {
+        let request = other.receive().await;
+        other.answer(&request, Message::response(Code::REQUEST_ENTITY_TOO_LARGE)).await;
+        request.options.first(option::REQUEST_TAG).unwrap().to_vec()
+    };
+    let (answer, tag) = tokio::join!(client.request(post), serve);
+    assert_eq!(answer.unwrap().code, Code::REQUEST_ENTITY_TOO_LARGE);
+    assert_ne!(tag, tags[0], "another body");
+}
+
+#[tokio::test]
+async fn blocks_of_two_answers_are_not_put_together() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let part = |num, more, etag: &[u8]| {
+        let mut answer = content(&[num as u8; 16]);
+        answer.options.push(option::ETAG, etag);
+        answer.options.push_uint(option::BLOCK2, Block { num, more, szx: 0 }.to_uint());
+        answer
+    };
+    for (second, whole) in [(part(1, false, b"a"), true), (part(1, false, b"b"), false), (part(2, false, b"a"), false)]
+    {
+        let serve = async {
+            let request = other.receive().await;
+            other.answer(&request, part(0, true, b"a")).await;
+            let request = other.receive().await;
+            assert_eq!(request.options.uint(option::BLOCK2), Some(0x10));
+            other.answer(&request, second).await;
+        };
+        let (answer, ()) = tokio::join!(client.request(get()), serve);
+        match answer {
+            Ok(answer) => assert!(whole && answer.payload.len() == 32 && !answer.options.has(option::BLOCK2)),
+            Err(error) => assert!(!whole && matches!(error, ClientError::Blocks)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_echo_is_answered_once() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let serve = async {
+        let mut values = Vec::new();
+        for echo in [b"one", b"two"] {
+            let request = other.receive().await;
+            values.push(request.options.first(option::ECHO).map(<[u8]>::to_vec));
+            let mut challenge = Message::response(Code::UNAUTHORIZED);
+            challenge.options.push(option::ECHO, echo);
+            other.answer(&request, challenge).await;
+        }
+        values
+    };
+    let (answer, values) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().code, Code::UNAUTHORIZED);
+    assert_eq!(values, [None, Some(b"one".to_vec())]);
+}
+
+#[tokio::test]
+async fn an_observation_lives_as_long_as_it_is_held() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let told = |number: u32, payload: &[u8]| {
+        let mut answer = content(payload);
+        answer.options.push_uint(option::OBSERVE, number);
+        answer
+    };
+    let serve = async {
+        let registration = other.receive().await;
+        assert_eq!(registration.options.uint(option::OBSERVE), Some(0));
+        other.answer(&registration, told(0, b"0")).await;
+        registration
+    };
+    let (answer, registration) = tokio::join!(client.observe(get()), serve);
+    let (first, observation) = answer.unwrap();
+    let mut observation = observation.unwrap();
+    assert_eq!(first.payload, b"0");
+    // One while it is waited for, and two while something else is.
+    let serve = async { assert_eq!(other.separate(&registration, told(1, b"1")).await.kind, Type::Acknowledgement) };
+    let (next, ()) = tokio::join!(client.notification(&mut observation), serve);
+    assert_eq!(next.unwrap().payload, b"1");
+    let serve = async {
+        let request = other.receive().await;
+        assert!(!request.options.has(option::OBSERVE) && request.token != registration.token);
+        for number in [2, 3] {
+            let told = told(number, number.to_string().as_bytes());
+            assert_eq!(other.separate(&registration, told).await.kind, Type::Acknowledgement);
+        }
+        other.answer(&request, content(b"x")).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"x");
+    assert_eq!(client.notification(&mut observation).await.unwrap().payload, b"3", "the newest");
+    // It is ended under its own token.
+    let serve = async {
+        let request = other.receive().await;
+        assert_eq!((request.options.uint(option::OBSERVE), &request.token), (Some(1), &registration.token));
+        other.answer(&request, content(b"end")).await;
+    };
+    let (answer, ()) = tokio::join!(client.cancel(observation), serve);
+    assert_eq!(answer.unwrap().payload, b"end");
+    // What nobody holds is reset; so is what nobody asked for.
+    let serve = async {
+        let registration = other.receive().await;
+        other.answer(&registration, told(0, b"0")).await;
+        registration
+    };
+    let (answer, forgotten) = tokio::join!(client.observe(get()), serve);
+    drop(answer.unwrap());
+    let serve = async {
+        let request = other.receive().await;
+        assert_eq!(other.separate(&forgotten, told(1, b"1")).await.kind, Type::Reset);
+        let ping = Message { kind: Type::Confirmable, id: 900, ..get() };
+        other.send(&ping).await;
+        assert_eq!(other.receive().await.encode(), [0x70, 0, 3, 132]);
+        other.answer(&request, content(b"x")).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"x");
+    // A server that does not observe says so.
+    let serve = async {
+        let registration = other.receive().await;
+        other.answer(&registration, content(b"once")).await;
+    };
+    let (answer, ()) = tokio::join!(client.observe(get()), serve);
+    assert!(matches!(answer.unwrap(), (_, None)));
+}

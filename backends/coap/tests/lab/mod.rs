@@ -1,0 +1,173 @@
+//! A server with something of everything, and a socket that talks to it in bytes.
+
+use ace_backend_coap::{Answer, Limits, Link, Notifier, Received, Responder, Server, Service};
+use ace_coap::numbers::option;
+use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
+use ace_coap::{Code, Message, Token, Type};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+
+/// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `z` gets no answer
+/// protected.
+pub struct Marked;
+
+impl MessageSecurity for Marked {
+    fn unprotect(&self, mut message: Message) -> Inbound {
+        let Some(name) = message.options.first(option::OSCORE).map(<[u8]>::to_vec) else {
+            return Inbound::Plain(message);
+        };
+        if name == b"x" {
+            return Inbound::Discard;
+        }
+        message.options.remove(option::OSCORE);
+        let (peer, binding) = (PeerId::new(&name), ReplyBinding::new(name));
+        Inbound::Verified { peer, message, binding, fresh: false }
+    }
+
+    fn protect(&self, mut message: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        let name: Vec<u8> = binding.into_inner().ok_or(ProtectError::ForeignBinding)?;
+        if name == b"z" {
+            return Err(ProtectError::NoAssociation);
+        }
+        message.options.set(option::OSCORE, &name);
+        Ok(message)
+    }
+
+    fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
+        binding.inner::<Vec<u8>>().map(|name| ObservationBinding::new(name.clone()))
+    }
+
+    fn notify(&self, mut message: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
+        message.options.set(option::OSCORE, binding.inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?);
+        Ok(message)
+    }
+}
+
+/// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
+/// long what it got was, `big` is big, `state` can be observed, `no` refuses with many words.
+#[derive(Default)]
+pub struct Resources {
+    pub count: Mutex<u32>,
+    pub held: Mutex<Vec<Responder>>,
+    notifier: OnceLock<Notifier>,
+}
+
+impl Resources {
+    pub fn release(&self) {
+        for responder in self.held.lock().unwrap().drain(..) {
+            responder.send(content(b"at last"));
+        }
+    }
+
+    pub fn change(&self) {
+        *self.count.lock().unwrap() += 1;
+        self.notifier.get().unwrap().changed(&["state"]);
+    }
+}
+
+pub fn content(payload: &[u8]) -> Message {
+    Message { payload: payload.to_vec(), ..Message::response(Code::CONTENT) }
+}
+
+impl Service for Resources {
+    fn call(&self, request: Received, responder: Responder) {
+        let path = request.message.options.uri_path().unwrap_or_default();
+        let answer = match path.first().map(String::as_str) {
+            Some("slow") => return self.held.lock().unwrap().push(responder),
+            Some("drop") => return,
+            Some("count") => {
+                *self.count.lock().unwrap() += 1;
+                content(self.count.lock().unwrap().to_string().as_bytes())
+            }
+            Some("body") => content(request.message.payload.len().to_string().as_bytes()),
+            Some("big") => content(&(0..5_000_u32).map(|i| (i % 251) as u8).collect::<Vec<_>>()),
+            Some("no") => Message { payload: vec![b'n'; 200], ..Message::response(Code::UNAUTHORIZED) },
+            Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
+            Some("state") => {
+                let message = content(self.count.lock().unwrap().to_string().as_bytes());
+                return responder.send(Answer { message, unprotected: false, observable: true });
+            }
+            _ => Message::response(Code::NOT_FOUND),
+        };
+        responder.send(answer);
+    }
+}
+
+pub struct Lab {
+    pub address: SocketAddr,
+    pub resources: Arc<Resources>,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Lab {
+    pub async fn new(limits: Limits) -> Self {
+        let resources = Arc::new(Resources::default());
+        let any = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(any, Arc::new(Marked), Arc::clone(&resources) as _, limits, [7; 32]).await.unwrap();
+        let links = (0..9).map(|n| Link::new(format!("/group/{n}")).with("rt", if n == 3 { "three" } else { "other" }));
+        let server = server.with_links(links.collect());
+        resources.notifier.set(server.notifier()).ok();
+        let address = server.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(server.run(async { drop(stopped.await) }));
+        Self { address, resources, stop: Some(stop), ended }
+    }
+}
+
+/// A socket of a client that does everything by hand.
+pub struct Raw(UdpSocket);
+
+impl Raw {
+    pub async fn new(lab: &Lab) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(lab.address).await.unwrap();
+        Self(socket)
+    }
+
+    pub async fn send(&self, bytes: &[u8]) {
+        self.0.send(bytes).await.unwrap();
+    }
+
+    /// What comes within a second and a half.
+    pub async fn receive(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 65_536];
+        let length = tokio::time::timeout(Duration::from_millis(1_500), self.0.recv(&mut buffer)).await.ok()?.unwrap();
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
+    /// What comes next, which has to be a message.
+    pub async fn message(&self) -> Message {
+        Message::decode(&self.receive().await.expect("nothing comes")).unwrap()
+    }
+
+    /// Whether nothing is there to be received, once the server has answered something else.
+    pub async fn is_quiet(&self) -> bool {
+        self.send(&[0x40, 0, 0xff, 0xff]).await;
+        self.receive().await.unwrap() == [0x70, 0, 0xff, 0xff]
+    }
+
+    pub async fn ask(&self, message: &Message) -> Message {
+        self.send(&message.encode()).await;
+        self.message().await
+    }
+}
+
+/// A request with this message ID, which is its token too.
+pub fn request(kind: Type, id: u16, code: Code, path: &str) -> Message {
+    Message { kind, id, token: Token::new(&id.to_be_bytes()), ..Message::request(code).with_path([path]) }
+}
+
+pub fn get(id: u16, path: &str) -> Message {
+    request(Type::Confirmable, id, Code::GET, path)
+}
+
+/// The same request, of this peer.
+pub fn of(name: &[u8], mut message: Message) -> Message {
+    message.options.set(option::OSCORE, name);
+    message
+}

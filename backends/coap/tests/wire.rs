@@ -1,0 +1,325 @@
+//! A server as it looks from the wire: bytes in, bytes out (RFC 7252, RFC 7959, RFC 7641).
+
+mod lab;
+
+use ace_backend_coap::Limits;
+use ace_coap::numbers::option;
+use ace_coap::{Block, Code, Message, Type};
+use lab::{Lab, Raw, get, of, request};
+use std::time::Duration;
+
+#[tokio::test]
+async fn what_is_no_message_ends_nothing() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    raw.send(&[]).await;
+    raw.send(&[0x40]).await;
+    raw.send(&[0x00; 65_507]).await;
+    // Version 2; an acknowledgement and a reset for nothing; an answer that nobody asked for.
+    raw.send(&[0x80, 1, 0, 1]).await;
+    raw.send(&[0x60, 0, 0, 1]).await;
+    raw.send(&[0x70, 0, 0, 1]).await;
+    raw.send(&[0x51, 0x45, 0, 2, 9]).await;
+    assert!(raw.is_quiet().await, "none of that is answered");
+    // Confirmable, and broken: a token of 9 bytes, an option that is cut, a marker without payload, an answer.
+    for bytes in [&[0x49, 1, 0, 3][..], &[0x40, 1, 0, 4, 0xb5, b'a'], &[0x40, 1, 0, 5, 0xff], &[0x40, 0x45, 0, 6]] {
+        raw.send(bytes).await;
+        assert_eq!(raw.receive().await.unwrap(), [0x70, 0, 0, bytes[3]], "{bytes:?}");
+    }
+    let mut long = vec![0x40, 3, 0, 7, 0xb4];
+    long.extend_from_slice(b"body");
+    long.push(0xff);
+    long.resize(65_507, 1);
+    raw.send(&long).await;
+    assert_eq!(raw.message().await.payload, (65_507 - 10).to_string().as_bytes());
+    assert_eq!(raw.ask(&get(8, "count")).await.payload, b"1");
+}
+
+#[tokio::test]
+async fn the_same_message_again_gets_the_same_bytes() {
+    let lab = Lab::new(Limits::default()).await;
+    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
+    let first = get(1, "count").encode();
+    raw.send(&first).await;
+    let answer = raw.receive().await.unwrap();
+    assert_eq!(answer[0] >> 4, 6, "on the acknowledgement");
+    for _ in 0..3 {
+        raw.send(&first).await;
+        assert_eq!(raw.receive().await.unwrap(), answer);
+    }
+    assert_eq!(other.ask(&get(1, "count")).await.payload, b"2", "another place");
+    let unreliable = request(Type::NonConfirmable, 2, Code::GET, "count");
+    let answer = raw.ask(&unreliable).await;
+    assert_eq!(
+        (answer.kind, answer.payload.as_slice(), answer.token),
+        (Type::NonConfirmable, &b"3"[..], unreliable.token)
+    );
+    assert_ne!(answer.id, 2, "the server's own message ID");
+    raw.send(&request(Type::NonConfirmable, 2, Code::GET, "count").encode()).await;
+    assert_eq!(raw.message().await.payload, b"3");
+    assert_eq!(*lab.resources.count.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_peer_that_waits_is_told_so_and_its_answer_follows() {
+    let limits = Limits {
+        separate_after: Duration::from_millis(50),
+        ack_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let lab = Lab::new(limits).await;
+    let raw = Raw::new(&lab).await;
+    let slow = of(b"a", get(1, "slow")).encode();
+    raw.send(&slow).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 1]);
+    raw.send(&slow).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 1], "also when that was lost");
+    lab.resources.release();
+    let answer = raw.receive().await.unwrap();
+    let message = Message::decode(&answer).unwrap();
+    assert_eq!((message.kind, message.payload.as_slice()), (Type::Confirmable, &b"at last"[..]));
+    assert_eq!(raw.receive().await.unwrap(), answer, "until it is acknowledged");
+    raw.send(&Message::empty(Type::Acknowledgement, message.id).encode()).await;
+    assert!(raw.is_quiet().await);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(raw.is_quiet().await, "not once more");
+}
+
+// Covers: TH-6-02
+#[tokio::test]
+async fn an_address_that_has_proven_nothing_gets_three_times_what_it_sent() {
+    let limits = Limits { separate_after: Duration::from_millis(50), ..Limits::default() };
+    let lab = Lab::new(limits).await;
+    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
+    // In blocks, and each of them is small.
+    let mut body = Vec::new();
+    for num in 0.. {
+        let mut core = Message { id: num, ..Message::request(Code::GET).with_path([".well-known", "core"]) };
+        if num > 0 {
+            core.options.push_uint(option::BLOCK2, Block { num: u32::from(num), more: false, szx: 0 }.to_uint());
+        }
+        core.kind = Type::Confirmable;
+        let bytes = core.encode();
+        raw.send(&bytes).await;
+        let answer = raw.receive().await.unwrap();
+        assert!(answer.len() <= 3 * bytes.len(), "{} for {}", answer.len(), bytes.len());
+        let answer = Message::decode(&answer).unwrap();
+        body.extend_from_slice(&answer.payload);
+        if !Block::from_uint(answer.options.uint(option::BLOCK2).unwrap()).unwrap().more {
+            break;
+        }
+    }
+    assert!(body.starts_with(b"</group/0>;rt=\"other\",</group/1>") && body.ends_with(b"</group/8>;rt=\"other\""));
+    // A refusal in many words needs proof.
+    let refused = raw.ask(&get(100, "no")).await;
+    assert!(refused.code == Code::UNAUTHORIZED && refused.payload.is_empty());
+    let echo = refused.options.first(option::ECHO).unwrap().to_vec();
+    let again = |id| {
+        let mut again = get(id, "no");
+        again.options.push(option::ECHO, &echo);
+        again
+    };
+    assert_eq!(raw.ask(&again(101)).await.payload.len(), 200);
+    assert_eq!(other.ask(&again(102)).await.payload.len(), 0, "proof of another address");
+    let mut who = get(103, "who");
+    assert_eq!(raw.ask(&who).await.payload, b"None false");
+    (who.id, who.payload) = (104, Vec::new());
+    who.options.push(option::ECHO, &echo);
+    assert_eq!(raw.ask(&who).await.payload, b"None true");
+    // Nothing is sent twice of the server's own accord.
+    raw.send(&get(105, "slow").encode()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(raw.is_quiet().await, "no acknowledgement before the answer");
+    lab.resources.release();
+    assert_eq!(raw.message().await.kind, Type::Acknowledgement);
+    // Who is known gets all at once.
+    assert_eq!(raw.ask(&of(b"a", get(106, "big"))).await.payload.len(), 1_024);
+}
+
+#[tokio::test]
+async fn resources_are_found() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    let mut core = of(
+        b"a",
+        Message { id: 1, kind: Type::Confirmable, ..Message::request(Code::GET) }.with_path([".well-known", "core"]),
+    );
+    core.options.push(option::URI_QUERY, b"rt=three");
+    let answer = raw.ask(&core).await;
+    assert_eq!(
+        (answer.options.content_format(), answer.payload.as_slice()),
+        (Some(40), &b"</group/3>;rt=\"three\""[..])
+    );
+    (core.id, core.code) = (2, Code::POST);
+    assert_eq!(raw.ask(&core).await.code, Code::METHOD_NOT_ALLOWED);
+    assert_eq!(raw.ask(&get(3, "nowhere")).await.code, Code::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn options_that_must_be_understood_are_understood_or_refused() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    let mut id = 0;
+    let mut with = |options: &[(u16, &[u8])]| {
+        id += 1;
+        let mut message = get(id, "count");
+        options.iter().for_each(|(number, value)| message.options.push(*number, value));
+        message
+    };
+    for (options, code) in [
+        (&[(65_001, &b"?"[..])][..], Code::BAD_OPTION),
+        (&[(option::IF_MATCH, b"")], Code::BAD_OPTION),
+        (&[(option::ACCEPT, b"\x3c"), (option::ACCEPT, b"\x3c")], Code::BAD_OPTION),
+        (&[(option::BLOCK2, &[0, 0, 0, 0, 1])], Code::BAD_OPTION),
+        (&[(option::PROXY_URI, b"coap://elsewhere/")], Code::PROXYING_NOT_SUPPORTED),
+        (&[(option::PROXY_SCHEME, b"coap")], Code::PROXYING_NOT_SUPPORTED),
+        (
+            &[(65_000, b"?"), (option::CONTENT_FORMAT, &[0; 5]), (option::SIZE1, b"1"), (option::SIZE1, b"1")],
+            Code::CONTENT,
+        ),
+    ] {
+        assert_eq!(raw.ask(&with(options)).await.code, code, "{options:?}");
+        assert_eq!(raw.ask(&of(b"a", with(options))).await.code, code, "protected: {options:?}");
+    }
+    assert_eq!(*lab.resources.count.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn requests_have_a_bound_and_none_is_forgotten() {
+    let lab = Lab::new(Limits { requests: 2, ..Limits::default() }).await;
+    let raw = Raw::new(&lab).await;
+    for id in 1..10 {
+        assert_eq!(raw.ask(&get(id, "drop")).await.code, Code::INTERNAL_SERVER_ERROR);
+    }
+    raw.send(&get(11, "slow").encode()).await;
+    raw.send(&get(12, "slow").encode()).await;
+    let busy = raw.ask(&get(13, "count")).await;
+    assert_eq!((busy.code, busy.options.uint(option::MAX_AGE)), (Code::SERVICE_UNAVAILABLE, Some(2)));
+    lab.resources.release();
+    assert_eq!((raw.message().await.id, raw.message().await.id), (11, 12));
+    assert_eq!(raw.ask(&get(14, "count")).await.payload, b"1");
+}
+
+#[tokio::test]
+async fn an_exchange_without_answer_ends_too() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    // No-Response: 2.xx is not wanted.
+    let mut quiet = get(1, "count");
+    quiet.options.push(option::NO_RESPONSE, &[2]);
+    raw.send(&quiet.encode()).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 1]);
+    quiet.id = 2;
+    quiet.options.set(option::NO_RESPONSE, &[8 + 16]);
+    assert_eq!(raw.ask(&quiet).await.payload, b"2");
+    let unwanted = |id, path: &str, value: u8| {
+        let mut message = get(id, path);
+        message.options.push(option::NO_RESPONSE, &[value]);
+        message.encode()
+    };
+    raw.send(&unwanted(3, "nowhere", 8)).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 3]);
+    raw.send(&unwanted(4, "drop", 16)).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 4]);
+    // An answer that cannot be protected.
+    raw.send(&of(b"z", get(5, "count")).encode()).await;
+    assert_eq!(raw.receive().await.unwrap(), [0x70, 0, 0, 5]);
+    // A message that nobody has acted on is worth another try.
+    raw.send(&of(b"x", get(6, "count")).encode()).await;
+    assert!(raw.is_quiet().await);
+    assert_eq!(raw.ask(&get(6, "count")).await.payload, b"4");
+}
+
+#[tokio::test]
+async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    let part = |id, num, more, name: Option<&[u8]>| {
+        let mut message = request(Type::Confirmable, id, Code::POST, "body");
+        message.options.push_uint(option::BLOCK1, Block { num, more, szx: 2 }.to_uint());
+        message.payload = vec![1; if more { 64 } else { 5 }];
+        name.into_iter().for_each(|name| message.options.set(option::OSCORE, name));
+        message
+    };
+    for (first, name) in [(1, None), (11, Some(&b"a"[..]))] {
+        let answer = raw.ask(&part(first, 0, true, name)).await;
+        assert_eq!((answer.code, answer.options.uint(option::BLOCK1)), (Code::CONTINUE, Some(0xa)));
+        assert_eq!(raw.ask(&part(first + 1, 1, true, name)).await.code, Code::CONTINUE);
+        let answer = raw.ask(&part(first + 2, 2, false, name)).await;
+        assert_eq!((answer.payload.as_slice(), answer.options.uint(option::BLOCK1)), (&b"133"[..], Some(0x22)));
+        assert_eq!(raw.ask(&part(first + 3, 2, false, name)).await.code, Code::REQUEST_ENTITY_INCOMPLETE);
+    }
+    let mut next = of(b"a", get(31, "big"));
+    let first = raw.ask(&next).await;
+    next.options.push_uint(option::BLOCK2, Block { num: 4, more: false, szx: 6 }.to_uint());
+    next.id = 32;
+    let last = raw.ask(&next).await;
+    assert_eq!(last.payload.len(), 5_000 - 4 * 1_024);
+    let etag = |message: &Message| message.options.first(option::ETAG).unwrap().to_vec();
+    assert_eq!(etag(&first), etag(&last));
+    let other = Lab::new(Limits::default()).await;
+    let again = Raw::new(&other).await.ask(&of(b"a", get(1, "big"))).await;
+    assert_eq!(etag(&again), etag(&first), "the same content at another server, or after a restart");
+}
+
+#[tokio::test]
+async fn observers_are_told_one_thing_at_a_time() {
+    let lab = Lab::new(Limits { ack_timeout: Duration::from_secs(1), ..Limits::default() }).await;
+    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
+    let register = |id, value: &[u8]| {
+        let mut message = of(b"a", get(id, "state"));
+        message.options.push(option::OBSERVE, value);
+        message
+    };
+    let first = raw.ask(&register(1, &[])).await;
+    assert!(first.options.has(option::OBSERVE) && first.payload == b"0");
+    lab.resources.change();
+    let told = raw.message().await;
+    assert_eq!((told.kind, told.token.clone(), told.payload.as_slice()), (Type::Confirmable, first.token, &b"1"[..]));
+    assert_eq!(told.options.first(option::OSCORE), Some(&b"a"[..]), "protected");
+    for _ in 0..3 {
+        lab.resources.change();
+    }
+    assert!(raw.is_quiet().await, "the first was not acknowledged yet");
+    raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
+    let second = raw.message().await;
+    assert_eq!(second.payload, b"4", "all that happened meanwhile, once");
+    assert!(second.options.uint(option::OBSERVE) > told.options.uint(option::OBSERVE));
+    raw.send(&Message::empty(Type::Acknowledgement, second.id).encode()).await;
+
+    // Another peer cannot end it, from wherever; the peer itself can.
+    let mut foreign = of(b"b", get(1, "state"));
+    (foreign.id, foreign.token) = (7, told.token);
+    foreign.options.push(option::OBSERVE, &[1]);
+    assert_eq!(raw.ask(&foreign).await.payload, b"4");
+    lab.resources.change();
+    let third = raw.message().await;
+    assert_eq!(third.payload, b"5");
+    raw.send(&Message::empty(Type::Acknowledgement, third.id).encode()).await;
+    let mut end = register(8, &[1]);
+    end.token = third.token;
+    assert!(!raw.ask(&end).await.options.has(option::OBSERVE));
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+
+    // A reset ends it as well.
+    other.ask(&register(2, &[])).await;
+    lab.resources.change();
+    let told = other.message().await;
+    other.send(&Message::empty(Type::Reset, told.id).encode()).await;
+    assert!(other.is_quiet().await);
+    lab.resources.change();
+    assert!(other.is_quiet().await);
+}
+
+#[tokio::test]
+async fn answers_that_are_ready_go_out_before_the_end() {
+    let mut lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    raw.send(&get(1, "slow").encode()).await;
+    assert!(raw.is_quiet().await);
+    lab.resources.release();
+    lab.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(raw.message().await.payload, b"at last");
+    lab.ended.await.unwrap().unwrap();
+}
