@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `z` gets no answer
 /// protected.
-pub struct Marked;
+pub(crate) struct Marked;
 
 impl MessageSecurity for Marked {
     fn unprotect(&self, mut message: Message) -> Inbound {
@@ -49,26 +49,26 @@ impl MessageSecurity for Marked {
 /// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
 /// long what it got was, `big` is big, `state` can be observed, `no` refuses with many words.
 #[derive(Default)]
-pub struct Resources {
-    pub count: Mutex<u32>,
-    pub held: Mutex<Vec<Responder>>,
+pub(crate) struct Resources {
+    pub(crate) count: Mutex<u32>,
+    pub(crate) held: Mutex<Vec<Responder>>,
     notifier: OnceLock<Notifier>,
 }
 
 impl Resources {
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         for responder in self.held.lock().unwrap().drain(..) {
             responder.send(content(b"at last"));
         }
     }
 
-    pub fn change(&self) {
+    pub(crate) fn change(&self) {
         *self.count.lock().unwrap() += 1;
         self.notifier.get().unwrap().changed(&["state"]);
     }
 }
 
-pub fn content(payload: &[u8]) -> Message {
+pub(crate) fn content(payload: &[u8]) -> Message {
     Message { payload: payload.to_vec(), ..Message::response(Code::CONTENT) }
 }
 
@@ -96,15 +96,15 @@ impl Service for Resources {
     }
 }
 
-pub struct Lab {
-    pub address: SocketAddr,
-    pub resources: Arc<Resources>,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
+pub(crate) struct Lab {
+    pub(crate) address: SocketAddr,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) ended: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Lab {
-    pub async fn new(limits: Limits) -> Self {
+    pub(crate) async fn new(limits: Limits) -> Self {
         let resources = Arc::new(Resources::default());
         let any = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(any, Arc::new(Marked), Arc::clone(&resources) as _, limits, [7; 32]).await.unwrap();
@@ -119,21 +119,21 @@ impl Lab {
 }
 
 /// A socket of a client that does everything by hand.
-pub struct Raw(UdpSocket);
+pub(crate) struct Raw(UdpSocket);
 
 impl Raw {
-    pub async fn new(lab: &Lab) -> Self {
+    pub(crate) async fn new(lab: &Lab) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(lab.address).await.unwrap();
         Self(socket)
     }
 
-    pub async fn send(&self, bytes: &[u8]) {
+    pub(crate) async fn send(&self, bytes: &[u8]) {
         self.0.send(bytes).await.unwrap();
     }
 
     /// What comes within a second and a half.
-    pub async fn receive(&self) -> Option<Vec<u8>> {
+    pub(crate) async fn receive(&self) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 65_536];
         let length = tokio::time::timeout(Duration::from_millis(1_500), self.0.recv(&mut buffer)).await.ok()?.unwrap();
         buffer.truncate(length);
@@ -141,33 +141,33 @@ impl Raw {
     }
 
     /// What comes next, which has to be a message.
-    pub async fn message(&self) -> Message {
+    pub(crate) async fn message(&self) -> Message {
         Message::decode(&self.receive().await.expect("nothing comes")).unwrap()
     }
 
     /// Whether nothing is there to be received, once the server has answered something else.
-    pub async fn is_quiet(&self) -> bool {
+    pub(crate) async fn is_quiet(&self) -> bool {
         self.send(&[0x40, 0, 0xff, 0xff]).await;
         self.receive().await.unwrap() == [0x70, 0, 0xff, 0xff]
     }
 
-    pub async fn ask(&self, message: &Message) -> Message {
+    pub(crate) async fn ask(&self, message: &Message) -> Message {
         self.send(&message.encode()).await;
         self.message().await
     }
 }
 
 /// A request with this message ID, which is its token too.
-pub fn request(kind: Type, id: u16, code: Code, path: &str) -> Message {
+pub(crate) fn request(kind: Type, id: u16, code: Code, path: &str) -> Message {
     Message { kind, id, token: Token::new(&id.to_be_bytes()), ..Message::request(code).with_path([path]) }
 }
 
-pub fn get(id: u16, path: &str) -> Message {
+pub(crate) fn get(id: u16, path: &str) -> Message {
     request(Type::Confirmable, id, Code::GET, path)
 }
 
 /// The same request, of this peer.
-pub fn of(name: &[u8], mut message: Message) -> Message {
+pub(crate) fn of(name: &[u8], mut message: Message) -> Message {
     message.options.set(option::OSCORE, name);
     message
 }
