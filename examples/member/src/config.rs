@@ -23,7 +23,7 @@ pub struct Config {
     /// The Key Distribution Center.
     pub kdc: Kdc,
     /// The group.
-    pub group: Group,
+    pub group: GroupConfig,
     /// Who the member is in the group.
     pub identity: IdentityConfig,
 }
@@ -51,7 +51,7 @@ pub struct Kdc {
 /// The group.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Group {
+pub struct GroupConfig {
     /// Its name.
     pub name: String,
     /// The roles to take, e.g. `requester+responder`.

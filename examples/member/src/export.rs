@@ -2,7 +2,8 @@
 
 use crate::MemberError;
 use crate::config::Settings;
-use crate::state::{Group, hex};
+use crate::group::Group;
+use crate::state::hex;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
 use ace_profile_group_oscore::scope;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ fn label(label: Option<&Label>) -> Value {
 /// # Errors
 /// [`MemberError::Decode`] where the state cannot be read.
 pub fn group(settings: &Settings, group: &Group, secret: bool) -> Result<Value, MemberError> {
-    let material = GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?;
+    let material = group.material()?;
     let peers: Vec<Value> = group
         .peers
         .iter()

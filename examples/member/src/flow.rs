@@ -2,8 +2,9 @@
 
 use crate::MemberError;
 use crate::config::Settings;
+use crate::group::Group;
 use crate::show::{self, Event};
-use crate::state::{Bytes, Group, Peer, Session, StateFile, Token};
+use crate::state::{Bytes, Session, StateFile, Token};
 use ace_backend_coap::{Client, ClientError, Limits};
 use ace_backend_tokio::{Clock, os_random};
 use ace_coap::numbers::option;
@@ -12,17 +13,17 @@ use ace_groupcomm::access::{AUTHZ_INFO, NODES, ROOT};
 use ace_groupcomm::auth_server::TOKEN;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::{
-    Confirmation, CredsResponse, GetCreds, GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse,
-    KeyDistribution, OscoreInputMaterial, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue, TokenError,
-    TokenRequest, TokenResponse, TokenTransferResponse,
+    Confirmation, CredsResponse, GetCreds, GroupOscoreInputMaterial, JoinRefusal, JoinResponse, KeyDistribution,
+    OscoreInputMaterial, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue, TokenError, TokenRequest,
+    TokenResponse, TokenTransferResponse,
 };
 use ace_oscore::{Aead, Context, Hkdf, Parameters, Sequence};
 use ace_profile_group_oscore::member::{join_request, joined, material};
 use ace_profile_oscore::Upload;
 use rand_core::Rng;
 
-/// Unprotected refusals of the KDC after which the token is posted anew. One alone proves nothing: anybody can
-/// send it.
+/// Resets and unprotected answers of the KDC after which an association is given up. One alone proves nothing:
+/// anybody can send it.
 const PATIENCE: u32 = 2;
 
 /// A member at work. It holds the state file until [`Member::close`].
@@ -134,16 +135,17 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Phase 2, first half: posts the token to the KDC. The former association is kept until the new one has
-    /// verified an answer.
+    /// Phase 2, first half: posts the token to the KDC. The answer is not protected, so the former association is
+    /// kept until one has verified under the new.
     ///
     /// # Errors
     /// [`MemberError`].
     pub async fn upload(&mut self) -> Result<(), MemberError> {
         let (token, material) = self.input_material()?;
-        let own = self.file.state.session.as_ref().map(|session| session.recipient_id.0.clone());
+        let state = &self.file.state;
+        let used = [&state.session, &state.offered].map(|session| session.as_ref().map(|s| s.recipient_id.0.clone()));
         let mut client_id = random::<2>();
-        while own.as_ref() == Some(&client_id) {
+        while used.contains(&Some(client_id.clone())) {
             client_id = random::<2>();
         }
         let upload = Upload::new(material, random::<8>(), client_id);
@@ -159,31 +161,14 @@ impl<'a> Member<'a> {
         }
         let response = TokenTransferResponse::decode(&answer.payload)?;
         let parameters = upload.finish(&response)?;
-        self.file.state.session = Some(session(&parameters, response.kdcchallenge));
+        self.file.state.offered = Some(session(&parameters, response.kdcchallenge));
         self.kdc = None;
         self.file.save()
     }
 
     /// A client of the KDC under the association, with sequence numbers that are reserved.
     async fn connect(&mut self) -> Result<Client, MemberError> {
-        if let Some(client) = self.kdc.take() {
-            return Ok(client);
-        }
-        let (start, limit) = self.file.reserve_kdc()?;
-        let session = self.file.state.session.as_ref().ok_or(MemberError::NoSession)?;
-        let context = Context::restored(&parameters(session)?, Sequence::block(start, limit))?;
-        let address = self.settings.config.kdc.address;
-        let mut client = Client::connect(address, Limits::default(), os_random().next_u64()).await?;
-        client.protect_with(context);
-        Ok(client)
-    }
-
-    /// Asks the KDC under the association. An unprotected 4.01 drops nothing: anybody could send it. After some
-    /// of them the token is posted anew.
-    async fn ask(&mut self, request: Message) -> Result<Message, MemberError> {
-        self.restore().await?;
-        for _ in 0..PATIENCE {
-            let mut client = self.connect().await?;
+        if let Some(mut client) = self.kdc.take() {
             let low = client.context().is_some_and(|context| context.sequence().runs_low());
             if low {
                 let (start, limit) = self.file.reserve_kdc()?;
@@ -191,26 +176,70 @@ impl<'a> Member<'a> {
                     context.sequence().extend(start, limit);
                 }
             }
-            let answer = self.exchange(&mut client, "KDC", true, request.clone()).await;
-            self.kdc = Some(client);
-            match answer {
-                Err(ClientError::Unprotected(Code::UNAUTHORIZED, _)) => (),
-                other => return Ok(other?),
+            return Ok(client);
+        }
+        let (start, limit) = self.file.reserve_kdc()?;
+        let session = self.file.state.current().ok_or(MemberError::NoSession)?;
+        let context = Context::restored(&parameters(session)?, Sequence::block(start, limit))?;
+        let address = self.settings.config.kdc.address;
+        let mut client = Client::connect(address, Limits::default(), os_random().next_u64()).await?;
+        client.protect_with(context);
+        Ok(client)
+    }
+
+    /// Asks the KDC under the association. What is not protected drops nothing at once: anybody could have sent
+    /// it. After some of that an association which has never worked is given up for the one that has, and where
+    /// that does not work either the token is posted anew (RFC 8613 appendix D.5.3).
+    ///
+    /// `request` is made anew for each try, since a proof is bound to the association's challenge.
+    async fn ask(&mut self, request: impl Fn(&Self) -> Result<Message, MemberError>) -> Result<Message, MemberError> {
+        self.restore().await?;
+        let mut uploaded = false;
+        loop {
+            let mut failure = None;
+            for _ in 0..PATIENCE {
+                let mut client = self.connect().await?;
+                let message = request(self)?;
+                let answer = self.exchange(&mut client, "KDC", true, message).await;
+                self.kdc = Some(client);
+                match answer {
+                    Ok(answer) => return self.proven().map(|()| answer),
+                    Err(error @ (ClientError::Unprotected(..) | ClientError::Reset)) => failure = Some(error),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let state = &mut self.file.state;
+            if state.session.is_some() && state.offered.take().is_some() {
+                self.kdc = None;
+                self.file.save()?;
+            } else if let Some(failure) = failure.filter(|_| uploaded) {
+                return Err(failure.into());
+            } else {
+                self.upload().await?;
+                uploaded = true;
             }
         }
-        self.upload().await?;
-        let mut client = self.connect().await?;
-        let answer = self.exchange(&mut client, "KDC", true, request).await;
-        self.kdc = Some(client);
-        Ok(answer?)
+    }
+
+    /// An answer has verified: the association is the KDC's, and replaces the former one.
+    fn proven(&mut self) -> Result<(), MemberError> {
+        if let Some(offered) = self.file.state.offered.take() {
+            self.file.state.session = Some(offered);
+            self.file.save()?;
+        }
+        Ok(())
     }
 
     /// A member whose association was given up, since its numbers may have been used elsewhere, makes a new one.
     async fn restore(&mut self) -> Result<(), MemberError> {
-        if self.file.state.session.is_none() && self.group().is_some() {
+        if self.file.state.current().is_none() && self.group().is_some() {
             self.upload().await?;
         }
         Ok(())
+    }
+
+    fn get(&self, resource: &[&str]) -> Message {
+        Message::request(Code::GET).with_path(self.group_path(resource))
     }
 
     fn group_path(&self, resource: &[&str]) -> Vec<String> {
@@ -225,11 +254,7 @@ impl<'a> Member<'a> {
         self.restore().await?;
         for _ in 0..2 {
             let cnonce = random::<8>();
-            let request = self.join_message(&cnonce)?;
-            let path = self.group_path(&[]);
-            let message =
-                Message::request(Code::POST).with_path(path).with_payload(ACE_GROUPCOMM_CBOR, request.encode());
-            let answer = self.ask(message).await?;
+            let answer = self.ask(|member| member.join_message(&cnonce)).await?;
             if answer.code.is_success() {
                 return self.take_in(&answer, &cnonce);
             }
@@ -237,7 +262,7 @@ impl<'a> Member<'a> {
                 .filter(|answer| answer.options.content_format() == Some(ACE_GROUPCOMM_CBOR))
                 .and_then(|answer| JoinRefusal::decode(&answer.payload).ok())
                 .and_then(|refusal| refusal.kdcchallenge);
-            let (Some(challenge), Some(session)) = (challenge, self.file.state.session.as_mut()) else {
+            let (Some(challenge), Some(session)) = (challenge, self.file.state.current_mut()) else {
                 return Err(refused(&answer));
             };
             session.kdcchallenge = Some(Bytes(challenge));
@@ -246,13 +271,15 @@ impl<'a> Member<'a> {
         Err(MemberError::Unusable("the KDC asks for one challenge after the other"))
     }
 
-    fn join_message(&self, cnonce: &[u8]) -> Result<JoinRequest, MemberError> {
-        let session = self.file.state.session.as_ref().ok_or(MemberError::NoSession)?;
+    fn join_message(&self, cnonce: &[u8]) -> Result<Message, MemberError> {
+        let session = self.file.state.current().ok_or(MemberError::NoSession)?;
         let challenge = session.kdcchallenge.clone().unwrap_or_default();
         let settings = self.settings;
         let wanted = Some(GetCreds::All);
         let gname = &settings.config.group.name;
-        Ok(join_request(gname, settings.roles, &settings.identity, &challenge.0, cnonce, wanted)?)
+        let join = join_request(gname, settings.roles, &settings.identity, &challenge.0, cnonce, wanted)?;
+        let path = self.group_path(&[]);
+        Ok(Message::request(Code::POST).with_path(path).with_payload(ACE_GROUPCOMM_CBOR, join.encode()))
     }
 
     /// Checks a Join Response and keeps what it gives.
@@ -266,19 +293,24 @@ impl<'a> Member<'a> {
         let name = self.settings.config.group.name.clone();
         let former = self.file.state.groups.get(&name);
         if former.is_some_and(|former| former.num > joined.num) {
-            return Err(MemberError::Unusable("the KDC offers an older version of the keying material"));
+            return Err(OLDER);
         }
-        let key = Bytes(joined.material.encode().as_bytes().to_vec());
-        let group = Group {
-            exported: former.is_some_and(|former| former.exported && former.key == key),
-            needs_renewal: false,
+        if former.is_some_and(|former| former.kdc_cred.0 != joined.kdc_cred) {
+            tracing::warn!(group = %name, "the KDC has another credential than before");
+        }
+        let mut group = Group {
             num: joined.num,
             expires: self.expires(joined.exi),
             node,
             kdc_cred: Bytes(joined.kdc_cred),
-            peers: peers(joined.peers),
-            key,
+            peers: Vec::new(),
+            key: Bytes(joined.material.encode().as_bytes().to_vec()),
+            spent: former.map(|former| former.spent.clone()).unwrap_or_default(),
         };
+        group.set_peers(joined.peers);
+        if group.is_spent() {
+            return Err(SPENT);
+        }
         self.file.state.groups.insert(name, group);
         self.file.save()
     }
@@ -293,61 +325,79 @@ impl<'a> Member<'a> {
     /// # Errors
     /// [`MemberError`].
     pub async fn keys(&mut self) -> Result<GroupOscoreInputMaterial, MemberError> {
-        let group = self.group().ok_or(MemberError::NotAMember)?;
-        if group.exported || group.needs_renewal {
+        if self.group().ok_or(MemberError::NotAMember)?.is_spent() {
             self.join().await?;
         }
+        let key = self.refresh().await?;
+        let group = self.group_mut()?;
+        if group.is_spent() {
+            return Err(SPENT);
+        }
+        group.spend();
+        self.file.save()?;
+        Ok(key)
+    }
+
+    /// Gets the keying material and installs it. The version is compared first: an older one is never installed,
+    /// and with a newer one nobody is known until the credentials have been asked for.
+    async fn refresh(&mut self) -> Result<GroupOscoreInputMaterial, MemberError> {
         let node = self.group().map(|group| group.node.clone()).ok_or(MemberError::NotAMember)?;
-        let path = self.group_path(&[NODES, &node]);
-        let answer = self.ask(Message::request(Code::GET).with_path(path)).await?;
+        let answer = self.ask(|member| Ok(member.get(&[NODES, &node]))).await?;
         if !answer.code.is_success() {
             return Err(refused(&answer));
         }
         let distribution = KeyDistribution::decode(&answer.payload)?;
         let key = material(&distribution)?;
         let expires = self.expires(distribution.exi);
-        let name = self.settings.config.group.name.clone();
-        let group = self.file.state.groups.get_mut(&name).ok_or(MemberError::NotAMember)?;
-        // The version is compared first: an older one is never installed.
+        let group = self.group_mut()?;
         if distribution.num < group.num {
-            return Err(MemberError::Unusable("the KDC offers an older version of the keying material"));
+            return Err(OLDER);
+        }
+        if distribution.num > group.num {
+            group.peers.clear();
         }
         group.num = distribution.num;
         group.key = Bytes(key.encode().as_bytes().to_vec());
         group.expires = expires;
-        group.exported = true;
         self.file.save()?;
         Ok(key)
     }
 
-    /// Gets the credentials of all members.
+    /// Gets the credentials of all members. They are those of one version of the keying material: an older one is
+    /// refused, and before those of a newer one its keys are fetched.
     ///
     /// # Errors
     /// [`MemberError`].
     pub async fn creds(&mut self) -> Result<(), MemberError> {
-        let path = self.group_path(&["creds"]);
-        let answer = self.ask(Message::request(Code::GET).with_path(path)).await?;
-        if !answer.code.is_success() {
-            return Err(refused(&answer));
+        let mut num = self.group().ok_or(MemberError::NotAMember)?.num;
+        for _ in 0..2 {
+            let answer = self.ask(|member| Ok(member.get(&["creds"]))).await?;
+            if !answer.code.is_success() {
+                return Err(refused(&answer));
+            }
+            let creds = CredsResponse::decode(&answer.payload)?;
+            let theirs = creds.as_ref().map_or(num, |creds| creds.num);
+            if theirs < num {
+                return Err(OLDER);
+            }
+            if theirs == num {
+                self.group_mut()?.set_peers(creds.map(|creds| creds.peers).unwrap_or_default());
+                return self.file.save();
+            }
+            self.refresh().await?;
+            num = self.group().ok_or(MemberError::NotAMember)?.num;
         }
-        let creds = CredsResponse::decode(&answer.payload)?;
-        let name = self.settings.config.group.name.clone();
-        let group = self.file.state.groups.get_mut(&name).ok_or(MemberError::NotAMember)?;
-        let own = GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?.group_sender_id.clone();
-        group.peers = peers(creds.map(|creds| creds.peers).unwrap_or_default());
-        group.peers.retain(|peer| Some(&peer.id.0) != own.as_ref());
-        self.file.save()
+        Err(MemberError::Unusable("the keying material changes all the time"))
+    }
+
+    fn group_mut(&mut self) -> Result<&mut Group, MemberError> {
+        self.file.state.groups.get_mut(&self.settings.config.group.name).ok_or(MemberError::NotAMember)
     }
 }
 
-fn peers(peers: Vec<ace_groupcomm_messages::PeerCred>) -> Vec<Peer> {
-    let peer = |peer: ace_groupcomm_messages::PeerCred| Peer {
-        id: Bytes(peer.id),
-        cred: Bytes(peer.cred),
-        roles: peer.roles.and_then(|roles| roles.as_uint()).unwrap_or(0),
-    };
-    peers.into_iter().map(peer).collect()
-}
+const OLDER: MemberError = MemberError::Unusable("the KDC offers an older version of the keying material");
+
+const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
 
 /// Why the KDC refused, as far as it says so.
 fn refused(answer: &Message) -> MemberError {

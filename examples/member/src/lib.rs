@@ -12,12 +12,14 @@
 mod config;
 pub mod export;
 mod flow;
+mod group;
 pub mod show;
 mod state;
 
-pub use config::{AuthServer, Config, Group, IdentityConfig, Kdc, Settings};
+pub use config::{AuthServer, Config, GroupConfig, IdentityConfig, Kdc, Settings};
 pub use flow::Member;
-pub use state::{State, StateFile};
+pub use group::{Group, Peer};
+pub use state::{Bytes, Session, State, StateFile, Token};
 
 use ace_coap::Code;
 use std::path::PathBuf;

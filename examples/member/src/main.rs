@@ -47,23 +47,21 @@ async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, Member
         eprintln!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received);
     };
     let mut member = Member::open(settings, arguments.show_secrets, tell)?;
-    let mut secret = false;
-    match arguments.command {
-        Command::Token => member.token().await?,
-        Command::Upload => member.upload().await?,
-        Command::Join => member.join().await?,
-        Command::Creds => member.creds().await?,
-        Command::Keys => {
-            member.keys().await?;
-            secret = true;
-        }
-    }
-    let value = match (arguments.command, member.group()) {
-        (Command::Token | Command::Upload, _) | (_, None) => json!({ "name": settings.config.name, "done": true }),
-        (_, Some(group)) => export::group(settings, group, secret)?,
+    let done = match arguments.command {
+        Command::Token => member.token().await,
+        Command::Upload => member.upload().await,
+        Command::Join => member.join().await,
+        Command::Creds => member.creds().await,
+        Command::Keys => member.keys().await.map(drop),
     };
+    let group = member.group().cloned();
+    // Also where it came to nothing: all that was used is in the file.
     member.close()?;
-    Ok(value)
+    done?;
+    match (arguments.command, group) {
+        (Command::Token | Command::Upload, _) | (_, None) => Ok(json!({ "name": settings.config.name, "done": true })),
+        (command, Some(group)) => export::group(settings, &group, matches!(command, Command::Keys)),
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -7,6 +7,7 @@
 //! and keeps no association either.
 
 use crate::MemberError;
+use crate::group::Group;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -82,38 +83,6 @@ pub struct Session {
     pub kdcchallenge: Option<Bytes>,
 }
 
-/// A group that the member joined.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Group {
-    /// The encoded `key` object.
-    pub key: Bytes,
-    /// The version of the keying material.
-    pub num: i64,
-    /// When it ends, in seconds since 1970, by the member's clock.
-    pub expires: Option<u64>,
-    /// NODENAME.
-    pub node: String,
-    /// The KDC's credential.
-    pub kdc_cred: Bytes,
-    /// The others' credentials, roles and Sender IDs.
-    pub peers: Vec<Peer>,
-    /// Whether the key was handed to another stack, and the Sender ID with it.
-    pub exported: bool,
-    /// Whether a new Sender ID is needed before anything is used.
-    pub needs_renewal: bool,
-}
-
-/// Another member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Peer {
-    /// Its Sender ID.
-    pub id: Bytes,
-    /// Its credential.
-    pub cred: Bytes,
-    /// Its roles.
-    pub roles: u64,
-}
-
 /// All that a member keeps.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
@@ -127,10 +96,25 @@ pub struct State {
     pub as_next: u64,
     /// The token.
     pub token: Option<Token>,
-    /// The association with the KDC.
+    /// The association with the KDC, in which an answer has verified.
     pub session: Option<Session>,
+    /// One that the KDC, or somebody in its place, has offered: nothing has verified in it yet.
+    pub offered: Option<Session>,
     /// The groups.
     pub groups: BTreeMap<String, Group>,
+}
+
+impl State {
+    /// The association to use: one that was offered is tried first.
+    #[must_use]
+    pub fn current(&self) -> Option<&Session> {
+        self.offered.as_ref().or(self.session.as_ref())
+    }
+
+    /// The same, to change it.
+    pub fn current_mut(&mut self) -> Option<&mut Session> {
+        self.offered.as_mut().or(self.session.as_mut())
+    }
 }
 
 /// The file, locked.
@@ -179,12 +163,12 @@ impl StateFile {
         // The file of another place or time: its numbers may be used already, by a copy or after it was saved.
         let is_ours = written == file.state.generation.to_string() && file.state.boot == here;
         if !is_ours {
-            file.state.session = None;
+            (file.state.session, file.state.offered) = (None, None);
         }
         // What was used after the last write, nobody knows.
         if file.state.open || !is_ours {
             for group in file.state.groups.values_mut() {
-                group.needs_renewal = true;
+                group.spend();
             }
         }
         file.state.boot = here;
@@ -241,7 +225,7 @@ impl StateFile {
     /// # Errors
     /// [`MemberError`]; nothing may be used then.
     pub fn reserve_kdc(&mut self) -> Result<(u64, u64), MemberError> {
-        let session = self.state.session.as_mut().ok_or(MemberError::NoSession)?;
+        let session = self.state.current_mut().ok_or(MemberError::NoSession)?;
         let start = session.next;
         session.next = start.saturating_add(BLOCK);
         let limit = session.next;
@@ -253,19 +237,7 @@ impl StateFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn group() -> Group {
-        Group {
-            key: Bytes(vec![0xa0]),
-            num: 0,
-            expires: None,
-            node: "n".into(),
-            kdc_cred: Bytes::default(),
-            peers: Vec::new(),
-            exported: false,
-            needs_renewal: false,
-        }
-    }
+    use crate::group::tests::group;
 
     // Covers: TH-7-03
     #[test]
@@ -296,15 +268,15 @@ mod tests {
         file.state.groups.insert("g".into(), group());
         file.close().unwrap();
         let file = StateFile::open(&path).unwrap();
-        assert!(!file.state.groups["g"].needs_renewal, "closed as it should be");
+        assert!(!file.state.groups["g"].is_spent(), "closed as it should be");
         drop(file);
         let mut file = StateFile::open(&path).unwrap();
-        assert!(file.state.groups["g"].needs_renewal, "it was open");
-        file.state.groups.get_mut("g").unwrap().needs_renewal = false;
+        assert!(file.state.groups["g"].is_spent(), "it was open");
+        file.state.groups.insert("g".into(), group());
         file.close().unwrap();
         let text = std::fs::read_to_string(&path).unwrap().replace(&boot(), "another-boot");
         std::fs::write(&path, text).unwrap();
-        assert!(StateFile::open(&path).unwrap().state.groups["g"].needs_renewal, "another boot");
+        assert!(StateFile::open(&path).unwrap().state.groups["g"].is_spent(), "another boot");
     }
 
     // Covers: TH-1-04
@@ -338,12 +310,12 @@ mod tests {
         let old = std::fs::read(&path).unwrap();
 
         let file = StateFile::open(&path).unwrap();
-        assert!(file.state.session.is_some() && !file.state.groups["g"].needs_renewal, "the file itself");
+        assert!(file.state.session.is_some() && !file.state.groups["g"].is_spent(), "the file itself");
         file.close().unwrap();
         let copy = StateFile::open(&other).unwrap();
-        assert!(copy.state.session.is_none() && copy.state.groups["g"].needs_renewal, "a copy");
+        assert!(copy.state.session.is_none() && copy.state.groups["g"].is_spent(), "a copy");
         std::fs::write(&path, old).unwrap();
         let older = StateFile::open(&path).unwrap();
-        assert!(older.state.session.is_none() && older.state.groups["g"].needs_renewal, "an older one");
+        assert!(older.state.session.is_none() && older.state.groups["g"].is_spent(), "an older one");
     }
 }

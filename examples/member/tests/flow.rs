@@ -1,0 +1,197 @@
+//! A member on its way, with a real AS and a real KDC, and with what may happen in between.
+
+mod house;
+
+use ace_coap::Code;
+use ace_groupcomm_messages::GroupOscoreInputMaterial;
+use ace_member::{MemberError, export};
+use house::{House, Mischief, joined, open};
+
+fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
+    material.group_sender_id.as_ref().unwrap()[0]
+}
+
+// Covers: TH-7-04
+#[tokio::test]
+async fn keys_are_handed_out_once_under_each_sender_id() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    let first = member.keys().await.unwrap();
+    let shown = export::group(&settings, member.group().unwrap(), true).unwrap();
+    assert_eq!((shown["sender_id"].as_str(), shown["first_sequence"].as_u64()), (Some("00"), Some(0)));
+    member.close().unwrap();
+    // Also by another process, and however often.
+    let mut seen = vec![sender_id(&first)];
+    for _ in 0..3 {
+        let mut member = open(&settings);
+        let again = member.keys().await.unwrap();
+        assert_eq!((&again.ms, &again.context_id), (&first.ms, &first.context_id));
+        assert!(!seen.contains(&sender_id(&again)));
+        seen.push(sender_id(&again));
+        member.close().unwrap();
+    }
+    assert_eq!(seen, [0, 1, 2, 3]);
+    assert_eq!(house.posts(), 1, "the token was posted once");
+}
+
+// Covers: TH-7-02, TH-7-03
+#[tokio::test]
+async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    drop(member);
+    let mut member = open(&settings);
+    assert_eq!(sender_id(&member.keys().await.unwrap()), 1, "a crash");
+    member.close().unwrap();
+    let posts = house.posts();
+    house.edit(|state| state.boot = "another".into());
+    let mut member = open(&settings);
+    assert_eq!(sender_id(&member.keys().await.unwrap()), 2, "a reboot");
+    assert_eq!(house.posts(), posts + 1, "and another association");
+    member.close().unwrap();
+
+    let other = settings.state.with_file_name("copy.state");
+    std::fs::copy(&settings.state, &other).unwrap();
+    let mut copy = settings.clone();
+    copy.state = other;
+    let (mut first, mut second) = (open(&settings), open(&copy));
+    let (one, two) = (sender_id(&first.keys().await.unwrap()), sender_id(&second.keys().await.unwrap()));
+    assert_ne!(one, two, "a copy");
+}
+
+// Covers: TH-7-05
+#[tokio::test]
+async fn what_anybody_can_send_drops_nothing() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    *house.way.mischief.lock().unwrap() = Mischief::Flood;
+    joined(&mut member).await.unwrap();
+    member.keys().await.unwrap();
+    member.creds().await.unwrap();
+    assert_eq!(house.posts(), 1);
+    // A token post is answered in the KDC's place: the association that works is kept.
+    *house.way.mischief.lock().unwrap() = Mischief::FalseAnswer;
+    member.upload().await.unwrap();
+    member.creds().await.unwrap();
+    assert_eq!(house.posts(), 2);
+    member.upload().await.unwrap();
+    member.close().unwrap();
+    let mut member = open(&settings);
+    member.keys().await.unwrap();
+    // Where there is none to go back to, the token is posted anew, and that is tried once.
+    member.close().unwrap();
+    house.edit(|state| state.session = None);
+    let mut member = open(&settings);
+    assert!(matches!(member.creds().await, Err(MemberError::Client(_))));
+    *house.way.mischief.lock().unwrap() = Mischief::None;
+    member.creds().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kdc_that_has_forgotten_gets_the_token_again() {
+    let mut house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    let before = member.keys().await.unwrap();
+    house.restart_kdc().await;
+    let refused = member.creds().await.unwrap_err();
+    assert!(matches!(refused, MemberError::Refused(Code::FORBIDDEN, _)), "known, and not a member: {refused}");
+    assert_eq!(house.posts(), 2);
+    member.join().await.unwrap();
+    let after = member.keys().await.unwrap();
+    assert!(before.ms != after.ms && before.salt != after.salt);
+}
+
+#[tokio::test]
+async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    member.close().unwrap();
+    house.edit(|state| state.groups.get_mut("lamps").unwrap().num = 3);
+    let mut member = open(&settings);
+    for result in [member.join().await, member.keys().await.map(drop), member.creds().await] {
+        assert!(matches!(result, Err(MemberError::Unusable(text)) if text.contains("older")), "{result:?}");
+    }
+    assert_eq!(member.group().unwrap().num, 3, "nothing was installed");
+    member.close().unwrap();
+    // It knows an older version than the KDC's: the newer one is installed with the credentials that go with it.
+    house.edit(|state| state.groups.get_mut("lamps").unwrap().num = -1);
+    let mut member = open(&settings);
+    member.creds().await.unwrap();
+    assert_eq!(member.group().unwrap().num, 0);
+    member.close().unwrap();
+    // The key comes back that was handed out already, as if the KDC had given the same Sender ID again.
+    let mut member = open(&settings);
+    let mut next = member.keys().await.unwrap();
+    next.group_sender_id = Some(vec![sender_id(&next) + 1]);
+    member.close().unwrap();
+    house.edit(|state| {
+        let group = state.groups.get_mut("lamps").unwrap();
+        let now = std::mem::replace(&mut group.key.0, next.encode().as_bytes().to_vec());
+        group.spend();
+        group.key.0 = now;
+    });
+    let mut member = open(&settings);
+    let again = member.keys().await;
+    assert!(matches!(again, Err(MemberError::Unusable(text)) if text.contains("Sender ID")), "{again:?}");
+}
+
+#[tokio::test]
+async fn steps_out_of_order_say_what_is_missing() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    assert!(matches!(member.upload().await, Err(MemberError::NoToken)));
+    assert!(matches!(member.join().await, Err(MemberError::NoSession)));
+    assert!(matches!(member.keys().await, Err(MemberError::NotAMember)));
+    assert!(matches!(member.creds().await, Err(MemberError::NotAMember)));
+    assert!(member.group().is_none());
+    member.token().await.unwrap();
+    assert!(matches!(member.join().await, Err(MemberError::NoSession)));
+    member.close().unwrap();
+    // What was done is there for the next one.
+    let mut member = open(&settings);
+    member.upload().await.unwrap();
+    member.close().unwrap();
+    let mut member = open(&settings);
+    member.join().await.unwrap();
+    assert_eq!(member.group().unwrap().num, 0);
+}
+
+// Covers: TH-1-07
+#[tokio::test]
+async fn two_processes_of_one_configuration_draw_other_values() {
+    let (house, other) = (House::new().await, House::new().await);
+    let mut drawn = Vec::new();
+    for house in [&house, &other] {
+        let settings = house.settings();
+        let mut member = open(&settings);
+        joined(&mut member).await.unwrap();
+        let key = member.keys().await.unwrap();
+        member.close().unwrap();
+        house.edit(|state| {
+            let session = state.session.take().unwrap();
+            drawn.push([
+                key.ms.clone(),
+                key.salt.clone().unwrap(),
+                session.sender_id.0,
+                session.recipient_id.0,
+                session.master_salt.0,
+                session.kdcchallenge.unwrap().0,
+                state.token.take().unwrap().access_token.0,
+                state.groups["lamps"].node.clone().into_bytes(),
+            ]);
+        });
+    }
+    for (one, two) in drawn[0].iter().zip(&drawn[1]) {
+        assert_ne!(one, two);
+    }
+}

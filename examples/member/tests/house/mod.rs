@@ -1,0 +1,172 @@
+//! An AS, a KDC, and somebody on the way between the KDC and a member, all on loopback.
+
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message, Type};
+use ace_groupcomm_messages::TokenTransferResponse;
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_member::{Config, Member, MemberError, Settings, State};
+use ace_program::{Loaded, Running};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::UdpSocket;
+
+/// What the one on the way does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mischief {
+    /// Nothing.
+    #[default]
+    None,
+    /// Answers each request with resets and refusals before the KDC does.
+    Flood,
+    /// Answers a token post in the KDC's place.
+    FalseAnswer,
+}
+
+#[derive(Default)]
+pub(crate) struct OnTheWay {
+    pub(crate) mischief: Mutex<Mischief>,
+    /// Token posts that came by.
+    pub(crate) posts: Mutex<usize>,
+}
+
+/// Carries datagrams to the KDC and back.
+async fn relay(socket: UdpSocket, kdc: Arc<Mutex<SocketAddr>>, way: Arc<OnTheWay>) {
+    let up = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (mut request, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut client = socket.local_addr().unwrap();
+    loop {
+        tokio::select! {
+            received = socket.recv_from(&mut request) => {
+                let (length, from) = received.unwrap();
+                client = from;
+                let message = Message::decode(&request[..length]).unwrap();
+                let forged = way.forge(&message);
+                for forged in &forged {
+                    socket.send_to(forged, client).await.unwrap();
+                }
+                let to = *kdc.lock().unwrap();
+                let swallowed = *way.mischief.lock().unwrap() == Mischief::FalseAnswer && !forged.is_empty();
+                if !swallowed {
+                    up.send_to(&request[..length], to).await.unwrap();
+                }
+            }
+            received = up.recv_from(&mut answer) => {
+                let Ok((length, _)) = received else { continue };
+                socket.send_to(&answer[..length], client).await.unwrap();
+            }
+        }
+    }
+}
+
+impl OnTheWay {
+    fn forge(&self, request: &Message) -> Vec<Vec<u8>> {
+        let post = request.code == Code::POST && !request.options.has(option::OSCORE);
+        *self.posts.lock().unwrap() += usize::from(post);
+        let answer = |mut answer: Message| {
+            (answer.kind, answer.id, answer.token) = (Type::Acknowledgement, request.id, request.token.clone());
+            answer.encode()
+        };
+        match *self.mischief.lock().unwrap() {
+            Mischief::None => vec![],
+            Mischief::Flood if post => vec![],
+            Mischief::Flood => {
+                let reset = Message::empty(Type::Reset, request.id).encode();
+                let refusal = answer(Message::response(Code::UNAUTHORIZED));
+                let lie = answer(Message::response(Code::CHANGED));
+                (0..9).flat_map(|_| [reset.clone(), refusal.clone(), lie.clone()]).collect()
+            }
+            Mischief::FalseAnswer if post => {
+                let payload = TokenTransferResponse {
+                    nonce2: Some(vec![1; 8]),
+                    server_recipient_id: Some(vec![9; 6]),
+                    kdcchallenge: Some(vec![1; 8]),
+                    ..TokenTransferResponse::default()
+                };
+                vec![answer(Message::response(Code::CREATED).with_payload(ACE_CBOR, payload.encode()))]
+            }
+            Mischief::FalseAnswer => vec![],
+        }
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) folder: TempDir,
+    pub(crate) way: Arc<OnTheWay>,
+    kdc_address: Arc<Mutex<SocketAddr>>,
+    kdc: Option<Running>,
+    _auth_server: Running,
+    addresses: (SocketAddr, SocketAddr),
+}
+
+fn any() -> Vec<SocketAddr> {
+    vec![([127, 0, 0, 1], 0).into()]
+}
+
+async fn start_kdc(folder: &Path) -> Running {
+    let mut kdc: Loaded<ace_kdc::Config> =
+        Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
+    kdc.config.listen = any();
+    ace_kdc::start(&kdc, "memory:").await.unwrap()
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut auth_server: Loaded<ace_as::Config> =
+            Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
+        auth_server.config.listen = any();
+        let auth_server = ace_as::start(&auth_server).await.unwrap();
+        let kdc = start_kdc(folder.path()).await;
+        let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
+        let way = Arc::new(OnTheWay::default());
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let addresses = (auth_server.addresses[0], socket.local_addr().unwrap());
+        tokio::spawn(relay(socket, Arc::clone(&kdc_address), Arc::clone(&way)));
+        Self { folder, way, kdc_address, kdc: Some(kdc), _auth_server: auth_server, addresses }
+    }
+
+    /// The KDC ends, and another process takes its place. Its storage was in memory.
+    pub(crate) async fn restart_kdc(&mut self) {
+        self.kdc.take().unwrap().stop().await;
+        let kdc = start_kdc(self.folder.path()).await;
+        *self.kdc_address.lock().unwrap() = kdc.addresses[0];
+        self.kdc = Some(kdc);
+    }
+
+    /// The sample configuration of a member.
+    pub(crate) fn settings(&self) -> Settings {
+        let text = include_str!("../../member.toml").into();
+        let mut loaded: Loaded<Config> = Loaded::parse(&self.folder.path().join("member.toml"), text).unwrap();
+        (loaded.config.auth_server.address, loaded.config.kdc.address) = self.addresses;
+        Settings::new(&loaded).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("lamp.state")
+    }
+
+    /// Changes what the state file says, as if it had come about by itself.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut State)) {
+        let mut state: State = serde_json::from_slice(&std::fs::read(self.state()).unwrap()).unwrap();
+        change(&mut state);
+        std::fs::write(self.state(), serde_json::to_vec(&state).unwrap()).unwrap();
+    }
+
+    pub(crate) fn posts(&self) -> usize {
+        *self.way.posts.lock().unwrap()
+    }
+}
+
+/// Opens the member.
+pub(crate) fn open(settings: &Settings) -> Member<'_> {
+    Member::open(settings, false, |_| ()).unwrap()
+}
+
+/// Token, upload and join.
+pub(crate) async fn joined(member: &mut Member<'_>) -> Result<(), MemberError> {
+    member.token().await?;
+    member.upload().await?;
+    member.join().await
+}
