@@ -33,7 +33,7 @@ impl Bench {
             audiences: vec![audience("kdc"), audience("other")],
             policies: vec![
                 policy("lamp", "g1", 4),
-                policy("lamp", "g1", 2),
+                policy("lamp", "g1", 6),
                 policy("lamp", "g2", 8),
                 policy("switch", "g1", 2),
             ],
@@ -196,13 +196,15 @@ fn a_scope_is_narrowed_to_the_policies() {
         }
         let answer = TokenResponse::decode(&response.payload).unwrap();
         let valid = validator().validate(&answer.access_token, 1_000).unwrap();
-        if let Some(told) = answer.scope {
-            assert_eq!(told.decode().as_ref(), Ok(valid.scope()));
-        }
+        // The scope is told where it is not what was asked for.
+        let same = asked.scope == Some(ScopeValue::Bytes(valid.scope().encode()));
+        let told = answer.scope.map(|told| told.decode().unwrap());
+        assert_eq!(told.as_ref(), (!same).then_some(valid.scope()));
         Ok(valid.scope().0.iter().map(|e| (e.gname.clone(), e.permissions.as_uint().unwrap())).collect::<Vec<_>>())
     };
     let entries = |list: &[(&str, u64)]| Ok(list.iter().map(|&(g, p)| (g.to_owned(), p)).collect::<Vec<_>>());
     assert_eq!(granted("lamp", Some(&[("g1", 14), ("g2", 2), ("g3", 2)])), entries(&[("g1", 6)]));
+    assert_eq!(granted("lamp", Some(&[("g1", 6)])), entries(&[("g1", 6)]));
     assert_eq!(granted("switch", Some(&[("g1", 6)])), entries(&[("g1", 2)]));
     assert_eq!(granted("lamp", None), entries(&[("g1", 6), ("g2", 8)]));
     assert_eq!(granted("switch", Some(&[("g2", 8)])), Err(Some(TokenErrorCode::InvalidScope)));
@@ -253,6 +255,8 @@ fn faults_have_their_error_codes() {
     let malformed = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, vec![0xff]);
     assert_eq!(error(&bench.ask(&lamp, malformed)), Some(TokenErrorCode::InvalidRequest));
     let mut wrong = post;
+    wrong.accept = Some(60);
+    assert_eq!(bench.ask(&lamp, wrong.clone()).status, Status::NotAcceptable);
     wrong.content_format = Some(60);
     assert_eq!(bench.ask(&lamp, wrong).status, Status::UnsupportedContentFormat);
     assert_eq!(bench.ask(&lamp, Request::new(Method::Get, [TOKEN])).status, Status::MethodNotAllowed);
@@ -292,6 +296,7 @@ fn an_update_keeps_the_clients_own_key() {
     assert_eq!(bench.store.dump().len(), 1);
     bench.now = bench.now.plus(Duration::from_secs(1));
     assert!(bench.auth_server.next_timeout(bench.now).is_some_and(|at| at <= bench.now.mono));
+    assert_eq!(error(&bench.token("lamp", &update)), Some(TokenErrorCode::InvalidRequest), "expired, if still there");
     let mut out = Vec::new();
     bench.auth_server.timeout(bench.now, &mut bench.rng, &mut out);
     bench.settle(out);

@@ -9,6 +9,7 @@ use crate::testkit::{TestStore, build, toy};
 use crate::time::Now;
 use crate::traits::crypto::{AwsLc, CryptoJob, CryptoProvider};
 use crate::traits::storage::Storage;
+use crate::traits::token::TokenValidator;
 use crate::traits::transport::AssociationNotice;
 use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
 use rand_chacha::ChaCha12Rng;
@@ -63,7 +64,8 @@ impl Desk {
     /// # Errors
     /// [`SetupError`].
     pub fn with(store: TestStore, config: KdcConfig, registry: &Registry) -> Result<Self, SetupError> {
-        Self::start(store, config, registry, Now::new(1_000_000, Duration::from_secs(1)))
+        let validator = Self::validator(&config);
+        Self::start(store, config, registry, validator, Now::new(1_000_000, Duration::from_secs(1)))
     }
 
     /// A KDC with toy groups that starts at this time.
@@ -71,13 +73,26 @@ impl Desk {
     /// # Errors
     /// [`SetupError`].
     pub fn at(store: TestStore, config: KdcConfig, now: Now) -> Result<Self, SetupError> {
-        Self::start(store, config, &toy::registry(), now)
+        let validator = Self::validator(&config);
+        Self::start(store, config, &toy::registry(), validator, now)
     }
 
-    fn start(store: TestStore, config: KdcConfig, registry: &Registry, now: Now) -> Result<Self, SetupError> {
-        let groups: Vec<String> = config.groups.iter().map(|group| group.gname.clone()).collect();
-        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let validator = Box::new(build::validator(&groups));
+    fn validator(config: &KdcConfig) -> Box<dyn TokenValidator> {
+        let groups: Vec<&str> = config.groups.iter().map(|group| group.gname.as_str()).collect();
+        Box::new(build::validator(&groups))
+    }
+
+    /// A KDC of these parts that starts at this time.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn start(
+        store: TestStore,
+        config: KdcConfig,
+        registry: &Registry,
+        validator: Box<dyn TokenValidator>,
+        now: Now,
+    ) -> Result<Self, SetupError> {
         let kdc = Kdc::new(config, registry, validator, store.sharing())?;
         let rng = ChaCha12Rng::seed_from_u64(1);
         let mut desk = Self { kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
@@ -163,6 +178,13 @@ impl Desk {
                 break;
             }
         }
+    }
+
+    /// Reserves sequence numbers for an association.
+    pub fn need_sequence(&mut self, association: &[u8]) {
+        let mut out = Vec::new();
+        self.kdc.need_sequence(self.now, association, &mut self.rng, &mut out);
+        self.settle(out);
     }
 
     /// Revokes a token.

@@ -1,5 +1,6 @@
 //! A store that fails on command.
 
+use crate::state::record::RecordType;
 use crate::traits::storage::{CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Storage, StorageError, Txn};
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -82,6 +83,19 @@ impl TestStore {
                 _ => CommitOutcome::Unknown(away()),
             },
         }
+    }
+
+    /// The record under a key, if there is one of this kind.
+    #[must_use]
+    pub fn record<T: RecordType>(&self, key: &Key) -> Option<T> {
+        let found = self.lock().map.read(std::slice::from_ref(key)).pop().flatten()?;
+        T::decode(&found.value).ok()
+    }
+
+    /// Puts a record in its place, whatever is there, as another process could.
+    pub fn plant<T: RecordType>(&self, key: &Key, record: &T) {
+        let write = vec![(key.clone(), Some(record.encode().into()))];
+        let _ = self.lock().map.commit(Txn { expect: Vec::new(), write });
     }
 
     /// All keys and values, for those who check what was stored.

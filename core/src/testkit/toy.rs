@@ -31,11 +31,13 @@ pub struct Toy;
 impl ApplicationProfile for Toy {
     fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
         let max_id = config.uint("max_id")?.unwrap_or(7);
+        let scope_tag = config.uint("scope_tag")?;
+        let default_scope = config.uint("default_scope")?.unwrap_or(1) == 1;
         config.finish()?;
         let seed = SigningKey::ed25519(Secret::new(vec![0x44; 32]));
         let key = seed.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
         let max_id = usize::try_from(max_id).unwrap_or(7);
-        Ok(Arc::new(ToyRules { gname: gname.into(), key, max_id }))
+        Ok(Arc::new(ToyRules { gname: gname.into(), key, max_id, scope_tag, default_scope }))
     }
 }
 
@@ -43,6 +45,8 @@ struct ToyRules {
     gname: String,
     key: SigningKey,
     max_id: usize,
+    scope_tag: Option<u64>,
+    default_scope: bool,
 }
 
 impl GroupRules for ToyRules {
@@ -63,11 +67,11 @@ impl GroupRules for ToyRules {
     }
 
     fn scope_tag(&self) -> Option<u64> {
-        None
+        self.scope_tag
     }
 
     fn has_default_scope(&self) -> bool {
-        true
+        self.default_scope
     }
 
     fn can_join(&self, granted: Roles) -> bool {
@@ -163,7 +167,7 @@ impl KeyingMaterialProducer for ToyRules {
     }
 }
 
-/// The transport profile: N1 is echoed, the client's identifier ignored.
+/// The transport profile: N1 is echoed, and the KDC's name differs from the client's.
 pub struct ToyTransport;
 
 impl TransportProfile for ToyTransport {
@@ -183,12 +187,9 @@ impl TransportProfile for ToyTransport {
     ) -> Result<NewAssociation, TransportRefusal> {
         let Confirmation::Osc(material) = cnf else { return Err(TransportRefusal::OtherProfile) };
         let nonce2 = post.nonce1.clone().ok_or(TransportRefusal::Missing)?;
-        Ok(NewAssociation {
-            id: offer.names.next().ok_or(TransportRefusal::NoName)?,
-            input_id: material.id.clone(),
-            material: Secret::new(material.ms.clone()),
-            nonce2,
-        })
+        let mut others = offer.names.filter(|name| post.client_recipient_id.as_ref() != Some(name));
+        let id = others.next().ok_or(TransportRefusal::NoName)?;
+        Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), nonce2 })
     }
 }
 
