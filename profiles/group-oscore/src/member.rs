@@ -236,6 +236,7 @@ mod tests {
         assert_eq!(with(&strip), MemberError::NoMode);
     }
 
+    // Covers: GO-6.1-06
     #[test]
     fn a_monitor_shows_no_credential() {
         let identity = Identity::ccs("lamp", signer(3));

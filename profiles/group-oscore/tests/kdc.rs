@@ -1,63 +1,19 @@
 //! A KDC with OSCORE groups: what joining nodes, members and verifiers get of it.
 
-use ace_groupcomm::config::{ConfigMap, ConfigValue};
-use ace_groupcomm::kdc::GroupConfig;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post, update_post};
-use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
-use ace_groupcomm::traits::storage::Sharing;
-use ace_groupcomm::{Caller, Method, Response, Roles, Status};
-use ace_groupcomm_messages::labels::content_format::{ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+mod bench;
+
+use ace_groupcomm::testkit::Desk;
+use ace_groupcomm::testkit::build::{group_request, join_post, token, token_post, update_post};
+use ace_groupcomm::{Caller, Method, Roles, Status};
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{
     CredsResponse, GetCreds, GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, JoinResponse,
-    KeyDistribution, ProblemDetails, RawCbor, TokenTransferResponse, retrieval,
+    KeyDistribution, RawCbor, TokenTransferResponse, retrieval,
 };
 use ace_profile_group_oscore::DESCRIPTOR;
-use ace_profile_group_oscore::member::{self, Identity, Joined};
+use ace_profile_group_oscore::member;
 use ace_profile_group_oscore::scope::{MONITOR, REQUESTER, RESPONDER, VERIFIER};
-
-const LATER: u64 = 2_000_000;
-const N_C: [u8; 8] = [7; 8];
-
-/// A KDC with the group `lamps` in both modes and the group `alarms` that only signs.
-fn desk() -> Desk {
-    let mut config = desk::config(&[]);
-    for (gname, mode) in [("lamps", "group+pairwise"), ("alarms", "group")] {
-        let mut parameters = ConfigMap::default();
-        parameters.0.insert("mode".into(), ConfigValue::Text(mode.into()));
-        parameters.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
-        config.groups.push(GroupConfig { gname: gname.into(), profile: DESCRIPTOR.name.into(), parameters });
-    }
-    let registry = toy::registry().with_application(DESCRIPTOR).unwrap();
-    Desk::with(TestStore::new(Sharing::Exclusive), config, &registry).unwrap()
-}
-
-fn client(number: u16) -> (Client, Identity) {
-    let client = Client::new(number).unwrap();
-    let identity = Identity::ccs(&client.name, client.key.clone());
-    (client, identity)
-}
-
-fn admitted(desk: &mut Desk, number: u16, gname: &str, roles: Roles) -> (Caller, Vec<u8>) {
-    desk.post_token(&token(1, &client(number).0.claims(&[(gname, roles.0)], LATER))).unwrap()
-}
-
-fn request(number: u16, gname: &str, roles: Roles, challenge: &[u8]) -> JoinRequest {
-    member::join_request(gname, roles, &client(number).1, challenge, &N_C, None).unwrap()
-}
-
-/// A member: who it is to the KDC, what it has, and the answer that gave it.
-fn joined(desk: &mut Desk, number: u16, gname: &str, roles: Roles) -> (Caller, Joined, Response) {
-    let (caller, challenge) = admitted(desk, number, gname, roles);
-    let response = desk.ask(&caller, join_post(gname, &request(number, gname, roles, &challenge)));
-    assert_eq!(response.status, Status::Created, "{response:?}");
-    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), &N_C).unwrap();
-    (caller, joined, response)
-}
-
-fn error_of(response: &Response) -> Option<GroupcommError> {
-    assert_eq!(response.content_format, Some(PROBLEM_DETAILS_CBOR));
-    ProblemDetails::decode(&response.payload).unwrap().error()
-}
+use bench::{LATER, N_C, admitted, client, desk, error_of, joined, request};
 
 /// The material without what is the member's own.
 fn shared(material: &GroupOscoreInputMaterial) -> GroupOscoreInputMaterial {
@@ -242,7 +198,7 @@ fn a_verifier_reads_credentials_and_is_no_member() {
     }
 }
 
-// Covers: GO-8.2.1-01, GO-8.2.1-02
+// Covers: GO-8.2.1-01, GO-8.2.1-02, GO-8.2.1-03
 #[test]
 fn members_alone_ask_whether_the_group_is_active() {
     let mut desk = desk();
