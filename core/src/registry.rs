@@ -159,3 +159,40 @@ fn unknown<'a>(name: &str, linked: impl Iterator<Item = &'a str>) -> RegistryErr
     let linked = if linked.is_empty() { "none".into() } else { linked.join(", ") };
     RegistryError::Unknown { name: name.into(), linked }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::toy::{Toy, ToyTransport};
+
+    fn application(name: &'static str, number: i64) -> ApplicationProfileDescriptor {
+        ApplicationProfileDescriptor { name, number, crate_name: name, profile: &Toy }
+    }
+
+    fn transport(name: &'static str, number: i64) -> TransportProfileDescriptor {
+        TransportProfileDescriptor { name, number, crate_name: name, profile: &ToyTransport }
+    }
+
+    #[test]
+    fn names_and_numbers_are_there_once_in_each_kind() {
+        let registry = Registry::empty().with_application(application("a", 1)).unwrap();
+        let registry = registry.with_transport(transport("a", 1)).unwrap();
+        for (name, number) in [("a", 1), ("a", 2), ("b", 1)] {
+            let first = "a";
+            let expected = Some(RegistryError::Twice { name, number, first, second: name });
+            assert_eq!(registry.clone().with_application(application(name, number)).err(), expected);
+            assert_eq!(registry.clone().with_transport(transport(name, number)).err(), expected);
+        }
+        let registry = registry.with_application(application("b", 2)).unwrap();
+        let registry = registry.with_transport(transport("b", 2)).unwrap();
+        assert_eq!(registry.application("b").unwrap().number, 2);
+        assert_eq!(registry.transport("b").unwrap().number, 2);
+        assert_eq!(registry.transports().iter().map(|profile| profile.name).collect::<Vec<_>>(), ["a", "b"]);
+        for error in [registry.application("c").err().unwrap(), registry.transport("c").err().unwrap()] {
+            assert_eq!(error, RegistryError::Unknown { name: "c".into(), linked: "a, b".into() });
+            assert!(error.to_string().contains("use ace_profile_x as _"));
+        }
+        let none = Registry::empty().application("c").err().unwrap().to_string();
+        assert!(none.contains("linked are: none"), "{none}");
+    }
+}

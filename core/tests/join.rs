@@ -1,8 +1,6 @@
 //! Joining and what a member can ask, with the toy profiles: RFC 9594's part of the interface.
 
-use ace_groupcomm::engine::Limits;
-use ace_groupcomm::keys;
-use ace_groupcomm::records::{Head, Member};
+use ace_groupcomm::records::Head;
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
@@ -505,47 +503,6 @@ fn identifiers_of_one_byte_run_out() {
     assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Content, "still a member");
 }
 
-#[test]
-fn many_join_in_one_commit_and_none_shares_an_identifier() {
-    let mut desk = desk();
-    let mut asked = Vec::new();
-    for number in 1..=100 {
-        let client = client(number);
-        let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
-        asked.push((caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8]))));
-    }
-    // Prove the associations first, so that the joins meet in one batch.
-    for (caller, _) in &asked {
-        desk.ask(caller, group_request(Method::Get, "g1", &["num"]));
-    }
-    let before = desk.kdc.stats().commits;
-    let answers = desk.ask_all(asked);
-    assert!(answers.iter().all(|answer| answer.status == Status::Created), "{answers:?}");
-    let ids: std::collections::BTreeSet<Vec<u8>> =
-        answers.iter().map(|answer| sender_id(&JoinResponse::decode(&answer.payload).unwrap())).collect();
-    assert_eq!((ids.len(), head(&desk).members), (100, 100));
-    assert_eq!(desk.kdc.stats().commits - before, 2, "batches of 64");
-    let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
-    assert!(members.map(|(_, record)| Member::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
-}
-
-#[test]
-fn one_member_changes_once_in_a_commit() {
-    let mut desk = desk();
-    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
-    let join = |nonce: u8| JoinRequest {
-        client_cred: Some(vec![]),
-        client_cred_verify: None,
-        ..client(1).join("g1", 1, &[], &[nonce; 8])
-    };
-    let before = desk.kdc.stats().commits;
-    let asked = (0..3).map(|nonce| (caller.clone(), join_post("g1", &join(nonce)))).collect();
-    let answers = desk.ask_all(asked);
-    let ids: Vec<_> = answers.iter().map(|a| sender_id(&JoinResponse::decode(&a.payload).unwrap())[0]).collect();
-    assert_eq!(ids, [1, 2, 3]);
-    assert_eq!(desk.kdc.stats().commits - before, 3);
-}
-
 // Covers: KG-4.1.2-07
 #[test]
 fn unknown_fields_are_ignored() {
@@ -555,19 +512,4 @@ fn unknown_fields_are_ignored() {
     let mut join = client.join("g1", TALKER, &challenge, &[7; 8]);
     join.extra = vec![(ace_groupcomm_messages::Label::Int(999), RawCbor::uint(1))];
     assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
-}
-
-#[test]
-fn a_full_engine_says_so() {
-    let mut config = desk::config(&["g1"]);
-    config.limits = Limits { waiting: 2, ..Limits::default() };
-    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
-    let client = client(1);
-    let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], LATER))).unwrap();
-    let join = join_post("g1", &client.join("g1", TALKER, &[0; 8], &[7; 8]));
-    let answers = desk.ask_all(vec![(caller.clone(), join.clone()), (caller.clone(), join.clone()), (caller, join)]);
-    assert_eq!(answers[2].status, Status::ServiceUnavailable);
-    assert_eq!(answers[2].max_age, Some(2));
-    assert_eq!(desk.kdc.stats().bounded, 1);
-    assert_eq!(keys::name("g1"), keys::name("g1"));
 }

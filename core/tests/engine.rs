@@ -1,0 +1,171 @@
+//! The engine under what users see of it: batches, bounds, figures, and time that runs out.
+
+use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
+use ace_groupcomm::keys;
+use ace_groupcomm::records::{BelongsTo, Head, Member};
+use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
+use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest, JoinResponse};
+use std::time::Duration;
+
+const TALKER: u64 = 1;
+const LATER: u64 = 2_000_000;
+
+fn desk() -> Desk {
+    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap()
+}
+
+fn limited(sharing: Sharing, limits: Limits) -> Desk {
+    let config = ace_groupcomm::kdc::KdcConfig { limits, ..desk::config(&["g1"]) };
+    Desk::new(TestStore::new(sharing), config).unwrap()
+}
+
+fn client(number: u16) -> Client {
+    Client::new(number).unwrap()
+}
+
+fn admitted(desk: &mut Desk, number: u16) -> (Caller, Vec<u8>) {
+    desk.post_token(&token(1, &client(number).claims(&[("g1", TALKER)], LATER))).unwrap()
+}
+
+fn member(desk: &mut Desk, number: u16) -> (Caller, Response) {
+    let (caller, challenge) = admitted(desk, number);
+    let response = desk.ask(&caller, join_post("g1", &client(number).join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created);
+    (caller, response)
+}
+
+fn sender_id(response: &Response) -> Vec<u8> {
+    let joined = JoinResponse::decode(&response.payload).unwrap();
+    joined.material.key.as_bytes_item().unwrap().split_off(26)
+}
+
+fn head(desk: &Desk) -> Head {
+    let BelongsTo(id) = desk.store.record(&keys::name("g1")).unwrap();
+    desk.store.record(&keys::head(id)).unwrap()
+}
+
+#[test]
+fn many_join_in_one_commit_and_none_shares_an_identifier() {
+    let mut desk = desk();
+    let mut asked = Vec::new();
+    for number in 1..=100 {
+        let (caller, challenge) = admitted(&mut desk, number);
+        asked.push((caller, join_post("g1", &client(number).join("g1", TALKER, &challenge, &[7; 8]))));
+    }
+    // Prove the associations first, so that the joins meet in one batch.
+    for (caller, _) in &asked {
+        desk.ask(caller, group_request(Method::Get, "g1", &["num"]));
+    }
+    let before = desk.kdc.stats().commits;
+    let answers = desk.ask_all(asked);
+    assert!(answers.iter().all(|answer| answer.status == Status::Created), "{answers:?}");
+    let ids: std::collections::BTreeSet<Vec<u8>> = answers.iter().map(sender_id).collect();
+    assert_eq!((ids.len(), head(&desk).members), (100, 100));
+    assert_eq!(desk.kdc.stats().commits - before, 2, "batches of 64");
+    let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
+    assert!(members.map(|(_, record)| Member::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
+}
+
+#[test]
+fn one_member_changes_once_in_a_commit() {
+    let mut desk = desk();
+    let (caller, _) = member(&mut desk, 1);
+    let join = |nonce: u8| JoinRequest {
+        client_cred: Some(vec![]),
+        client_cred_verify: None,
+        ..client(1).join("g1", 1, &[], &[nonce; 8])
+    };
+    let before = desk.kdc.stats().commits;
+    let asked = (0..3).map(|nonce| (caller.clone(), join_post("g1", &join(nonce)))).collect();
+    let answers = desk.ask_all(asked);
+    let ids: Vec<_> = answers.iter().map(|answer| sender_id(answer)[0]).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(desk.kdc.stats().commits - before, 3);
+}
+
+#[test]
+fn a_full_engine_says_so() {
+    let mut desk = limited(Sharing::Exclusive, Limits { waiting: 2, ..Limits::default() });
+    let (caller, _) = admitted(&mut desk, 1);
+    let join = join_post("g1", &client(1).join("g1", TALKER, &[0; 8], &[7; 8]));
+    let answers = desk.ask_all(vec![(caller.clone(), join.clone()), (caller.clone(), join.clone()), (caller, join)]);
+    assert_eq!(answers[2].status, Status::ServiceUnavailable);
+    assert_eq!(answers[2].max_age, Some(2));
+    assert_eq!(desk.kdc.stats().bounded, 1);
+}
+
+#[test]
+fn who_joins_in_one_commit_with_others_sees_those_before_it() {
+    for sharing in [Sharing::Exclusive, Sharing::Shared] {
+        let mut desk = limited(sharing, Limits::default());
+        member(&mut desk, 9);
+        let mut asked = Vec::new();
+        for number in 1..=3 {
+            let (caller, challenge) = admitted(&mut desk, number);
+            desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+            let join = client(number).join("g1", TALKER, &challenge, &[7; 8]);
+            asked.push((caller, join_post("g1", &JoinRequest { get_creds: Some(GetCreds::All), ..join })));
+        }
+        let before = desk.kdc.stats().commits;
+        let answers = desk.ask_all(asked);
+        assert_eq!(desk.kdc.stats().commits - before, 1);
+        let peers = |answer: &Response| JoinResponse::decode(&answer.payload).unwrap().peers.unwrap().len();
+        assert_eq!(answers.iter().map(peers).collect::<Vec<_>>(), [1, 2, 3], "{sharing:?}");
+    }
+}
+
+#[test]
+fn memory_has_a_bound_and_what_left_it_comes_back() {
+    let mut desk = limited(Sharing::Exclusive, Limits { records: 64, ..Limits::default() });
+    let (mut callers, mut seen) = (Vec::new(), Vec::new());
+    for number in 1..=60 {
+        callers.push(member(&mut desk, number).0);
+        for caller in &callers {
+            desk.ask(caller, group_request(Method::Get, "g1", &["num"]));
+            seen.push(desk.kdc.records());
+        }
+    }
+    assert!(seen.iter().all(|records| *records <= 64), "{seen:?}");
+    // An eighth leaves at a time.
+    assert!(seen.contains(&64) && seen.windows(2).any(|pair| pair[1] < pair[0]), "{seen:?}");
+    assert!(seen.windows(2).filter(|pair| pair[1] < pair[0]).all(|pair| pair[1] >= 56), "{seen:?}");
+    for caller in &callers {
+        let creds = desk.ask(caller, group_request(Method::Get, "g1", &["creds"]));
+        assert_eq!(CredsResponse::decode(&creds.payload).unwrap().unwrap().peers.len(), 60);
+        assert_eq!(desk.ask(caller, group_request(Method::Get, "g1", &["num"])).status, Status::Content);
+    }
+}
+
+#[test]
+fn a_request_waits_as_long_as_it_may_and_no_longer() {
+    let mut desk = limited(Sharing::Shared, Limits { patience: Duration::from_secs(20), ..Limits::default() });
+    let (caller, _) = member(&mut desk, 1);
+    let mut out = Vec::new();
+    let request = group_request(Method::Get, "g1", &["num"]);
+    let reply = desk.kdc.request(desk.now, caller, request, &mut desk.rng, &mut out);
+    let Reply::Later(ticket) = reply else { panic!("shared storage has to be looked at") };
+    desk.kdc.flush(desk.now, &mut out);
+    assert!(matches!(out.as_slice(), [Effect::Load(..)]), "{out:?}");
+    assert_eq!(desk.kdc.waiting(), 1);
+    // Storage never answers.
+    let end = desk.now.plus(Duration::from_secs(20));
+    assert_eq!(desk.kdc.next_timeout(desk.now), Some(end.mono));
+    let mut late = Vec::new();
+    desk.kdc.timeout(desk.now.plus(Duration::from_millis(19_999)), &mut desk.rng, &mut late);
+    assert!(late.is_empty() && desk.kdc.waiting() == 1);
+    desk.kdc.timeout(end, &mut desk.rng, &mut late);
+    let answered = late.into_iter().find_map(|effect| match effect {
+        Effect::Answer(to, durable) if to == ticket => Some(durable.into_inner()),
+        _ => None,
+    });
+    assert_eq!(answered.map(|answer| answer.status), Some(Status::ServiceUnavailable));
+    assert_eq!(desk.kdc.waiting(), 0);
+    // Should it answer after all, nobody is there any more.
+    let Some(Effect::Load(op, keys)) = out.pop() else { panic!("a load") };
+    let found = desk.store.read_now(&keys);
+    desk.kdc.complete(end, Completion::Loaded(op, found), &mut out);
+    assert!(desk.settle(out).is_empty());
+}
