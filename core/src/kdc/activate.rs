@@ -45,7 +45,7 @@ impl KdcApp {
             None => Principal {
                 issuer: pending.issuer.clone(),
                 subject: pending.subject.clone(),
-                token: StoredToken { hash: ByteBuf::new(), scope: Vec::new(), expires: 0 },
+                token: StoredToken { hash: ByteBuf::new(), scope: Vec::new(), expires: 0, sequence: None },
                 kdcchallenge: None,
                 association: ByteBuf::new(),
                 memberships: Vec::new(),
@@ -86,6 +86,7 @@ impl KdcApp {
         let old = std::mem::replace(&mut principal.token, token);
         if old.hash != principal.token.hash {
             changes.delete(keys::token(&old.hash));
+            self.supersede(&old, changes);
         }
         if old.expires != principal.token.expires {
             changes.delete(keys::expiry(old.expires, id));

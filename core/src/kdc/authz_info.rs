@@ -55,6 +55,7 @@ impl KdcApp {
     /// A token, as an issuer that is trusted vouches for it, and not revoked.
     fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
         let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
+        let valid = self.since_first_received(view, valid)?;
         if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
@@ -237,5 +238,6 @@ pub(super) fn stored(valid: &ValidToken) -> StoredToken {
         hash: ByteBuf::from(valid.hash.clone()),
         scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
         expires: valid.expires,
+        sequence: valid.sequence,
     }
 }

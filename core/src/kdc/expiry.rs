@@ -119,6 +119,7 @@ impl KdcApp {
         match view.get::<Principal>(&keys::principal(id))? {
             Some(principal) if principal.token.expires <= time => {
                 self.end(view, id, principal, RekeyReason::Expired, changes)?;
+                self.note_expired(view, principal, changes)?;
                 events.push(Event::Gone(principal.association.to_vec()));
             }
             // A later token has taken its place, and has an entry of its own.

@@ -7,6 +7,7 @@ mod authz_info;
 mod caller;
 mod creds;
 mod evict;
+mod exi;
 mod expiry;
 mod extra;
 mod found;

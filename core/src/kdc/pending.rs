@@ -91,6 +91,12 @@ impl Pendings {
         self.get(self.by_post.get(post)?)
     }
 
+    /// When a token ends of which associations wait: its time may have begun when it was first received.
+    pub(super) fn token_expires(&self, token_hash: &[u8]) -> Option<u64> {
+        let own = self.by_token.get(token_hash)?.iter();
+        own.filter_map(|id| self.get(id)).map(|pending| pending.token.expires).min()
+    }
+
     /// Whether one more for this token can be taken in without dropping one that is too young: who replays tokens
     /// cannot push out an association that its owner is about to use.
     pub(super) fn has_room(&self, now: Now, token_hash: &[u8]) -> bool {
@@ -170,7 +176,7 @@ mod tests {
             input_id: vec![],
             issuer: "as".into(),
             subject: "c".into(),
-            token: StoredToken { hash: ByteBuf::from([token]), scope: vec![], expires: 0 },
+            token: StoredToken { hash: ByteBuf::from([token]), scope: vec![], expires: 0, sequence: None },
             nonce2: vec![],
             kdcchallenge: None,
             post: [id; 32],

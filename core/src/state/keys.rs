@@ -162,6 +162,12 @@ pub fn revoked(hash: &[u8]) -> Key {
     key(&[b"rv/", hash])
 }
 
+/// The highest number of an expired token with `exi`, of this issuer.
+#[must_use]
+pub fn expired_sequence(issuer: &str) -> Key {
+    key(&[b"exi/", issuer.as_bytes()])
+}
+
 /// A security association, by the name under which the peer is known.
 #[must_use]
 pub fn association(id: &[u8]) -> Key {
@@ -197,6 +203,7 @@ mod tests {
         let keys = [
             name("g"),
             name("g/head"),
+            expired_sequence("as"),
             head(group),
             head(other),
             secret(group, 1),

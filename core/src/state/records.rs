@@ -147,7 +147,14 @@ pub struct StoredToken {
     pub scope: Vec<(String, ByteBuf)>,
     /// When it ends, in seconds since 1970.
     pub expires: u64,
+    /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
+    #[serde(default)]
+    pub sequence: Option<u64>,
 }
+
+/// Of an issuer's tokens with `exi`, the highest number of one that has expired (RFC 9200 section 5.10.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiredSequence(pub u64);
 
 /// A client of an issuer: its one current token, and where it is a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +221,7 @@ crate::plain_record!(
     Association,
     Mark,
     Issued,
+    ExpiredSequence,
 );
 
 #[cfg(test)]

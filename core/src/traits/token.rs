@@ -19,6 +19,7 @@ pub struct ValidToken {
     pub(crate) confidential: bool,
     pub(crate) ace_profile: Option<i64>,
     pub(crate) scope_tag: Option<u64>,
+    pub(crate) sequence: Option<u64>,
 }
 
 impl ValidToken {
@@ -36,6 +37,7 @@ impl ValidToken {
             confidential: false,
             ace_profile: None,
             scope_tag: None,
+            sequence: None,
         }
     }
 
@@ -43,6 +45,14 @@ impl ValidToken {
     #[must_use]
     pub const fn confidential(mut self) -> Self {
         self.confidential = true;
+        self
+    }
+
+    /// Tells that its time began when it was received, and its number among such tokens of its issuer (`exi`, RFC
+    /// 9200 section 5.10.3). `expires` counts from now then; the KDC remembers when it was first received.
+    #[must_use]
+    pub const fn counted(mut self, sequence: u64) -> Self {
+        self.sequence = Some(sequence);
         self
     }
 
@@ -167,6 +177,17 @@ impl CwtValidator {
         Ok(Self { audience: audience.into(), issuers })
     }
 
+    /// The number of a token with `exi`: in `cti` it follows the name of the resource server (RFC 9200 section
+    /// 5.10.3).
+    fn sequence(&self, claims: &Claims) -> Result<u64, TokenRefusal> {
+        let cti = claims.cti.as_ref().ok_or(TokenRefusal::Claims)?;
+        let number = cti.strip_prefix(self.audience.as_bytes()).ok_or(TokenRefusal::Claims)?;
+        if number.is_empty() || number.len() > 8 {
+            return Err(TokenRefusal::Claims);
+        }
+        Ok(number.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+    }
+
     /// The issuer whose key opens the token, and the claims.
     fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Vec<u8>), TokenRefusal> {
         let lax = Cwt::decode(token, Strictness::Lax).map_err(|_| TokenRefusal::Malformed)?;
@@ -200,7 +221,9 @@ impl TokenValidator for CwtValidator {
         if issuer.iss.is_some() && claims.iss.is_some() && issuer.iss != claims.iss {
             return Err(TokenRefusal::Issuer);
         }
-        let expires = claims.exp.ok_or(TokenRefusal::Claims)?;
+        let sequence = claims.exi.map(|_| self.sequence(&claims)).transpose()?;
+        let relative = claims.exi.map(|exi| now.saturating_add(exi));
+        let expires = claims.exp.into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
         let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
         let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
         if expires <= now || claims.nbf.is_some_and(|nbf| nbf > now) {
@@ -219,6 +242,7 @@ impl TokenValidator for CwtValidator {
         }
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
         valid.ace_profile = claims.ace_profile;
+        valid.sequence = sequence;
         if let ScopeValue::Extended { tag, .. } = value {
             valid.scope_tag = Some(tag);
         }

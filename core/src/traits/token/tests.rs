@@ -42,6 +42,23 @@ fn verdict(claims: &Claims) -> Result<ValidToken, TokenRefusal> {
     validator().validate(&token(&key(b"k", 1), claims), 999)
 }
 
+#[test]
+fn a_token_with_exi_lasts_from_now_and_has_a_number() {
+    let counted = |cti: Option<&[u8]>, exi, exp| {
+        let claims = Claims { exi: Some(exi), exp, cti: cti.map(<[u8]>::to_vec), ..claims() };
+        verdict(&claims).map(|valid| (valid.expires, valid.sequence))
+    };
+    assert_eq!(counted(Some(b"kdc\x05"), 60, None), Ok((1_059, Some(5))));
+    assert_eq!(counted(Some(b"kdc\x01\x00"), 60, Some(1_000)), Ok((1_000, Some(256))), "the earlier of two");
+    assert_eq!(counted(Some(b"kdc\xff\xff\xff\xff\xff\xff\xff\xff"), u64::MAX, None), Ok((u64::MAX, Some(u64::MAX))));
+    assert_eq!(counted(Some(b"kdc\x05"), 0, None), Err(TokenRefusal::Expired));
+    for cti in [None, Some(&b"kdc"[..]), Some(b"other\x05"), Some(b"kdc123456789"), Some(b"")] {
+        assert_eq!(counted(cti, 60, None), Err(TokenRefusal::Claims), "{cti:?}");
+    }
+    assert_eq!(verdict(&Claims { exp: None, ..claims() }), Err(TokenRefusal::Claims), "no end at all");
+    assert_eq!(verdict(&claims()).map(|valid| valid.sequence), Ok(None));
+}
+
 // Covers: KG-3.2-03, TH-2-02
 #[test]
 fn the_issuer_is_the_key_that_verified() {

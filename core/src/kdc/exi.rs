@@ -1,0 +1,51 @@
+//! Tokens whose time begins when they are received (`exi`, RFC 9200 section 5.10.3): none gets more of it by being
+//! posted again, by a restart, or by giving way to another one.
+
+use super::KdcApp;
+use crate::refusal::Refusal;
+use crate::state::changes::Changes;
+use crate::state::keys::{self, PrincipalId};
+use crate::state::records::{BelongsTo, ExpiredSequence, Mark, Principal, StoredToken};
+use crate::traits::token::{TokenRefusal, ValidToken};
+use crate::view::{Stop, View};
+
+impl KdcApp {
+    /// The token with the time that it has left since it was first received. One whose number is not above that of
+    /// one that has expired counts as expired.
+    pub(super) fn since_first_received(&self, view: &View<'_>, mut valid: ValidToken) -> Result<ValidToken, Stop> {
+        let Some(sequence) = valid.sequence else { return Ok(valid) };
+        let expired = Stop::from(Refusal::from(TokenRefusal::Expired));
+        let highest = view.get::<ExpiredSequence>(&keys::expired_sequence(&valid.issuer))?;
+        if highest.is_some_and(|ExpiredSequence(highest)| sequence <= *highest) {
+            return Err(expired);
+        }
+        let first = match view.get::<BelongsTo<PrincipalId>>(&keys::token(&valid.hash))? {
+            Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|own| own.token.expires),
+            None => self.pendings.token_expires(&valid.hash),
+        };
+        valid.expires = first.map_or(valid.expires, |first| first.min(valid.expires));
+        if valid.expires <= self.time(view)? { Err(expired) } else { Ok(valid) }
+    }
+
+    /// Remembers the number of a token that has expired, where it has one.
+    pub(super) fn note_expired(
+        &self,
+        view: &View<'_>,
+        principal: &Principal,
+        changes: &mut Changes,
+    ) -> Result<(), Stop> {
+        let Some(sequence) = principal.token.sequence else { return Ok(()) };
+        let key = keys::expired_sequence(&principal.issuer);
+        let stored = view.get::<ExpiredSequence>(&key)?;
+        let highest = changes.latest(&key).or(stored).map_or(0, |ExpiredSequence(highest)| *highest);
+        changes.put(key, ExpiredSequence(highest.max(sequence)));
+        Ok(())
+    }
+
+    /// A token that gives way before its time is not taken again: it would begin anew.
+    pub(super) fn supersede(&self, token: &StoredToken, changes: &mut Changes) {
+        if token.sequence.is_some() {
+            changes.put(keys::revoked(&token.hash), Mark);
+        }
+    }
+}
