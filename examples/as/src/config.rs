@@ -6,7 +6,7 @@ use ace_groupcomm::traits::token::TokenKey;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::Aead;
 use ace_profile_group_oscore::scope;
-use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, check_keys};
+use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, check_keys, check_names};
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -85,11 +85,16 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         .chain(config.audiences.iter().map(|audience| &audience.key))
         .collect();
     check_keys(loaded, &config.listen, &keys)?;
+    check_names(loaded, "[[client]]", config.clients.iter().map(|client| client.name.as_str()))?;
+    check_names(loaded, "[[audience]]", config.audiences.iter().map(|audience| audience.name.as_str()))?;
     let mut audiences = Vec::new();
     for audience in &config.audiences {
         let aead = Aead::AesCcm16_64_128;
         if audience.key.0.expose().len() != aead.key_len() {
             return Err(loaded.error(&["[[audience]]", &audience.name, "key"], "the key must have 16 bytes"));
+        }
+        if audience.lifetime == 0 {
+            return Err(loaded.error(&["[[audience]]", &audience.name, "lifetime"], "tokens must be good for a while"));
         }
         audiences.push(Audience {
             name: audience.name.clone(),

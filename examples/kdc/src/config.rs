@@ -148,9 +148,11 @@ pub(crate) fn setup_error(loaded: &Loaded<Config>, error: &SetupError) -> Progra
         SetupError::Parameters { gname, source } => {
             loaded.error(&["[[group]]", &format!("{gname:?}"), &source.key], error)
         }
-        SetupError::GroupTwice(gname) | SetupError::GroupName(gname) => {
-            loaded.error(&["[[group]]", &format!("{gname:?}")], error)
+        SetupError::GroupTwice(gname) => {
+            let quoted = format!("{gname:?}");
+            loaded.error(&["[[group]]", &quoted, "[[group]]", &quoted], error)
         }
+        SetupError::GroupName(gname) => loaded.error(&["[[group]]", &format!("{gname:?}")], error),
         _ => loaded.error(&[], error),
     }
 }

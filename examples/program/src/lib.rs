@@ -95,12 +95,41 @@ impl<T> Loaded<T> {
     pub fn error(&self, words: &[&str], reason: impl std::fmt::Display) -> ProgramError {
         let mut at = 0;
         for word in words {
-            let rest = self.text.get(at..).unwrap_or_default();
-            at = at.saturating_add(rest.find(word).unwrap_or(0));
+            at = self.find(at, word).unwrap_or(at);
         }
         let reason = format!("line {}: {reason}", line_at(&self.text, at));
         ProgramError::Config { path: self.path.clone(), reason }
     }
+}
+
+impl<T> Loaded<T> {
+    /// Where a word stands at or behind a place, outside of comments.
+    fn find(&self, at: usize, word: &str) -> Option<usize> {
+        let mut places = self.text.match_indices(word).map(|(place, _)| place).filter(|place| *place >= at);
+        places.find(|&place| {
+            let line = self.text.get(..place).and_then(|before| before.rsplit('\n').next());
+            !line.is_some_and(|line| line.contains('#'))
+        })
+    }
+}
+
+/// Refuses a configuration in which a name stands twice in a list of tables.
+///
+/// # Errors
+/// [`ProgramError::Config`].
+pub fn check_names<'a, T>(
+    loaded: &Loaded<T>,
+    table: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), ProgramError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        let quoted = format!("{name:?}");
+        if !seen.insert(name) {
+            return Err(loaded.error(&[table, &quoted, table, &quoted], format!("{quoted} stands here twice")));
+        }
+    }
+    Ok(())
 }
 
 fn line_at(text: &str, at: usize) -> usize {
@@ -264,6 +293,10 @@ mod tests {
         }
         let loaded = parse("listen = []\n# one\nkey = \"00\"\n").unwrap();
         assert_eq!(loaded.error(&["key"], "is short").to_string(), "x.toml: line 3: is short");
+        let commented = parse("# key and listen\nlisten = [] # key\nkey = \"00\"\n").unwrap();
+        assert_eq!(commented.error(&["listen", "key"], "x").to_string(), "x.toml: line 3: x");
+        assert_eq!(commented.error(&["nothing"], "x").to_string(), "x.toml: line 1: x");
+        assert!(check_names(&loaded, "listen", ["a", "b"]).is_ok());
         assert!(!format!("{loaded:?}").contains("SecretHex([0])"));
         assert!(
             Loaded::<Sample>::read(Path::new("/nonexistent/x.toml")).unwrap_err().to_string().contains("nonexistent")

@@ -1,0 +1,55 @@
+//! The shipped configuration works; a mistake in it is refused, with the line that it stands in.
+
+use ace_program::Loaded;
+use std::path::Path;
+
+const SAMPLE: &str = include_str!("../kdc.toml");
+
+/// What comes of the sample in which a text was replaced, wherever it stands.
+async fn with(from: &str, to: &str, storage: &str) -> Result<(), String> {
+    let text = SAMPLE.replace("[\"127.0.0.1:5683\", \"[::1]:5683\"]", "[\"127.0.0.1:0\", \"[::1]:0\"]");
+    assert!(text.contains(from), "{from}");
+    let loaded: Loaded<ace_kdc::Config> =
+        Loaded::parse(Path::new("kdc.toml"), text.replace(from, to)).map_err(|error| error.to_string())?;
+    let running = ace_kdc::start(&loaded, storage).await.map_err(|error| error.to_string())?;
+    assert_eq!(running.addresses.len(), 2, "on IPv4 and IPv6");
+    running.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn mistakes_are_named_with_their_line() {
+    assert_eq!(with("audience", "audience", "memory:").await, Ok(()));
+    let twice = SAMPLE.lines().skip_while(|line| !line.contains("[[group]]")).take(4).collect::<Vec<_>>().join("\n");
+    let twice = format!("{twice}\n[limits]");
+    for (from, to, line, reason) in [
+        ("audience =", "audiense =", 7, "audiense"),
+        ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 16, "16 bytes"),
+        ("groups = [\"lamps\", \"alarms\"]", "groups = [\"lamps\", \"doors\"]", 18, "doors"),
+        ("[limits]", &twice, 34, "lamps"),
+        ("name = \"alarms\"\nprof", "name = \"alarms\"\n[[group]]\nname = \"a/b\"\nprof", 27, "profile"),
+        (
+            "name = \"alarms\"\nprofile = \"coap_group_oscore_app\"",
+            "name = \"alarms\"\nprofile = \"coap_nothing\"",
+            29,
+            "coap_group_oscore_app",
+        ),
+        ("mode = \"group\"", "mode = \"pairwise\"", 30, "\"pairwise\" is not available"),
+        ("mode = \"group\"", "mode = \"group\", backward_security = true", 30, "not available yet"),
+        ("mode = \"group\"", "mode = \"group\", sign_alg = \"ES256\"", 30, "known are: EdDSA"),
+        ("mode = \"group\"", "mode = \"group\", colour = \"red\"", 30, "not known here"),
+        ("pending = 65536", "pending = \"many\"", 38, "usize"),
+    ] {
+        let error = with(from, to, "memory:").await.unwrap_err();
+        assert!(error.starts_with(&format!("kdc.toml: line {line}: ")) && error.contains(reason), "{to}: {error}");
+    }
+}
+
+// Covers: TH-9-02
+#[tokio::test]
+async fn sample_keys_stay_on_loopback_and_storage_is_named() {
+    let error = with("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "memory:").await;
+    assert!(error.is_err_and(|error| error.contains("line 5") && error.contains("sample keys")));
+    let error = with("audience", "audience", "cloud:").await;
+    assert!(error.is_err_and(|error| error.contains("cloud:") && error.contains("memory:")));
+}
