@@ -51,7 +51,7 @@ fn head(desk: &Desk) -> Head {
 fn many_join_in_one_commit_and_none_shares_an_identifier() {
     let mut desk = desk();
     let mut asked = Vec::new();
-    for number in 1..=100 {
+    for number in 1..=129 {
         let (caller, challenge) = admitted(&mut desk, number);
         asked.push((caller, join_post("g1", &client(number).join("g1", TALKER, &challenge, &[7; 8]))));
     }
@@ -63,8 +63,9 @@ fn many_join_in_one_commit_and_none_shares_an_identifier() {
     let answers = desk.ask_all(asked);
     assert!(answers.iter().all(|answer| answer.status == Status::Created), "{answers:?}");
     let ids: std::collections::BTreeSet<Vec<u8>> = answers.iter().map(sender_id).collect();
-    assert_eq!((ids.len(), head(&desk).members), (100, 100));
-    assert_eq!(desk.kdc.stats().commits - before, 2, "batches of 64");
+    assert_eq!((ids.len(), head(&desk).members), (129, 129));
+    assert_eq!(desk.kdc.stats().commits - before, 3, "batches of 64");
+    assert_eq!(desk.kdc.lanes(), 0, "nothing is left of it");
     let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
     assert!(members.map(|(_, record)| Member::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
 }
@@ -136,6 +137,42 @@ fn memory_has_a_bound_and_what_left_it_comes_back() {
         let creds = desk.ask(caller, group_request(Method::Get, "g1", &["creds"]));
         assert_eq!(CredsResponse::decode(&creds.payload).unwrap().unwrap().peers.len(), 60);
         assert_eq!(desk.ask(caller, group_request(Method::Get, "g1", &["num"])).status, Status::Content);
+    }
+}
+
+#[test]
+fn lanes_are_for_groups_that_there_are() {
+    let mut desk = limited(Sharing::Shared, Limits::default());
+    let (caller, _) = member(&mut desk, 1);
+    let mut out = Vec::new();
+    for (path, lanes) in [("made-up", 0), ("g1", 1), ("made-up-too", 1)] {
+        let post = group_request(Method::Post, path, &[]);
+        desk.kdc.request(desk.now, caller.clone(), post, &mut desk.rng, &mut out);
+        desk.kdc.flush(desk.now, &mut out);
+        assert_eq!(desk.kdc.lanes(), lanes, "{path}");
+    }
+    desk.settle(out);
+    assert_eq!((desk.kdc.lanes(), desk.kdc.waiting()), (0, 0));
+}
+
+#[test]
+fn shared_storage_is_read_by_one_load_at_a_time_and_ones_own_by_many() {
+    for (sharing, second) in [(Sharing::Shared, 0), (Sharing::Exclusive, 1)] {
+        let limits = Limits { records: 8, ..Limits::default() };
+        let mut desk = limited(sharing, limits);
+        let callers: Vec<Caller> = (1..=12).map(|number| member(&mut desk, number).0).collect();
+        let ask = |desk: &mut Desk, caller: &Caller| {
+            let mut out = Vec::new();
+            let request = group_request(Method::Get, "g1", &["num"]);
+            desk.kdc.request(desk.now, caller.clone(), request, &mut desk.rng, &mut out);
+            desk.kdc.flush(desk.now, &mut out);
+            out
+        };
+        let (mut first, next) = (ask(&mut desk, &callers[0]), ask(&mut desk, &callers[1]));
+        let loads = |out: &[Effect<_>]| out.iter().filter(|effect| matches!(effect, Effect::Load(..))).count();
+        assert_eq!((loads(&first), loads(&next)), (1, second), "{sharing:?}");
+        first.extend(next);
+        assert_eq!(desk.settle(first).len(), 2, "both are answered");
     }
 }
 

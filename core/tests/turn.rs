@@ -1,7 +1,7 @@
 //! Two engines over one store, of which one is always too late: it claims the lane's turn, and the other lets it go
 //! first, for a while.
 
-use ace_groupcomm::engine::{Completion, Effect, Machine, Reply};
+use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::kdc::{Kdc, KdcConfig};
 use ace_groupcomm::testkit::build::{Client, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{TestStore, build, desk, toy};
@@ -27,7 +27,11 @@ struct Process {
 
 impl Process {
     fn new(store: &TestStore, number: u8) -> Self {
-        let config = KdcConfig { process: number, ..desk::config(&["g1"]) };
+        Self::with(store, number, Limits::default())
+    }
+
+    fn with(store: &TestStore, number: u8, limits: Limits) -> Self {
+        let config = KdcConfig { process: number, limits, ..desk::config(&["g1"]) };
         let kdc = Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), Sharing::Shared).unwrap();
         let (now, rng) = (Now::new(1_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(u64::from(number)));
         let mut process = Self { kdc, store: store.clone(), now, rng, held: Vec::new(), answers: Vec::new() };
@@ -146,6 +150,25 @@ fn who_loses_again_and_again_claims_the_turn() {
     fast.commit_all();
     assert_eq!(fast.answers.pop().unwrap().status, Status::Created);
     assert!(store.dump().iter().all(|(key, _)| !key.as_bytes().starts_with(b"turn/")), "the claim is gone");
+}
+
+#[test]
+fn who_never_wins_is_told_so() {
+    let store = TestStore::new(Sharing::Shared);
+    let limits = Limits { conflicts: 2, ..Limits::default() };
+    let (mut slow, mut fast) = (Process::with(&store, 1, limits), Process::new(&store, 2));
+    let unlucky = slow.client(1);
+    let lucky: Vec<_> = (2..=4).map(|number| fast.client(number)).collect();
+    slow.join(&unlucky);
+    for client in &lucky {
+        assert!(slow.answers.is_empty());
+        fast.join(client);
+        fast.commit_all();
+        assert_eq!(slow.commit(), [false]);
+    }
+    let answer = slow.answers.pop().unwrap();
+    assert_eq!((answer.status, answer.max_age), (Status::ServiceUnavailable, Some(1)));
+    assert_eq!((slow.kdc.stats().conflicts, slow.kdc.lanes(), slow.kdc.waiting()), (3, 0, 0));
 }
 
 #[test]

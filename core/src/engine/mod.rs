@@ -181,6 +181,12 @@ impl<A: App> Engine<A> {
         self.waiting.len()
     }
 
+    /// How many lanes have requests that wait.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// How many records are in memory.
     #[must_use]
     pub fn records(&self) -> usize {
