@@ -1,9 +1,9 @@
 //! The token endpoint, as clients see it.
 
 use super::*;
-use crate::engine::{Completion, Durable, Effect, Machine, Reply, Ticket};
+use crate::engine::{Durable, Effect, Machine, Reply, Ticket};
 use crate::request::{Caller, Request, Response, Status};
-use crate::testkit::{TestStore, build};
+use crate::testkit::{TestStore, build, desk::settle};
 use crate::traits::token::{CwtValidator, Issuer, TokenValidator};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
@@ -53,29 +53,8 @@ impl Bench {
         bench
     }
 
-    fn settle(&mut self, mut out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
-        let mut answers = Vec::new();
-        loop {
-            self.auth_server.flush(self.now, &mut out);
-            if out.is_empty() {
-                return answers;
-            }
-            for effect in std::mem::take(&mut out) {
-                let done = match effect {
-                    Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
-                    Effect::Scan(op, prefix, after, limit) => {
-                        Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
-                    }
-                    Effect::Commit(op, txn) => Completion::Committed(op, self.store.commit_now(txn)),
-                    Effect::Answer(ticket, durable) => {
-                        answers.push((ticket, durable));
-                        continue;
-                    }
-                    other => panic!("{other:?}"),
-                };
-                self.auth_server.complete(self.now, done, &mut out);
-            }
-        }
+    fn settle(&mut self, out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
+        settle(&mut self.auth_server, &self.store, self.now, out).answers
     }
 
     fn ask(&mut self, caller: &Caller, request: Request) -> Response {

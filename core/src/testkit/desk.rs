@@ -34,6 +34,56 @@ pub fn config(groups: &[&str]) -> KdcConfig {
     }
 }
 
+/// What came of effects.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The answers, in the order in which they became ready.
+    pub answers: Vec<(Ticket, Durable)>,
+    /// What the network side was told, in order.
+    pub notices: Vec<AssociationNotice>,
+    /// All signatures that were asked for.
+    pub jobs: Vec<CryptoJob>,
+}
+
+/// Does what the effects of an engine ask for, on this store and at this time, until there are none.
+pub fn settle(
+    machine: &mut impl Machine<Notice = AssociationNotice>,
+    store: &TestStore,
+    now: Now,
+    mut out: Vec<Effect<AssociationNotice>>,
+) -> Settled {
+    let mut settled = Settled::default();
+    loop {
+        machine.flush(now, &mut out);
+        if out.is_empty() {
+            return settled;
+        }
+        for effect in std::mem::take(&mut out) {
+            let done = match effect {
+                Effect::Load(op, keys) => Completion::Loaded(op, store.read_now(&keys)),
+                Effect::Scan(op, prefix, after, limit) => {
+                    Completion::Scanned(op, store.scan_now(&prefix, after.as_ref(), limit))
+                }
+                Effect::Crypto(op, jobs) => {
+                    let outputs = AwsLc.run(&jobs);
+                    settled.jobs.extend(jobs);
+                    Completion::Crypto(op, outputs)
+                }
+                Effect::Commit(op, txn) => Completion::Committed(op, store.commit_now(txn)),
+                Effect::Answer(ticket, durable) => {
+                    settled.answers.push((ticket, durable));
+                    continue;
+                }
+                Effect::Notice(notice) => {
+                    settled.notices.push(notice);
+                    continue;
+                }
+            };
+            machine.complete(now, done, &mut out);
+        }
+    }
+}
+
 /// One KDC on a test store.
 pub struct Desk {
     /// The KDC.
@@ -128,37 +178,11 @@ impl Desk {
     }
 
     /// Does what the effects ask for, until there are none.
-    pub fn settle(&mut self, mut out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
-        let mut answers = Vec::new();
-        loop {
-            self.kdc.flush(self.now, &mut out);
-            if out.is_empty() {
-                return answers;
-            }
-            for effect in std::mem::take(&mut out) {
-                let done = match effect {
-                    Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
-                    Effect::Scan(op, prefix, after, limit) => {
-                        Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
-                    }
-                    Effect::Crypto(op, jobs) => {
-                        let outputs = AwsLc.run(&jobs);
-                        self.jobs.extend(jobs);
-                        Completion::Crypto(op, outputs)
-                    }
-                    Effect::Commit(op, txn) => Completion::Committed(op, self.store.commit_now(txn)),
-                    Effect::Answer(ticket, durable) => {
-                        answers.push((ticket, durable));
-                        continue;
-                    }
-                    Effect::Notice(notice) => {
-                        self.notices.push(notice);
-                        continue;
-                    }
-                };
-                self.kdc.complete(self.now, done, &mut out);
-            }
-        }
+    pub fn settle(&mut self, out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
+        let settled = settle(&mut self.kdc, &self.store, self.now, out);
+        self.notices.extend(settled.notices);
+        self.jobs.extend(settled.jobs);
+        settled.answers
     }
 
     /// Lets time pass, and does what is due.
