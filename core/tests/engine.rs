@@ -206,3 +206,51 @@ fn a_request_waits_as_long_as_it_may_and_no_longer() {
     desk.kdc.complete(end, Completion::Loaded(op, found), &mut out);
     assert!(desk.settle(out).is_empty());
 }
+
+#[test]
+fn a_request_runs_as_often_as_it_may_and_no_more() {
+    let runs = |limit: u32| {
+        let mut desk = limited(Sharing::Shared, Limits::default());
+        let (caller, _) = member(&mut desk, 1);
+        let config = ace_groupcomm::kdc::KdcConfig {
+            limits: Limits { runs: limit, ..Limits::default() },
+            ..desk::config(&["g1"])
+        };
+        let mut desk = Desk::new(desk.store.clone(), config).unwrap();
+        let before = desk.kdc.stats().runs;
+        let answer = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+        (answer.status, answer.max_age, desk.kdc.stats().runs - before)
+    };
+    let (status, _, needed) = runs(64);
+    assert_eq!(status, Status::Content);
+    let needed = u32::try_from(needed).unwrap();
+    assert!(needed > 2, "association, then principal, then group");
+    assert_eq!(runs(needed).0, Status::Content);
+    let (status, max_age, _) = runs(needed - 1);
+    assert_eq!((status, max_age), (Status::ServiceUnavailable, Some(2)));
+}
+
+#[test]
+fn storage_that_fails_or_answers_too_little_is_said_so_at_once() {
+    for unreadable in [true, false] {
+        let mut desk = limited(Sharing::Shared, Limits::default());
+        let (caller, _) = member(&mut desk, 1);
+        let mut out = Vec::new();
+        let request = group_request(Method::Get, "g1", &["num"]);
+        desk.kdc.request(desk.now, caller.clone(), request.clone(), &mut desk.rng, &mut out);
+        desk.kdc.flush(desk.now, &mut out);
+        let Some(Effect::Load(op, mut keys)) = out.pop() else { panic!("a load") };
+        desk.store.set_unreadable(unreadable);
+        keys.pop();
+        let read = desk.store.read_now(&keys);
+        assert_eq!(read.is_err(), unreadable);
+        desk.kdc.complete(desk.now, Completion::Loaded(op, read), &mut out);
+        let answers = desk.settle(out);
+        let [(_, answer)] = <[_; 1]>::try_from(answers).unwrap();
+        let answer = answer.into_inner();
+        assert_eq!((answer.status, answer.max_age), (Status::ServiceUnavailable, Some(5)));
+        assert_eq!(desk.kdc.waiting(), 0);
+        desk.store.set_unreadable(false);
+        assert_eq!(desk.ask(&caller, request).status, Status::Content, "and it goes on");
+    }
+}

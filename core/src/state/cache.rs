@@ -227,3 +227,6 @@ impl Cache {
         last.filter(|_| page.more)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,11 +40,6 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// Adds others; where both change a record, the later ones win.
-    pub fn merge(&mut self, later: Self) {
-        self.0.extend(later.0);
-    }
 }
 
 impl std::fmt::Debug for Changes {
