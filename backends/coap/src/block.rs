@@ -1,29 +1,23 @@
 //! Block-wise transfer (RFC 7959) at a server: bodies that come in blocks, and bodies that go in blocks.
 //!
 //! Where messages are protected this is done inside the protection, and a transfer belongs to the peer; otherwise
-//! to the address, with a small pool of its own.
+//! to the address. Addresses that have proven nothing have a small pool together, in which the young do not give way:
+//! who finds it full proves its address.
 
 use crate::Limits;
+use crate::owner::{Owner, Shares};
 use ace_coap::numbers::option;
-use ace_coap::security::PeerId;
 use ace_coap::{Block, Code, Message};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whose transfer it is.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(crate) enum Owner {
-    /// A peer that is known.
-    Peer(PeerId),
-    /// A stranger, at an address.
-    Address(SocketAddr),
-}
-
 /// Names a transfer: its owner, and all of the request that is the same in each of its blocks.
 type Id = (Owner, Vec<u8>);
+
+/// For how long a transfer of a stranger does not give way to one of another stranger.
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// What a block of a request comes to.
 #[derive(Debug)]
@@ -32,13 +26,17 @@ pub(crate) enum Step {
     Whole(Message, Option<Block>),
     /// This is the answer.
     Answer(Message),
+    /// Strangers have no more room: whoever proves its address has.
+    Crowded,
 }
 
 struct Transfer {
     came: Duration,
     body: Arc<[u8]>,
     /// The answer that the body belongs to, without its payload.
-    response: Option<Message>,
+    response: Message,
+    /// The name without the request's payload, where it had one.
+    without_payload: Option<Id>,
 }
 
 /// Bodies that come or go block by block.
@@ -48,7 +46,11 @@ pub(crate) struct Transfers {
     coming: HashMap<Id, (Duration, Vec<u8>)>,
     going: HashMap<Id, Transfer>,
     by_age: BTreeSet<(Duration, bool, Id)>,
-    counts: HashMap<Option<Owner>, usize>,
+    shares: Shares,
+    /// Which of several answers to FETCH goes on where the next block is asked for without the payload.
+    latest: HashMap<Id, Id>,
+    /// Bytes of all bodies.
+    held: usize,
 }
 
 /// The options that are the same in each block of one transfer.
@@ -63,8 +65,25 @@ fn identity(message: &Message) -> Vec<u8> {
     out
 }
 
+/// The name of the answer's transfer. For FETCH the payload is a part of what is asked.
+fn answer_identity(message: &Message) -> Vec<u8> {
+    let mut out = identity(message);
+    if message.code == Code::FETCH && !message.payload.is_empty() {
+        out.extend_from_slice(&Sha256::digest(&message.payload));
+    }
+    out
+}
+
 fn error(code: Code) -> Step {
     Step::Answer(Message::response(code))
+}
+
+/// Why there is no room.
+enum Full {
+    /// For strangers.
+    Strangers,
+    /// At all.
+    All,
 }
 
 impl Transfers {
@@ -74,7 +93,9 @@ impl Transfers {
             coming: HashMap::new(),
             going: HashMap::new(),
             by_age: BTreeSet::new(),
-            counts: HashMap::new(),
+            shares: Shares::default(),
+            latest: HashMap::new(),
+            held: 0,
         }
     }
 
@@ -88,7 +109,13 @@ impl Transfers {
             match block2 {
                 None => return error(Code::BAD_OPTION),
                 Some(block) if block.num > 0 => {
-                    if let Some(answer) = self.serve(now, &id, block) {
+                    let mut going = (owner.clone(), answer_identity(&message));
+                    if message.payload.is_empty()
+                        && let Some(latest) = self.latest.get(&going)
+                    {
+                        going = latest.clone();
+                    }
+                    if let Some(answer) = self.serve(now, &going, block) {
                         return Step::Answer(answer);
                     }
                     // What was asked can be asked again, if asking changes nothing.
@@ -114,36 +141,45 @@ impl Transfers {
                         answer.options.push_uint(option::BLOCK1, block.to_uint());
                         Step::Answer(answer)
                     }
-                    Err(code) => error(code),
+                    Err(step) => step,
                 }
             }
         }
     }
 
     /// Puts a block behind those that are there; the body, when it was the last one.
-    fn collect(&mut self, now: Duration, id: Id, block: Block, payload: &[u8]) -> Result<Option<Vec<u8>>, Code> {
+    fn collect(&mut self, now: Duration, id: Id, block: Block, payload: &[u8]) -> Result<Option<Vec<u8>>, Step> {
         if block.more && payload.len() != block.size() {
-            return Err(Code::BAD_REQUEST);
+            return Err(error(Code::BAD_REQUEST));
         }
         if block.num == 0 {
             self.drop_transfer(false, &id);
             if !block.more {
                 return Ok(Some(payload.to_vec()));
             }
-            self.make_room(&id.0)?;
+            self.make_room(now, &id.0, payload.len()).map_err(|full| match full {
+                Full::Strangers => Step::Crowded,
+                Full::All => busy(),
+            })?;
             self.remember(now, false, &id);
+            self.held = self.held.saturating_add(payload.len());
             self.coming.insert(id, (now, payload.to_vec()));
             return Ok(None);
         }
-        let Some((came, body)) = self.coming.get_mut(&id) else { return Err(Code::REQUEST_ENTITY_INCOMPLETE) };
+        let Some((came, body)) = self.coming.get_mut(&id) else { return Err(error(Code::REQUEST_ENTITY_INCOMPLETE)) };
         if block.offset() != body.len() {
-            return Err(Code::REQUEST_ENTITY_INCOMPLETE);
+            return Err(error(Code::REQUEST_ENTITY_INCOMPLETE));
         }
         if body.len().saturating_add(payload.len()) > self.limits.body {
             self.drop_transfer(false, &id);
-            return Err(Code::REQUEST_ENTITY_TOO_LARGE);
+            return Err(error(Code::REQUEST_ENTITY_TOO_LARGE));
+        }
+        if self.held.saturating_add(payload.len()) > self.limits.bodies {
+            self.drop_transfer(false, &id);
+            return Err(busy());
         }
         body.extend_from_slice(payload);
+        self.held = self.held.saturating_add(payload.len());
         if block.more {
             let before = std::mem::replace(came, now);
             self.by_age.remove(&(before, false, id.clone()));
@@ -151,6 +187,7 @@ impl Transfers {
             return Ok(None);
         }
         let body = std::mem::take(body);
+        self.held = self.held.saturating_sub(body.len());
         self.drop_transfer(false, &id);
         Ok(Some(body))
     }
@@ -183,15 +220,20 @@ impl Transfers {
             let hash = Sha256::digest(&body);
             response.options.push(option::ETAG, hash.get(..8).unwrap_or_default());
         }
-        let id = (owner.clone(), identity(request));
+        let id = (owner.clone(), answer_identity(request));
         let first = cut(&response, &body, wanted, true);
         self.drop_transfer(true, &id);
-        if self.make_room(owner).is_ok() {
+        if self.make_room(now, owner, body.len()).is_ok() {
             self.remember(now, true, &id);
+            self.held = self.held.saturating_add(body.len());
+            let without_payload = (request.code == Code::FETCH).then(|| (owner.clone(), identity(request)));
+            if let Some(without_payload) = &without_payload {
+                self.latest.insert(without_payload.clone(), id.clone());
+            }
             let mut kept = response;
             kept.options.remove(option::BLOCK1);
             kept.options.remove(option::OBSERVE);
-            self.going.insert(id, Transfer { came: now, body, response: Some(kept) });
+            self.going.insert(id, Transfer { came: now, body, response: kept, without_payload });
         }
         first.unwrap_or_else(|| Message::response(Code::BAD_OPTION))
     }
@@ -203,53 +245,45 @@ impl Transfers {
         self.by_age.remove(&(before, true, id.clone()));
         self.by_age.insert((now, true, id.clone()));
         let block = shrink(block, self.limits.szx.min(Block::MAX_SZX));
-        let answer = cut(transfer.response.as_ref()?, &transfer.body, block, false);
+        let answer = cut(&transfer.response, &transfer.body, block, false);
         Some(answer.unwrap_or_else(|| Message::response(Code::BAD_OPTION)))
     }
 
-    fn pool(owner: &Owner) -> Option<Owner> {
-        // Strangers share one pool; each known peer has its own share.
-        match owner {
-            Owner::Peer(_) => Some(owner.clone()),
-            Owner::Address(_) => None,
-        }
-    }
-
-    /// Whether one more transfer of this owner fits.
-    fn make_room(&mut self, owner: &Owner) -> Result<(), Code> {
-        let own = self.counts.get(&Self::pool(owner)).copied().unwrap_or(0);
+    /// Whether one more transfer of this owner fits, with a body of so many bytes.
+    fn make_room(&mut self, now: Duration, owner: &Owner, bytes: usize) -> Result<(), Full> {
         let all = self.coming.len().saturating_add(self.going.len());
-        if own >= self.limits.transfers_unknown || all >= self.limits.transfers {
-            // The oldest of the same pool makes room; others are not touched.
-            let pool = Self::pool(owner);
-            let oldest = self.by_age.iter().find(|(_, _, (other, _))| Self::pool(other) == pool).cloned();
-            let Some((_, going, id)) = oldest else { return Err(Code::SERVICE_UNAVAILABLE) };
+        if self.shares.of(owner) >= self.limits.transfers_unknown || all >= self.limits.transfers {
+            // The oldest of the same share makes room; others are not touched.
+            let oldest = self.by_age.iter().find(|(_, _, (other, _))| Shares::are_one(owner, other)).cloned();
+            let Some((came, going, id)) = oldest else { return Err(Full::All) };
+            if matches!(owner, Owner::Stranger(_)) && now.saturating_sub(came) < YOUNG {
+                return Err(Full::Strangers);
+            }
             self.drop_transfer(going, &id);
         }
-        Ok(())
+        if self.held.saturating_add(bytes) > self.limits.bodies { Err(Full::All) } else { Ok(()) }
     }
 
     fn remember(&mut self, now: Duration, going: bool, id: &Id) {
         self.by_age.insert((now, going, id.clone()));
-        let count = self.counts.entry(Self::pool(&id.0)).or_default();
-        *count = count.saturating_add(1);
+        self.shares.take(&id.0);
     }
 
     fn drop_transfer(&mut self, going: bool, id: &Id) {
-        let came = if going {
-            self.going.remove(id).map(|transfer| transfer.came)
+        let dropped = if going {
+            self.going.remove(id).map(|transfer| {
+                if let Some(name) = transfer.without_payload.filter(|name| self.latest.get(name) == Some(id)) {
+                    self.latest.remove(&name);
+                }
+                (transfer.came, transfer.body.len())
+            })
         } else {
-            self.coming.remove(id).map(|(came, _)| came)
+            self.coming.remove(id).map(|(came, body)| (came, body.len()))
         };
-        let Some(came) = came else { return };
+        let Some((came, bytes)) = dropped else { return };
         self.by_age.remove(&(came, going, id.clone()));
-        let pool = Self::pool(&id.0);
-        if let Some(count) = self.counts.get_mut(&pool) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&pool);
-            }
-        }
+        self.held = self.held.saturating_sub(bytes);
+        self.shares.give(&id.0);
     }
 
     fn expire(&mut self, now: Duration) {
@@ -262,11 +296,18 @@ impl Transfers {
     }
 }
 
+fn busy() -> Step {
+    let mut answer = Message::response(Code::SERVICE_UNAVAILABLE);
+    answer.options.push_uint(option::MAX_AGE, 2);
+    Step::Answer(answer)
+}
+
 /// The same place in blocks of at most this size (RFC 7959 section 2.4).
 pub(crate) const fn shrink(block: Block, szx: u8) -> Block {
     let less = block.szx.saturating_sub(szx);
-    // A number has 20 bits: what leaves them lies behind the end of any body.
+    // A number has 20 bits: what leaves them lies behind the end of any body, and so does the last one.
     let num = block.num.saturating_mul(1 << less);
+    let num = if num > Block::MAX_NUM { Block::MAX_NUM } else { num };
     Block { num, more: false, szx: block.szx.saturating_sub(less) }
 }
 

@@ -4,6 +4,7 @@
 //! observes.
 
 use crate::Limits;
+use crate::server::concerns_one_peer;
 use ace_coap::numbers::option;
 use ace_coap::{Block, Code, Message, Token, Type};
 use ace_oscore::{Context, PendingRequest};
@@ -38,6 +39,14 @@ pub enum ClientError {
     /// The blocks of an answer do not fit together.
     #[error("the blocks of the answer do not fit together")]
     Blocks,
+    /// The answer has a critical option that is not known here, so that nobody can tell what it means.
+    #[error("the answer has the critical option {0}, which is not known")]
+    Option(u16),
+}
+
+/// Critical options that an answer may have.
+const fn is_known(number: u16) -> bool {
+    matches!(number, option::BLOCK1 | option::BLOCK2 | option::OSCORE)
 }
 
 /// A CoAP client of one server.
@@ -80,8 +89,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn request(&mut self, request: Message) -> Result<Message, ClientError> {
-        let (answer, _) = self.ask(&request).await?;
-        self.collect(&request, answer).await
+        let (answer, exchange) = self.ask(&request).await?;
+        self.collect(&request, exchange.tag.as_deref(), answer).await
     }
 
     /// Registers an observation. With the answer comes an observation, if the server made one; further answers
@@ -96,9 +105,11 @@ impl Client {
         let observation = (answer.code.is_success() && answer.options.has(option::OBSERVE)).then(|| {
             let held = Arc::new(());
             self.observed.insert(exchange.token.clone(), (Arc::downgrade(&held), None));
-            Observation { exchange, request: request.clone(), _held: held }
+            let last = answer.options.uint(option::OBSERVE).map(|number| (number, Instant::now()));
+            Observation { exchange, request: request.clone(), last, _held: held }
         });
-        Ok((self.collect(&request, answer).await?, observation))
+        let tag = observation.as_ref().and_then(|observation| observation.exchange.tag.clone());
+        Ok((self.collect(&request, tag.as_deref(), answer).await?, observation))
     }
 
     /// The next notification of an observation, whole. One that is no success is the last.
@@ -118,8 +129,10 @@ impl Client {
             if message.code.is_response()
                 && message.token == token
                 && let Ok(answer) = self.open(message, &mut observation.exchange)
+                && observation.is_newer(&answer)
             {
-                return self.collect(&observation.request, answer).await;
+                let tag = observation.exchange.tag.clone();
+                return self.collect(&observation.request, tag.as_deref(), answer).await;
             }
         }
     }
@@ -133,7 +146,7 @@ impl Client {
         request.options.set(option::OBSERVE, &[1]);
         self.observed.remove(&observation.exchange.token);
         let (answer, _) = self.exchange(&request, Some(observation.exchange.token)).await?;
-        self.collect(&observation.request, answer).await
+        self.collect(&observation.request, None, answer).await
     }
 
     /// Asks, and once more with the Echo that the server wants.
@@ -171,8 +184,9 @@ impl Client {
                 let size1 = u32::try_from(request.payload.len()).unwrap_or(u32::MAX);
                 message.options.push_uint(option::SIZE1, size1);
             }
-            let (answer, exchange) = self.exchange(&message, None).await?;
+            let (answer, mut exchange) = self.exchange(&message, None).await?;
             if !more || answer.code != Code::CONTINUE {
+                exchange.tag = Some(tag.to_vec());
                 return Ok((answer, exchange));
             }
             num = num.saturating_add(1);
@@ -185,8 +199,14 @@ impl Client {
         }
     }
 
-    /// Gets the blocks of an answer that did not come whole.
-    async fn collect(&mut self, request: &Message, mut answer: Message) -> Result<Message, ClientError> {
+    /// Gets the blocks of an answer that did not come whole. A request that went in blocks is named by its tag now,
+    /// and its body stays behind (RFC 9175 section 3.4).
+    async fn collect(
+        &mut self,
+        request: &Message,
+        tag: Option<&[u8]>,
+        mut answer: Message,
+    ) -> Result<Message, ClientError> {
         let mut next = match answer.options.uint(option::BLOCK2).map(Block::from_uint) {
             Some(Some(block)) if block.more => block,
             _ => return Ok(answer),
@@ -195,20 +215,25 @@ impl Client {
         loop {
             next = Block { num: next.num.saturating_add(1), more: false, szx: next.szx };
             let mut message = request.clone();
-            if request.code != Code::FETCH {
+            if request.code != Code::FETCH || tag.is_some() {
                 message.payload.clear();
+            }
+            if let Some(tag) = tag {
+                message.options.set(option::REQUEST_TAG, tag);
             }
             message.options.push_uint(option::BLOCK2, next.to_uint());
             let (part, _) = self.exchange(&message, None).await?;
+            // The server may give smaller blocks; they go on at the same place (RFC 7959 section 2.4).
             let block = part.options.uint(option::BLOCK2).and_then(Block::from_uint);
-            let fits = part.code == answer.code
-                && part.options.first(option::ETAG) == etag.as_deref()
-                && block.is_some_and(|block| block.num == next.num && block.offset() == answer.payload.len());
-            if !fits || answer.payload.len() > self.limits.body {
+            let fits = |block: &Block| block.szx <= next.szx && block.offset() == answer.payload.len();
+            let same = part.code == answer.code && part.options.first(option::ETAG) == etag.as_deref();
+            let Some(block) = block.filter(|block| same && fits(block)) else { return Err(ClientError::Blocks) };
+            if answer.payload.len() > self.limits.body {
                 return Err(ClientError::Blocks);
             }
+            next = block;
             answer.payload.extend_from_slice(&part.payload);
-            if !block.is_some_and(|block| block.more) {
+            if !block.more {
                 answer.options.remove(option::BLOCK2);
                 return Ok(answer);
             }
@@ -231,7 +256,7 @@ impl Client {
                 (message, Some(pending))
             }
         };
-        let mut exchange = Exchange { id, token, oscore, acknowledged: false, doubt: None };
+        let mut exchange = Exchange { id, token, oscore, acknowledged: false, doubt: None, tag: None };
         let answer = self.transmit(&message.encode(), &mut exchange).await?;
         Ok((answer, exchange))
     }
@@ -240,7 +265,7 @@ impl Client {
     async fn transmit(&mut self, bytes: &[u8], exchange: &mut Exchange) -> Result<Message, ClientError> {
         let mut wait = self.first_wait();
         for _ in 0..=self.limits.max_retransmit {
-            self.socket.send(bytes).await?;
+            self.send(bytes).await?;
             let mut until = after(wait);
             while let Some(message) = self.datagram(&exchange.token, until).await? {
                 let (acknowledged, doubted) = (exchange.acknowledged, exchange.doubt.is_some());
@@ -282,7 +307,10 @@ impl Client {
         }
         if message.code.is_response() && message.token == exchange.token {
             return match self.open(message, exchange) {
-                Ok(answer) => Ok(Some(answer)),
+                Ok(mut answer) => match answer.options.check(is_known) {
+                    Ok(()) => Ok(Some(answer)),
+                    Err(number) => Err(ClientError::Option(number)),
+                },
                 Err(Some(error)) => exchange.doubt(error),
                 Err(None) => Ok(None),
             };
@@ -300,6 +328,14 @@ impl Client {
         })
     }
 
+    /// Sends a datagram. What the network says of an earlier one is no more than a loss: anybody can send it.
+    async fn send(&self, bytes: &[u8]) -> Result<(), ClientError> {
+        match self.socket.send(bytes).await {
+            Err(error) if !concerns_one_peer(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The next message, with its acknowledgement sent; `None` when time is up. A confirmable message that nobody
     /// waits for is reset, so that the server ends an observation that was forgotten (RFC 7641 section 3.6).
     async fn datagram(&mut self, waiting: &Token, until: Instant) -> Result<Option<Message>, ClientError> {
@@ -307,7 +343,7 @@ impl Client {
         loop {
             let length = match timeout_at(until, self.socket.recv(&mut buffer)).await {
                 Err(_) => return Ok(None),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Ok(Err(error)) if concerns_one_peer(&error) => continue,
                 Ok(received) => received?,
             };
             let Ok(message) = Message::decode(buffer.get(..length).unwrap_or_default()) else { continue };
@@ -316,7 +352,7 @@ impl Client {
             let is_known = message.code.is_response() && (is_waited_for || self.observed.contains_key(&message.token));
             if message.kind == Type::Confirmable {
                 let kind = if is_known { Type::Acknowledgement } else { Type::Reset };
-                self.socket.send(&Message::empty(kind, message.id).encode()).await?;
+                self.send(&Message::empty(kind, message.id).encode()).await?;
             }
             match self.observed.get_mut(&message.token) {
                 // The newest is all that matters of an observation.
@@ -339,6 +375,8 @@ struct Exchange {
     acknowledged: bool,
     /// What somebody said who proved nothing.
     doubt: Option<ClientError>,
+    /// The Request-Tag, where the request went in blocks.
+    tag: Option<Vec<u8>>,
 }
 
 impl Exchange {
@@ -356,5 +394,27 @@ impl Exchange {
 pub struct Observation {
     exchange: Exchange,
     request: Message,
+    /// The number of the newest notification, and when it came.
+    last: Option<(u32, Instant)>,
     _held: Arc<()>,
+}
+
+impl Observation {
+    /// Whether a notification is newer than those before (RFC 7641 section 3.4); the last one has no number. OSCORE
+    /// has seen to that where it protects them.
+    fn is_newer(&mut self, notification: &Message) -> bool {
+        if self.exchange.oscore.is_some() {
+            return true;
+        }
+        let Some(number) = notification.options.uint(option::OBSERVE) else { return true };
+        let now = Instant::now();
+        let newer = self.last.is_none_or(|(before, at)| {
+            let ahead = number.wrapping_sub(before) & 0xff_ffff;
+            (1..0x80_0000).contains(&ahead) || now.duration_since(at) > Duration::from_secs(128)
+        });
+        if newer {
+            self.last = Some((number, now));
+        }
+        newer
+    }
 }

@@ -1,14 +1,18 @@
-//! Messages that were received: a second one with the same ID from the same place is not handled again, and gets
-//! the identical bytes as answer (RFC 7252 section 4.5).
+//! Messages that were received: the same message from the same place is not handled again, and gets the identical
+//! bytes as answer (RFC 7252 section 4.5).
+//!
+//! Whoever uses a message ID of somebody else, with that one's address, makes another message of it: only the same
+//! bytes are the same message. Those of peers that are known have a table of their own, which strangers cannot fill.
 
 use crate::Limits;
-use foldhash::fast::RandomState;
+use foldhash::fast::RandomState as Fast;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is known of a message ID.
+/// What is known of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// It is new.
@@ -19,70 +23,97 @@ pub(crate) enum Seen {
     Answered(Arc<[u8]>),
 }
 
-type Id = (SocketAddr, u16);
+/// Names a message: where it came from, its ID, and a keyed hash of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MessageKey {
+    pub(crate) from: SocketAddr,
+    pub(crate) id: u16,
+    hash: u64,
+}
 
 /// When a message came, and what it was answered with.
 type Known = (Duration, Option<Arc<[u8]>>);
 
-/// The messages of the last minutes, as many as fit.
-pub(crate) struct Exchanges {
-    known: HashMap<Id, Known, RandomState>,
-    order: VecDeque<(Duration, Id)>,
+/// As many messages of the last minutes as fit.
+struct Pool {
+    known: HashMap<MessageKey, Known, Fast>,
+    order: VecDeque<(Duration, MessageKey)>,
     limit: usize,
+}
+
+impl Pool {
+    fn new(limit: usize) -> Self {
+        Self { known: HashMap::default(), order: VecDeque::new(), limit }
+    }
+
+    fn add(&mut self, now: Duration, key: MessageKey, lifetime: Duration) {
+        // What is old goes, and the oldest where there is no room.
+        while let Some(&(came, oldest)) = self.order.front() {
+            if self.order.len() < self.limit && now.saturating_sub(came) < lifetime {
+                break;
+            }
+            self.order.pop_front();
+            if self.known.get(&oldest).is_some_and(|(at, _)| *at == came) {
+                self.known.remove(&oldest);
+            }
+        }
+        self.known.insert(key, (now, None));
+        self.order.push_back((now, key));
+    }
+}
+
+/// The messages of the last minutes.
+pub(crate) struct Exchanges {
+    strangers: Pool,
+    peers: Pool,
     lifetime: Duration,
+    hasher: RandomState,
 }
 
 impl Exchanges {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            known: HashMap::default(),
-            order: VecDeque::new(),
-            limit: limits.exchanges,
+            strangers: Pool::new(limits.exchanges_unknown),
+            peers: Pool::new(limits.exchanges),
             lifetime: limits.exchange_lifetime,
+            hasher: RandomState::new(),
         }
     }
 
     /// Looks a message up, and remembers it where it is new.
-    pub(crate) fn see(&mut self, now: Duration, from: SocketAddr, id: u16) -> Seen {
-        if let Some((came, answer)) = self.known.get(&(from, id))
-            && now.saturating_sub(*came) < self.lifetime
-        {
-            return answer.clone().map_or(Seen::Unanswered, Seen::Answered);
+    pub(crate) fn see(&mut self, now: Duration, from: SocketAddr, id: u16, datagram: &[u8]) -> (MessageKey, Seen) {
+        let key = MessageKey { from, id, hash: self.hasher.hash_one(datagram) };
+        for pool in [&self.peers, &self.strangers] {
+            if let Some((came, answer)) = pool.known.get(&key)
+                && now.saturating_sub(*came) < self.lifetime
+            {
+                return (key, answer.clone().map_or(Seen::Unanswered, Seen::Answered));
+            }
         }
-        self.forget(now);
-        self.known.insert((from, id), (now, None));
-        self.order.push_back((now, (from, id)));
-        Seen::New
+        self.strangers.add(now, key, self.lifetime);
+        (key, Seen::New)
+    }
+
+    /// A message has turned out to be a known peer's.
+    pub(crate) fn trust(&mut self, key: &MessageKey) {
+        if let Some((came, _)) = self.strangers.known.remove(key) {
+            self.peers.add(came, *key, self.lifetime);
+        }
     }
 
     /// Remembers what a message was answered with.
-    pub(crate) fn answered(&mut self, from: SocketAddr, id: u16, bytes: Arc<[u8]>) {
-        if let Some((_, answer)) = self.known.get_mut(&(from, id)) {
-            *answer = Some(bytes);
+    pub(crate) fn answered(&mut self, key: &MessageKey, bytes: Arc<[u8]>) {
+        for pool in [&mut self.peers, &mut self.strangers] {
+            if let Some((_, answer)) = pool.known.get_mut(key) {
+                *answer = Some(bytes);
+                return;
+            }
         }
     }
 
     /// A message that was given up: the same one again is new.
-    pub(crate) fn abandon(&mut self, from: SocketAddr, id: u16) {
-        self.known.remove(&(from, id));
-    }
-
-    /// Drops what is old, and the oldest where there is no room.
-    fn forget(&mut self, now: Duration) {
-        while let Some(&(came, id)) = self.order.front() {
-            if self.order.len() < self.limit && now.saturating_sub(came) < self.lifetime {
-                break;
-            }
-            self.order.pop_front();
-            if self.known.get(&id).is_some_and(|(at, _)| *at == came) {
-                self.known.remove(&id);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.known.len()
+    pub(crate) fn abandon(&mut self, key: &MessageKey) {
+        self.strangers.known.remove(key);
     }
 }
 
@@ -99,27 +130,45 @@ mod tests {
     }
 
     #[test]
-    fn a_second_message_gets_the_same_bytes() {
+    fn the_same_message_gets_the_same_bytes() {
         let mut exchanges = Exchanges::new(&Limits::default());
-        assert_eq!(exchanges.see(at(0), from(1), 7), Seen::New);
-        assert_eq!(exchanges.see(at(0), from(1), 7), Seen::Unanswered);
+        let (key, seen) = exchanges.see(at(0), from(1), 7, b"a");
+        assert_eq!(seen, Seen::New);
+        assert_eq!(exchanges.see(at(0), from(1), 7, b"a"), (key, Seen::Unanswered));
         let bytes: Arc<[u8]> = [1, 2].into();
-        exchanges.answered(from(1), 7, Arc::clone(&bytes));
-        assert_eq!(exchanges.see(at(246), from(1), 7), Seen::Answered(bytes));
-        assert_eq!(exchanges.see(at(1), from(2), 7), Seen::New, "another place");
-        assert_eq!(exchanges.see(at(1), from(1), 8), Seen::New, "another ID");
-        assert_eq!(exchanges.see(at(247), from(1), 7), Seen::New, "long ago");
-        exchanges.answered(from(9), 9, [0].into());
+        exchanges.answered(&key, Arc::clone(&bytes));
+        assert_eq!(exchanges.see(at(246), from(1), 7, b"a").1, Seen::Answered(Arc::clone(&bytes)));
+        assert_eq!(exchanges.see(at(1), from(2), 7, b"a").1, Seen::New, "another place");
+        assert_eq!(exchanges.see(at(1), from(1), 8, b"a").1, Seen::New, "another ID");
+        assert_eq!(exchanges.see(at(1), from(1), 7, b"b").1, Seen::New, "other bytes");
+        assert_eq!(exchanges.see(at(2), from(1), 7, b"a").1, Seen::Answered(bytes), "which take nothing away");
+        assert_eq!(exchanges.see(at(247), from(1), 7, b"a").1, Seen::New, "long ago");
+        let (given_up, _) = exchanges.see(at(1), from(3), 1, b"x");
+        exchanges.abandon(&given_up);
+        exchanges.answered(&given_up, [0].into());
+        assert_eq!(exchanges.see(at(1), from(3), 1, b"x").1, Seen::New);
     }
 
     #[test]
-    fn the_table_has_a_bound() {
-        let mut exchanges = Exchanges::new(&Limits { exchanges: 10, ..Limits::default() });
+    fn tables_have_bounds_and_strangers_fill_their_own() {
+        let limits = Limits { exchanges: 5, exchanges_unknown: 10, ..Limits::default() };
+        let mut exchanges = Exchanges::new(&limits);
+        let (known, _) = exchanges.see(at(0), from(9), 1, b"peer");
+        exchanges.trust(&known);
+        exchanges.trust(&known);
+        exchanges.answered(&known, [7].into());
         for id in 0..1_000 {
-            assert_eq!(exchanges.see(at(0), from(1), id), Seen::New);
+            assert_eq!(exchanges.see(at(0), from(1), id, b"a").1, Seen::New);
         }
-        assert_eq!(exchanges.len(), 10);
-        assert_eq!(exchanges.see(at(0), from(1), 999), Seen::Unanswered);
-        assert_eq!(exchanges.see(at(0), from(1), 0), Seen::New, "forgotten");
+        assert_eq!((exchanges.strangers.known.len(), exchanges.peers.known.len()), (10, 1));
+        assert_eq!(exchanges.see(at(0), from(1), 999, b"a").1, Seen::Unanswered);
+        assert_eq!(exchanges.see(at(0), from(1), 0, b"a").1, Seen::New, "forgotten");
+        assert_eq!(exchanges.see(at(246), from(9), 1, b"peer").1, Seen::Answered([7].into()));
+        for id in 0..100 {
+            let (key, _) = exchanges.see(at(1), from(9), id, b"more");
+            exchanges.trust(&key);
+        }
+        assert_eq!(exchanges.peers.known.len(), 5);
+        assert_eq!(exchanges.see(at(247), from(9), 1, b"peer").1, Seen::New);
     }
 }

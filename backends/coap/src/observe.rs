@@ -4,11 +4,15 @@
 //! meanwhile is noted, and asked for once when that has come to its end (section 4.5.2).
 
 use crate::Limits;
-use crate::block::Owner;
+use crate::owner::{Owner, Shares};
 use ace_coap::security::ObservationBinding;
 use ace_coap::{Message, Token};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The longest registration that is kept.
+const REGISTRATION: usize = 1_024;
 
 /// Names an observation: whose it is, where its notifications go, and under which token.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -48,29 +52,53 @@ pub(crate) struct Observations {
     limits: Limits,
     all: HashMap<ObservationId, Observation>,
     by_path: BTreeMap<Vec<String>, Vec<ObservationId>>,
-    counts: HashMap<Owner, usize>,
+    shares: Shares,
+    /// When it has to be seen whether a client is still there.
+    checks: VecDeque<(Duration, Notifies)>,
     next: u64,
+}
+
+/// Whose share an observation is of: a known peer's, or that of all others.
+fn share(owner: &Owner) -> Owner {
+    match owner {
+        Owner::Peer(_) => owner.clone(),
+        Owner::Proven(address) | Owner::Stranger(address) => Owner::Stranger(*address),
+    }
 }
 
 impl Observations {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, all: HashMap::new(), by_path: BTreeMap::new(), counts: HashMap::new(), next: 0 }
+        Self {
+            limits: *limits,
+            all: HashMap::new(),
+            by_path: BTreeMap::new(),
+            shares: Shares::default(),
+            checks: VecDeque::new(),
+            next: 0,
+        }
     }
 
-    /// Adds an observation, or replaces one; answers whether there was room.
-    pub(crate) fn add(&mut self, id: ObservationId, mut observation: Observation) -> bool {
+    /// Adds an observation, or replaces one; its name, where there was room. Numbers go on where those of the
+    /// replaced one have come to.
+    pub(crate) fn add(&mut self, now: Duration, id: ObservationId, mut observation: Observation) -> Option<Notifies> {
+        let number = self.all.get(&id).map_or(0, |former| next_number(former.number));
         self.remove(&id);
-        let own = self.counts.get(&id.owner).copied().unwrap_or(0);
-        if self.all.len() >= self.limits.observations || own >= self.limits.observations_per_peer {
-            return false;
+        let own = self.shares.of(&share(&id.owner));
+        if self.all.len() >= self.limits.observations
+            || own >= self.limits.observations_per_peer
+            || observation.request.encode().len() > REGISTRATION
+        {
+            return None;
         }
-        let Some(path) = observation.request.options.uri_path() else { return false };
+        let path = observation.request.options.uri_path()?;
         self.by_path.entry(path).or_default().push(id.clone());
-        self.counts.insert(id.owner.clone(), own.saturating_add(1));
-        observation.serial = self.next;
+        self.shares.take(&share(&id.owner));
+        (observation.serial, observation.number) = (self.next, number);
         self.next = self.next.wrapping_add(1);
+        let notifies = Notifies { id: id.clone(), serial: observation.serial };
+        self.checks.push_back((now.saturating_add(self.limits.observation_check), notifies.clone()));
         self.all.insert(id, observation);
-        true
+        Some(notifies)
     }
 
     pub(crate) fn remove(&mut self, id: &ObservationId) {
@@ -82,12 +110,47 @@ impl Observations {
                 self.by_path.remove(&path);
             }
         }
-        if let Some(count) = self.counts.get_mut(&id.owner) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&id.owner);
+        self.shares.give(&share(&id.owner));
+        // Of observations that came and went something is left here, for a day; not more than of those that are.
+        if self.checks.len() > self.all.len().saturating_mul(2).max(64) {
+            let mut checks = std::mem::take(&mut self.checks);
+            checks.retain(|(_, notifies)| self.of(notifies).is_some());
+            self.checks = checks;
+        }
+    }
+
+    /// When the next client has to be asked whether it is still there.
+    pub(crate) fn next_check(&self) -> Option<Duration> {
+        self.checks.front().map(|(at, _)| *at)
+    }
+
+    /// An observation whose client has to be asked now, by a notification (RFC 7641 section 4.5).
+    pub(crate) fn check(&mut self, now: Duration) -> Option<Notifies> {
+        while self.next_check().is_some_and(|at| at <= now) {
+            let (_, notifies) = self.checks.pop_front()?;
+            if let Some(observation) = self.of(&notifies) {
+                let is_asked = std::mem::replace(&mut observation.under_way, true);
+                self.checks.push_back((now.saturating_add(self.limits.observation_check), notifies.clone()));
+                if !is_asked {
+                    return Some(notifies);
+                }
             }
         }
+        None
+    }
+
+    /// Something has gone out that has to come to its end before the next notification does.
+    pub(crate) fn begin(&mut self, notifies: &Notifies) {
+        if let Some(observation) = self.of(notifies) {
+            observation.under_way = true;
+        }
+    }
+
+    /// The resource may have changed while the registration was being answered.
+    pub(crate) fn changed_meanwhile(&mut self, notifies: &Notifies) -> bool {
+        let Some(observation) = self.of(notifies) else { return false };
+        observation.changed_again = observation.under_way;
+        !std::mem::replace(&mut observation.under_way, true)
     }
 
     /// Ends the observation of a notification, if it is still the same.
@@ -124,6 +187,11 @@ impl Observations {
     }
 }
 
+/// The number of the next notification, in 24 bits.
+pub(crate) const fn next_number(number: u32) -> u32 {
+    number.wrapping_add(1) & 0xff_ffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,9 +201,18 @@ mod tests {
         Observation::new(Message::request(Code::GET).with_path([path]), None)
     }
 
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn add(all: &mut Observations, port: u16, token: u8, path: &str) -> bool {
+        all.add(at(0), id(port, token), observation(path)).is_some()
+    }
+
     fn id(port: u16, token: u8) -> ObservationId {
         let to = SocketAddr::from(([127, 0, 0, 1], port));
-        ObservationId { owner: Owner::Address(to), to, token: Token::new(&[token]) }
+        let owner = Owner::Peer(ace_coap::security::PeerId::new(&port.to_be_bytes()));
+        ObservationId { owner, to, token: Token::new(&[token]) }
     }
 
     fn ids(notifies: &[Notifies]) -> Vec<ObservationId> {
@@ -146,26 +223,40 @@ mod tests {
     fn observations_are_found_by_path_and_have_bounds() {
         let limits = Limits { observations: 3, observations_per_peer: 2, ..Limits::default() };
         let mut all = Observations::new(&limits);
-        assert!(all.add(id(1, 1), observation("a")));
-        assert!(all.add(id(1, 2), observation("b")));
-        assert!(!all.add(id(1, 3), observation("a")), "one peer's share");
-        assert!(all.add(id(1, 1), observation("b")), "replaced");
-        assert!(all.add(id(2, 1), observation("a")));
-        assert!(!all.add(id(3, 1), observation("a")), "no more in all");
+        assert!(add(&mut all, 1, 1, "a") && add(&mut all, 1, 2, "b"));
+        assert!(!add(&mut all, 1, 3, "a"), "one peer's share");
+        assert!(add(&mut all, 1, 1, "b"), "replaced");
+        assert!(add(&mut all, 2, 1, "a"));
+        assert!(!add(&mut all, 3, 1, "a"), "no more in all");
         assert_eq!(ids(&all.changed(&["a".into()])), [id(2, 1)]);
         assert_eq!(ids(&all.changed(&["b".into()])), [id(1, 2), id(1, 1)]);
         all.remove(&id(2, 1));
         all.remove(&id(2, 1));
         assert!(all.changed(&["a".into()]).is_empty());
         all.remove(&id(1, 1));
-        assert!(all.add(id(1, 3), observation("a")) && all.add(id(3, 1), observation("a")), "there is room again");
-        assert!(!all.add(id(4, 1), observation("a")));
+        assert!(add(&mut all, 1, 3, "a") && add(&mut all, 3, 1, "a"), "there is room again");
+        assert!(!add(&mut all, 4, 1, "a"));
+    }
+
+    #[test]
+    fn all_who_are_not_known_have_one_share_and_long_registrations_none() {
+        let mut all = Observations::new(&Limits { observations_per_peer: 2, ..Limits::default() });
+        let mut proven = |port: u16| {
+            let to = SocketAddr::from(([127, 0, 0, 1], port));
+            let id = ObservationId { owner: Owner::Proven(to), to, token: Token::new(&[1]) };
+            all.add(at(0), id, observation("a")).is_some()
+        };
+        assert!(proven(1) && proven(2) && !proven(3));
+        assert!(add(&mut all, 1, 1, "a"));
+        let mut long = observation("a");
+        long.request.options.push(65_000, &[0; 1_024]);
+        assert!(all.add(at(0), id(1, 2), long).is_none());
     }
 
     #[test]
     fn one_notification_is_under_way_at_most() {
         let mut all = Observations::new(&Limits::default());
-        all.add(id(1, 1), observation("a"));
+        add(&mut all, 1, 1, "a");
         let path = ["a".into()];
         let first = all.changed(&path);
         assert_eq!(first.len(), 1);
@@ -174,12 +265,50 @@ mod tests {
         assert!(all.changed(&path).is_empty(), "that is under way now");
         assert!(all.settled(&first[0]) && !all.settled(&first[0]));
         assert_eq!(all.changed(&path).len(), 1);
-        all.add(id(1, 1), observation("a"));
+        add(&mut all, 1, 1, "a");
         assert!(!all.settled(&first[0]) && all.of(&first[0]).is_none(), "another observation of the same name");
         all.end(&first[0]);
         let second = all.changed(&path);
         assert_eq!(second.len(), 1);
         all.end(&second[0]);
         assert!(all.of(&second[0]).is_none());
+    }
+
+    #[test]
+    fn a_registration_that_is_under_way_or_overtaken_is_followed() {
+        let mut all = Observations::new(&Limits::default());
+        let first = all.add(at(0), id(1, 1), observation("a")).unwrap();
+        assert!(all.changed_meanwhile(&first), "asked for at once");
+        assert!(!all.changed_meanwhile(&first) && all.settled(&first), "or when that is over");
+        let second = all.add(at(0), id(1, 2), observation("a")).unwrap();
+        all.begin(&second);
+        assert!(!all.changed_meanwhile(&second), "its answer has to be acknowledged first");
+        assert!(all.settled(&second));
+        // Registered again, numbers go on.
+        all.of(&second).unwrap().number = 0xff_fffe;
+        let third = all.add(at(0), id(1, 2), observation("a")).unwrap();
+        assert_eq!(all.of(&third).unwrap().number, 0xff_ffff);
+        assert_eq!(next_number(0xff_ffff), 0);
+    }
+
+    #[test]
+    fn clients_of_what_never_changes_are_asked_once_a_day() {
+        let mut all = Observations::new(&Limits::default());
+        let (first, second) =
+            (all.add(at(0), id(1, 1), observation("a")).unwrap(), all.add(at(10), id(2, 1), observation("b")).unwrap());
+        assert_eq!((all.next_check(), all.check(at(86_399))), (Some(at(86_400)), None));
+        assert_eq!(all.check(at(86_400)), Some(first.clone()));
+        assert_eq!(all.check(at(86_400)), None);
+        assert!(!all.settled(&first));
+        all.end(&second);
+        assert_eq!(all.check(at(90_000)), None, "gone");
+        assert_eq!(all.next_check(), Some(at(2 * 86_400)));
+        all.changed(&["a".into()]);
+        assert_eq!(all.check(at(2 * 86_400)), None, "it is being told already");
+        for token in 0..200 {
+            all.add(at(0), id(3, token), observation("c"));
+            all.remove(&id(3, token));
+        }
+        assert!(all.checks.len() <= 65, "{}", all.checks.len());
     }
 }

@@ -30,9 +30,32 @@ pub(crate) enum Due {
 pub(crate) struct Retransmissions {
     waiting: HashMap<(SocketAddr, u16), Unacknowledged>,
     due: BTreeSet<(Duration, SocketAddr, u16)>,
+    /// How many wait for each endpoint.
+    counts: HashMap<SocketAddr, usize>,
 }
 
 impl Retransmissions {
+    /// Whether one more message to an endpoint can be confirmable.
+    pub(crate) fn has_room(&self, limits: &Limits, to: SocketAddr) -> bool {
+        self.counts.get(&to).copied().unwrap_or(0) < limits.unacknowledged
+    }
+
+    /// Whether a message with this ID waits.
+    pub(crate) fn is_waiting(&self, to: SocketAddr, id: u16) -> bool {
+        self.waiting.contains_key(&(to, id))
+    }
+
+    fn remove(&mut self, to: SocketAddr, id: u16) -> Option<Unacknowledged> {
+        let waiting = self.waiting.remove(&(to, id))?;
+        if let Some(count) = self.counts.get_mut(&to) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&to);
+            }
+        }
+        Some(waiting)
+    }
+
     /// Adds a message that was sent just now.
     pub(crate) fn add(
         &mut self,
@@ -49,12 +72,14 @@ impl Retransmissions {
         let due = now.saturating_add(interval);
         let left = limits.max_retransmit;
         self.due.insert((due, to, id));
+        let count = self.counts.entry(to).or_default();
+        *count = count.saturating_add(1);
         self.waiting.insert((to, id), Unacknowledged { bytes, notifies, due, interval, left });
     }
 
     /// The other side has answered: with an acknowledgement or a Reset.
     pub(crate) fn settle(&mut self, from: SocketAddr, id: u16) -> Option<Unacknowledged> {
-        let waiting = self.waiting.remove(&(from, id))?;
+        let waiting = self.remove(from, id)?;
         self.due.remove(&(waiting.due, from, id));
         Some(waiting)
     }
@@ -72,7 +97,7 @@ impl Retransmissions {
         self.due.remove(&(at, to, id));
         let waiting = self.waiting.get_mut(&(to, id))?;
         if waiting.left == 0 {
-            return self.waiting.remove(&(to, id)).map(|waiting| Due::GiveUp(waiting.notifies));
+            return self.remove(to, id).map(|waiting| Due::GiveUp(waiting.notifies));
         }
         waiting.left = waiting.left.saturating_sub(1);
         waiting.interval = waiting.interval.saturating_mul(2);
@@ -116,5 +141,16 @@ mod tests {
         assert!(all.settle(to, 5).is_none());
         assert_eq!(all.settle(to, 511).unwrap().bytes.as_ref(), [1]);
         assert!(all.settle(to, 511).is_none() && all.next().is_none());
+        let limits = Limits { unacknowledged: 2, ..limits };
+        for id in 0..2 {
+            assert!(all.has_room(&limits, to));
+            all.add(Duration::ZERO, &limits, to, id, [1].into(), None);
+        }
+        assert!(!all.has_room(&limits, to) && all.has_room(&limits, SocketAddr::from(([127, 0, 0, 1], 2))));
+        assert!(all.is_waiting(to, 1) && !all.is_waiting(to, 2));
+        all.settle(to, 0);
+        assert!(all.has_room(&limits, to));
+        all.settle(to, 1);
+        assert!(all.counts.is_empty());
     }
 }

@@ -8,10 +8,11 @@ mod outgoing;
 mod reach;
 
 use crate::Limits;
-use crate::block::{Owner, Transfers};
+use crate::block::Transfers;
 use crate::discovery::Link;
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, MessageKey};
 use crate::observe::{Notifies, Observations};
+use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
 use crate::service::{Event, Notifier, Service};
 use ace_coap::security::{MessageSecurity, ReplyBinding};
@@ -21,12 +22,17 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Datagrams and answers that one tick takes at most.
 const TICK: usize = 64;
+/// Notifications that are being asked for at once.
+const NOTIFYING: usize = 64;
+/// After which time a notification is tried again that could not be protected.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The largest datagram of UDP.
 const DATAGRAM: usize = 65_536;
 
@@ -43,12 +49,44 @@ pub struct ServerStats {
     pub unprotectable: u64,
 }
 
+/// The figures of a server, while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct StatsHandle(Arc<[AtomicU64; 4]>);
+
+impl StatsHandle {
+    const DATAGRAMS: usize = 0;
+    const MALFORMED: usize = 1;
+    const DUPLICATES: usize = 2;
+    const UNPROTECTABLE: usize = 3;
+
+    fn count(&self, which: usize) {
+        if let Some(figure) = self.0.get(which) {
+            figure.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The figures now.
+    #[must_use]
+    pub fn get(&self) -> ServerStats {
+        let [datagrams, malformed, duplicates, unprotectable] = &*self.0;
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        ServerStats {
+            datagrams: read(datagrams),
+            malformed: read(malformed),
+            duplicates: read(duplicates),
+            unprotectable: read(unprotectable),
+        }
+    }
+}
+
 /// A request that is being handled.
 struct InFlight {
     from: SocketAddr,
     kind: Type,
     id: u16,
     token: Token,
+    /// The message that brought it; none where it is asked for a notification.
+    message: Option<MessageKey>,
     owner: Owner,
     binding: Option<ReplyBinding>,
     request: Message,
@@ -59,6 +97,8 @@ struct InFlight {
     acknowledged: bool,
     /// How many bytes may go to an address that has proven nothing.
     budget: Option<usize>,
+    /// How many changes of resources there had been when it was handed on.
+    changes: u64,
     /// The observation that this is a notification for.
     notifies: Option<Notifies>,
 }
@@ -79,15 +119,23 @@ pub struct Server {
     retransmissions: Retransmissions,
     reach: Reach,
     in_flight: HashMap<u64, InFlight>,
+    shares: Shares,
+    /// Notifications that are being asked for, and those that have to wait for that.
+    notifying: usize,
+    to_ask: VecDeque<Notifies>,
+    /// Notifications that could not be protected, and when they are tried again.
+    retries: VecDeque<(Duration, Notifies)>,
+    /// How many changes of resources there have been.
+    changes: u64,
     /// Confirmable requests, and when they are acknowledged if there is no answer yet.
     to_acknowledge: VecDeque<(Duration, u64)>,
     next_exchange: u64,
     next_id: u16,
-    stats: ServerStats,
+    stats: StatsHandle,
 }
 
 impl Server {
-    /// Binds a socket. `seed` is random and secret: message IDs begin with it, and Echo values are made with it.
+    /// Binds a socket. `seed` is random and secret: message IDs and Echo values are made with it.
     ///
     /// # Errors
     /// [`io::Error`] where the address cannot be bound.
@@ -114,12 +162,17 @@ impl Server {
             transfers: Transfers::new(&limits),
             observations: Observations::new(&limits),
             retransmissions: Retransmissions::default(),
-            next_id: reach.first_id(),
             reach,
             in_flight: HashMap::new(),
+            shares: Shares::default(),
+            notifying: 0,
+            to_ask: VecDeque::new(),
+            retries: VecDeque::new(),
+            changes: 0,
             to_acknowledge: VecDeque::new(),
             next_exchange: 0,
-            stats: ServerStats::default(),
+            next_id: 0,
+            stats: StatsHandle::default(),
         })
     }
 
@@ -144,10 +197,10 @@ impl Server {
         Notifier(self.sender.clone())
     }
 
-    /// Figures since the start.
+    /// Figures since the start, to be read while it runs.
     #[must_use]
-    pub const fn stats(&self) -> ServerStats {
-        self.stats
+    pub fn stats(&self) -> StatsHandle {
+        self.stats.clone()
     }
 
     /// Serves until `stop` is ready. Answers that are ready by then still go out.
@@ -195,7 +248,9 @@ impl Server {
 
     fn next_due(&self) -> Option<Duration> {
         let acknowledge = self.to_acknowledge.front().map(|&(at, _)| at);
-        [acknowledge, self.retransmissions.next()].into_iter().flatten().min()
+        let retry = self.retries.front().map(|(at, _)| *at);
+        let check = self.observations.next_check();
+        [acknowledge, retry, check, self.retransmissions.next()].into_iter().flatten().min()
     }
 
     async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
@@ -226,10 +281,17 @@ impl Server {
             if let Some(exchange) = self.in_flight.get_mut(&number) {
                 tracing::trace!(?at, "a request is acknowledged before its answer");
                 exchange.acknowledged = true;
-                let (to, id) = (exchange.from, exchange.id);
-                self.reply_empty(to, Type::Acknowledgement, id).await;
+                let (to, id, message) = (exchange.from, exchange.id, exchange.message);
+                self.reply_empty(to, Type::Acknowledgement, id, message).await;
             }
         }
+        while self.retries.front().is_some_and(|(at, _)| *at <= now) {
+            self.to_ask.extend(self.retries.pop_front().map(|(_, notifies)| notifies));
+        }
+        while let Some(notifies) = self.observations.check(now) {
+            self.to_ask.push_back(notifies);
+        }
+        self.ask_more();
         while let Some(due) = self.retransmissions.due(now) {
             match due {
                 Due::Send(to, bytes) => self.send(to, &bytes).await,
@@ -240,15 +302,17 @@ impl Server {
     }
 
     /// Answers a message with an empty one. It may get lost: whoever sends again gets it again.
-    async fn reply_empty(&mut self, to: SocketAddr, kind: Type, id: u16) {
+    async fn reply_empty(&mut self, to: SocketAddr, kind: Type, id: u16, message: Option<MessageKey>) {
         let bytes: Arc<[u8]> = Message::empty(kind, id).encode().into();
-        self.exchanges.answered(to, id, Arc::clone(&bytes));
+        if let Some(message) = message {
+            self.exchanges.answered(&message, Arc::clone(&bytes));
+        }
         self.send(to, &bytes).await;
     }
 }
 
 /// An earlier answer met a closed port or an unreachable network: that concerns nobody else.
-fn concerns_one_peer(error: &io::Error) -> bool {
+pub(crate) fn concerns_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
     };

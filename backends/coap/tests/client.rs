@@ -233,6 +233,65 @@ async fn blocks_of_two_answers_are_not_put_together() {
 }
 
 #[tokio::test]
+async fn later_blocks_may_be_smaller_and_belong_to_the_body_that_was_sent() {
+    let mut other = Other::new().await;
+    let mut client = other.client(Limits { szx: 0, ..quick() }).await;
+    let part = |num, more, szx: u8| {
+        let mut answer = content(&vec![num as u8; 16 << szx]);
+        answer.options.push_uint(option::BLOCK2, Block { num, more, szx }.to_uint());
+        answer
+    };
+    for code in [Code::POST, Code::FETCH] {
+        let serve = async {
+            let (mut tag, mut asked) = (None, Vec::new());
+            for answer in [None, Some(part(0, true, 2)), Some(part(4, true, 0)), Some(part(5, false, 0))] {
+                let request = other.receive().await;
+                let its = request.options.first(option::REQUEST_TAG).map(<[u8]>::to_vec);
+                assert!(its.is_some() && (tag.is_none() || tag == its));
+                tag = its;
+                match answer {
+                    None => other.answer(&request, Message::response(Code::CONTINUE)).await,
+                    Some(answer) => {
+                        asked.push((request.options.uint(option::BLOCK2), request.payload.len()));
+                        other.answer(&request, answer).await;
+                    }
+                }
+            }
+            asked
+        };
+        let request = Message { payload: vec![7; 20], ..Message::request(code).with_path(["x"]) };
+        let (answer, asked) = tokio::join!(client.request(request), serve);
+        assert_eq!(answer.unwrap().payload.len(), 64 + 16 + 16);
+        assert_eq!(asked, [(None, 4), (Some(0x12), 0), (Some(0x50), 0)]);
+    }
+    // A short FETCH is asked again whole, and larger blocks than were asked for do not fit.
+    let serve = async {
+        let first = other.receive().await;
+        other.answer(&first, part(0, true, 0)).await;
+        let second = other.receive().await;
+        assert_eq!((second.payload.len(), second.options.has(option::REQUEST_TAG)), (3, false));
+        other.answer(&second, part(1, false, 1)).await;
+    };
+    let request = Message { payload: vec![7; 3], ..Message::request(Code::FETCH).with_path(["x"]) };
+    let (answer, ()) = tokio::join!(client.request(request), serve);
+    assert!(matches!(answer, Err(ClientError::Blocks)));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_understood_is_not_taken() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let serve = async {
+        let request = other.receive().await;
+        let mut answer = content(b"x");
+        answer.options.push(65_001, b"?");
+        other.answer(&request, answer).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert!(matches!(answer, Err(ClientError::Option(65_001))));
+}
+
+#[tokio::test]
 async fn an_echo_is_answered_once() {
     let mut other = Other::new().await;
     let mut client = other.client(quick()).await;
@@ -287,6 +346,14 @@ async fn an_observation_lives_as_long_as_it_is_held() {
     let (answer, ()) = tokio::join!(client.request(get()), serve);
     assert_eq!(answer.unwrap().payload, b"x");
     assert_eq!(client.notification(&mut observation).await.unwrap().payload, b"3", "the newest");
+    // An older one that comes late is not taken for a newer one.
+    let serve = async {
+        for (number, payload) in [(2, b"2"), (3, b"3"), (4, b"4")] {
+            other.separate(&registration, told(number, payload)).await;
+        }
+    };
+    let (next, ()) = tokio::join!(client.notification(&mut observation), serve);
+    assert_eq!(next.unwrap().payload, b"4");
     // It is ended under its own token.
     let serve = async {
         let request = other.receive().await;

@@ -4,7 +4,7 @@ mod lab;
 
 use ace_backend_coap::Limits;
 use ace_coap::numbers::option;
-use ace_coap::{Block, Code, Message, Type};
+use ace_coap::{Block, Code, Message, Token, Type};
 use lab::{Lab, Raw, get, of, request};
 use std::time::Duration;
 
@@ -58,6 +58,16 @@ async fn the_same_message_again_gets_the_same_bytes() {
     raw.send(&request(Type::NonConfirmable, 2, Code::GET, "count").encode()).await;
     assert_eq!(raw.message().await.payload, b"3");
     assert_eq!(*lab.resources.count.lock().unwrap(), 3);
+    // Other bytes under the same ID are another message, and take nothing from the first.
+    let mut other_bytes = get(1, "count");
+    other_bytes.token = Token::new(&[9]);
+    assert_eq!(raw.ask(&other_bytes).await.payload, b"4");
+    raw.send(&first).await;
+    assert_eq!(raw.message().await.payload, b"1");
+    let again = raw.ask(&request(Type::NonConfirmable, 3, Code::GET, "count")).await;
+    assert_ne!(again.id, raw.ask(&request(Type::NonConfirmable, 4, Code::GET, "count")).await.id);
+    let stats = lab.stats.get();
+    assert_eq!((stats.datagrams, stats.duplicates, stats.malformed, stats.unprotectable), (11, 5, 0, 0));
 }
 
 #[tokio::test]
@@ -132,6 +142,30 @@ async fn an_address_that_has_proven_nothing_gets_three_times_what_it_sent() {
     assert!(raw.is_quiet().await, "no acknowledgement before the answer");
     lab.resources.release();
     assert_eq!(raw.message().await.kind, Type::Acknowledgement);
+    // Too little to answer with anything.
+    let tiny = Message { kind: Type::Confirmable, id: 107, ..Message::request(Code::GET).with_path(["big"]) };
+    let refused = raw.ask(&tiny).await;
+    assert!(refused.code == Code::UNAUTHORIZED && refused.options.first(option::ECHO) == Some(&echo[..]));
+    let mut proven = Message { id: 108, ..tiny };
+    proven.options.push(option::ECHO, &echo);
+    assert_eq!(raw.ask(&proven).await.payload.len(), 1_024);
+    // The same for what is refused before anybody is known.
+    let refused = raw.ask(&of(b"r", get(109, "who"))).await;
+    assert!(refused.payload.is_empty() && refused.options.has(option::ECHO));
+    let mut proven = of(b"r", get(110, "who"));
+    proven.options.push(option::ECHO, &echo);
+    assert_eq!(raw.ask(&proven).await.payload.len(), 300);
+    // Nobody is told of changes at an address that has proven nothing.
+    let mut register = get(111, "state");
+    register.options.push(option::OBSERVE, &[]);
+    assert!(!raw.ask(&register).await.options.has(option::OBSERVE));
+    register.id = 112;
+    register.options.push(option::ECHO, &echo);
+    assert!(raw.ask(&register).await.options.has(option::OBSERVE));
+    lab.resources.change();
+    let told = raw.message().await;
+    assert_eq!(told.payload, b"1");
+    raw.send(&Message::empty(Type::Reset, told.id).encode()).await;
     // Who is known gets all at once.
     assert_eq!(raw.ask(&of(b"a", get(106, "big"))).await.payload.len(), 1_024);
 }
@@ -150,6 +184,13 @@ async fn resources_are_found() {
         (answer.options.content_format(), answer.payload.as_slice()),
         (Some(40), &b"</group/3>;rt=\"three\""[..])
     );
+    (core.id, core.code) = (4, Code::GET);
+    core.options.push_uint(option::ACCEPT, 60);
+    assert_eq!(raw.ask(&core).await.code, Code::NOT_ACCEPTABLE);
+    core.options.remove(option::ACCEPT);
+    core.options.push_uint(option::ACCEPT, 40);
+    core.id = 5;
+    assert_eq!(raw.ask(&core).await.code, Code::CONTENT);
     (core.id, core.code) = (2, Code::POST);
     assert_eq!(raw.ask(&core).await.code, Code::METHOD_NOT_ALLOWED);
     assert_eq!(raw.ask(&get(3, "nowhere")).await.code, Code::NOT_FOUND);
@@ -182,6 +223,12 @@ async fn options_that_must_be_understood_are_understood_or_refused() {
         assert_eq!(raw.ask(&of(b"a", with(options))).await.code, code, "protected: {options:?}");
     }
     assert_eq!(*lab.resources.count.lock().unwrap(), 2);
+    // Without confirmation nobody is told, but that it was rejected.
+    for message in [with(&[(65_001, b"?")]), of(b"a", with(&[(65_001, b"?")]))] {
+        let message = Message { kind: Type::NonConfirmable, ..message };
+        raw.send(&message.encode()).await;
+        assert_eq!(raw.message().await, Message::empty(Type::Reset, message.id));
+    }
 }
 
 #[tokio::test]
@@ -198,6 +245,56 @@ async fn requests_have_a_bound_and_none_is_forgotten() {
     lab.resources.release();
     assert_eq!((raw.message().await.id, raw.message().await.id), (11, 12));
     assert_eq!(raw.ask(&get(14, "count")).await.payload, b"1");
+}
+
+#[tokio::test]
+async fn strangers_and_each_peer_have_a_share_of_the_requests() {
+    let lab = Lab::new(Limits { requests_unknown: 2, ..Limits::default() }).await;
+    let raw = Raw::new(&lab).await;
+    for (first, name) in [(1, None), (11, Some(&b"a"[..]))] {
+        let named = |id, path| name.map_or_else(|| get(id, path), |name| of(name, get(id, path)));
+        raw.send(&named(first, "slow").encode()).await;
+        raw.send(&named(first + 1, "slow").encode()).await;
+        assert_eq!(raw.ask(&named(first + 2, "count")).await.code, Code::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(raw.ask(&of(b"b", get(21, "count"))).await.payload, b"1", "another peer");
+    lab.resources.release();
+    for _ in 0..4 {
+        assert_eq!(raw.message().await.payload, b"at last");
+    }
+    assert_eq!(raw.ask(&get(22, "count")).await.payload, b"2");
+}
+
+#[tokio::test]
+async fn who_acknowledges_nothing_is_sent_each_answer_once() {
+    let limits = Limits { separate_after: Duration::ZERO, unacknowledged: 2, ..Limits::default() };
+    let lab = Lab::new(limits).await;
+    let raw = Raw::new(&lab).await;
+    let mut kinds = Vec::new();
+    for id in 1..=4 {
+        assert_eq!(raw.ask(&of(b"a", get(id, "slow"))).await, Message::empty(Type::Acknowledgement, id));
+        lab.resources.release();
+        kinds.push(raw.message().await.kind);
+    }
+    assert_eq!(kinds, [Type::Confirmable, Type::Confirmable, Type::NonConfirmable, Type::NonConfirmable]);
+}
+
+#[tokio::test]
+async fn strangers_who_find_no_room_for_blocks_prove_their_address() {
+    let lab = Lab::new(Limits { transfers_unknown: 1, ..Limits::default() }).await;
+    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
+    let begin = |id| {
+        let mut message = request(Type::Confirmable, id, Code::POST, "body");
+        message.options.push_uint(option::BLOCK1, Block { num: 0, more: true, szx: 2 }.to_uint());
+        message.payload = vec![1; 64];
+        message
+    };
+    assert_eq!(raw.ask(&begin(1)).await.code, Code::CONTINUE);
+    let refused = other.ask(&begin(2)).await;
+    assert_eq!(refused.code, Code::UNAUTHORIZED);
+    let mut proven = begin(3);
+    proven.options.push(option::ECHO, refused.options.first(option::ECHO).unwrap());
+    assert_eq!(other.ask(&proven).await.code, Code::CONTINUE);
 }
 
 #[tokio::test]
@@ -302,6 +399,14 @@ async fn observers_are_told_one_thing_at_a_time() {
     lab.resources.change();
     assert!(raw.is_quiet().await);
 
+    // Only what is asked for can be observed, by whom it can be told, and protected where it has to be.
+    for (id, code, name, path) in
+        [(31, Code::PUT, "a", "state"), (32, Code::GET, "o", "state"), (33, Code::GET, "a", "bare")]
+    {
+        let mut message = of(name.as_bytes(), request(Type::Confirmable, id, code, path));
+        message.options.push(option::OBSERVE, &[]);
+        assert!(!raw.ask(&message).await.options.has(option::OBSERVE), "{id}");
+    }
     // A reset ends it as well.
     other.ask(&register(2, &[])).await;
     lab.resources.change();
@@ -310,6 +415,74 @@ async fn observers_are_told_one_thing_at_a_time() {
     assert!(other.is_quiet().await);
     lab.resources.change();
     assert!(other.is_quiet().await);
+}
+
+#[tokio::test]
+async fn an_observation_ends_with_its_resource_its_peer_or_its_association() {
+    let limits = Limits { ack_timeout: Duration::from_millis(20), max_retransmit: 1, ..Limits::default() };
+    let lab = Lab::new(limits).await;
+    let register = |id, name: &[u8]| {
+        let mut message = of(name, get(id, "state"));
+        message.options.push(option::OBSERVE, &[]);
+        message
+    };
+    // Silence.
+    let raw = Raw::new(&lab).await;
+    raw.ask(&register(1, b"a")).await;
+    lab.resources.change();
+    let first = raw.message().await;
+    assert_eq!(raw.message().await, first, "once more");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+    // The association is gone.
+    let raw = Raw::new(&lab).await;
+    raw.ask(&register(1, b"g")).await;
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+    assert_eq!(lab.stats.get().unprotectable, 1);
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+    assert_eq!(lab.stats.get().unprotectable, 1, "nobody is asked any more");
+    // No number was left: it is told when there is one.
+    let raw = Raw::new(&lab).await;
+    raw.ask(&register(1, b"n")).await;
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+    let told = raw.message().await;
+    assert_eq!(told.payload, lab.resources.count.lock().unwrap().to_string().as_bytes());
+    raw.send(&Message::empty(Type::Reset, told.id).encode()).await;
+    // The resource is gone: that is the last that is told, without a number.
+    let raw = Raw::new(&lab).await;
+    raw.ask(&register(1, b"a")).await;
+    *lab.resources.gone.lock().unwrap() = true;
+    lab.resources.change();
+    let last = raw.message().await;
+    assert!(last.code == Code::NOT_FOUND && !last.options.has(option::OBSERVE));
+    raw.send(&Message::empty(Type::Acknowledgement, last.id).encode()).await;
+    *lab.resources.gone.lock().unwrap() = false;
+    lab.resources.change();
+    assert!(raw.is_quiet().await);
+}
+
+#[tokio::test]
+async fn what_changes_before_a_registration_is_answered_is_told_after_it() {
+    let lab = Lab::new(Limits { separate_after: Duration::ZERO, ..Limits::default() }).await;
+    let raw = Raw::new(&lab).await;
+    let mut register = of(b"a", get(1, "late"));
+    register.options.push(option::OBSERVE, &[]);
+    assert_eq!(raw.ask(&register).await, Message::empty(Type::Acknowledgement, 1));
+    lab.resources.change();
+    assert!(raw.is_quiet().await, "nobody observes yet");
+    lab.resources.release();
+    let first = raw.message().await;
+    assert!(first.kind == Type::Confirmable && first.options.has(option::OBSERVE));
+    assert!(raw.is_quiet().await && lab.resources.held.lock().unwrap().is_empty(), "one thing at a time");
+    raw.send(&Message::empty(Type::Acknowledgement, first.id).encode()).await;
+    assert!(raw.is_quiet().await);
+    assert_eq!(lab.resources.held.lock().unwrap().len(), 1, "asked again");
+    lab.resources.release();
+    assert!(raw.message().await.options.uint(option::OBSERVE) > first.options.uint(option::OBSERVE));
 }
 
 #[tokio::test]

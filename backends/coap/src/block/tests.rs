@@ -1,9 +1,10 @@
 //! Transfers as a client sees them, and their bounds.
 
 use super::*;
+use ace_coap::security::PeerId;
 
 fn stranger(port: u16) -> Owner {
-    Owner::Address(([127, 0, 0, 1], port).into())
+    Owner::Stranger(([127, 0, 0, 1], port).into())
 }
 
 fn peer(name: u8) -> Owner {
@@ -28,7 +29,7 @@ fn post(num: u32, more: bool, payload: &[u8]) -> Message {
 fn code(step: &Step) -> Code {
     match step {
         Step::Answer(message) => message.code,
-        Step::Whole(..) => panic!("whole: {step:?}"),
+        Step::Whole(..) | Step::Crowded => panic!("{step:?}"),
     }
 }
 
@@ -160,15 +161,90 @@ fn short_answers_go_whole_and_small_blocks_are_given_when_asked_for() {
 fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     let mut transfers = Transfers::new(&limits());
     transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
-    for port in 0..10_000 {
+    for port in 0..2 {
         assert_eq!(code(&transfers.request(at(0), &stranger(port), post(0, true, &[0; 16]))), Code::CONTINUE);
-        assert!(transfers.coming.len() <= 3);
     }
-    assert_eq!(transfers.by_age.len(), 3);
-    assert_eq!(code(&transfers.request(at(1), &peer(1), post(1, true, &[1; 16]))), Code::CONTINUE, "untouched");
+    for port in 2..10_000 {
+        let step = transfers.request(at(4), &stranger(port), post(0, true, &[0; 16]));
+        assert!(matches!(step, Step::Crowded) && transfers.coming.len() == 3, "the young do not give way");
+    }
+    let proven = Owner::Proven(([127, 0, 0, 1], 9).into());
+    assert_eq!(code(&transfers.request(at(4), &proven, post(0, true, &[0; 16]))), Code::CONTINUE);
+    assert_eq!(code(&transfers.request(at(4), &stranger(0), post(1, true, &[0; 16]))), Code::CONTINUE, "it goes on");
+    assert_eq!(code(&transfers.request(at(5), &stranger(7), post(0, true, &[0; 16]))), Code::CONTINUE);
+    let step = transfers.request(at(5), &stranger(1), post(1, true, &[0; 16]));
+    assert_eq!(code(&step), Code::REQUEST_ENTITY_INCOMPLETE, "the oldest has given way");
+    assert_eq!(transfers.by_age.len(), 4);
+    assert_eq!(code(&transfers.request(at(5), &peer(1), post(1, true, &[1; 16]))), Code::CONTINUE, "untouched");
     for name in 2..=9 {
-        transfers.request(at(1), &peer(name), post(0, true, &[1; 16]));
+        transfers.request(at(5), &peer(name), post(0, true, &[1; 16]));
     }
     assert_eq!(transfers.coming.len(), 5, "no more than in all");
-    assert_eq!(code(&transfers.request(at(1), &peer(10), post(0, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
+    assert_eq!(code(&transfers.request(at(5), &peer(10), post(0, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
+}
+
+// Covers: TH-6-03
+#[test]
+fn all_bodies_together_have_a_bound() {
+    let mut transfers = Transfers::new(&Limits { bodies: 100, ..limits() });
+    for num in 0..3 {
+        assert_eq!(code(&transfers.request(at(0), &peer(1), post(num, true, &[1; 16]))), Code::CONTINUE);
+    }
+    assert_eq!(transfers.held, 48);
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    transfers.response(at(0), &peer(2), &request, content(40), None);
+    assert_eq!(transfers.held, 88);
+    let first = transfers.response(at(0), &peer(3), &request, content(40), None);
+    assert_eq!((first.payload.len(), transfers.held), (16, 88), "it goes out, and is not kept");
+    assert_eq!(code(&transfers.request(at(0), &peer(4), post(0, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
+    assert_eq!(code(&transfers.request(at(0), &peer(1), post(3, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
+    assert_eq!(transfers.held, 40, "given up");
+    transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
+    transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
+    assert_eq!(transfers.held, 56, "begun anew");
+    let Step::Whole(..) = transfers.request(at(0), &peer(1), post(1, false, &[1; 3])) else { panic!() };
+    assert_eq!(transfers.held, 40);
+    transfers.request(at(40), &peer(9), Message::request(Code::GET));
+    assert_eq!((transfers.held, transfers.by_age.len()), (0, 0), "all is over");
+}
+
+#[test]
+fn answers_to_different_questions_are_kept_apart() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let fetch = |payload: &[u8], num| {
+        let mut message = Message::request(Code::FETCH).with_path(["creds"]);
+        message.payload = payload.to_vec();
+        message.options.push_uint(option::BLOCK2, Block { num, more: false, szx: 0 }.to_uint());
+        message
+    };
+    let answer = |byte| Message { payload: vec![byte; 40], ..Message::response(Code::CONTENT) };
+    for (question, byte) in [(b"one", 1), (b"two", 2)] {
+        transfers.response(at(0), &owner, &fetch(question, 0), answer(byte), None);
+    }
+    let next = |transfers: &mut Transfers, seconds, question: &[u8]| match transfers.request(
+        at(seconds),
+        &owner,
+        fetch(question, 1),
+    ) {
+        Step::Answer(answer) => Some(answer.payload[0]),
+        _ => None,
+    };
+    assert_eq!(next(&mut transfers, 1, b"one"), Some(1));
+    assert_eq!(next(&mut transfers, 2, b"two"), Some(2));
+    assert_eq!(next(&mut transfers, 2, b"three"), None, "asked anew");
+    assert_eq!(next(&mut transfers, 3, b""), Some(2), "without the question: the latest");
+    transfers.response(at(4), &owner, &fetch(b"four", 0), answer(4), None);
+    assert_eq!(next(&mut transfers, 5, b"one"), None, "the share is full, and the oldest has gone");
+    assert_eq!(next(&mut transfers, 5, b""), Some(4));
+    transfers.expire(at(60));
+    assert!(next(&mut transfers, 60, b"").is_none() && transfers.latest.is_empty());
+}
+
+#[test]
+fn a_place_that_no_block_number_names_lies_behind_the_end() {
+    let far = shrink(Block { num: 0x4000, more: false, szx: 6 }, 0);
+    assert_eq!((far.num, far.szx), (Block::MAX_NUM, 0));
+    assert_eq!(shrink(Block { num: 3, more: true, szx: 2 }, 0), Block { num: 12, more: false, szx: 0 });
+    assert_eq!(shrink(Block { num: 3, more: true, szx: 2 }, 6), Block { num: 3, more: false, szx: 2 });
 }

@@ -1,9 +1,10 @@
 //! What comes in: from a datagram to a request that is whole and verified.
 
-use super::{InFlight, Server, reach};
-use crate::block::{Owner, Step};
+use super::{InFlight, Server, StatsHandle, reach};
+use crate::block::Step;
 use crate::discovery::link_format;
 use crate::exchange::Seen;
+use crate::owner::Owner;
 use crate::service::{Received, Responder};
 use ace_coap::numbers::{LINK_FORMAT, option};
 use ace_coap::security::{Inbound, PeerId};
@@ -27,11 +28,11 @@ const fn is_known(number: u16) -> bool {
 
 impl Server {
     pub(super) async fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        self.stats.datagrams = self.stats.datagrams.saturating_add(1);
+        self.stats.count(StatsHandle::DATAGRAMS);
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {
-                self.stats.malformed = self.stats.malformed.saturating_add(1);
+                self.stats.count(StatsHandle::MALFORMED);
                 if let Some((Type::Confirmable, id)) = peek(bytes).filter(|_| error.is_format_error()) {
                     self.send(from, &Message::empty(Type::Reset, id).encode()).await;
                 }
@@ -44,7 +45,7 @@ impl Server {
                 self.send(from, &Message::empty(Type::Reset, message.id).encode()).await;
             }
             Type::NonConfirmable if !message.code.is_request() => (),
-            Type::Confirmable | Type::NonConfirmable => self.request(from, message, bytes.len()).await,
+            Type::Confirmable | Type::NonConfirmable => self.request(from, message, bytes).await,
         }
     }
 
@@ -55,62 +56,74 @@ impl Server {
         if message.kind == Type::Reset {
             self.observations.end(&notifies);
         } else if self.observations.settled(&notifies) {
-            self.ask_for(notifies);
+            self.to_ask.push_back(notifies);
+            self.ask_more();
         }
     }
 
-    async fn request(&mut self, from: SocketAddr, message: Message, length: usize) {
-        match self.exchanges.see(self.now(), from, message.id) {
+    async fn request(&mut self, from: SocketAddr, message: Message, datagram: &[u8]) {
+        let now = self.now();
+        let (key, seen) = self.exchanges.see(now, from, message.id, datagram);
+        match seen {
             Seen::New => (),
-            Seen::Unanswered => {
-                self.stats.duplicates = self.stats.duplicates.saturating_add(1);
-                return;
-            }
+            Seen::Unanswered => return self.stats.count(StatsHandle::DUPLICATES),
             Seen::Answered(bytes) => {
-                self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+                self.stats.count(StatsHandle::DUPLICATES);
                 return self.send(from, &bytes).await;
             }
         }
+        let proven = self.reach.is_proven(now, from, &message);
         let mut exchange = InFlight {
             from,
             kind: message.kind,
             id: message.id,
             token: message.token.clone(),
-            owner: Owner::Address(from),
+            message: Some(key),
+            owner: if proven { Owner::Proven(from) } else { Owner::Stranger(from) },
             binding: None,
             request: Message::request(message.code),
             block1: None,
             outer_block1: None,
             acknowledged: false,
-            budget: Some(reach::budget(length)),
+            budget: (!proven).then(|| reach::budget(datagram.len())),
+            changes: self.changes,
             notifies: None,
         };
         let message = match checked(message) {
             Ok(message) => message,
-            Err(refusal) => return self.respond(exchange, refusal.into()).await,
+            Err(refusal) => return self.refuse_options(exchange, refusal).await,
         };
         let Some(message) = self.outer_blocks(&mut exchange, message).await else { return };
         match self.security.unprotect(message) {
             Inbound::Plain(mut message) => {
-                let fresh = self.reach.is_proven(self.now(), from, &message);
-                exchange.budget = exchange.budget.filter(|_| !fresh);
                 if let Some(budget) = exchange.budget {
                     reach::shrink_blocks(&mut message, budget);
                 }
-                self.dispatch(exchange, message, None, fresh).await;
+                self.dispatch(exchange, message, None, proven).await;
             }
             Inbound::Verified { peer, message, binding, fresh } => {
+                self.exchanges.trust(&key);
                 exchange.binding = Some(binding);
                 exchange.owner = Owner::Peer(peer.clone());
                 exchange.budget = None;
                 match checked(message) {
                     Ok(message) => self.dispatch(exchange, message, Some(peer), fresh).await,
-                    Err(refusal) => self.respond(exchange, refusal.into()).await,
+                    Err(refusal) => self.refuse_options(exchange, refusal).await,
                 }
             }
             Inbound::Answer(answer) => self.transmit(&exchange, answer).await,
             // Nobody has acted on it, so the same message is worth another try.
-            Inbound::Discard => self.exchanges.abandon(from, exchange.id),
+            Inbound::Discard => self.exchanges.abandon(&key),
+        }
+    }
+
+    /// Refuses a message for its options; one that is not confirmable is rejected without an answer (RFC 7252
+    /// section 5.4.1).
+    async fn refuse_options(&mut self, exchange: InFlight, refusal: Message) {
+        if exchange.kind == Type::Confirmable {
+            self.respond(exchange, refusal.into()).await;
+        } else {
+            self.reply_empty(exchange.from, Type::Reset, exchange.id, exchange.message).await;
         }
     }
 
@@ -131,7 +144,18 @@ impl Server {
                 self.transmit(exchange, answer).await;
                 None
             }
+            Step::Crowded => {
+                self.challenge(exchange).await;
+                None
+            }
         }
+    }
+
+    /// Asks for proof of the address.
+    async fn challenge(&mut self, exchange: &InFlight) {
+        let mut answer = Message::response(Code::UNAUTHORIZED);
+        answer.options.push(option::ECHO, &self.reach.challenge(self.now(), exchange.from));
+        self.transmit(exchange, answer).await;
     }
 
     /// Gives a verified request to the service, when all of its blocks are there.
@@ -140,13 +164,15 @@ impl Server {
         let (message, block1) = match self.transfers.request(now, &exchange.owner, message) {
             Step::Whole(message, block1) => (message, block1),
             Step::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
+            Step::Crowded => return self.challenge(&exchange).await,
         };
         exchange.block1 = block1;
         exchange.request = without_payload(&message);
         if let Some(core) = self.well_known_core(&message) {
             return self.respond(exchange, core.into()).await;
         }
-        if self.in_flight.len() >= self.limits.requests {
+        let own = self.shares.of(&exchange.owner);
+        if self.in_flight.len() >= self.limits.requests || own >= self.limits.requests_unknown {
             let mut busy = Message::response(Code::SERVICE_UNAVAILABLE);
             busy.options.push_uint(option::MAX_AGE, 2);
             return self.respond(exchange, busy.into()).await;
@@ -164,6 +190,9 @@ impl Server {
     pub(super) fn call(&mut self, exchange: InFlight, request: Received) {
         let number = self.next_exchange;
         self.next_exchange = number.wrapping_add(1);
+        if exchange.notifies.is_none() {
+            self.shares.take(&exchange.owner);
+        }
         self.in_flight.insert(number, exchange);
         self.service.call(request, Responder::new(number, self.sender.clone()));
     }
@@ -175,6 +204,9 @@ impl Server {
         }
         if message.code != Code::GET {
             return Some(Message::response(Code::METHOD_NOT_ALLOWED));
+        }
+        if message.options.uint(option::ACCEPT).is_some_and(|accept| accept != u32::from(LINK_FORMAT)) {
+            return Some(Message::response(Code::NOT_ACCEPTABLE));
         }
         let queries = message.options.uri_query().unwrap_or_default();
         let links = link_format(&self.links, &queries);

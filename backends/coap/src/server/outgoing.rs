@@ -1,12 +1,13 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
-use super::{InFlight, Server, reach};
-use crate::block::Owner;
-use crate::observe::{Notifies, Observation, ObservationId};
+use super::{AGAIN, InFlight, NOTIFYING, Server, StatsHandle, reach};
+use crate::observe::{Notifies, Observation, ObservationId, next_number};
+use crate::owner::Owner;
 use crate::service::{Answer, Event, Received};
 use ace_coap::numbers::option;
 use ace_coap::security::ProtectError;
 use ace_coap::{Code, Message, Type};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 impl Server {
@@ -15,14 +16,22 @@ impl Server {
             Event::Answer(number, answer) => {
                 let Some(exchange) = self.in_flight.remove(&number) else { return };
                 match exchange.notifies.clone() {
-                    Some(notifies) => self.notify(exchange, notifies, answer).await,
-                    None => self.respond(exchange, answer).await,
+                    Some(notifies) => {
+                        self.notifying = self.notifying.saturating_sub(1);
+                        self.notify(exchange, notifies, answer).await;
+                        self.ask_more();
+                    }
+                    None => {
+                        self.shares.give(&exchange.owner);
+                        self.respond(exchange, answer).await;
+                    }
                 }
             }
             Event::Changed(path) => {
-                for notifies in self.observations.changed(&path) {
-                    self.ask_for(notifies);
-                }
+                self.changes = self.changes.wrapping_add(1);
+                let changed = self.observations.changed(&path);
+                self.to_ask.extend(changed);
+                self.ask_more();
             }
         }
     }
@@ -34,23 +43,44 @@ impl Server {
             // A refusal is cut where it is sent, not into blocks.
             exchange.request.options.remove(option::BLOCK2);
         }
-        let owner = exchange.owner.clone();
-        let id = ObservationId { owner, to: exchange.from, token: exchange.token.clone() };
-        match exchange.request.options.uint(option::OBSERVE) {
-            Some(0) if observable && message.code.is_success() => {
-                let binding = exchange.binding.as_ref().map(|binding| self.security.observe(binding));
-                let possible = !matches!(binding, Some(None));
-                let observation = Observation::new(exchange.request.clone(), binding.flatten());
-                if possible && self.observations.add(id, observation) {
-                    message.options.set(option::OBSERVE, &[]);
-                }
-            }
-            Some(1) => self.observations.remove(&id),
-            _ => (),
+        let asked = exchange.request.options.uint(option::OBSERVE);
+        if asked == Some(0) && observable && message.code.is_success() && !unprotected {
+            self.begin_observation(&mut exchange, &mut message);
+        } else if asked == Some(1) {
+            self.observations.remove(&name(&exchange));
         }
         let now = self.now();
         let message = self.transfers.response(now, &exchange.owner, &exchange.request, message, exchange.block1);
         self.protect_and_transmit(exchange, message, unprotected).await;
+    }
+
+    /// Makes an observation of a request, unless its address has proven nothing: notifications would go there again
+    /// and again.
+    fn begin_observation(&mut self, exchange: &mut InFlight, message: &mut Message) {
+        if exchange.budget.is_some() || ![Code::GET, Code::FETCH].contains(&exchange.request.code) {
+            return;
+        }
+        let binding = match &exchange.binding {
+            None => None,
+            Some(binding) => match self.security.observe(binding) {
+                None => return,
+                some => some,
+            },
+        };
+        let now = self.now();
+        let observation = Observation::new(exchange.request.clone(), binding);
+        let Some(notifies) = self.observations.add(now, name(exchange), observation) else { return };
+        let number = self.observations.of(&notifies).map_or(0, |observation| observation.number);
+        message.options.remove(option::OBSERVE);
+        message.options.push_uint(option::OBSERVE, number);
+        if exchange.acknowledged {
+            self.observations.begin(&notifies);
+        }
+        // Between the answer and its registration something may have changed.
+        if exchange.changes != self.changes && self.observations.changed_meanwhile(&notifies) {
+            self.to_ask.push_back(notifies.clone());
+        }
+        exchange.notifies = Some(notifies);
     }
 
     pub(super) async fn protect_and_transmit(&mut self, mut exchange: InFlight, message: Message, unprotected: bool) {
@@ -62,8 +92,9 @@ impl Server {
             Some(binding) => match self.security.protect(message, binding) {
                 Ok(message) => message,
                 Err(error) => {
-                    self.stats.unprotectable = self.stats.unprotectable.saturating_add(1);
+                    self.stats.count(StatsHandle::UNPROTECTABLE);
                     tracing::debug!(%error, "an answer is dropped");
+                    self.observations.remove(&name(&exchange));
                     return self.end_without_answer(&exchange, Type::Reset).await;
                 }
             },
@@ -74,7 +105,7 @@ impl Server {
     /// Ends a confirmable exchange that gets no answer, so that the client does not send again and again.
     async fn end_without_answer(&mut self, exchange: &InFlight, kind: Type) {
         if exchange.kind == Type::Confirmable && !exchange.acknowledged {
-            self.reply_empty(exchange.from, kind, exchange.id).await;
+            self.reply_empty(exchange.from, kind, exchange.id, exchange.message).await;
         }
     }
 
@@ -86,30 +117,48 @@ impl Server {
         }
         message.token = exchange.token.clone();
         if let Some(budget) = exchange.budget {
-            message = reach::within(message, budget, || self.reach.challenge(now, exchange.from));
+            let request = exchange.request.code;
+            message = reach::within(message, request, budget, || self.reach.challenge(now, exchange.from));
         }
         let separate = exchange.kind == Type::Confirmable && exchange.acknowledged;
+        let reliable = separate && self.retransmissions.has_room(&self.limits, exchange.from);
         (message.kind, message.id) = match exchange.kind {
             Type::Confirmable if !separate => (Type::Acknowledgement, exchange.id),
-            Type::Confirmable => (Type::Confirmable, self.fresh_id()),
-            _ => (Type::NonConfirmable, self.fresh_id()),
+            Type::Confirmable if reliable => (Type::Confirmable, self.fresh_id(exchange.from)),
+            _ => (Type::NonConfirmable, self.fresh_id(exchange.from)),
         };
         let bytes: Arc<[u8]> = message.encode().into();
-        if separate {
-            self.retransmissions.add(now, &self.limits, exchange.from, message.id, Arc::clone(&bytes), None);
-        } else {
-            self.exchanges.answered(exchange.from, exchange.id, Arc::clone(&bytes));
+        if reliable {
+            let notifies = exchange.notifies.clone();
+            self.retransmissions.add(now, &self.limits, exchange.from, message.id, Arc::clone(&bytes), notifies);
+        } else if let Some(key) = exchange.message.filter(|_| !separate) {
+            self.exchanges.answered(&key, Arc::clone(&bytes));
         }
         self.send(exchange.from, &bytes).await;
     }
 
-    const fn fresh_id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
+    /// A message ID that no message to this address has now.
+    fn fresh_id(&mut self, to: SocketAddr) -> u16 {
+        let first = self.reach.first_id(to);
+        for _ in 0..=self.limits.unacknowledged {
+            self.next_id = self.next_id.wrapping_add(1);
+            if !self.retransmissions.is_waiting(to, first.wrapping_add(self.next_id)) {
+                break;
+            }
+        }
+        first.wrapping_add(self.next_id)
+    }
+
+    /// Asks for notifications, as many as may be under way at once.
+    pub(super) fn ask_more(&mut self) {
+        while self.notifying < NOTIFYING {
+            let Some(notifies) = self.to_ask.pop_front() else { return };
+            self.ask_for(notifies);
+        }
     }
 
     /// Asks a registration again; the answer goes out as a notification.
-    pub(super) fn ask_for(&mut self, notifies: Notifies) {
+    fn ask_for(&mut self, notifies: Notifies) {
         let Some(observation) = self.observations.of(&notifies) else { return };
         let request = observation.request.clone();
         let mut message = request.clone();
@@ -117,13 +166,14 @@ impl Server {
         let ObservationId { owner, to, token } = notifies.id.clone();
         let peer = match &owner {
             Owner::Peer(peer) => Some(peer.clone()),
-            Owner::Address(_) => None,
+            Owner::Proven(_) | Owner::Stranger(_) => None,
         };
         let exchange = InFlight {
             from: to,
             kind: Type::NonConfirmable,
             id: 0,
             token,
+            message: None,
             owner,
             binding: None,
             request,
@@ -131,8 +181,10 @@ impl Server {
             outer_block1: None,
             acknowledged: false,
             budget: None,
+            changes: self.changes,
             notifies: Some(notifies),
         };
+        self.notifying = self.notifying.saturating_add(1);
         self.call(exchange, Received { peer, endpoint: to, fresh: false, message });
     }
 
@@ -146,7 +198,7 @@ impl Server {
         let ends = !message.code.is_success();
         let Some(observation) = self.observations.of(&notifies) else { return };
         if !ends {
-            observation.number = observation.number.wrapping_add(1) & 0xff_ffff;
+            observation.number = next_number(observation.number);
             message.options.remove(option::OBSERVE);
             message.options.push_uint(option::OBSERVE, observation.number);
         }
@@ -160,21 +212,28 @@ impl Server {
         let mut message = match protected {
             Ok(message) => message,
             Err(error) => {
-                self.stats.unprotectable = self.stats.unprotectable.saturating_add(1);
+                self.stats.count(StatsHandle::UNPROTECTABLE);
                 tracing::debug!(%error, "a notification is dropped");
-                if self.observations.settled(&notifies) {
-                    self.ask_for(notifies);
+                if error == ProtectError::NeedSequence {
+                    self.retries.push_back((now.saturating_add(AGAIN), notifies));
+                } else if self.observations.settled(&notifies) {
+                    self.to_ask.push_back(notifies);
                 }
                 return;
             }
         };
         message.token = exchange.token;
-        (message.kind, message.id) = (Type::Confirmable, self.fresh_id());
+        (message.kind, message.id) = (Type::Confirmable, self.fresh_id(exchange.from));
         let bytes: Arc<[u8]> = message.encode().into();
         let to = exchange.from;
         self.retransmissions.add(now, &self.limits, to, message.id, Arc::clone(&bytes), Some(notifies));
         self.send(to, &bytes).await;
     }
+}
+
+/// The name of the observation that a request makes or ends.
+fn name(exchange: &InFlight) -> ObservationId {
+    ObservationId { owner: exchange.owner.clone(), to: exchange.from, token: exchange.token.clone() }
 }
 
 /// Whether the client said that it does not want this class of answers (RFC 7967).

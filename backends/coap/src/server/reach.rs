@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// How many times the request an answer may be.
 const FACTOR: usize = 3;
-/// What an answer in blocks needs beside its payload: header, token, and the options of a block.
-const OVERHEAD: usize = 40;
+/// What an answer in blocks needs beside its payload and the token: header, marker, Content-Format, ETag, Block2 and
+/// Size2.
+const OVERHEAD: usize = 26;
 /// For how long an Echo value is good, in seconds; it is taken for as long again.
 const SLOT: u64 = 128;
 /// Length of an Echo value.
@@ -28,14 +29,14 @@ impl Reach {
         Self { seed }
     }
 
-    pub(super) const fn first_id(&self) -> u16 {
-        let [a, b, ..] = self.seed;
-        u16::from_be_bytes([a, b])
+    /// Where the message IDs to an address begin: who sees those that it gets itself cannot tell those of others.
+    pub(super) fn first_id(&self, address: SocketAddr) -> u16 {
+        let mac = self.mac(address, u64::MAX).map(|mac| mac.finalize().into_bytes());
+        mac.iter().flatten().take(2).fold(0, |id, byte| (id << 8) | u16::from(*byte))
     }
 
     fn mac(&self, address: SocketAddr, slot: u64) -> Option<Hmac<Sha256>> {
-        let [_, _, key @ ..] = &self.seed;
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).ok()?;
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.seed).ok()?;
         mac.update(&slot.to_be_bytes());
         mac.update(address.to_string().as_bytes());
         Some(mac)
@@ -67,7 +68,7 @@ pub(super) const fn budget(datagram: usize) -> usize {
 
 /// Asks for no larger blocks than the budget allows, as if the client had.
 pub(super) fn shrink_blocks(request: &mut Message, budget: usize) {
-    let room = budget.saturating_sub(OVERHEAD);
+    let room = budget.saturating_sub(OVERHEAD).saturating_sub(request.token.as_bytes().len());
     let szx = (0..=Block::MAX_SZX).rev().find(|&szx| Block { num: 0, more: false, szx }.size() <= room).unwrap_or(0);
     let asked = request.options.uint(option::BLOCK2).map(Block::from_uint);
     let largest = Block { num: 0, more: false, szx: Block::MAX_SZX };
@@ -77,14 +78,18 @@ pub(super) fn shrink_blocks(request: &mut Message, budget: usize) {
     }
 }
 
-/// Cuts an answer that is over the budget: what it says in words is left out, and a 4.01 asks for proof of the
-/// address by Echo.
-pub(super) fn within(mut answer: Message, budget: usize, echo: impl FnOnce() -> Vec<u8>) -> Message {
-    if answer.code.is_success() || answer.encode().len() <= budget {
+/// What goes out in the place of an answer that is over the budget. A refusal loses its words, and so does what a
+/// changing request has come to; a 4.01, and what can be asked again, ask for proof of the address by Echo.
+pub(super) fn within(mut answer: Message, request: Code, budget: usize, echo: impl FnOnce() -> Vec<u8>) -> Message {
+    if answer.encode().len() <= budget {
         return answer;
     }
+    if answer.code.is_success() && [Code::GET, Code::FETCH].contains(&request) {
+        answer = Message { token: answer.token, ..Message::response(Code::UNAUTHORIZED) };
+    }
     answer.payload.clear();
-    answer.options.remove(option::CONTENT_FORMAT);
+    let words = [option::CONTENT_FORMAT, option::BLOCK2, option::SIZE2, option::ETAG];
+    answer.options.retain(|number| !words.contains(&number));
     if answer.code == Code::UNAUTHORIZED {
         answer.options.set(option::ECHO, &echo());
     }
@@ -126,13 +131,43 @@ mod tests {
             shrink_blocks(&mut request, budget);
             request.options.uint(option::BLOCK2)
         };
-        assert_eq!(
-            (asked(None, 55), asked(None, 56), asked(None, 71), asked(None, 72)),
-            (Some(0), Some(0), Some(0), Some(1))
-        );
+        assert_eq!((asked(None, 0), asked(None, 57), asked(None, 58)), (Some(0), Some(0), Some(1)));
         assert_eq!(asked(None, 5_000), Some(6));
-        assert_eq!(asked(Some(0x16), 72), Some(0x201), "the same place in smaller blocks");
+        assert_eq!(asked(Some(0x16), 58), Some(0x201), "the same place in smaller blocks");
+        let mut long = Message { token: ace_coap::Token::new(&[0; 8]), ..Message::request(Code::GET) };
+        shrink_blocks(&mut long, 58);
+        assert_eq!(long.options.uint(option::BLOCK2), Some(0), "a token takes room as well");
         assert_eq!(asked(Some(0x10), 5_000), Some(0x10), "smaller ones stay");
         assert_eq!(asked(Some(7), 72), Some(7), "what is no block stays, and is refused");
+    }
+
+    #[test]
+    fn an_answer_over_the_budget_says_less() {
+        let with = |code: Code| {
+            let mut answer = Message { payload: vec![1; 50], ..Message::response(code) };
+            answer.options.push_uint(option::CONTENT_FORMAT, 60);
+            answer.options.push_uint(option::BLOCK2, 8);
+            answer.options.push_uint(option::MAX_AGE, 0);
+            answer
+        };
+        let length = with(Code::CONTENT).encode().len();
+        let sent = |code, request, budget| {
+            let answer = within(with(code), request, budget, || vec![9; 8]);
+            (answer.code, answer.payload.len(), answer.options.first(option::ECHO).is_some(), answer.options.len())
+        };
+        assert_eq!(sent(Code::CONTENT, Code::GET, length), (Code::CONTENT, 50, false, 3), "it fits");
+        assert_eq!(sent(Code::CONTENT, Code::GET, length - 1), (Code::UNAUTHORIZED, 0, true, 1));
+        assert_eq!(sent(Code::CONTENT, Code::FETCH, 0), (Code::UNAUTHORIZED, 0, true, 1));
+        assert_eq!(sent(Code::CHANGED, Code::POST, 0), (Code::CHANGED, 0, false, 1), "it is done");
+        assert_eq!(sent(Code::UNAUTHORIZED, Code::POST, 0), (Code::UNAUTHORIZED, 0, true, 2));
+        assert_eq!(sent(Code::NOT_FOUND, Code::GET, 0), (Code::NOT_FOUND, 0, false, 1));
+    }
+
+    #[test]
+    fn message_ids_begin_elsewhere_for_each_address() {
+        let reach = Reach::new([7; 32]);
+        let ids: std::collections::BTreeSet<u16> =
+            (0..100).map(|port| reach.first_id(SocketAddr::from(([127, 0, 0, 1], port)))).collect();
+        assert!(ids.len() > 90);
     }
 }

@@ -1,6 +1,6 @@
 //! A server with something of everything, and a socket that talks to it in bytes.
 
-use ace_backend_coap::{Answer, Limits, Link, Notifier, Received, Responder, Server, Service};
+use ace_backend_coap::{Answer, Limits, Link, Notifier, Received, Responder, Server, Service, StatsHandle};
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
 use ace_coap::{Code, Message, Token, Type};
@@ -10,17 +10,26 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-/// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `z` gets no answer
-/// protected.
-pub(crate) struct Marked;
+/// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `r` is refused at length,
+/// `z` gets no answer protected, `o` cannot observe, notifications to `g` find it gone, and every other one to `n`
+/// finds no number.
+#[derive(Default)]
+pub(crate) struct Marked {
+    asked: Mutex<bool>,
+}
 
 impl MessageSecurity for Marked {
     fn unprotect(&self, mut message: Message) -> Inbound {
         let Some(name) = message.options.first(option::OSCORE).map(<[u8]>::to_vec) else {
             return Inbound::Plain(message);
         };
-        if name == b"x" {
-            return Inbound::Discard;
+        match name.as_slice() {
+            b"x" => return Inbound::Discard,
+            b"r" => {
+                let refusal = Message { payload: vec![b'r'; 300], ..Message::response(Code::UNAUTHORIZED) };
+                return Inbound::Answer(refusal);
+            }
+            _ => (),
         }
         message.options.remove(option::OSCORE);
         let (peer, binding) = (PeerId::new(&name), ReplyBinding::new(name));
@@ -37,34 +46,45 @@ impl MessageSecurity for Marked {
     }
 
     fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
-        binding.inner::<Vec<u8>>().map(|name| ObservationBinding::new(name.clone()))
+        let name = binding.inner::<Vec<u8>>().filter(|name| *name != b"o");
+        name.map(|name| ObservationBinding::new(name.clone()))
     }
 
     fn notify(&self, mut message: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
-        message.options.set(option::OSCORE, binding.inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?);
+        let name = binding.inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?;
+        let mut asked = self.asked.lock().unwrap();
+        match name.as_slice() {
+            b"g" => return Err(ProtectError::NoAssociation),
+            b"n" if !std::mem::replace(&mut *asked, true) => return Err(ProtectError::NeedSequence),
+            _ => *asked = false,
+        }
+        message.options.set(option::OSCORE, name);
         Ok(message)
     }
 }
 
 /// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
-/// long what it got was, `big` is big, `state` can be observed, `no` refuses with many words.
+/// long what it got was, `big` is big, `state` can be observed until it is gone, `late` can be observed and answers when
+/// it is told to, `bare` answers without protection, `no` refuses with many words.
 #[derive(Default)]
 pub(crate) struct Resources {
     pub(crate) count: Mutex<u32>,
     pub(crate) held: Mutex<Vec<Responder>>,
+    pub(crate) gone: Mutex<bool>,
     notifier: OnceLock<Notifier>,
 }
 
 impl Resources {
     pub(crate) fn release(&self) {
         for responder in self.held.lock().unwrap().drain(..) {
-            responder.send(content(b"at last"));
+            responder.send(Answer { message: content(b"at last"), unprotected: false, observable: true });
         }
     }
 
     pub(crate) fn change(&self) {
         *self.count.lock().unwrap() += 1;
         self.notifier.get().unwrap().changed(&["state"]);
+        self.notifier.get().unwrap().changed(&["late"]);
     }
 }
 
@@ -76,7 +96,7 @@ impl Service for Resources {
     fn call(&self, request: Received, responder: Responder) {
         let path = request.message.options.uri_path().unwrap_or_default();
         let answer = match path.first().map(String::as_str) {
-            Some("slow") => return self.held.lock().unwrap().push(responder),
+            Some("slow" | "late") => return self.held.lock().unwrap().push(responder),
             Some("drop") => return,
             Some("count") => {
                 *self.count.lock().unwrap() += 1;
@@ -86,6 +106,10 @@ impl Service for Resources {
             Some("big") => content(&(0..5_000_u32).map(|i| (i % 251) as u8).collect::<Vec<_>>()),
             Some("no") => Message { payload: vec![b'n'; 200], ..Message::response(Code::UNAUTHORIZED) },
             Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
+            Some("bare") => {
+                return responder.send(Answer { message: content(b"bare"), unprotected: true, observable: true });
+            }
+            Some("state") if *self.gone.lock().unwrap() => Message::response(Code::NOT_FOUND),
             Some("state") => {
                 let message = content(self.count.lock().unwrap().to_string().as_bytes());
                 return responder.send(Answer { message, unprotected: false, observable: true });
@@ -98,6 +122,7 @@ impl Service for Resources {
 
 pub(crate) struct Lab {
     pub(crate) address: SocketAddr,
+    pub(crate) stats: StatsHandle,
     pub(crate) resources: Arc<Resources>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) ended: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -107,14 +132,15 @@ impl Lab {
     pub(crate) async fn new(limits: Limits) -> Self {
         let resources = Arc::new(Resources::default());
         let any = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(any, Arc::new(Marked), Arc::clone(&resources) as _, limits, [7; 32]).await.unwrap();
+        let server =
+            Server::bind(any, Arc::new(Marked::default()), Arc::clone(&resources) as _, limits, [7; 32]).await.unwrap();
         let links = (0..9).map(|n| Link::new(format!("/group/{n}")).with("rt", if n == 3 { "three" } else { "other" }));
         let server = server.with_links(links.collect());
         resources.notifier.set(server.notifier()).ok();
-        let address = server.local_addr().unwrap();
+        let (address, stats) = (server.local_addr().unwrap(), server.stats());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { address, resources, stop: Some(stop), ended }
+        Self { address, stats, resources, stop: Some(stop), ended }
     }
 }
 
