@@ -23,6 +23,8 @@ pub enum Resource<'a> {
     Node(&'a str),
     /// Another one under /ace-group/GROUPNAME: a profile may have it.
     Extra(&'a str),
+    /// Something below /ace-group/GROUPNAME that is not there.
+    Nothing,
 }
 
 /// What a caller has to be.
@@ -78,6 +80,7 @@ impl<'a> Resource<'a> {
             [ROOT, group, "num"] => (Self::Num, group),
             [ROOT, group, NODES, node] => (Self::Node(node), group),
             [ROOT, group, extra] if *extra != NODES => (Self::Extra(extra), group),
+            [ROOT, group, ..] => (Self::Nothing, group),
             _ => return None,
         })
     }
@@ -115,8 +118,9 @@ mod tests {
             ("ace-group/g/num", Some((Resource::Num, "g"))),
             ("ace-group/g/nodes/n", Some((Resource::Node("n"), "g"))),
             ("ace-group/g/active", Some((Resource::Extra("active"), "g"))),
-            ("ace-group/g/nodes", None),
-            ("ace-group/g/nodes/n/cred/x", None),
+            ("ace-group/g/nodes", Some((Resource::Nothing, "g"))),
+            ("ace-group/g/nodes/n/cred/x", Some((Resource::Nothing, "g"))),
+            ("ace-groups/g", None),
             ("authz-info/x", None),
             ("", None),
         ] {

@@ -98,6 +98,22 @@ fn lower_numbers_count_as_expired_once_one_has() {
 
 // Covers: TH-2-08
 #[test]
+fn nothing_is_counted_from_a_time_that_is_not_plausible() {
+    let mut desk = new();
+    let years = Duration::from_secs(10 * 365 * 86_400);
+    let right = desk.now;
+    desk.now = Now::new(right.unix + years.as_secs(), right.mono + Duration::from_secs(1));
+    let token = token(1, &claims(1, 5, 100));
+    let refused = desk.ask(&Caller::Anonymous, token_post_with(&token, &[5; 8]));
+    assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(60)));
+    desk.now = right.plus(Duration::from_secs(2));
+    let caller = posts(&mut desk, &token).unwrap();
+    desk.pass(Duration::from_secs(100));
+    assert!(!is_known(&mut desk, &caller));
+}
+
+// Covers: TH-2-08
+#[test]
 fn a_token_that_gave_way_does_not_begin_anew() {
     let mut desk = new();
     let (first, second) = (token(1, &claims(1, 7, 100)), token(1, &claims(1, 8, 100)));

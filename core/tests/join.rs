@@ -437,8 +437,26 @@ fn methods_and_paths_that_are_not_there() {
         let response = desk.ask(&caller, group_request(method, "g1", resource));
         assert_eq!(response.status, Status::MethodNotAllowed, "{method:?} {resource:?}");
     }
-    for path in [&["x"][..], &[], &["ace-group", "g1", "unknown"], &["ace-group", "g1", "nodes"], &["authz-info", "x"]]
-    {
+    // Who can be no member is not told what there is.
+    let (reader, _) = admitted(&mut desk, &client(2), &[("g1", READER)]);
+    for (method, resource) in [
+        (Method::Put, &[][..]),
+        (Method::Delete, &[]),
+        (Method::Post, &["nodes", "x"]),
+        (Method::Post, &["nodes", "x", "cred"]),
+        (Method::Get, &["nodes"]),
+    ] {
+        let response = desk.ask(&reader, group_request(method, "g1", resource));
+        assert_eq!(response.status, Status::Forbidden, "{method:?} {resource:?}");
+    }
+    for path in [
+        &["x"][..],
+        &[],
+        &["ace-group", "g1", "unknown"],
+        &["ace-group", "g1", "nodes"],
+        &["ace-group", "g1", "nodes", "x", "cred"],
+        &["authz-info", "x"],
+    ] {
         let request = Request::new(Method::Get, path.iter().copied());
         assert_eq!(desk.ask(&caller, request).status, Status::NotFound, "{path:?}");
     }

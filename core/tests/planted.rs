@@ -265,11 +265,15 @@ fn a_credential_is_kept_only_by_the_one_who_proved_it() {
         (Some(foreign), Some(vec![]), false),
         (None, None, false),
         (Some(vec![]), Some(vec![]), false),
+        (Some(client.key.public().to_vec()), Some(vec![1; 64]), false),
         (Some(own.clone()), None, true),
         (Some(vec![]), None, true),
         (Some(own), Some(vec![]), true),
     ] {
         let response = desk.ask(&caller, join_post("g1", &again(cred.clone(), verify.clone())));
+        if verify.as_ref().is_some_and(Vec::is_empty) && !taken {
+            assert_eq!(error_of(&response), Some(GroupcommError::InvalidProof), "{cred:?}");
+        }
         assert_eq!(response.status == Status::Changed, taken, "{cred:?} {verify:?}: {response:?}");
         if taken {
             let joined = JoinResponse::decode(&response.payload).unwrap();

@@ -223,7 +223,17 @@ fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     }
     let malformed = Request::new(Method::Post, ["authz-info"]).with_payload(ACE_CBOR, vec![0x80]);
     assert_eq!(desk.ask(&caller, malformed).status, Status::Unauthorized);
+    let mut other_form = update_post(&token(1, &one.update(&scope, LATER)));
+    other_form.content_format = Some(60);
+    assert_eq!(desk.ask(&caller, other_form.clone()).status, Status::Unauthorized);
     assert_eq!(desk.store.dump(), before);
+    // What is ignored may be anything: {1: token, 40: 0}.
+    other_form.content_format = Some(ACE_CBOR);
+    let mut payload = other_form.payload.to_vec();
+    payload[0] = 0xa2;
+    payload.extend_from_slice(&[0x18, 0x28, 0x00]);
+    other_form.payload = payload.into();
+    assert_eq!(desk.ask(&caller, other_form).status, Status::Created);
 }
 
 // Covers: TH-2-07, OP-4.3-17
@@ -410,4 +420,21 @@ fn a_kdc_says_when_it_is_ready_and_when_something_is_due() {
     let expires = desk.now.unix + 40;
     member(&mut desk, &client(1), &[("g1", TALKER)], expires);
     assert_eq!(desk.kdc.next_timeout(desk.now), Some(desk.now.mono + Duration::from_secs(40)));
+}
+
+// Covers: TH-6-01
+#[test]
+fn one_client_with_many_tokens_has_one_clients_share_of_what_waits() {
+    let mut desk = desk();
+    let client = client(1);
+    let posts: Vec<bool> = (0..10)
+        .map(|more| desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], LATER + more))).is_some())
+        .collect();
+    assert_eq!(posts.iter().filter(|taken| **taken).count(), 4);
+    assert!(desk.post_token(&token(1, &self::client(2).claims(&[("g1", TALKER)], LATER))).is_some());
+    desk.pass(Duration::from_secs(30));
+    assert!(
+        desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], LATER + 20))).is_some(),
+        "the oldest gives way"
+    );
 }

@@ -48,6 +48,15 @@ impl TokenTransferRequest {
         })
     }
 
+    /// The token of an update of rights. Nonce and identifier are ignored there, whatever they are (RFC 9203 section
+    /// 4.2).
+    ///
+    /// # Errors
+    /// [`DecodeError`] where it is not there, or the message is none.
+    pub fn token_of_update(payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        MapReader::decode(payload)?.required(oauth::ACCESS_TOKEN, "access_token", bytes("access_token"))
+    }
+
     /// The payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -166,6 +175,8 @@ mod tests {
         };
         assert_eq!(hex::encode(request.encode()), "a4014101182df6182ff61830f6");
         assert_eq!(TokenTransferRequest::decode(&request.encode()), Ok(request));
+        assert_eq!(TokenTransferRequest::token_of_update(&hex("a2 01 4101 1828 00")), Ok(vec![1]), "N1 is no matter");
+        assert!(TokenTransferRequest::token_of_update(&hex("a1 1828 4101")).is_err());
         for bad in ["a1182df6", "a201410118 2d00", "a2014101182df4", "a20161611828 4101", "a2014101182860", "4101"] {
             assert!(TokenTransferRequest::decode(&hex(bad)).is_err(), "{bad}");
         }

@@ -31,23 +31,24 @@ impl KdcApp {
         caller: &Caller,
         request: &Request,
     ) -> Result<Outcome<Event>, Stop> {
-        if request.content_format.is_some_and(|format| format != ACE_CBOR) {
-            // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
-            return Err(Refusal::UnsupportedContentFormat.into());
-        }
-        if request.accept.is_some_and(|accept| accept != ACE_CBOR) {
-            return Err(Refusal::NotAcceptable.into());
-        }
-        let post = TokenTransferRequest::decode(&request.payload);
+        let unsupported = request.content_format.is_some_and(|format| format != ACE_CBOR);
         match caller {
+            // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
+            Caller::Anonymous if unsupported => Err(Refusal::UnsupportedContentFormat.into()),
+            Caller::Anonymous if request.accept.is_some_and(|accept| accept != ACE_CBOR) => {
+                Err(Refusal::NotAcceptable.into())
+            }
             Caller::Anonymous => {
+                let post = TokenTransferRequest::decode(&request.payload);
                 let post = post.map_err(|_| Refusal::BadRequest("the post is malformed"))?;
                 self.transfer(view, &post)
             }
+            // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
+            Caller::Peer(_) if unsupported => Err(Refusal::TokenRejected("the post has another form").into()),
             Caller::Peer(_) => {
-                // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
-                let post = post.map_err(|_| Refusal::TokenRejected("the post is malformed"))?;
-                self.update(view, caller, &post.access_token)
+                let token = TokenTransferRequest::token_of_update(&request.payload);
+                let token = token.map_err(|_| Refusal::TokenRejected("the post is malformed"))?;
+                self.update(view, caller, &token)
             }
         }
     }
@@ -78,7 +79,7 @@ impl KdcApp {
             let answer = self.transfer_response(post, &valid, &known.nonce2, &known.id, known.kdcchallenge.clone());
             return Ok(Outcome::answer(answer));
         }
-        if !self.pendings.has_room(view.now(), &valid.hash) {
+        if !self.pendings.has_room(view.now(), PrincipalId::of(&valid.issuer, &valid.subject)) {
             return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
         }
         let (profile, new) = self.associate(view, post, &valid)?;

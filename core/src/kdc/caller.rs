@@ -49,7 +49,7 @@ impl KdcApp {
             return Err(self.no_token(true).into());
         };
         let current = principal.association.as_slice() == &**name;
-        if !current || principal.token.expires <= view.now().unix {
+        if !current || principal.token.expires <= self.expiry.time(view.now()) {
             return Err(self.no_token(true).into());
         }
         Ok(TokenHolder { id, association, principal })

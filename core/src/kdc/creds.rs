@@ -10,9 +10,10 @@ use crate::state::records::Member;
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, PeerCred, RawCbor};
+use std::collections::HashSet;
 
 /// Most elements of a filter.
-const MAX_FILTER: usize = 1_024;
+pub(super) const MAX_FILTER: usize = 1_024;
 
 impl KdcApp {
     pub(super) fn creds(
@@ -56,18 +57,22 @@ fn selector<'a>(
     authorised: &Authorised<'_>,
     wanted: &'a GetCreds,
 ) -> Result<impl Fn(&Member, &[u8]) -> bool + 'a, Refusal> {
-    let (all, inclusive, filter, ids): (bool, bool, Vec<Roles>, &[Vec<u8>]) = match wanted {
-        GetCreds::All => (true, true, Vec::new(), &[]),
+    let (all, inclusive, filter, ids): (bool, bool, Vec<Roles>, HashSet<&[u8]>) = match wanted {
+        GetCreds::All => (true, true, Vec::new(), HashSet::new()),
         GetCreds::Filter { inclusive, roles: filter, ids } => {
             if (filter.is_empty() && ids.is_empty()) || ids.len() > MAX_FILTER {
                 return Err(Refusal::BadRequest("both filters are empty, or one is too long"));
             }
-            (false, *inclusive, roles(authorised, filter)?, ids)
+            let mut filter = roles(authorised, filter)?;
+            // As many as there are combinations at most, however often they are named.
+            filter.sort_unstable_by_key(|roles| roles.0);
+            filter.dedup();
+            (false, *inclusive, filter, ids.iter().map(Vec::as_slice).collect())
         }
     };
     Ok(move |member: &Member, id: &[u8]| {
         let has_role = filter.iter().any(|wanted| Roles(member.roles).includes(*wanted));
-        let named = ids.iter().any(|wanted| wanted == id);
+        let named = ids.contains(id);
         all || if inclusive { has_role || named } else { (filter.is_empty() || has_role) && !named }
     })
 }

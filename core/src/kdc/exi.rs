@@ -14,6 +14,10 @@ impl KdcApp {
     /// one that has expired counts as expired.
     pub(super) fn since_first_received(&self, view: &View<'_>, mut valid: ValidToken) -> Result<ValidToken, Stop> {
         let Some(sequence) = valid.sequence else { return Ok(valid) };
+        if view.now().has_jumped() {
+            // Its end would be counted from a time that may be years away.
+            return Err(Refusal::Unavailable("the time of day is not plausible", 60).into());
+        }
         let expired = Stop::from(Refusal::from(TokenRefusal::Expired));
         let highest = view.get::<ExpiredSequence>(&keys::expired_sequence(&valid.issuer))?;
         if highest.is_some_and(|ExpiredSequence(highest)| sequence <= *highest) {
@@ -21,7 +25,7 @@ impl KdcApp {
         }
         let first = match view.get::<BelongsTo<PrincipalId>>(&keys::token(&valid.hash))? {
             Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|own| own.token.expires),
-            None => self.pendings.token_expires(&valid.hash),
+            None => self.pendings.token_expires(PrincipalId::of(&valid.issuer, &valid.subject), &valid.hash),
         };
         valid.expires = first.map_or(valid.expires, |first| first.min(valid.expires));
         if valid.expires <= self.time(view)? { Err(expired) } else { Ok(valid) }

@@ -30,6 +30,8 @@ pub(super) struct Expiries {
     sweeping: bool,
     /// When the last sweep ended.
     swept: Option<Duration>,
+    /// The latest time by which tokens were ended: it is never earlier again, here.
+    floor: u64,
 }
 
 fn first(one: Option<u64>, other: Option<u64>) -> Option<u64> {
@@ -39,7 +41,7 @@ fn first(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 impl Expiries {
     /// The first sweep is under way from the start.
     pub(super) const fn new(sharing: Sharing) -> Self {
-        Self { sharing, next: None, added: None, sweeping: true, swept: None }
+        Self { sharing, next: None, added: None, sweeping: true, swept: None, floor: 0 }
     }
 
     pub(super) fn expires(&mut self, at: u64) {
@@ -47,10 +49,17 @@ impl Expiries {
         self.added = first(self.added, Some(at));
     }
 
-    pub(super) fn swept(&mut self, now: Now, next: Option<u64>) {
+    pub(super) fn swept(&mut self, now: Now, next: Option<u64>, time: u64) {
+        self.floor = self.floor.max(time);
         self.next = first(next, self.added.take());
         self.sweeping = false;
         self.swept = Some(now.mono);
+    }
+
+    /// The time by which a token is judged whose client calls: that of the clock, or the latest by which others were
+    /// ended.
+    pub(super) const fn time(&self, now: Now) -> u64 {
+        if now.unix > self.floor { now.unix } else { self.floor }
     }
 
     /// Whether a sweep has ended since the start.
@@ -96,7 +105,10 @@ impl KdcApp {
         let more = (page.len() >= PAGE).then_some(time);
         let next = page.get(due.len()).map(|expiry| expiry.at).or(more);
         let mut changes = Changes::new();
-        let mut events = vec![Event::Swept(next)];
+        let mut events = vec![Event::Swept {
+            next,
+            time: meta.map_or(0, |meta| meta.latest).max(if due.is_empty() { 0 } else { time }),
+        }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
         let ended: Vec<_> =
             due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
@@ -161,24 +173,28 @@ mod tests {
         let mut expiries = Expiries::new(Sharing::Exclusive);
         assert!(!expiries.is_known() && !expiries.begins(at(10)), "the first sweep is under way");
         expiries.expires(50);
-        expiries.swept(at(10), None);
+        expiries.swept(at(10), None, 0);
         assert_eq!((expiries.is_known(), expiries.next(at(10))), (true, Some(Duration::from_secs(50))));
         assert!(!expiries.begins(at(49)) && expiries.begins(at(50)));
         assert_eq!((expiries.begins(at(50)), expiries.next(at(50))), (false, None), "one at a time");
         expiries.expires(90);
-        expiries.swept(at(51), Some(100));
+        expiries.swept(at(51), Some(100), 0);
         assert_eq!(expiries.next(at(51)), Some(Duration::from_secs(90)));
         assert!(expiries.begins(at(90)));
-        expiries.swept(at(90), Some(90));
+        expiries.swept(at(90), Some(90), 0);
         assert!(expiries.begins(at(90)), "there was more than a page");
-        expiries.swept(at(90), None);
+        expiries.swept(at(90), None, 0);
         assert_eq!(expiries.next(at(90)), None);
+        // What was ended by a later time is not good again by an earlier one.
+        expiries.swept(at(90), None, 500);
+        expiries.swept(at(91), None, 400);
+        assert_eq!((expiries.time(at(92)), expiries.time(at(500)), expiries.time(at(501))), (500, 500, 501));
     }
 
     #[test]
     fn storage_that_others_write_to_is_looked_at_now_and_then() {
         let mut expiries = Expiries::new(Sharing::Shared);
-        expiries.swept(at(10), Some(500));
+        expiries.swept(at(10), Some(500), 0);
         assert_eq!(expiries.next(at(11)), Some(Duration::from_secs(70)));
         assert!(!expiries.begins(at(69)) && expiries.begins(at(70)));
     }

@@ -6,14 +6,13 @@ use crate::access::ROOT;
 use crate::engine::Outcome;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::state::keys;
-use crate::state::records::{GidOwner, Head};
+use crate::state::keys::{self, GroupId};
+use crate::state::records::{BelongsTo, Head};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{GroupName, GroupNamesRequest, GroupNamesResponse};
+use std::collections::BTreeMap;
 
-/// Longest Gid that there can be.
-const MAX_GID: usize = 16;
 /// Most Gids in one request.
 const MAX_GIDS: usize = 64;
 
@@ -28,26 +27,34 @@ impl KdcApp {
         if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
             return Err(Refusal::UnsupportedContentFormat.into());
         }
+        if request.accept.is_some_and(|accept| accept != ACE_GROUPCOMM_CBOR) {
+            return Err(Refusal::NotAcceptable.into());
+        }
         let asked = GroupNamesRequest::decode(&request.payload).map_err(|_| Refusal::BadRequest("gid is malformed"))?;
         if asked.gids.len() > MAX_GIDS {
             return Err(Refusal::BadRequest("too many group identifiers").into());
         }
+        // Only groups of the caller's token are looked at, however many are asked for.
+        let mut own: BTreeMap<Vec<u8>, &str> = BTreeMap::new();
+        let names = holder.principal.token.scope.iter().map(|(name, _)| name.as_str());
+        let gids: Vec<_> = names.map(|name| (name, current_gid(view, name))).collect();
+        for (name, gid) in gids {
+            own.extend(gid?.map(|gid| (gid, name)));
+        }
         let mut groups: Vec<GroupName> = Vec::new();
         for gid in asked.gids {
             let bytes = gid.as_bytes_item().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
-            if bytes.len() > MAX_GID {
-                continue;
-            }
-            let Some(owner) = view.get::<GidOwner>(&keys::gid(&bytes))? else { continue };
-            let named = holder.principal.token.scope.iter().any(|(name, _)| *name == owner.gname);
-            let head = view.get::<Head>(&keys::head(owner.group))?;
-            let current = head.is_some_and(|head| head.gid.as_slice() == bytes);
-            if named && current && !groups.iter().any(|known| known.gname == owner.gname) {
-                let guri = format!("/{ROOT}/{}", owner.gname);
-                groups.push(GroupName { gid, gname: owner.gname.clone(), guri });
+            if let Some(name) = own.remove(&bytes) {
+                groups.push(GroupName { gid, gname: name.to_owned(), guri: format!("/{ROOT}/{name}") });
             }
         }
         let answer = GroupNamesResponse { groups };
         Ok(Outcome::answer(content(ACE_GROUPCOMM_CBOR, answer.encode())))
     }
+}
+
+/// The Gid that a group has now.
+fn current_gid(view: &View<'_>, gname: &str) -> Result<Option<Vec<u8>>, Stop> {
+    let Some(BelongsTo(id)) = view.get::<BelongsTo<GroupId>>(&keys::name(gname))? else { return Ok(None) };
+    Ok(view.get::<Head>(&keys::head(*id))?.map(|head| head.gid.to_vec()))
 }

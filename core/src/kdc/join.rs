@@ -125,7 +125,7 @@ impl KdcApp {
             return Err(bad("who joins can filter by role alone"));
         }
         if let Some(GetCreds::Filter { roles, .. }) = &join.get_creds
-            && roles.iter().any(|wanted| rules.roles(wanted).is_none())
+            && (roles.len() > creds::MAX_FILTER || roles.iter().any(|wanted| rules.roles(wanted).is_none()))
         {
             return Err(bad("the role filter is malformed"));
         }
@@ -162,10 +162,11 @@ impl KdcApp {
             };
         };
         // An empty proof says that possession of this credential was proven before.
-        if evidence.is_empty()
-            && let Some(stored) = stored.filter(|stored| stored.cred == *cred)
-        {
-            return Ok(Proof::Proven(ProvenCredential(Some(stored))));
+        if evidence.is_empty() {
+            return match stored.filter(|stored| stored.cred == *cred) {
+                Some(stored) => Ok(Proof::Proven(ProvenCredential(Some(stored)))),
+                None => Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into()),
+            };
         }
         if cred.is_empty() {
             return Err(bad("client_cred_verify is there without client_cred"));
@@ -176,7 +177,7 @@ impl KdcApp {
             return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
         };
         let input = pop::client_input(&wish.scope, &challenge.value, &wish.cnonce);
-        if evidence.is_empty() || !rules.client_proves(view, &eligible, input, evidence)? {
+        if !rules.client_proves(view, &eligible, input, evidence)? {
             return Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into());
         }
         self.unclaimed(view, authorised, group, &eligible)?;

@@ -29,7 +29,7 @@ use crate::config::ConfigMap;
 use crate::engine::{App, Effect, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError};
-use crate::request::{Caller, Request, Response};
+use crate::request::{Caller, Method, Request, Response};
 use crate::time::Now;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
@@ -37,6 +37,7 @@ use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNotice, TransportProfile};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::CreationHints;
+use caller::Authorised;
 use expiry::Expiries;
 use pending::{Pending, Pendings};
 use rand_core::CryptoRng;
@@ -141,7 +142,12 @@ pub enum Event {
     /// A token expires then.
     Expires(u64),
     /// What had expired has been ended; where more is known, the next one expires then.
-    Swept(Option<u64>),
+    Swept {
+        /// When the next token expires, where that is known.
+        next: Option<u64>,
+        /// The time by which those that are gone have expired.
+        time: u64,
+    },
     /// A group is there.
     Founded(String),
 }
@@ -211,7 +217,7 @@ impl App for KdcApp {
             Event::Gone(id) => out.push(AssociationNotice::Gone { id }),
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
             Event::Expires(at) => self.expiry.expires(at),
-            Event::Swept(next) => self.expiry.swept(now, next),
+            Event::Swept { next, time } => self.expiry.swept(now, next, time),
             Event::Founded(gname) => {
                 self.missing.remove(&gname);
             }
@@ -259,7 +265,7 @@ impl KdcApp {
             return self.fetch_groups(view, &holder, request);
         }
         let authorised = self.authorised(&holder, gname)?;
-        let who = resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
+        let who = self.who(resource, request.method, &authorised)?;
         if resource == Resource::Group && who == Who::Authorised {
             return self.join(view, &authorised, request);
         }
@@ -280,6 +286,21 @@ impl KdcApp {
             return Err(Refusal::NotAcceptable.into());
         }
         Ok(Outcome::answer(response))
+    }
+}
+
+impl KdcApp {
+    /// What a caller has to be. Who can be no member of the group is told no more than what is not for it (Group
+    /// OSCORE profile section 8.5.1).
+    fn who(&self, resource: Resource<'_>, method: Method, authorised: &Authorised<'_>) -> Result<Who, Refusal> {
+        match resource.who(method) {
+            Some(who) => Ok(who),
+            None if !authorised.group.rules.can_join(authorised.granted) => {
+                Err(Refusal::Forbidden("the token grants no role that joins"))
+            }
+            None if resource == Resource::Nothing => Err(Refusal::NotFound),
+            None => Err(Refusal::MethodNotAllowed),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Associations that were made of a token and wait for their first proven request.
 //!
 //! A post costs memory only: nothing is stored until the poster has shown that it holds the key. So the table
-//! has bounds, for one token and in all.
+//! has bounds, for one client and in all.
 
 use crate::Secret;
+use crate::state::keys::PrincipalId;
 use crate::state::records::StoredToken;
 use crate::time::Now;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -12,8 +13,8 @@ use std::time::Duration;
 /// Bounds of associations that are not proven.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingLimits {
-    /// For one token.
-    pub per_token: usize,
+    /// For one client.
+    pub per_client: usize,
     /// In all.
     pub total: usize,
     /// For how long one is kept at least, when others come.
@@ -25,7 +26,7 @@ pub struct PendingLimits {
 impl Default for PendingLimits {
     fn default() -> Self {
         Self {
-            per_token: 4,
+            per_client: 4,
             total: 65_536,
             least_lifetime: Duration::from_secs(30),
             lifetime: Duration::from_secs(600),
@@ -58,11 +59,18 @@ pub struct Pending {
     pub post: [u8; 32],
 }
 
+impl Pending {
+    /// Whose it is.
+    fn client(&self) -> PrincipalId {
+        PrincipalId::of(&self.issuer, &self.subject)
+    }
+}
+
 /// Those that wait, each with the moment at which it came.
 pub(super) struct Pendings {
     limits: PendingLimits,
     by_id: HashMap<Vec<u8>, (Duration, Pending)>,
-    by_token: HashMap<Vec<u8>, VecDeque<Vec<u8>>>,
+    by_client: HashMap<PrincipalId, VecDeque<Vec<u8>>>,
     by_post: HashMap<[u8; 32], Vec<u8>>,
     by_age: BTreeSet<(Duration, Vec<u8>)>,
 }
@@ -72,7 +80,7 @@ impl Pendings {
         Self {
             limits,
             by_id: HashMap::new(),
-            by_token: HashMap::new(),
+            by_client: HashMap::new(),
             by_post: HashMap::new(),
             by_age: BTreeSet::new(),
         }
@@ -92,16 +100,16 @@ impl Pendings {
     }
 
     /// When a token ends of which associations wait: its time may have begun when it was first received.
-    pub(super) fn token_expires(&self, token_hash: &[u8]) -> Option<u64> {
-        let own = self.by_token.get(token_hash)?.iter();
-        own.filter_map(|id| self.get(id)).map(|pending| pending.token.expires).min()
+    pub(super) fn token_expires(&self, client: PrincipalId, token_hash: &[u8]) -> Option<u64> {
+        let own = self.by_client.get(&client)?.iter().filter_map(|id| self.get(id));
+        own.filter(|pending| pending.token.hash.as_slice() == token_hash).map(|pending| pending.token.expires).min()
     }
 
-    /// Whether one more for this token can be taken in without dropping one that is too young: who replays tokens
+    /// Whether one more for this client can be taken in without dropping one that is too young: who replays tokens
     /// cannot push out an association that its owner is about to use.
-    pub(super) fn has_room(&self, now: Now, token_hash: &[u8]) -> bool {
-        let own = self.by_token.get(token_hash);
-        if let Some(own) = own.filter(|own| own.len() >= self.limits.per_token) {
+    pub(super) fn has_room(&self, now: Now, client: PrincipalId) -> bool {
+        let own = self.by_client.get(&client);
+        if let Some(own) = own.filter(|own| own.len() >= self.limits.per_client) {
             let oldest = own.front().and_then(|id| self.by_id.get(id));
             return oldest.is_some_and(|(came, _)| self.is_old(now, *came));
         }
@@ -112,11 +120,12 @@ impl Pendings {
         came.saturating_add(self.limits.least_lifetime) <= now.mono
     }
 
-    /// Takes one in; answers which had to go for it: the oldest of the same token, or the oldest of all.
+    /// Takes one in; answers which had to go for it: the oldest of the same client, or the oldest of all.
     pub(super) fn insert(&mut self, now: Now, pending: Pending) -> Vec<Vec<u8>> {
         let mut dropped = Vec::new();
-        let own = self.by_token.get(pending.token.hash.as_slice());
-        if own.is_some_and(|own| own.len() >= self.limits.per_token) {
+        let client = pending.client();
+        let own = self.by_client.get(&client);
+        if own.is_some_and(|own| own.len() >= self.limits.per_client) {
             dropped.extend(own.and_then(|own| own.front()).cloned());
         } else if self.by_id.len() >= self.limits.total {
             dropped.extend(self.by_age.first().map(|(_, id)| id.clone()));
@@ -127,7 +136,7 @@ impl Pendings {
         // A transport that names two alike has the later one alone.
         let id = pending.id.clone();
         self.remove(&id);
-        self.by_token.entry(pending.token.hash.to_vec()).or_default().push_back(id.clone());
+        self.by_client.entry(client).or_default().push_back(id.clone());
         self.by_age.insert((now.mono, id.clone()));
         self.by_post.insert(pending.post, id.clone());
         self.by_id.insert(id, (now.mono, pending));
@@ -138,10 +147,11 @@ impl Pendings {
         let Some((came, pending)) = self.by_id.remove(id) else { return };
         self.by_age.remove(&(came, id.to_vec()));
         self.by_post.remove(&pending.post);
-        if let Some(own) = self.by_token.get_mut(pending.token.hash.as_slice()) {
+        let client = pending.client();
+        if let Some(own) = self.by_client.get_mut(&client) {
             own.retain(|other| other != id);
             if own.is_empty() {
-                self.by_token.remove(pending.token.hash.as_slice());
+                self.by_client.remove(&client);
             }
         }
     }
@@ -168,15 +178,19 @@ mod tests {
     use super::*;
     use serde_bytes::ByteBuf;
 
-    fn pending(id: u8, token: u8) -> Pending {
+    fn client(number: u8) -> PrincipalId {
+        PrincipalId::of("as", &number.to_string())
+    }
+
+    fn pending(id: u8, number: u8) -> Pending {
         Pending {
             id: vec![id],
             profile: 2,
             material: Secret::default(),
             input_id: vec![],
             issuer: "as".into(),
-            subject: "c".into(),
-            token: StoredToken { hash: ByteBuf::from([token]), scope: vec![], expires: 0, sequence: None },
+            subject: number.to_string(),
+            token: StoredToken { hash: ByteBuf::from([id]), scope: vec![], expires: 0, sequence: None },
             nonce2: vec![],
             kdcchallenge: None,
             post: [id; 32],
@@ -188,24 +202,24 @@ mod tests {
     }
 
     fn table() -> Pendings {
-        let limits = PendingLimits { per_token: 2, total: 3, ..PendingLimits::default() };
+        let limits = PendingLimits { per_client: 2, total: 3, ..PendingLimits::default() };
         Pendings::new(limits)
     }
 
     // Covers: TH-6-01
     #[test]
-    fn one_token_cannot_push_others_out() {
+    fn one_client_cannot_push_others_out() {
         let mut table = table();
         assert!(table.insert(at(0), pending(200, 9)).is_empty());
         for id in 1..=2 {
-            assert!(table.has_room(at(0), &[1]));
+            assert!(table.has_room(at(0), client(1)));
             assert!(table.insert(at(0), pending(id, 1)).is_empty());
         }
-        assert!(!table.has_room(at(29), &[1]), "the first one is too young to go");
+        assert!(!table.has_room(at(29), client(1)), "the first one is too young to go");
         assert_eq!(table.of_post(&[2; 32]).map(|known| known.id.clone()), Some(vec![2]));
         for id in 3..=50 {
             let now = at(30 * u64::from(id));
-            assert!(table.has_room(now, &[1]));
+            assert!(table.has_room(now, client(1)));
             assert_eq!(table.insert(now, pending(id, 1)), [vec![id - 2]]);
         }
         assert_eq!(table.len(), 3);
@@ -219,12 +233,12 @@ mod tests {
         for id in 1..=3 {
             table.insert(at(u64::from(id)), pending(id, id));
         }
-        assert!(!table.has_room(at(30), &[4]), "the oldest is 29 seconds old");
-        assert!(table.has_room(at(31), &[4]));
+        assert!(!table.has_room(at(30), client(4)), "the oldest is 29 seconds old");
+        assert!(table.has_room(at(31), client(4)));
         assert_eq!(table.insert(at(31), pending(4, 4)), [vec![1]]);
         table.remove(&[2]);
         table.remove(&[2]);
-        assert!(table.has_room(at(31), &[5]));
+        assert!(table.has_room(at(31), client(5)));
         assert_eq!(table.len(), 2);
     }
 

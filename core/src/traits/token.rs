@@ -129,7 +129,8 @@ pub struct Issuer {
     pub keys: Vec<TokenKey>,
     /// The groups that it may speak for.
     pub groups: Vec<String>,
-    /// Which encodings of tokens are taken from it.
+    /// Which encodings of tokens are taken from it. Where they are lax, anybody can give a token another encoding, and
+    /// with it another hash: revoking it by its hash does not hold then, and tokens with `exi` are refused.
     pub strictness: Strictness,
 }
 
@@ -221,6 +222,10 @@ impl TokenValidator for CwtValidator {
         if issuer.iss.is_some() && claims.iss.is_some() && issuer.iss != claims.iss {
             return Err(TokenRefusal::Issuer);
         }
+        if claims.exi.is_some() && issuer.strictness == Strictness::Lax {
+            // In another encoding it would be another token, whose time begins anew.
+            return Err(TokenRefusal::Claims);
+        }
         let sequence = claims.exi.map(|_| self.sequence(&claims)).transpose()?;
         let relative = claims.exi.map(|exi| now.saturating_add(exi));
         let expires = claims.exp.into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
@@ -237,8 +242,9 @@ impl TokenValidator for CwtValidator {
         if scope.0.is_empty() {
             return Err(TokenRefusal::Scope);
         }
-        if !scope.0.iter().all(|entry| issuer.groups.contains(&entry.gname)) {
-            return Err(TokenRefusal::Issuer);
+        if let Some(entry) = scope.0.iter().find(|entry| !issuer.groups.contains(&entry.gname)) {
+            let is_known = self.issuers.iter().any(|other| other.groups.contains(&entry.gname));
+            return Err(if is_known { TokenRefusal::Issuer } else { TokenRefusal::Scope });
         }
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
         valid.ace_profile = claims.ace_profile;

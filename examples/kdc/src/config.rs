@@ -70,8 +70,8 @@ pub struct Group {
 pub struct LimitsConfig {
     /// Requests that wait.
     pub waiting: usize,
-    /// Associations of one token that are not proven.
-    pub pending_per_token: usize,
+    /// Associations of one client that are not proven.
+    pub pending_per_client: usize,
     /// The same in all.
     pub pending: usize,
 }
@@ -79,7 +79,7 @@ pub struct LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         let pending = PendingLimits::default();
-        Self { waiting: Limits::default().waiting, pending_per_token: pending.per_token, pending: pending.total }
+        Self { waiting: Limits::default().waiting, pending_per_client: pending.per_client, pending: pending.total }
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
         groups: groups.collect(),
         limits: Limits { waiting: config.limits.waiting, ..Limits::default() },
         pending: PendingLimits {
-            per_token: config.limits.pending_per_token,
+            per_client: config.limits.pending_per_client,
             total: config.limits.pending,
             ..PendingLimits::default()
         },

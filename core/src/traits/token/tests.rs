@@ -56,6 +56,12 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
         assert_eq!(counted(cti, 60, None), Err(TokenRefusal::Claims), "{cti:?}");
     }
     assert_eq!(verdict(&Claims { exp: None, ..claims() }), Err(TokenRefusal::Claims), "no end at all");
+    let mut lax = validator();
+    lax.issuers[0].strictness = Strictness::Lax;
+    let claims_exi = Claims { exi: Some(60), cti: Some(b"kdc\x05".to_vec()), ..claims() };
+    let key = key(b"k", 1);
+    assert_eq!(lax.validate(&token(&key, &claims_exi), 999), Err(TokenRefusal::Claims), "its encoding can be changed");
+    assert!(lax.validate(&token(&key, &claims()), 999).is_ok());
     assert_eq!(verdict(&claims()).map(|valid| valid.sequence), Ok(None));
 }
 
@@ -69,6 +75,8 @@ fn the_issuer_is_the_key_that_verified() {
     let second = key(b"k", 2);
     let mut other = claims();
     assert_eq!(validator().validate(&token(&second, &other), 0), Err(TokenRefusal::Issuer));
+    other.scope = Some(scope("nowhere"));
+    assert_eq!(validator().validate(&token(&second, &other), 0), Err(TokenRefusal::Scope), "nobody's group");
     other.scope = Some(scope("g2"));
     assert_eq!(validator().validate(&token(&second, &other), 0).unwrap().issuer, "as2");
     other.iss = Some("coap://as1".into());
