@@ -113,7 +113,10 @@ fn member(criterion: &mut Criterion) {
     let (caller, join) = joiner(&mut desk, 2);
     let payload = desk.ask(&caller, join_post(GROUP, &join)).payload;
     criterion.bench_function("member: Join Response, decoded and checked", |b| {
-        b.iter(|| joined(JoinResponse::decode(black_box(&payload)).expect("it decodes"), &N_C).expect("it verifies"));
+        b.iter(|| {
+            joined(JoinResponse::decode(black_box(&payload)).expect("it decodes"), REQUESTER, &N_C)
+                .expect("it verifies")
+        });
     });
 }
 

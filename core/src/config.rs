@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// One value of a configuration.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum ConfigValue {
     /// true or false
@@ -18,6 +18,19 @@ pub enum ConfigValue {
     List(Vec<ConfigValue>),
     /// Named values.
     Map(BTreeMap<String, ConfigValue>),
+}
+
+/// What kind of value it is: it may be a key.
+impl std::fmt::Debug for ConfigValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Text(_) => f.write_str("text"),
+            Self::List(values) => f.debug_list().entries(values).finish(),
+            Self::Map(values) => f.debug_map().entries(values).finish(),
+        }
+    }
 }
 
 /// Named values. Reading takes a value out, so that [`ConfigMap::finish`] can refuse what nobody read.

@@ -30,8 +30,8 @@ impl Method {
     }
 }
 
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One request. Its body may hold a token: Debug shows how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// What is wanted.
     pub method: Method,
@@ -43,6 +43,18 @@ pub struct Request {
     pub accept: Option<u16>,
     /// The body.
     pub payload: Bytes,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("content_format", &self.content_format)
+            .field("accept", &self.accept)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .finish()
+    }
 }
 
 impl Request {
@@ -150,8 +162,8 @@ impl Status {
     }
 }
 
-/// One answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One answer. Its body may hold keys: Debug shows how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// What became of the request.
     pub status: Status,
@@ -166,6 +178,19 @@ pub struct Response {
     /// Whether it goes out unprotected although the request was protected: the token of the association
     /// has expired, so that its keys may not be used (RFC 9203 section 4.3).
     pub unprotected: bool,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("content_format", &self.content_format)
+            .field("location_path", &self.location_path)
+            .field("max_age", &self.max_age)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("unprotected", &self.unprotected)
+            .finish()
+    }
 }
 
 impl Response {

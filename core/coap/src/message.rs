@@ -66,8 +66,8 @@ impl core::fmt::Debug for Token {
     }
 }
 
-/// One CoAP message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One CoAP message. Its payload may hold keys: Debug shows how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its type.
     pub kind: Type,
@@ -81,6 +81,19 @@ pub struct Message {
     pub options: Options,
     /// Its payload; empty means none.
     pub payload: Vec<u8>,
+}
+
+impl core::fmt::Debug for Message {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("code", &self.code)
+            .field("id", &self.id)
+            .field("token", &self.token)
+            .field("options", &self.options)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .finish()
+    }
 }
 
 /// Why bytes are not a message.

@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use ciborium::Value;
-use ciborium_ll::{Encoder, Header};
+use ciborium_ll::{Decoder, Encoder, Header};
 use thiserror::Error;
 use zeroize::Zeroize;
 
@@ -162,6 +162,12 @@ impl Zeroize for RawCbor {
     }
 }
 
+impl Drop for RawCbor {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
 /// Only the length: the item may hold a key.
 impl core::fmt::Debug for RawCbor {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -178,7 +184,26 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
         return Err(DecodeError::TrailingBytes);
     }
     check(&value)?;
+    check_heads(bytes)?;
     Ok(value)
+}
+
+/// Refuses what the reader takes for something else: byte strings that stand for integers (tags 2 and 3), and
+/// `undefined`, which it reads as null.
+fn check_heads(mut rest: &[u8]) -> Result<(), DecodeError> {
+    const UNDEFINED: u8 = 23;
+    while !rest.is_empty() {
+        let mut decoder = Decoder::from(rest);
+        let skip = match decoder.pull().map_err(|_| DecodeError::Malformed)? {
+            Header::Tag(2 | 3) => return Err(DecodeError::Type("integer")),
+            Header::Simple(UNDEFINED) => return Err(DecodeError::Type("null")),
+            Header::Bytes(Some(length)) | Header::Text(Some(length)) => length,
+            _ => 0,
+        };
+        let next = decoder.offset().checked_add(skip).and_then(|at| rest.get(at..));
+        rest = next.ok_or(DecodeError::Malformed)?;
+    }
+    Ok(())
 }
 
 fn check(value: &Value) -> Result<(), DecodeError> {

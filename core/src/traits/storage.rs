@@ -55,13 +55,19 @@ impl core::fmt::Debug for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// What stands under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What stands under a key. It may hold keys: Debug shows how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which write it is.
     pub revision: Revision,
     /// The bytes.
     pub value: Bytes,
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} with {} bytes", self.revision, self.value.len())
+    }
 }
 
 /// One page of a scan.
@@ -73,13 +79,21 @@ pub struct Page {
     pub more: bool,
 }
 
-/// What must hold, and what is then written; all of it or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What must hold, and what is then written; all of it or nothing. Debug shows how long values are.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Txn {
     /// Keys with the revision that they must have; `None` for keys that must not exist.
     pub expect: Vec<(Key, Option<Revision>)>,
     /// Keys with their new values; `None` deletes.
     pub write: Vec<(Key, Option<Bytes>)>,
+}
+
+impl std::fmt::Debug for Txn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let length = |(key, value): &(Key, Option<Bytes>)| (key.clone(), value.as_ref().map(Bytes::len));
+        let write: Vec<(Key, Option<usize>)> = self.write.iter().map(length).collect();
+        f.debug_struct("Txn").field("expect", &self.expect).field("write", &write).finish()
+    }
 }
 
 /// What became of a commit.

@@ -6,6 +6,7 @@ use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::{Claims, Confirmation, CoseKind, Cwt, Scope, ScopeValue, Strictness, token_hash};
 use ace_oscore::Aead;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +191,7 @@ impl CwtValidator {
     }
 
     /// The issuer whose key opens the token, and the claims.
-    fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Vec<u8>), TokenRefusal> {
+    fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Zeroizing<Vec<u8>>), TokenRefusal> {
         let lax = Cwt::decode(token, Strictness::Lax).map_err(|_| TokenRefusal::Malformed)?;
         // A token that is only signed or MACed shows its key to everybody. Refused by its kind, before any
         // cryptography, for no issuer has a key for that.
@@ -207,7 +208,7 @@ impl CwtValidator {
                     continue;
                 }
                 if let Some(claims) = aead.open(key.key.expose(), &lax.iv, &lax.encrypt0_aad(), &lax.payload) {
-                    return Ok((issuer, claims.to_vec()));
+                    return Ok((issuer, claims));
                 }
             }
         }

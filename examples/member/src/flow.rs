@@ -11,11 +11,11 @@ use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::access::{AUTHZ_INFO, NODES, ROOT};
 use ace_groupcomm::auth_server::TOKEN;
-use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
-    Confirmation, CredsResponse, GetCreds, GroupOscoreInputMaterial, JoinRefusal, JoinResponse, KeyDistribution,
-    OscoreInputMaterial, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue, TokenError, TokenRequest,
-    TokenResponse, TokenTransferResponse,
+    Confirmation, CredsResponse, GetCreds, GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinResponse,
+    KeyDistribution, OscoreInputMaterial, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue, TokenError,
+    TokenRequest, TokenResponse, TokenTransferResponse,
 };
 use ace_oscore::{Aead, Context, Hkdf, Parameters, Sequence};
 use ace_profile_group_oscore::member::{join_request, joined, material};
@@ -121,7 +121,8 @@ impl<'a> Member<'a> {
         }
         let response = TokenResponse::decode(&answer.payload)?;
         let cnf = response.cnf.as_ref().ok_or(MemberError::Unusable("the token response has no key"))?;
-        let expires = self.clock.now().unix.saturating_add(response.expires_in.unwrap_or(0));
+        let lifetime = response.expires_in.ok_or(MemberError::Unusable("the token has no end"))?;
+        let expires = self.clock.now().unix.saturating_add(lifetime);
         self.file.state.token =
             Some(Token { access_token: Bytes(response.access_token.clone()), cnf: Bytes(cnf.encode()), expires });
         self.file.save()
@@ -129,6 +130,9 @@ impl<'a> Member<'a> {
 
     fn input_material(&self) -> Result<(Vec<u8>, OscoreInputMaterial), MemberError> {
         let token = self.file.state.token.as_ref().ok_or(MemberError::NoToken)?;
+        if token.expires <= self.clock.now().unix {
+            return Err(MemberError::Expired("token"));
+        }
         match Confirmation::decode(&token.cnf.0)? {
             Confirmation::Osc(material) => Ok((token.access_token.0.clone(), material)),
             _ => Err(MemberError::Unusable("the token's key is for another profile")),
@@ -168,6 +172,17 @@ impl<'a> Member<'a> {
 
     /// A client of the KDC under the association, with sequence numbers that are reserved.
     async fn connect(&mut self) -> Result<Client, MemberError> {
+        let token = self.file.state.token.as_ref();
+        if token.is_none_or(|token| token.expires <= self.clock.now().unix) {
+            // The association ends with its token (RFC 9203 section 6).
+            (self.file.state.session, self.file.state.offered, self.kdc) = (None, None, None);
+            self.file.save()?;
+            return Err(if self.file.state.token.is_some() {
+                MemberError::Expired("token")
+            } else {
+                MemberError::NoToken
+            });
+        }
         if let Some(mut client) = self.kdc.take() {
             let low = client.context().is_some_and(|context| context.sequence().runs_low());
             if low {
@@ -252,11 +267,16 @@ impl<'a> Member<'a> {
     /// [`MemberError`]; nothing in the state has changed then, but for a new challenge.
     pub async fn join(&mut self) -> Result<(), MemberError> {
         self.restore().await?;
-        for _ in 0..2 {
+        for attempt in 0..3 {
             let cnonce = random::<8>();
             let answer = self.ask(|member| member.join_message(&cnonce)).await?;
             if answer.code.is_success() {
                 return self.take_in(&answer, &cnonce);
+            }
+            if attempt == 0 && invalid_proof(&answer) {
+                // The challenge came unprotected: it may not be the KDC's.
+                self.upload().await?;
+                continue;
             }
             let challenge = Some(&answer)
                 .filter(|answer| answer.options.content_format() == Some(ACE_GROUPCOMM_CBOR))
@@ -268,7 +288,7 @@ impl<'a> Member<'a> {
             session.kdcchallenge = Some(Bytes(challenge));
             self.file.save()?;
         }
-        Err(MemberError::Unusable("the KDC asks for one challenge after the other"))
+        Err(MemberError::Unusable("the KDC takes no proof, whichever challenge it is over"))
     }
 
     fn join_message(&self, cnonce: &[u8]) -> Result<Message, MemberError> {
@@ -289,7 +309,7 @@ impl<'a> Member<'a> {
             [root, _, nodes, node] if root == ROOT && nodes == NODES => node.clone(),
             _ => return Err(MemberError::Unusable("the Join Response names no node")),
         };
-        let joined = joined(JoinResponse::decode(&answer.payload)?, cnonce)?;
+        let joined = joined(JoinResponse::decode(&answer.payload)?, self.settings.roles, cnonce)?;
         let name = self.settings.config.group.name.clone();
         let former = self.file.state.groups.get(&name);
         if former.is_some_and(|former| former.num > joined.num) {
@@ -300,7 +320,7 @@ impl<'a> Member<'a> {
         }
         let mut group = Group {
             num: joined.num,
-            expires: self.expires(joined.exi),
+            expires: self.expires(joined.exi, joined.exp),
             node,
             kdc_cred: Bytes(joined.kdc_cred),
             peers: Vec::new(),
@@ -315,8 +335,9 @@ impl<'a> Member<'a> {
         self.file.save()
     }
 
-    fn expires(&self, exi: Option<u64>) -> Option<u64> {
-        exi.map(|exi| self.clock.now().unix.saturating_add(exi))
+    /// When keys end, by the member's clock; the time that is left is preferred to the KDC's date.
+    fn expires(&self, exi: Option<u64>, exp: Option<u64>) -> Option<u64> {
+        exi.map(|exi| self.clock.now().unix.saturating_add(exi)).or(exp)
     }
 
     /// Gets the keying material, and marks it as handed out. Keys that were handed out before, or that may have
@@ -329,9 +350,13 @@ impl<'a> Member<'a> {
             self.join().await?;
         }
         let key = self.refresh().await?;
+        let now = self.clock.now().unix;
         let group = self.group_mut()?;
         if group.is_spent() {
             return Err(SPENT);
+        }
+        if group.expires.is_none_or(|expires| expires <= now) {
+            return Err(MemberError::Expired("keying material"));
         }
         group.spend();
         self.file.save()?;
@@ -348,7 +373,7 @@ impl<'a> Member<'a> {
         }
         let distribution = KeyDistribution::decode(&answer.payload)?;
         let key = material(&distribution)?;
-        let expires = self.expires(distribution.exi);
+        let expires = self.expires(distribution.exi, distribution.exp);
         let group = self.group_mut()?;
         if distribution.num < group.num {
             return Err(OLDER);
@@ -399,6 +424,13 @@ const OLDER: MemberError = MemberError::Unusable("the KDC offers an older versio
 
 const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
 
+/// Whether a proof of possession was refused.
+fn invalid_proof(answer: &Message) -> bool {
+    let is_problem = answer.options.content_format() == Some(PROBLEM_DETAILS_CBOR);
+    let details = ProblemDetails::decode(&answer.payload).ok().filter(|_| is_problem);
+    details.and_then(|details| details.error()) == Some(GroupcommError::InvalidProof)
+}
+
 /// Why the KDC refused, as far as it says so.
 fn refused(answer: &Message) -> MemberError {
     let detail = ProblemDetails::decode(&answer.payload).ok().and_then(|details| details.title);
@@ -425,7 +457,7 @@ fn parameters(session: &Session) -> Result<Parameters, MemberError> {
         master_salt: session.master_salt.0.clone(),
         sender_id: session.sender_id.0.clone(),
         recipient_id: session.recipient_id.0.clone(),
-        id_context: session.id_context.clone().map(|context| context.0),
+        id_context: session.id_context.as_ref().map(|context| context.0.clone()),
         aead: Aead::from_cose(session.aead).ok_or(MemberError::Unusable("unknown algorithm in the state"))?,
         hkdf: if session.sha512 { Hkdf::Sha512 } else { Hkdf::Sha256 },
     })

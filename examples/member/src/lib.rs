@@ -43,6 +43,9 @@ pub enum MemberError {
     /// There is no token yet.
     #[error("there is no token: run `token` first")]
     NoToken,
+    /// Something has come to its end.
+    #[error("the {0} has expired")]
+    Expired(&'static str),
     /// There is no association with the KDC yet.
     #[error("there is no association with the KDC: run `upload` first")]
     NoSession,

@@ -33,18 +33,15 @@ pub fn diagnostic(bytes: &[u8]) -> String {
     }
 }
 
-/// The paths of labels under which secrets stand.
-fn secrets(content_format: Option<u32>) -> &'static [&'static [i64]] {
-    match content_format {
-        Some(format) if format == u32::from(ACE_CBOR) => {
-            &[&[oauth::ACCESS_TOKEN], &[oauth::CNF, cnf::OSC, osc::MS], &[oauth::CNF, cnf::OSC, osc::SALT]]
-        }
-        Some(format) if format == u32::from(ACE_GROUPCOMM_CBOR) => {
-            &[&[groupcomm::KEY, osc::MS], &[groupcomm::KEY, osc::SALT], &[groupcomm::MGT_KEY_MATERIAL]]
-        }
-        _ => &[],
-    }
-}
+/// The paths of labels under which secrets stand, in whatever message: who sends it chooses its format.
+const SECRETS: [&[i64]; 6] = [
+    &[oauth::ACCESS_TOKEN],
+    &[oauth::CNF, cnf::OSC, osc::MS],
+    &[oauth::CNF, cnf::OSC, osc::SALT],
+    &[groupcomm::KEY, osc::MS],
+    &[groupcomm::KEY, osc::SALT],
+    &[groupcomm::MGT_KEY_MATERIAL],
+];
 
 /// Puts a word in the place of the value under a path of labels.
 fn hide(value: &mut Value, path: &[i64]) {
@@ -53,7 +50,8 @@ fn hide(value: &mut Value, path: &[i64]) {
     for (key, value) in entries {
         if key.as_integer().is_some_and(|key| i64::try_from(key) == Ok(*first)) {
             if rest.is_empty() {
-                let length = value.as_bytes().map_or(0, Vec::len);
+                // Whatever is no string of bytes is no secret in any message.
+                let Some(length) = value.as_bytes().map(Vec::len) else { continue };
                 *value = Value::Text(format!("hidden, {length} bytes"));
             } else {
                 hide(value, rest);
@@ -76,10 +74,15 @@ pub fn payload(message: &Message, show_secrets: bool) -> String {
     }
     let Ok(mut value) = ciborium::from_reader::<Value, _>(message.payload.as_slice()) else {
         // Nested too deep, or no CBOR at all: nothing that reads it without bounds may see it.
-        return format!("h'{}'", crate::state::hex(&message.payload));
+        return if show_secrets {
+            format!("h'{}'", crate::state::hex(&message.payload))
+        } else {
+            format!("{} bytes that are no CBOR", message.payload.len())
+        };
     };
-    if !show_secrets {
-        for path in secrets(format) {
+    let has_secrets = format != Some(u32::from(PROBLEM_DETAILS_CBOR));
+    if !show_secrets && has_secrets {
+        for path in SECRETS {
             hide(&mut value, path);
         }
     }
@@ -117,6 +120,16 @@ mod tests {
             let message = Message::response(Code::CREATED).with_payload(format, payload_bytes);
             let hidden = payload(&message, false);
             assert!(hidden.contains("hidden, 16 bytes") && !hidden.contains("5e5e"), "{hidden}");
+            assert!(payload(&message, true).contains("5e5e"));
+        }
+        // Without a format, with another one, and where it is cut.
+        let mut key = vec![0xa1, 0x08, 0xa1, 0x02, 0x50];
+        key.extend(secret);
+        let bare = Message { payload: key.clone(), ..Message::response(Code::CONTENT) };
+        let other = Message::response(Code::CONTENT).with_payload(60, key.clone());
+        let cut = Message::response(Code::CONTENT).with_payload(ACE_GROUPCOMM_CBOR, key[..20].to_vec());
+        for message in [bare, other, cut] {
+            assert!(!payload(&message, false).contains("5e5e"), "{message:?}");
             assert!(payload(&message, true).contains("5e5e"));
         }
         let token = Message::response(Code::CREATED).with_payload(ACE_CBOR, vec![0xa1, 0x01, 0x42, 0xab, 0xcd]);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
 const BLOCK: u64 = 4096;
@@ -28,6 +28,12 @@ pub struct Bytes(pub Vec<u8>);
 impl std::fmt::Debug for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -90,6 +96,9 @@ pub struct State {
     pub generation: u64,
     /// On which boot of which machine it was written.
     pub boot: String,
+    /// Which lock file goes with it, where the operating system numbers them: a copy of the folder has another.
+    #[serde(default)]
+    pub lock: Option<(u64, u64)>,
     /// Whether somebody uses it, or used it and did not come to an end.
     pub open: bool,
     /// The first sequence number with the AS that was not reserved.
@@ -130,6 +139,18 @@ fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+/// The numbers of a file's device and of the file.
+#[cfg(unix)]
+fn number(file: &File) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().ok().map(|data| (data.dev(), data.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(_file: &File) -> Option<(u64, u64)> {
+    None
+}
+
 fn private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -159,9 +180,12 @@ impl StateFile {
             Err(error) => return Err(failed(error)),
         };
         let mut file = Self { path: path.to_path_buf(), lock, state };
-        let here = boot();
-        // The file of another place or time: its numbers may be used already, by a copy or after it was saved.
-        let is_ours = written == file.state.generation.to_string() && file.state.boot == here;
+        let (here, number) = (boot(), number(&file.lock));
+        // The file of another place or time: its numbers may be used already, by a copy or after it was saved. Where
+        // nobody can tell, it counts as that.
+        let is_ours = written == file.state.generation.to_string()
+            && (file.state.boot == here && !here.is_empty())
+            && (file.state.lock == number && number.is_some());
         if !is_ours {
             (file.state.session, file.state.offered) = (None, None);
         }
@@ -171,7 +195,7 @@ impl StateFile {
                 group.spend();
             }
         }
-        file.state.boot = here;
+        (file.state.boot, file.state.lock) = (here, number);
         file.state.open = true;
         file.save()?;
         Ok(file)
@@ -314,6 +338,14 @@ mod tests {
         file.close().unwrap();
         let copy = StateFile::open(&other).unwrap();
         assert!(copy.state.session.is_none() && copy.state.groups["g"].is_spent(), "a copy");
+        // A copy of the whole folder.
+        let whole = folder.path().join("copy");
+        std::fs::create_dir(&whole).unwrap();
+        for name in ["x.state", "x.lock"] {
+            std::fs::copy(folder.path().join(name), whole.join(name)).unwrap();
+        }
+        let copy = StateFile::open(&whole.join("x.state")).unwrap();
+        assert!(copy.state.session.is_none() && copy.state.groups["g"].is_spent(), "a copy with its lock file");
         std::fs::write(&path, old).unwrap();
         let older = StateFile::open(&path).unwrap();
         assert!(older.state.session.is_none() && older.state.groups["g"].is_spent(), "an older one");

@@ -150,7 +150,7 @@ async fn steps_out_of_order_say_what_is_missing() {
     let settings = house.settings();
     let mut member = open(&settings);
     assert!(matches!(member.upload().await, Err(MemberError::NoToken)));
-    assert!(matches!(member.join().await, Err(MemberError::NoSession)));
+    assert!(matches!(member.join().await, Err(MemberError::NoToken)));
     assert!(matches!(member.keys().await, Err(MemberError::NotAMember)));
     assert!(matches!(member.creds().await, Err(MemberError::NotAMember)));
     assert!(member.group().is_none());
@@ -182,11 +182,11 @@ async fn two_processes_of_one_configuration_draw_other_values() {
             drawn.push([
                 key.ms.clone(),
                 key.salt.clone().unwrap(),
-                session.sender_id.0,
-                session.recipient_id.0,
-                session.master_salt.0,
-                session.kdcchallenge.unwrap().0,
-                state.token.take().unwrap().access_token.0,
+                session.sender_id.0.clone(),
+                session.recipient_id.0.clone(),
+                session.master_salt.0.clone(),
+                session.kdcchallenge.unwrap().0.clone(),
+                state.token.take().unwrap().access_token.0.clone(),
                 state.groups["lamps"].node.clone().into_bytes(),
             ]);
         });
@@ -194,4 +194,42 @@ async fn two_processes_of_one_configuration_draw_other_values() {
     for (one, two) in drawn[0].iter().zip(&drawn[1]) {
         assert_ne!(one, two);
     }
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_used() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    member.close().unwrap();
+    house.edit(|state| state.token.as_mut().unwrap().expires = 1);
+    let mut member = open(&settings);
+    let upload = member.upload().await;
+    assert!(matches!(upload, Err(MemberError::Expired("token"))), "{upload:?}");
+    for result in [member.join().await, member.keys().await.map(drop), member.creds().await] {
+        assert!(matches!(result, Err(MemberError::Expired("token"))), "{result:?}");
+    }
+    assert_eq!(house.posts(), 1, "nobody was asked");
+    // With a new token it goes on.
+    member.token().await.unwrap();
+    let keys = member.keys().await.unwrap();
+    assert_eq!((sender_id(&keys), house.posts()), (0, 2));
+    member.close().unwrap();
+}
+
+// Covers: TH-7-05
+#[tokio::test]
+async fn a_challenge_that_was_forged_is_asked_for_again() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    member.token().await.unwrap();
+    member.upload().await.unwrap();
+    member.close().unwrap();
+    house.edit(|state| state.offered.as_mut().unwrap().kdcchallenge = Some(ace_member::Bytes(vec![9; 8])));
+    let mut member = open(&settings);
+    member.join().await.unwrap();
+    assert_eq!(house.posts(), 2);
+    assert_eq!(sender_id(&member.keys().await.unwrap()), 0);
 }

@@ -42,6 +42,11 @@ const ENCRYPTION: [(&str, (i64, usize)); 4] = [
     ("ChaCha20/Poly1305", (cose_alg::CHACHA20_POLY1305, 12)),
 ];
 
+/// The length of the nonce of an encryption algorithm, by its COSE number; `None` where it is not known.
+pub(crate) fn nonce_len(number: i64) -> Option<usize> {
+    ENCRYPTION.iter().find(|(_, (known, _))| *known == number).map(|(_, (_, length))| *length)
+}
+
 /// An HKDF: its HMAC algorithm, and the key agreement that goes with it.
 const HKDF: [(&str, (i64, i64)); 2] = [
     ("HKDF SHA-256", (cose_alg::HMAC_256_256, cose_alg::ECDH_SS_HKDF_256)),

@@ -1,5 +1,6 @@
 //! A member's side: the Join Request, and what the answer makes of it (sections 6.1 and 6.4 of the profile).
 
+use crate::config::nonce_len;
 use crate::credential;
 use ace_groupcomm::Roles;
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
@@ -27,6 +28,12 @@ pub enum MemberError {
     /// The KDC has not proven that it has the key of its credential.
     #[error("the KDC's proof of possession does not verify")]
     WrongProof,
+    /// A Sender ID is missing, is there for a monitor, or is too long.
+    #[error("the Sender ID does not fit the roles or the algorithms")]
+    SenderId,
+    /// Nobody can tell when the keys end.
+    #[error("the keys have no end")]
+    NoEnd,
     /// Neither mode has both of its algorithms.
     #[error("no mode has both of its algorithms")]
     NoMode,
@@ -150,12 +157,40 @@ pub fn check_kdc_cred(cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> 
     if AwsLc.run(&[job]) == [CryptoOutput::Verified(true)] { Ok(()) } else { Err(MemberError::WrongProof) }
 }
 
-/// What a Join Response gives, if all in it holds. `cnonce` is the N_C of the request.
+/// Whether a Sender ID fits: a monitor has none, everybody else has one, no longer than the shortest nonce of the
+/// group's algorithms allows (Group OSCORE section 2.2: six bytes less).
+fn sender_id_fits(material: &GroupOscoreInputMaterial, roles: Roles) -> bool {
+    let algorithms = [&material.gp_enc_alg, &material.alg];
+    let nonce = |label: &Label| match label {
+        Label::Int(number) => nonce_len(*number),
+        Label::Text(_) => None,
+    };
+    let shortest = algorithms.into_iter().flatten().filter_map(nonce).min();
+    match &material.group_sender_id {
+        None => roles == crate::scope::MONITOR,
+        Some(id) => {
+            let longest = shortest.map_or(usize::MAX, |nonce| nonce.saturating_sub(6));
+            roles != crate::scope::MONITOR && id.len() <= longest
+        }
+    }
+}
+
+/// What a Join Response gives, if all in it holds. `roles` are those that were asked for, `cnonce` is the N_C of the
+/// request.
 ///
 /// # Errors
 /// [`MemberError`]; the node has not joined then.
-pub fn joined(response: JoinResponse, cnonce: &[u8]) -> Result<Joined, MemberError> {
+pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joined, MemberError> {
     let material = material(&response.material)?;
+    if response.material.ace_groupcomm_profile.is_none() {
+        return Err(MemberError::OtherProfile);
+    }
+    if !sender_id_fits(&material, roles) {
+        return Err(MemberError::SenderId);
+    }
+    if response.material.exi.is_none() && response.material.exp.is_none() {
+        return Err(MemberError::NoEnd);
+    }
     let cred = response.kdc_cred.as_ref().ok_or(MemberError::NoProof)?;
     check_kdc_cred(cred, cnonce)?;
     Ok(Joined {
@@ -172,6 +207,7 @@ pub fn joined(response: JoinResponse, cnonce: &[u8]) -> Result<Joined, MemberErr
 mod tests {
     use super::*;
     use crate::GroupOscore;
+    use crate::scope::{MONITOR, REQUESTER};
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::{ConfigMap, ConfigValue};
     use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
@@ -214,20 +250,34 @@ mod tests {
     // Covers: GO-6.4-01, GO-6.4-02, GO-6.4-05, GO-6.4-06
     #[test]
     fn a_join_counts_only_when_the_kdc_has_proven_itself() {
-        let good = joined(response(&[7; 8]), &[7; 8]).unwrap();
+        let good = joined(response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();
         assert!(good.has_group_mode() && good.has_pairwise_mode());
         assert_eq!((good.num, good.material.group_sender_id.as_deref()), (0, Some(&[0][..])));
-        assert_eq!(joined(response(&[7; 8]), &[8; 8]).unwrap_err(), MemberError::WrongProof, "another N_C");
+        assert_eq!(joined(response(&[7; 8]), REQUESTER, &[8; 8]).unwrap_err(), MemberError::WrongProof, "another N_C");
         let with = |change: &dyn Fn(&mut JoinResponse)| {
             let mut response = response(&[7; 8]);
             change(&mut response);
-            joined(response, &[7; 8]).unwrap_err()
+            joined(response, REQUESTER, &[7; 8]).unwrap_err()
         };
         assert_eq!(with(&|r| r.kdc_cred = None), MemberError::NoProof);
         assert_eq!(with(&|r| r.kdc_cred.as_mut().unwrap().kdc_cred_verify[0] ^= 1), MemberError::WrongProof);
         assert_eq!(with(&|r| r.kdc_cred.as_mut().unwrap().kdc_cred = vec![0xa0]), MemberError::WrongProof);
         assert_eq!(with(&|r| r.material.gkty = Label::Int(2)), MemberError::OtherProfile);
         assert_eq!(with(&|r| r.material.ace_groupcomm_profile = Some(2)), MemberError::OtherProfile);
+        assert_eq!(with(&|r| r.material.ace_groupcomm_profile = None), MemberError::OtherProfile);
+        assert_eq!(with(&|r| (r.material.exi, r.material.exp) = (None, None)), MemberError::NoEnd);
+        let sender = |id: Option<&[u8]>, roles| {
+            let mut response = response(&[7; 8]);
+            let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
+            material.group_sender_id = id.map(<[u8]>::to_vec);
+            response.material.key = material.encode();
+            joined(response, roles, &[7; 8]).map(|joined| joined.material.group_sender_id.clone())
+        };
+        assert_eq!(sender(Some(&[1; 7]), REQUESTER), Ok(Some(vec![1; 7])));
+        assert_eq!(sender(Some(&[1; 8]), REQUESTER), Err(MemberError::SenderId), "longer than the nonce allows");
+        assert_eq!(sender(None, REQUESTER), Err(MemberError::SenderId));
+        assert_eq!(sender(None, MONITOR), Ok(None));
+        assert_eq!(sender(Some(&[1]), MONITOR), Err(MemberError::SenderId));
         let strip = |response: &mut JoinResponse| {
             let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
             (material.sign, material.alg) = (None, None);

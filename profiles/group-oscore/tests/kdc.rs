@@ -79,7 +79,7 @@ fn who_joins_again_gives_its_sender_id_up() {
     for round in 1..=5 {
         let response = desk.ask(&caller, join_post("lamps", &again));
         assert_eq!(response.status, Status::Changed);
-        let now = member::joined(JoinResponse::decode(&response.payload).unwrap(), &N_C).unwrap();
+        let now = member::joined(JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &N_C).unwrap();
         let id = now.material.group_sender_id.clone().unwrap();
         assert!(!seen.contains(&id), "{id:?} was used before");
         seen.push(id);

@@ -74,7 +74,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     assert_eq!(kept.value.as_slice(), new, "it is stored");
     let (status, payload) = refusal(&new);
     assert_eq!(status, Status::Created);
-    member::joined(JoinResponse::decode(&payload).unwrap(), &bench::N_C).unwrap();
+    member::joined(JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
 }
 
 // Covers: GO-6.2-13, GO-6.2.1-03, GO-6.2.1-04, TH-2-11
@@ -127,7 +127,7 @@ fn a_member_need_not_show_its_credential_again_and_may_show_another() {
     let other = request(9, "lamps", REQUESTER, &challenge);
     let response = desk.ask(&caller, join_post("lamps", &other));
     assert_eq!(response.status, Status::Changed);
-    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), &bench::N_C).unwrap();
+    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
     let creds = desk.ask(&caller, group_request(Method::Get, "lamps", &["creds"]));
     let peers = CredsResponse::decode(&creds.payload).unwrap().unwrap().peers;
     let found: Vec<_> = peers.iter().map(|peer| (Some(peer.id.clone()), Some(peer.cred.clone()))).collect();

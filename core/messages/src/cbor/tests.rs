@@ -56,3 +56,23 @@ fn debug_of_a_raw_item_tells_its_length_alone() {
     assert_eq!(RawCbor::bytes(&[1]).as_bytes_item(), Some(vec![1]));
     assert_eq!(RawCbor::uint(1).as_bytes_item(), None);
 }
+
+#[test]
+fn what_only_looks_like_the_right_type_is_refused() {
+    for (bytes, expected) in [
+        ("c24106", Err(DecodeError::Type("integer"))),
+        ("c34106", Err(DecodeError::Type("integer"))),
+        ("a1c2410306", Err(DecodeError::Type("integer"))),
+        ("82626731c24106", Err(DecodeError::Type("integer"))),
+        ("f7", Err(DecodeError::Type("null"))),
+        ("81f7", Err(DecodeError::Type("null"))),
+        // The same bytes within strings, whole or in pieces, are just bytes.
+        ("43c241f7", Ok(())),
+        ("5f41c241f7ff", Ok(())),
+        ("d83d f6", Ok(())),
+        ("a1 01 f6", Ok(())),
+    ] {
+        let bytes = hex::decode(bytes.replace(' ', "")).unwrap();
+        assert_eq!(RawCbor::new(&bytes).map(|_| ()), expected, "{}", hex::encode(bytes));
+    }
+}

@@ -51,7 +51,7 @@ pub(crate) fn joined(desk: &mut Desk, number: u16, gname: &str, roles: Roles) ->
     let (caller, challenge) = admitted(desk, number, gname, roles);
     let response = desk.ask(&caller, join_post(gname, &request(number, gname, roles, &challenge)));
     assert_eq!(response.status, Status::Created, "{response:?}");
-    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), &N_C).unwrap();
+    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), roles, &N_C).unwrap();
     (caller, joined, response)
 }
 
