@@ -40,6 +40,7 @@ fn kdc() -> Result<Kdc, Box<dyn std::error::Error + Send + Sync>> {
         groups: vec![group],
         limits: ace_groupcomm::engine::Limits::default(),
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
+        rejoins_per_hour: u32::MAX,
         process: 1,
     };
     let issuer = Issuer {

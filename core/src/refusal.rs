@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The body has another form than the resource takes: 4.15.
     #[error("unsupported content format")]
     UnsupportedContentFormat,
+    /// The client asks too often: 4.29 with Max-Age, in seconds (RFC 8516).
+    #[error("too many requests: {0}")]
+    TooMany(&'static str, u32),
     /// A bound was reached, or storage is away: 5.03 with Max-Age, in seconds.
     #[error("unavailable for now: {0}")]
     Unavailable(&'static str, u32),
@@ -84,8 +87,10 @@ impl Refusal {
             Self::MethodNotAllowed => Response::new(Status::MethodNotAllowed),
             Self::NotAcceptable => Response::new(Status::NotAcceptable),
             Self::UnsupportedContentFormat => Response::new(Status::UnsupportedContentFormat),
-            Self::Unavailable(_, seconds) => {
-                let mut response = Response::new(Status::ServiceUnavailable);
+            Self::TooMany(_, seconds) | Self::Unavailable(_, seconds) => {
+                let many = matches!(self, Self::TooMany(..));
+                let status = if many { Status::TooManyRequests } else { Status::ServiceUnavailable };
+                let mut response = Response::new(status);
                 response.max_age = Some(*seconds);
                 response
             }

@@ -155,3 +155,34 @@ fn nodes_have_names_of_their_own_and_associations_too() {
         assert!(names.insert(format!("{id:?}")));
     }
 }
+
+#[test]
+fn a_member_joins_again_as_often_as_it_may() {
+    let config = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: 3, ..desk::config(&["g1"]) };
+    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
+    let (caller, _) = member(&mut desk, 1, TALKER);
+    let again = JoinRequest {
+        client_cred: Some(vec![]),
+        client_cred_verify: None,
+        ..Client::new(1).unwrap().join("g1", TALKER, &[], &[7; 8])
+    };
+    let join = |desk: &mut Desk| {
+        let response = desk.ask(&caller, join_post("g1", &again));
+        (response.status, response.max_age)
+    };
+    for _ in 0..3 {
+        assert_eq!(join(&mut desk).0, Status::Changed);
+        desk.pass(std::time::Duration::from_secs(600));
+    }
+    let records = desk.store.dump().len();
+    for _ in 0..100 {
+        assert_eq!(join(&mut desk), (Status::TooManyRequests, Some(1_800)));
+    }
+    assert_eq!(desk.store.dump().len(), records, "nothing more is kept of it");
+    member(&mut desk, 2, TALKER);
+    desk.pass(std::time::Duration::from_secs(1_800));
+    for _ in 0..3 {
+        assert_eq!(join(&mut desk).0, Status::Changed, "another hour");
+    }
+    assert_eq!(join(&mut desk).0, Status::TooManyRequests);
+}

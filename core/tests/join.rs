@@ -498,6 +498,7 @@ fn groups_are_found_by_their_gid() {
 #[test]
 fn identifiers_of_one_byte_run_out() {
     let mut config = desk::config(&["g1"]);
+    config.rejoins_per_hour = u32::MAX;
     config.groups[0].parameters.0.insert("max_id".into(), ace_groupcomm::config::ConfigValue::Int(1));
     let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
     let mut seen = std::collections::BTreeSet::new();

@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest N_C: the KDC signs it, and keeps it.
 const MAX_CNONCE: usize = 64;
+/// In which time joins of one member are counted, in seconds.
+const HOUR: u64 = 3_600;
 /// Longest scope: it is kept, for later proofs.
 const MAX_SCOPE: usize = 512;
 /// Longest credential that is kept for a member.
@@ -38,6 +40,8 @@ struct Wish {
     cnonce: Vec<u8>,
     get_creds: Option<GetCreds>,
     control_uri: Option<String>,
+    /// How often the member has joined again since when.
+    rejoins: (u32, u64),
 }
 
 /// A credential whose private key the client has shown to have, now or when it joined before; none for who only
@@ -76,10 +80,30 @@ impl KdcApp {
         }
         let key = keys::member(group.id, authorised.holder.id);
         let former = view.get::<Member>(&key)?;
+        let rejoins = self.count_rejoin(view, former)?;
         match self.prove(view, authorised, &group, &join, &wish, former)? {
-            Proof::Proven(credential) => self.admit(view, authorised, &group, wish, credential, former),
+            Proof::Proven(credential) => {
+                self.admit(view, authorised, &group, Wish { rejoins, ..wish }, credential, former)
+            }
             Proof::NeedsChallenge => Ok(self.challenge(view, authorised)),
         }
+    }
+
+    /// How often a member has joined again in this hour, with this time. Each time leaves a Sender ID behind that
+    /// cannot be given again under this Gid, so that there is a bound.
+    fn count_rejoin(&self, view: &View<'_>, former: Option<&Member>) -> Result<(u32, u64), Refusal> {
+        let now = view.now().unix;
+        let Some(former) = former else { return Ok((0, now)) };
+        let (count, since) = former.rejoins;
+        let end = since.saturating_add(HOUR);
+        if now >= end || now < since {
+            return Ok((1, now));
+        }
+        if count >= self.rejoins_per_hour {
+            let wait = u32::try_from(end.saturating_sub(now)).unwrap_or(u32::MAX);
+            return Err(Refusal::TooMany("the member joins again and again", wait));
+        }
+        Ok((count.saturating_add(1), since))
     }
 
     /// 4.00 with what a client has to know to do better.
@@ -130,7 +154,7 @@ impl KdcApp {
             return Err(bad("the role filter is malformed"));
         }
         let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
-        Ok(Wish { roles, scope, cnonce, get_creds: join.get_creds.clone(), control_uri })
+        Ok(Wish { roles, scope, cnonce, get_creds: join.get_creds.clone(), control_uri, rejoins: (0, 0) })
     }
 
     /// Settles the credential: which request needs what is table 8 of the Group OSCORE profile's section 6.1.
@@ -256,6 +280,7 @@ impl KdcApp {
             clientchallenge: ByteBuf::from(wish.cnonce),
             birth_gid: head.gid.clone(),
             control_uri: wish.control_uri,
+            rejoins: wish.rejoins,
         };
         changes.put(keys::member(group.id, id), member);
         changes.put(keys::head(group.id), head);

@@ -57,6 +57,9 @@ pub struct GroupConfig {
     pub parameters: ConfigMap,
 }
 
+/// How often a member may join again in an hour, where nothing else is said.
+pub const REJOINS_PER_HOUR: u32 = 60;
+
 /// How a KDC is set up.
 #[derive(Clone, Debug)]
 pub struct KdcConfig {
@@ -68,6 +71,8 @@ pub struct KdcConfig {
     pub limits: Limits,
     /// Bounds of associations that are not proven.
     pub pending: PendingLimits,
+    /// How often a member may join again in an hour: above that, 4.29.
+    pub rejoins_per_hour: u32,
     /// First byte of the names of associations. No two processes over one storage may have the same.
     pub process: u8,
 }
@@ -165,6 +170,7 @@ pub struct KdcApp {
     transports: Vec<&'static dyn TransportProfile>,
     validator: Box<dyn TokenValidator>,
     pendings: Pendings,
+    rejoins_per_hour: u32,
     process: u8,
     expiry: Expiries,
     /// Groups that are not known to be there.
@@ -349,6 +355,7 @@ impl Kdc {
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
             validator,
             pendings: Pendings::new(config.pending),
+            rejoins_per_hour: config.rejoins_per_hour,
             process: config.process,
             expiry: Expiries::new(sharing),
         };

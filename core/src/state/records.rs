@@ -76,6 +76,9 @@ pub struct Member {
     pub birth_gid: ByteBuf,
     /// Where the member takes requests of the KDC.
     pub control_uri: Option<String>,
+    /// How often it has joined again since that moment, in seconds since 1970.
+    #[serde(default)]
+    pub rejoins: (u32, u64),
 }
 
 /// Who holds a Sender ID.

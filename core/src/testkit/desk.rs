@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
-use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, SetupError};
+use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, REJOINS_PER_HOUR, SetupError};
 use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};
@@ -30,6 +30,7 @@ pub fn config(groups: &[&str]) -> KdcConfig {
         groups: groups.iter().map(group).collect(),
         limits: Limits::default(),
         pending: PendingLimits::default(),
+        rejoins_per_hour: REJOINS_PER_HOUR,
         process: 1,
     }
 }

@@ -34,6 +34,14 @@ fn numbers(clock: &Clock) -> (u64, u64) {
     (start, start.saturating_add(256))
 }
 
+/// Waits for the second after this one: a process that ended in this one may have used its numbers.
+async fn next_second(clock: &Clock) {
+    let begun = clock.now().unix;
+    while clock.now().unix == begun {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Gives each client's association the numbers of each second, as long as somebody uses it.
 async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, clock: Clock) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -54,6 +62,7 @@ async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, cloc
 pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
     let engine = config::engine(loaded)?;
     let clock = Clock::system();
+    next_second(&clock).await;
     let security = Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce));
     let mut associations = Vec::new();
     for client in &loaded.config.clients {

@@ -3,7 +3,7 @@
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
-use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, SetupError};
+use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, REJOINS_PER_HOUR, SetupError};
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
@@ -74,12 +74,19 @@ pub struct LimitsConfig {
     pub pending_per_client: usize,
     /// The same in all.
     pub pending: usize,
+    /// How often a member may join again in an hour.
+    pub rejoins_per_hour: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
         let pending = PendingLimits::default();
-        Self { waiting: Limits::default().waiting, pending_per_client: pending.per_client, pending: pending.total }
+        Self {
+            waiting: Limits::default().waiting,
+            pending_per_client: pending.per_client,
+            pending: pending.total,
+            rejoins_per_hour: REJOINS_PER_HOUR,
+        }
     }
 }
 
@@ -128,6 +135,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
             total: config.limits.pending,
             ..PendingLimits::default()
         },
+        rejoins_per_hour: config.limits.rejoins_per_hour,
         process: 1,
     };
     let validator =

@@ -198,7 +198,7 @@ impl Simulation {
         let sharing = if trusting { Sharing::Exclusive } else { self.options.sharing };
         let limits = Limits { page: self.options.page, records: self.options.records, ..Limits::default() };
         let process = u8::try_from(number).map_err(|_| Violation::Setup)?;
-        let config = KdcConfig { process, limits, ..desk::config(&[GROUP]) };
+        let config = KdcConfig { process, limits, rejoins_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
         let validator = Box::new(build::validator(&[GROUP]));
         let kdc = Kdc::new(config, &toy::registry(), validator, sharing).map_err(|_| Violation::Setup)?;
         let mut host = Host { kdc, work: Vec::new(), asked: BTreeMap::new() };
