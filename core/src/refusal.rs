@@ -116,7 +116,7 @@ const fn status(error: GroupcommError) -> Status {
 mod tests {
     use super::*;
 
-    // Covers: KG-4.1.2-09, KG-4.1.2-05
+    // Covers: KG-4.1.2-09
     #[test]
     fn each_refusal_has_its_code_and_body() {
         let errors = [0x83, 0x80, 0x80, 0x80, 0xa3, 0x84, 0x84, 0x80, 0x83, 0xa3];

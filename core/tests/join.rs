@@ -55,7 +55,8 @@ fn head(desk: &Desk) -> Head {
     decoded.max_by_key(|head| (head.members, head.cursor)).unwrap()
 }
 
-// Covers: KG-3.3-02, KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.1-01, KG-3.3.2-01
+// Covers: OP-4.1-06, OP-4.2-06, OP-4.2.1-01, OP-4.2.2-01
+// Covers: KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.1-01, KG-3.3.2-01
 #[test]
 fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     let mut desk = desk();
@@ -74,6 +75,7 @@ fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     assert_eq!(TokenTransferResponse::decode(&listener.payload).unwrap().kdcchallenge, None);
 }
 
+// Covers: KG-4.3.1-33, KG-4.3.1-38
 // Covers: KG-3.3-06, KG-4.3.1-06, KG-4.3.1-30, KG-4.3.1-31, KG-4.3.1-32, KG-4.3.1-40, KG-4.3.1-55, KG-4.3.1-56
 #[test]
 fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
@@ -125,6 +127,7 @@ fn a_second_join_is_the_same_member_with_a_new_identifier() {
     assert_eq!(stale.len(), 3, "each identifier that was given up is stale");
 }
 
+// Covers: KG-4.3.1-04, KG-4.3.1-07, KG-4.3.1-18, KG-4.3.1-19, KG-4.3.1-20, KG-4.3.1-27, KG-4.3.1.1-05, KG-4.3.1-06
 // Covers: KG-4.1.2-06, KG-4.3.1-14, KG-4.3.1-15, KG-4.3.1-22, KG-4.3.1-23, KG-4.3.1-24, KG-4.3.1-25
 #[test]
 fn join_requests_that_are_refused_change_nothing() {
@@ -287,6 +290,7 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
     );
 }
 
+// Covers: KG-4.3.1-48, KG-4.4.1-03
 // Covers: KG-4.3.1-46, KG-4.3.1-50, KG-4.4.1-01, KG-4.4.1-02
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
@@ -348,7 +352,8 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!(fetch(true, &[99], &[]), Err(()));
 }
 
-// Covers: KG-4.1-01, KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.5.1-01, KG-4.8.1-01
+// Covers: KG-4.3.2-04, KG-8-01
+// Covers: KG-4.1-01, KG-4.5.1-01, KG-4.8.1-01
 #[test]
 fn members_read_what_the_group_has() {
     let mut desk = desk();
@@ -382,6 +387,7 @@ fn members_read_what_the_group_has() {
     assert_eq!(AwsLc.run(&[proof]), [CryptoOutput::Verified(true)]);
 }
 
+// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01
 // Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
 // Covers: KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
 #[test]

@@ -148,6 +148,7 @@ fn twins() -> (TestStore, Desk, Desk) {
     (store, one, other)
 }
 
+// Covers: OS-3.3-03
 // Covers: TH-1-05
 #[test]
 fn a_name_that_is_taken_is_never_taken_over() {

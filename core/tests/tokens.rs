@@ -58,6 +58,7 @@ fn post(token: &[u8]) -> Request {
     token_post_with(token, &[1; 8])
 }
 
+// Covers: OP-4.2-01, KG-3.3-02
 #[test]
 fn tokens_that_are_not_good_get_the_codes_of_rfc9200() {
     let mut desk = desk();

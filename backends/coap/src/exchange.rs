@@ -129,6 +129,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    // Covers: TH-1-03
     #[test]
     fn the_same_message_gets_the_same_bytes() {
         let mut exchanges = Exchanges::new(&Limits::default());

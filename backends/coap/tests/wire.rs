@@ -327,6 +327,7 @@ async fn an_exchange_without_answer_ends_too() {
     assert_eq!(raw.ask(&get(6, "count")).await.payload, b"4");
 }
 
+// Covers: OS-4.1.3.4.2-04
 #[tokio::test]
 async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
     let lab = Lab::new(Limits::default()).await;
@@ -359,6 +360,7 @@ async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
     assert_eq!(etag(&again), etag(&first), "the same content at another server, or after a restart");
 }
 
+// Covers: OS-4.1.3.5-06
 #[tokio::test]
 async fn observers_are_told_one_thing_at_a_time() {
     let lab = Lab::new(Limits { ack_timeout: Duration::from_secs(1), ..Limits::default() }).await;

@@ -179,7 +179,6 @@ mod tests {
         }
     }
 
-    // Covers: GO-5.2-05
     #[test]
     fn extended_scope_has_the_tag_of_its_content_format() {
         let tag = extended_scope_tag(crate::labels::content_format::AIF_OSCORE_GROUPCOMM_CBOR);

@@ -141,6 +141,7 @@ mod tests {
     }
 
     /// RFC 9203 sections 4.1 and 4.2, with a token of one byte.
+    // Covers: OP-4.1-05, OP-4.1-07
     #[test]
     fn examples_of_rfc9203() {
         let request = TokenTransferRequest {

@@ -302,7 +302,6 @@ mod tests {
         assert!(CoseKey::decode(&hex::decode("a0").unwrap()).is_err());
     }
 
-    // Covers: TH-1-05
     #[test]
     fn osc_is_a_closed_map_that_needs_id_and_ms() {
         assert_eq!(decode("a104a10041 01".replace(' ', "").as_str()), Err(DecodeError::Missing("ms")));

@@ -180,7 +180,6 @@ mod tests {
         }
     }
 
-    // Covers: KG-4.4.1-03
     #[test]
     fn the_three_arrays_belong_together() {
         let peer = |n: u8| PeerCred { cred: vec![n; 2], roles: Some(RawCbor::uint(6)), id: vec![n] };

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    // Covers: TH-1-04, OS-7.2-01, OS-7.2.1-01, OS-7.2.1-02
+    // Covers: TH-1-04, OS-7.2-01
     #[test]
     fn numbers_come_from_the_block_and_end_with_it() {
         let mut sequence = Sequence::block(10, 14);
@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(Sequence::none().take(), Err(Error::NeedSequence));
     }
 
+    // Covers: TH-1-04
     #[test]
     fn half_a_block_is_the_time_for_the_next() {
         let mut sequence = Sequence::block(0, 4);
@@ -107,6 +108,7 @@ mod tests {
         assert!(Sequence::none().runs_low());
     }
 
+    // Covers: OS-7.2.1-01, OS-7.2.1-02
     #[test]
     fn the_last_number_is_used_and_nothing_behind_it() {
         let mut sequence = Sequence::block(PartialIv::MAX - 1, u64::MAX);

@@ -44,7 +44,7 @@ fn content(text: &str) -> Message {
     response
 }
 
-// Covers: OS-7.4-01, OS-7.4-06, TH-1-03
+// Covers: OS-7.4-01, TH-1-03
 #[test]
 fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
     let (mut client, mut server) = (client(), server());
@@ -84,6 +84,7 @@ fn what_cannot_be_read_or_verified_is_told_apart() {
     accept(&mut server, &good);
 }
 
+// Covers: OS-4.1.3.6-03, OS-4.1.3.6-04
 // Covers: OS-4.2-04, OS-4.1.3.7-01, OS-4.1.3.6-02, OS-4.1.3.6-05, OS-4.1-01
 #[test]
 fn inner_options_are_hidden_and_outer_forgeries_dropped() {
@@ -188,8 +189,9 @@ fn notification(number: u32, text: &str) -> Message {
     message
 }
 
-// Covers: OS-4.1.3.5-02, OS-4.1.3.5-03, OS-4.1.3.5-04, OS-4.1.3.5-07, OS-4.1.3.5.1-01, OS-4.1.3.5.1-02,
-// Covers: OS-4.1.3.5.2-01, OS-4.1.3.5.2-02, OS-4.1.3.5.2-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
+// Covers: OS-7.4.1-04, OS-8-02
+// Covers: OS-4.1.3.5-02, OS-4.1.3.5-03, OS-4.1.3.5-04, OS-4.1.3.5-07,
+// Covers: OS-4.1.3.5.2-02, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
 // Covers: OS-4.1.3.5.2-07, OS-7.4.1-01, OS-7.4.1-02, OS-7.4.1-03, OS-7.4.1-05, OS-8.4.2-01
 #[test]
 fn notifications_are_ordered_by_their_numbers_and_accepted_once() {

@@ -97,7 +97,8 @@ fn error(response: &Response) -> Option<TokenErrorCode> {
     TokenError::decode(&response.payload).unwrap().code()
 }
 
-// Covers: OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01, KG-3.2-02, TH-2-01
+// Covers: OP-3.2-04
+// Covers: OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01, TH-2-01
 #[test]
 fn a_token_holds_what_the_client_is_told() {
     let mut bench = Bench::new();
@@ -114,6 +115,7 @@ fn a_token_holds_what_the_client_is_told() {
     assert!(validator().validate(&answer.access_token, 4_600).is_err());
 }
 
+// Covers: KG-3.2-05
 #[test]
 fn a_token_says_who_made_it_when_and_for_which_challenge() {
     let mut bench = Bench::new();
@@ -163,6 +165,7 @@ fn no_two_tokens_share_a_key_or_a_nonce() {
     }
 }
 
+// Covers: KG-3.1-01, KG-3.2-02
 // Covers: GO-5.2-02, GO-5.2-03
 #[test]
 fn a_scope_is_narrowed_to_the_policies() {

@@ -227,6 +227,7 @@ mod tests {
         assert!(table.of_post(&[48; 32]).is_none() && table.of_post(&[50; 32]).is_some());
     }
 
+    // Covers: TH-6-01
     #[test]
     fn a_full_table_keeps_the_young() {
         let mut table = table();

@@ -19,6 +19,7 @@ impl Write for Log {
     }
 }
 
+// Covers: TH-9-01
 // Covers: GO-15.1-01
 #[tokio::test]
 async fn no_secret_is_logged() {

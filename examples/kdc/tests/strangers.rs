@@ -56,6 +56,7 @@ async fn who_has_no_token_is_told_where_to_get_one() {
     running.stop().await;
 }
 
+// Covers: OS-9-01
 #[tokio::test]
 async fn resources_are_found_by_what_they_are() {
     let (running, socket) = kdc().await;
@@ -76,6 +77,7 @@ async fn resources_are_found_by_what_they_are() {
     running.stop().await;
 }
 
+// Covers: KG-4.3.1.1-02
 #[tokio::test]
 async fn nothing_that_a_stranger_sends_ends_the_kdc() {
     let (running, socket) = kdc().await;

@@ -11,6 +11,7 @@ fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
     material.group_sender_id.as_ref().unwrap()[0]
 }
 
+// Covers: KG-4.3.1.1-03
 // Covers: TH-7-04
 #[tokio::test]
 async fn keys_are_handed_out_once_under_each_sender_id() {
@@ -144,6 +145,7 @@ async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     assert!(matches!(again, Err(MemberError::Unusable(text)) if text.contains("Sender ID")), "{again:?}");
 }
 
+// Covers: KG-4.3.1.1-01
 #[tokio::test]
 async fn steps_out_of_order_say_what_is_missing() {
     let house = House::new().await;

@@ -39,7 +39,8 @@ async fn join(auth_server: SocketAddr, kdc: SocketAddr, who: &Registered, group:
     serde_json::from_str(&python("join.py", &arguments).await).unwrap()
 }
 
-// Covers: OP-4.3-03, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23,
+// Covers: KG-4.3.1-53, KG-4.3.1.1-04, KG-4.4.2-01, OP-4.4-01
+// Covers: OP-4.3-03, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23,
 // Covers: GO-6.3-25, GO-6.3-26, GO-7-03, GO-8-01
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_join_and_talk_with_the_groups_keys() {

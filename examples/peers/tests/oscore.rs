@@ -85,7 +85,7 @@ async fn aiocoap_client(address: SocketAddr, folder: &Path, part: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ok");
 }
 
-// Covers: OS-3.1-01, OS-4.1.3.4.1-01, OS-4.1.3.4.1-03, OS-B.1.2-01, TH-8-02, TH-8-03
+// Covers: OS-4.1.3.4.1-01, OS-4.1.3.4.1-03, TH-8-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aiocoap_asks_us_also_after_we_have_lost_our_window() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ async fn aiocoap_asks_us_also_after_we_have_lost_our_window() {
     aiocoap_client(restarted, folder.path(), "again").await;
 }
 
-// Covers: OS-4.1.3.4.1-02, OS-4.1.3.5-03, OS-7.4.1-02
+// Covers: OS-4.1.3.4.1-02, OS-4.1.3.5-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_ask_aiocoap_which_has_lost_its_window() {
     let python = ace_peers::python().unwrap();

@@ -152,7 +152,6 @@ mod tests {
         assert!(both.material().key(&Secret::new(vec![1]), &[], KeyAudience::Group).is_none());
     }
 
-    // Covers: GO-5.3.1-01
     #[test]
     fn what_a_client_is_told_before_it_joins() {
         let info = configure(&[]).unwrap().credential_info();
@@ -189,7 +188,6 @@ mod tests {
         assert_eq!(GroupOscore.configure("g", map).map(|_| ()).unwrap_err().key, "backward_security");
     }
 
-    // Covers: GO-6.3-19
     #[test]
     fn policies_and_roles() {
         let rules = configure(&[]).unwrap();

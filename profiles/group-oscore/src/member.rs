@@ -247,7 +247,8 @@ mod tests {
         }
     }
 
-    // Covers: GO-6.4-01, GO-6.4-02, GO-6.4-05, GO-6.4-06
+    // Covers: KG-4.3.1-34
+    // Covers: GO-6.4-01, GO-6.4-02
     #[test]
     fn a_join_counts_only_when_the_kdc_has_proven_itself() {
         let good = joined(response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();

@@ -26,6 +26,7 @@ fn stale_records(desk: &Desk) -> usize {
     desk.store.dump().iter().filter(|(key, _)| key.as_bytes().windows(7).any(|w| w == b"/stale/")).count()
 }
 
+// Covers: GO-6.3-19
 // Covers: GO-6.3-12, GO-6.3-15, GO-6.3-16, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23
 // Covers: GO-6.3-25, GO-6.3-26, GO-6.3-28, GO-7-03
 #[test]
@@ -47,7 +48,7 @@ fn members_get_one_key_and_identifiers_of_their_own() {
     assert!(alarm.has_group_mode() && !alarm.has_pairwise_mode());
 }
 
-// Covers: GO-6.1-04, GO-6.3-01, GO-6.3-13
+// Covers: GO-6.3-01, GO-6.3-13
 #[test]
 fn a_monitor_has_neither_credential_nor_sender_id() {
     let mut desk = desk();
@@ -157,6 +158,7 @@ fn a_proof_has_to_be_the_credentials_own_signature() {
     assert_eq!(desk.ask(&caller, join_post("lamps", &good)).status, Status::Created);
 }
 
+// Covers: KG-3.3-01, KG-3.3-11, GO-5.3.1-01
 // Covers: GO-5.3-03, GO-5.3.1-06, GO-5.3.1-07
 #[test]
 fn the_answer_to_a_token_fits_what_it_allows() {
@@ -198,6 +200,7 @@ fn a_verifier_reads_credentials_and_is_no_member() {
     }
 }
 
+// Covers: KG-4.1-05
 // Covers: GO-8.2.1-01, GO-8.2.1-02, GO-8.2.1-03
 #[test]
 fn members_alone_ask_whether_the_group_is_active() {
@@ -211,6 +214,7 @@ fn members_alone_ask_whether_the_group_is_active() {
     assert_eq!((response.status, error_of(&response)), (Status::Forbidden, Some(GroupcommError::NotAMember)));
 }
 
+// Covers: KG-4.3.2-06, KG-4.3.2-07
 // Covers: GO-9.1.1-01, GO-9.1.1-02, GO-9.1.1-03, GO-9.1.2-01, GO-9.1.2-02
 #[test]
 fn keys_that_are_read_again_are_those_of_the_join() {

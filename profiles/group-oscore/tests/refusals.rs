@@ -48,7 +48,7 @@ fn a_group_that_is_full_or_not_active_takes_nobody_for_now() {
     assert_eq!(refused(&join(&store, 2)), full);
 }
 
-// Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01, GO-6.2.1-05, GO-6.2.1-06
+// Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01, GO-6.2.1-05
 #[test]
 fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -109,7 +109,8 @@ fn credentials_that_the_groups_algorithms_cannot_use_are_refused() {
     assert_eq!(desk.ask(&caller, join_post("lamps", &good)).status, Status::Created);
 }
 
-// Covers: GO-4-01, GO-6.1-07, GO-6.1-08, GO-6.1-09, GO-6.3-05
+// Covers: KG-4.3.1-28
+// Covers: GO-4-01, GO-6.1-07, GO-6.1-08, GO-6.3-05
 #[test]
 fn a_member_need_not_show_its_credential_again_and_may_show_another() {
     let mut desk = desk();

@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    // Covers: OP-4.2-02, OP-4.2-03, OP-4.2-05, OP-4.3-12, OP-4.3-13, OP-4.3-14, OP-4.3-15, OP-4.3-16, TH-1-05
+    // Covers: OP-4.2-02, OP-4.2-03, OP-4.2-05, OP-4.3-12, OP-4.3-13, OP-4.3-14, TH-1-05
     #[test]
     fn the_server_swaps_the_identifiers_and_keeps_all_parameters() {
         let new = associate(&post(Some(&[1; 8]), Some(&[7])), &cnf(), &[&[1; 7], &[7], &[8]]).unwrap();
@@ -161,7 +161,7 @@ mod tests {
         assert!(restore(&Secret::new(vec![1, 2])).is_none());
     }
 
-    // Covers: TH-1-05, OP-4.2.1-01, OP-4.2.2-01
+    // Covers: TH-1-05
     #[test]
     fn what_cannot_be_used_is_refused() {
         let good = post(Some(&[1; 8]), Some(&[7]));

@@ -32,7 +32,6 @@ fn claims_of_rfc9203_figure_6() {
     assert_eq!(claims.encode().len(), bytes.len(), "the same fields, ordered by label");
 }
 
-// Covers: TH-3-01
 #[test]
 fn token_hash_of_rfc9770() {
     let token = hex(TOKEN_9770);

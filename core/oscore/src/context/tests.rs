@@ -110,7 +110,6 @@ fn ids_that_would_underflow_the_nonce_or_share_a_key_are_refused() {
     assert_eq!(fresh(&parameters(&[1], &[1], Aead::default())), Err(Error::Parameter));
 }
 
-// Covers: TH-8-02
 #[test]
 fn an_empty_id_context_gives_other_keys_than_none() {
     let mut with = parameters(&[1], &[2], Aead::default());

@@ -65,7 +65,7 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
     assert_eq!(verdict(&claims()).map(|valid| valid.sequence), Ok(None));
 }
 
-// Covers: KG-3.2-03, TH-2-02
+// Covers: TH-2-02
 #[test]
 fn the_issuer_is_the_key_that_verified() {
     let valid = verdict(&claims()).unwrap();
