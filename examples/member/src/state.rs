@@ -186,11 +186,10 @@ impl StateFile {
         let is_ours = written == file.state.generation.to_string()
             && (file.state.boot == here && !here.is_empty())
             && (file.state.lock == number && number.is_some());
-        if !is_ours {
-            (file.state.session, file.state.offered) = (None, None);
-        }
-        // What was used after the last write, nobody knows.
+        // What was used after the last write, nobody knows: neither association nor Sender ID goes on (Group OSCORE
+        // section 2.6.1.1).
         if file.state.open || !is_ours {
+            (file.state.session, file.state.offered) = (None, None);
             for group in file.state.groups.values_mut() {
                 group.spend();
             }

@@ -45,8 +45,10 @@ async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
     drop(member);
+    let posts = house.posts();
     let mut member = open(&settings);
     assert_eq!(sender_id(&member.keys().await.unwrap()), 1, "a crash");
+    assert_eq!(house.posts(), posts + 1, "and another association");
     member.close().unwrap();
     let posts = house.posts();
     house.edit(|state| state.boot = "another".into());

@@ -332,6 +332,26 @@ mod tests {
         assert!(check_keys(&own, &any, &[&own.config.key]).is_ok());
     }
 
+    // Covers: TH-9-02
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_keys_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("ace-program-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("x.toml");
+        let mut verdicts = Vec::new();
+        for (key, mode) in [("00112233", 0o644), ("00112233", 0o640), ("00112233", 0o600), ("73616d706c65", 0o644)] {
+            std::fs::write(&path, format!("listen = []\nkey = \"{key}\"")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let loaded = Loaded::<Sample>::read(&path).unwrap();
+            let verdict = check_keys(&loaded, &[], &[&loaded.config.key]);
+            verdicts.push(verdict.map_err(|error| error.to_string().contains("chmod 600")));
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(verdicts, [Err(true), Err(true), Ok(()), Ok(())], "what everybody knows may be read by everybody");
+    }
+
     #[test]
     fn both_sides_of_a_context_fit() {
         let context = StaticContext {

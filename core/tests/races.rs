@@ -1,0 +1,75 @@
+//! What happens between the moment at which a request is checked and the one at which its commit is made.
+
+mod process;
+
+use ace_groupcomm::keys;
+use ace_groupcomm::records::{BelongsTo, Head, Member};
+use ace_groupcomm::testkit::TestStore;
+use ace_groupcomm::testkit::build::token;
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{RecordType, Status};
+use ace_groupcomm_messages::token_hash;
+use process::Process;
+use std::time::Duration;
+
+fn members(store: &TestStore) -> usize {
+    let all = store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|part| part == b"/m/"));
+    all.filter(|(_, record)| Member::decode(&record.value).is_ok()).count()
+}
+
+// Covers: TH-2-07
+#[test]
+fn a_token_that_is_revoked_meanwhile_joins_nothing() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
+    let client = one.client(1);
+    one.join(&client);
+    assert_eq!(one.held.len(), 1, "checked, and not committed");
+    let bytes = token(1, &client.0.claims(&[("g1", 1)], 2_000_000));
+    let mut out = Vec::new();
+    other.kdc.revoke(other.now, &token_hash(&bytes), &mut other.rng, &mut out);
+    other.run(out);
+    assert_eq!(other.commit(), [true]);
+    assert_eq!(one.commit(), [false]);
+    one.commit_all();
+    assert_eq!(one.answers.pop().unwrap().status, Status::Unauthorized);
+    assert_eq!(members(&store), 0);
+}
+
+// Covers: TH-2-07
+#[test]
+fn a_token_that_expires_meanwhile_joins_nothing() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
+    let client = one.client(1);
+    one.join(&client);
+    // The other one's clock runs on, and it ends what has expired.
+    other.now = other.now.plus(Duration::from_secs(70));
+    let mut end = other.now;
+    while end.unix < 2_000_000 {
+        end = end.plus(Duration::from_secs(3_600));
+        other.now = end;
+        other.pass(Duration::ZERO);
+        other.commit_all();
+    }
+    assert_eq!(one.commit(), [false]);
+    one.commit_all();
+    assert_eq!(one.answers.pop().unwrap().status, Status::Unauthorized);
+    assert_eq!(members(&store), 0);
+}
+
+// Covers: TH-2-07
+#[test]
+fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
+    let store = TestStore::new(Sharing::Shared);
+    let mut one = Process::new(&store, 1);
+    let client = one.client(1);
+    one.join(&client);
+    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let head: Head = store.record(&keys::head(id)).unwrap();
+    store.plant(&keys::head(id), &Head { active: false, ..head });
+    assert_eq!(one.commit(), [false]);
+    one.commit_all();
+    assert_eq!(one.answers.pop().unwrap().status, Status::ServiceUnavailable);
+    assert_eq!((members(&store), one.kdc.waiting()), (0, 0));
+}
