@@ -7,7 +7,7 @@
 use crate::Limits;
 use foldhash::fast::RandomState as Fast;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,18 @@ pub(crate) enum Seen {
 }
 
 /// Names a message: where it came from, its ID, and a keyed hash of its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageKey {
-    pub(crate) from: SocketAddr,
-    pub(crate) id: u16,
+    from: SocketAddr,
+    id: u16,
     hash: u64,
+}
+
+/// By the hash of its bytes alone: it is keyed already.
+impl Hash for MessageKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// When a message came, and what it was answered with.
@@ -80,8 +87,8 @@ impl Exchanges {
         }
     }
 
-    /// Looks a message up, and remembers it where it is new.
-    pub(crate) fn see(&mut self, now: Duration, from: SocketAddr, id: u16, datagram: &[u8]) -> (MessageKey, Seen) {
+    /// Looks a message up. One that is new has to be remembered, unless nobody acts on it.
+    pub(crate) fn see(&self, now: Duration, from: SocketAddr, id: u16, datagram: &[u8]) -> (MessageKey, Seen) {
         let key = MessageKey { from, id, hash: self.hasher.hash_one(datagram) };
         for pool in [&self.peers, &self.strangers] {
             if let Some((came, answer)) = pool.known.get(&key)
@@ -90,15 +97,13 @@ impl Exchanges {
                 return (key, answer.clone().map_or(Seen::Unanswered, Seen::Answered));
             }
         }
-        self.strangers.add(now, key, self.lifetime);
         (key, Seen::New)
     }
 
-    /// A message has turned out to be a known peer's.
-    pub(crate) fn trust(&mut self, key: &MessageKey) {
-        if let Some((came, _)) = self.strangers.known.remove(key) {
-            self.peers.add(came, *key, self.lifetime);
-        }
+    /// Remembers a new message, a known peer's or a stranger's.
+    pub(crate) fn remember(&mut self, now: Duration, key: MessageKey, is_peers: bool) {
+        let pool = if is_peers { &mut self.peers } else { &mut self.strangers };
+        pool.add(now, key, self.lifetime);
     }
 
     /// Remembers what a message was answered with.
@@ -109,11 +114,6 @@ impl Exchanges {
                 return;
             }
         }
-    }
-
-    /// A message that was given up: the same one again is new.
-    pub(crate) fn abandon(&mut self, key: &MessageKey) {
-        self.strangers.known.remove(key);
     }
 }
 
@@ -129,47 +129,54 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    impl Exchanges {
+        fn take(&mut self, seconds: u64, port: u16, id: u16, bytes: &[u8], is_peers: bool) -> (MessageKey, Seen) {
+            let (key, seen) = self.see(at(seconds), from(port), id, bytes);
+            if seen == Seen::New {
+                self.remember(at(seconds), key, is_peers);
+            }
+            (key, seen)
+        }
+    }
+
     // Covers: TH-1-03
     #[test]
     fn the_same_message_gets_the_same_bytes() {
         let mut exchanges = Exchanges::new(&Limits::default());
-        let (key, seen) = exchanges.see(at(0), from(1), 7, b"a");
+        let (key, seen) = exchanges.take(0, 1, 7, b"a", false);
         assert_eq!(seen, Seen::New);
-        assert_eq!(exchanges.see(at(0), from(1), 7, b"a"), (key, Seen::Unanswered));
+        assert_eq!(exchanges.take(0, 1, 7, b"a", true), (key, Seen::Unanswered));
         let bytes: Arc<[u8]> = [1, 2].into();
         exchanges.answered(&key, Arc::clone(&bytes));
-        assert_eq!(exchanges.see(at(246), from(1), 7, b"a").1, Seen::Answered(Arc::clone(&bytes)));
-        assert_eq!(exchanges.see(at(1), from(2), 7, b"a").1, Seen::New, "another place");
-        assert_eq!(exchanges.see(at(1), from(1), 8, b"a").1, Seen::New, "another ID");
-        assert_eq!(exchanges.see(at(1), from(1), 7, b"b").1, Seen::New, "other bytes");
-        assert_eq!(exchanges.see(at(2), from(1), 7, b"a").1, Seen::Answered(bytes), "which take nothing away");
-        assert_eq!(exchanges.see(at(247), from(1), 7, b"a").1, Seen::New, "long ago");
-        let (given_up, _) = exchanges.see(at(1), from(3), 1, b"x");
-        exchanges.abandon(&given_up);
-        exchanges.answered(&given_up, [0].into());
-        assert_eq!(exchanges.see(at(1), from(3), 1, b"x").1, Seen::New);
+        let mut seen = |seconds, port, id, text| exchanges.take(seconds, port, id, text, false).1;
+        assert_eq!(seen(246, 1, 7, b"a"), Seen::Answered(Arc::clone(&bytes)));
+        assert_eq!(seen(1, 2, 7, b"a"), Seen::New, "another place");
+        assert_eq!(seen(1, 1, 8, b"a"), Seen::New, "another ID");
+        assert_eq!(seen(1, 1, 7, b"b"), Seen::New, "other bytes");
+        assert_eq!(seen(2, 1, 7, b"a"), Seen::Answered(bytes), "which take nothing away");
+        assert_eq!(seen(247, 1, 7, b"a"), Seen::New, "long ago");
+        let (forgotten, _) = exchanges.see(at(1), from(3), 1, b"x");
+        exchanges.answered(&forgotten, [0].into());
+        assert_eq!(exchanges.see(at(1), from(3), 1, b"x").1, Seen::New, "nobody remembered it");
     }
 
     #[test]
     fn tables_have_bounds_and_strangers_fill_their_own() {
         let limits = Limits { exchanges: 5, exchanges_unknown: 10, ..Limits::default() };
         let mut exchanges = Exchanges::new(&limits);
-        let (known, _) = exchanges.see(at(0), from(9), 1, b"peer");
-        exchanges.trust(&known);
-        exchanges.trust(&known);
+        let (known, _) = exchanges.take(0, 9, 1, b"peer", true);
         exchanges.answered(&known, [7].into());
         for id in 0..1_000 {
-            assert_eq!(exchanges.see(at(0), from(1), id, b"a").1, Seen::New);
+            assert_eq!(exchanges.take(0, 1, id, b"a", false).1, Seen::New);
         }
         assert_eq!((exchanges.strangers.known.len(), exchanges.peers.known.len()), (10, 1));
-        assert_eq!(exchanges.see(at(0), from(1), 999, b"a").1, Seen::Unanswered);
-        assert_eq!(exchanges.see(at(0), from(1), 0, b"a").1, Seen::New, "forgotten");
-        assert_eq!(exchanges.see(at(246), from(9), 1, b"peer").1, Seen::Answered([7].into()));
+        assert_eq!(exchanges.take(0, 1, 999, b"a", false).1, Seen::Unanswered);
+        assert_eq!(exchanges.take(0, 1, 0, b"a", false).1, Seen::New, "forgotten");
+        assert_eq!(exchanges.take(246, 9, 1, b"peer", true).1, Seen::Answered([7].into()));
         for id in 0..100 {
-            let (key, _) = exchanges.see(at(1), from(9), id, b"more");
-            exchanges.trust(&key);
+            exchanges.take(1, 9, id, b"more", true);
         }
-        assert_eq!(exchanges.peers.known.len(), 5);
-        assert_eq!(exchanges.see(at(247), from(9), 1, b"peer").1, Seen::New);
+        assert_eq!((exchanges.peers.known.len(), exchanges.peers.order.len()), (5, 5));
+        assert_eq!(exchanges.see(at(2), from(9), 1, b"peer").1, Seen::New);
     }
 }

@@ -2,6 +2,7 @@
 //! strangers together.
 
 use ace_coap::security::PeerId;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -18,7 +19,7 @@ pub(crate) enum Owner {
 
 /// Counts what each has.
 #[derive(Default)]
-pub(crate) struct Shares(HashMap<Option<Owner>, usize>);
+pub(crate) struct Shares(HashMap<Option<Owner>, usize, RandomState>);
 
 impl Shares {
     /// Strangers have one share together.

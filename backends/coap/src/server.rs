@@ -17,6 +17,7 @@ use crate::retransmit::{Due, Retransmissions};
 use crate::service::{Event, Notifier, Service};
 use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
+use foldhash::fast::RandomState;
 use reach::Reach;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -118,7 +119,7 @@ pub struct Server {
     observations: Observations,
     retransmissions: Retransmissions,
     reach: Reach,
-    in_flight: HashMap<u64, InFlight>,
+    in_flight: HashMap<u64, InFlight, RandomState>,
     shares: Shares,
     /// Notifications that are being asked for, and those that have to wait for that.
     notifying: usize,
@@ -163,7 +164,7 @@ impl Server {
             observations: Observations::new(&limits),
             retransmissions: Retransmissions::default(),
             reach,
-            in_flight: HashMap::new(),
+            in_flight: HashMap::default(),
             shares: Shares::default(),
             notifying: 0,
             to_ask: VecDeque::new(),

@@ -342,7 +342,9 @@ async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
     for (first, name) in [(1, None), (11, Some(&b"a"[..]))] {
         let answer = raw.ask(&part(first, 0, true, name)).await;
         assert_eq!((answer.code, answer.options.uint(option::BLOCK1)), (Code::CONTINUE, Some(0xa)));
+        assert_eq!(raw.ask(&part(first, 0, true, name)).await, answer, "the same block again");
         assert_eq!(raw.ask(&part(first + 1, 1, true, name)).await.code, Code::CONTINUE);
+        assert_eq!(raw.ask(&part(first + 1, 1, true, name)).await.code, Code::CONTINUE, "the same block again");
         let answer = raw.ask(&part(first + 2, 2, false, name)).await;
         assert_eq!((answer.payload.as_slice(), answer.options.uint(option::BLOCK1)), (&b"133"[..], Some(0x22)));
         assert_eq!(raw.ask(&part(first + 3, 2, false, name)).await.code, Code::REQUEST_ENTITY_INCOMPLETE);

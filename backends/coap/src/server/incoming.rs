@@ -91,18 +91,22 @@ impl Server {
         };
         let message = match checked(message) {
             Ok(message) => message,
-            Err(refusal) => return self.refuse_options(exchange, refusal).await,
+            Err(refusal) => {
+                self.exchanges.remember(now, key, false);
+                return self.refuse_options(exchange, refusal).await;
+            }
         };
         let Some(message) = self.outer_blocks(&mut exchange, message).await else { return };
         match self.security.unprotect(message) {
             Inbound::Plain(mut message) => {
+                self.exchanges.remember(now, key, false);
                 if let Some(budget) = exchange.budget {
                     reach::shrink_blocks(&mut message, budget);
                 }
                 self.dispatch(exchange, message, None, proven).await;
             }
             Inbound::Verified { peer, message, binding, fresh } => {
-                self.exchanges.trust(&key);
+                self.exchanges.remember(now, key, true);
                 exchange.binding = Some(binding);
                 exchange.owner = Owner::Peer(peer.clone());
                 exchange.budget = None;
@@ -111,9 +115,12 @@ impl Server {
                     Err(refusal) => self.refuse_options(exchange, refusal).await,
                 }
             }
-            Inbound::Answer(answer) => self.transmit(&exchange, answer).await,
+            Inbound::Answer(answer) => {
+                self.exchanges.remember(now, key, false);
+                self.transmit(&exchange, answer).await;
+            }
             // Nobody has acted on it, so the same message is worth another try.
-            Inbound::Discard => self.exchanges.abandon(&key),
+            Inbound::Discard => (),
         }
     }
 
@@ -133,7 +140,12 @@ impl Server {
         if !message.options.has(option::OSCORE) || !message.options.has(option::BLOCK1) {
             return Some(message);
         }
-        match self.transfers.request(self.now(), &exchange.owner, message) {
+        let now = self.now();
+        let step = self.transfers.request(now, &exchange.owner, message);
+        if let Some(key) = exchange.message.filter(|_| !matches!(step, Step::Whole(..))) {
+            self.exchanges.remember(now, key, false);
+        }
+        match step {
             Step::Whole(mut message, block1) => {
                 message.options.remove(option::BLOCK1);
                 (message.id, message.token) = (exchange.id, exchange.token.clone());
