@@ -17,6 +17,7 @@ pub mod auth_server;
 pub mod config;
 pub mod engine;
 pub mod kdc;
+pub mod member;
 pub mod refusal;
 pub mod registry;
 mod request;

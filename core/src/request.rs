@@ -155,6 +155,31 @@ impl Status {
         (class << 5) | detail
     }
 
+    /// The status of a code of CoAP; `None` for one that no response of ours has.
+    #[must_use]
+    pub fn from_coap(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.coap() == code)
+    }
+
+    /// All of them.
+    const ALL: [Self; 15] = [
+        Self::Created,
+        Self::Deleted,
+        Self::Changed,
+        Self::Content,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestEntityTooLarge,
+        Self::UnsupportedContentFormat,
+        Self::TooManyRequests,
+        Self::InternalServerError,
+        Self::ServiceUnavailable,
+    ];
+
     /// Whether the request was done.
     #[must_use]
     pub const fn is_success(self) -> bool {

@@ -1,6 +1,7 @@
 //! What others plug in: storage, cryptography, tokens, profiles.
 
 pub mod crypto;
+pub mod member;
 pub mod profile;
 pub mod storage;
 pub mod token;

@@ -8,6 +8,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
+use ace_groupcomm::member::Operation;
 use ace_member::{Member, Settings, export, show::Event};
 use ace_program::{Loaded, ProgramError};
 use serde_json::{Value, json};
@@ -104,9 +105,9 @@ async fn member(
     tell(Step::Heading(format!("{} gets a token and joins {}", settings.config.name, settings.config.group.name)));
     let observer = |event| tell(Step::Exchange(event));
     let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
-    member.token().await.map_err(other)?;
-    member.upload().await.map_err(other)?;
-    member.join().await.map_err(other)?;
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        member.run(operation).await.map_err(other)?;
+    }
     member.close().map_err(other)
 }
 
@@ -118,8 +119,9 @@ async fn keys(
     tell(Step::Heading(format!("{} asks for the keys and for the others' credentials", settings.config.name)));
     let observer = |event| tell(Step::Exchange(event));
     let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
-    member.keys().await.map_err(other)?;
-    member.creds().await.map_err(other)?;
+    for operation in [Operation::Keys, Operation::Creds] {
+        member.run(operation).await.map_err(other)?;
+    }
     let group = member.group().ok_or_else(|| other("not a member"))?.clone();
     member.close().map_err(other)?;
     let all = export::group(settings, &group, options.show_secrets).map_err(other)?;

@@ -2,7 +2,7 @@
 
 use ace_groupcomm::Roles;
 use ace_groupcomm::traits::crypto::SigningKey;
-use ace_profile_group_oscore::member::Identity;
+use ace_profile_group_oscore::member::{Identity, OscoreMember};
 use ace_profile_group_oscore::scope;
 use ace_program::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
 use serde::Deserialize;
@@ -79,6 +79,15 @@ pub struct Settings {
     pub roles: Roles,
     /// Credential and key.
     pub identity: Identity,
+}
+
+impl Settings {
+    /// The member's side of the profile, for its group.
+    #[must_use]
+    pub fn rules(&self) -> OscoreMember {
+        let (gname, identity) = (self.config.group.name.clone(), self.identity.clone());
+        OscoreMember { gname, roles: self.roles, identity }
+    }
 }
 
 impl Settings {

@@ -1,9 +1,9 @@
 //! What a member got, for people and for other stacks.
 
-use crate::MemberError;
+use crate::ProgramError;
 use crate::config::Settings;
-use crate::group::Group;
-use crate::state::hex;
+use crate::show::hex;
+use ace_groupcomm::member::Group;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
 use ace_profile_group_oscore::scope;
 use serde_json::{Value, json};
@@ -18,6 +18,14 @@ pub fn key_digest(material: &GroupOscoreInputMaterial) -> String {
     hex(&Sha256::digest(array.as_bytes()))
 }
 
+/// The keying material of a group.
+///
+/// # Errors
+/// [`ProgramError::Decode`] where the state cannot be read.
+pub fn material(group: &Group) -> Result<GroupOscoreInputMaterial, ProgramError> {
+    Ok(GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?)
+}
+
 fn label(label: Option<&Label>) -> Value {
     match label {
         None => Value::Null,
@@ -30,9 +38,9 @@ fn label(label: Option<&Label>) -> Value {
 /// the Sender ID then, and begins at `first_sequence`.
 ///
 /// # Errors
-/// [`MemberError::Decode`] where the state cannot be read.
-pub fn group(settings: &Settings, group: &Group, secret: bool) -> Result<Value, MemberError> {
-    let material = group.material()?;
+/// [`ProgramError::Decode`] where the state cannot be read.
+pub fn group(settings: &Settings, group: &Group, secret: bool) -> Result<Value, ProgramError> {
+    let material = material(group)?;
     let peers: Vec<Value> = group
         .peers
         .iter()

@@ -1,6 +1,7 @@
 //! `ace-member --config FILE COMMAND`
 
-use ace_member::{Config, Member, MemberError, Settings, export, show};
+use ace_groupcomm::member::Operation;
+use ace_member::{Config, Member, ProgramError, Settings, export, show};
 use ace_program::Loaded;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
@@ -40,20 +41,21 @@ enum Command {
     Creds,
 }
 
-async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, MemberError> {
+async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, ProgramError> {
     let tell = |event: show::Event| {
         let lock = if event.protected { "OSCORE" } else { "unprotected" };
         eprintln!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent);
         eprintln!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received);
     };
     let mut member = Member::open(settings, arguments.show_secrets, tell)?;
-    let done = match arguments.command {
-        Command::Token => member.token().await,
-        Command::Upload => member.upload().await,
-        Command::Join => member.join().await,
-        Command::Creds => member.creds().await,
-        Command::Keys => member.keys().await.map(drop),
+    let operation = match arguments.command {
+        Command::Token => Operation::Token,
+        Command::Upload => Operation::Upload,
+        Command::Join => Operation::Join,
+        Command::Creds => Operation::Creds,
+        Command::Keys => Operation::Keys,
     };
+    let done = member.run(operation).await;
     let group = member.group().cloned();
     // Also where it came to nothing: all that was used is in the file.
     member.close()?;

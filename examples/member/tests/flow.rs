@@ -2,10 +2,11 @@
 
 mod house;
 
-use ace_coap::Code;
+use ace_groupcomm::Status;
+use ace_groupcomm::member::{Bytes, ExchangeError, MemberError, Operation};
 use ace_groupcomm_messages::GroupOscoreInputMaterial;
-use ace_member::{MemberError, export};
-use house::{House, Mischief, joined, open};
+use ace_member::export;
+use house::{House, Mischief, joined, keys, open, run};
 
 fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
     material.group_sender_id.as_ref().unwrap()[0]
@@ -19,7 +20,7 @@ async fn keys_are_handed_out_once_under_each_sender_id() {
     let settings = house.settings();
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
-    let first = member.keys().await.unwrap();
+    let first = keys(&mut member).await.unwrap();
     let shown = export::group(&settings, member.group().unwrap(), true).unwrap();
     assert_eq!((shown["sender_id"].as_str(), shown["first_sequence"].as_u64()), (Some("00"), Some(0)));
     member.close().unwrap();
@@ -27,7 +28,7 @@ async fn keys_are_handed_out_once_under_each_sender_id() {
     let mut seen = vec![sender_id(&first)];
     for _ in 0..3 {
         let mut member = open(&settings);
-        let again = member.keys().await.unwrap();
+        let again = keys(&mut member).await.unwrap();
         assert_eq!((&again.ms, &again.context_id), (&first.ms, &first.context_id));
         assert!(!seen.contains(&sender_id(&again)));
         seen.push(sender_id(&again));
@@ -47,13 +48,13 @@ async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
     drop(member);
     let posts = house.posts();
     let mut member = open(&settings);
-    assert_eq!(sender_id(&member.keys().await.unwrap()), 1, "a crash");
+    assert_eq!(sender_id(&keys(&mut member).await.unwrap()), 1, "a crash");
     assert_eq!(house.posts(), posts + 1, "and another association");
     member.close().unwrap();
     let posts = house.posts();
     house.edit(|state| state.boot = "another".into());
     let mut member = open(&settings);
-    assert_eq!(sender_id(&member.keys().await.unwrap()), 2, "a reboot");
+    assert_eq!(sender_id(&keys(&mut member).await.unwrap()), 2, "a reboot");
     assert_eq!(house.posts(), posts + 1, "and another association");
     member.close().unwrap();
 
@@ -62,7 +63,7 @@ async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
     let mut copy = settings.clone();
     copy.state = other;
     let (mut first, mut second) = (open(&settings), open(&copy));
-    let (one, two) = (sender_id(&first.keys().await.unwrap()), sender_id(&second.keys().await.unwrap()));
+    let (one, two) = (sender_id(&keys(&mut first).await.unwrap()), sender_id(&keys(&mut second).await.unwrap()));
     assert_ne!(one, two, "a copy");
 }
 
@@ -74,25 +75,25 @@ async fn what_anybody_can_send_drops_nothing() {
     let mut member = open(&settings);
     *house.way.mischief.lock().unwrap() = Mischief::Flood;
     joined(&mut member).await.unwrap();
-    member.keys().await.unwrap();
-    member.creds().await.unwrap();
+    keys(&mut member).await.unwrap();
+    run(&mut member, Operation::Creds).await.unwrap();
     assert_eq!(house.posts(), 1);
     // A token post is answered in the KDC's place: the association that works is kept.
     *house.way.mischief.lock().unwrap() = Mischief::FalseAnswer;
-    member.upload().await.unwrap();
-    member.creds().await.unwrap();
+    run(&mut member, Operation::Upload).await.unwrap();
+    run(&mut member, Operation::Creds).await.unwrap();
     assert_eq!(house.posts(), 2);
-    member.upload().await.unwrap();
+    run(&mut member, Operation::Upload).await.unwrap();
     member.close().unwrap();
     let mut member = open(&settings);
-    member.keys().await.unwrap();
+    keys(&mut member).await.unwrap();
     // Where there is none to go back to, the token is posted anew, and that is tried once.
     member.close().unwrap();
-    house.edit(|state| state.session = None);
+    house.edit(|state| state.member.session = None);
     let mut member = open(&settings);
-    assert!(matches!(member.creds().await, Err(MemberError::Client(_))));
+    assert!(matches!(run(&mut member, Operation::Creds).await, Err(MemberError::Exchange(ExchangeError::Doubtful(_)))));
     *house.way.mischief.lock().unwrap() = Mischief::None;
-    member.creds().await.unwrap();
+    run(&mut member, Operation::Creds).await.unwrap();
 }
 
 #[tokio::test]
@@ -101,13 +102,16 @@ async fn a_kdc_that_has_forgotten_gets_the_token_again() {
     let settings = house.settings();
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
-    let before = member.keys().await.unwrap();
+    let before = keys(&mut member).await.unwrap();
     house.restart_kdc().await;
-    let refused = member.creds().await.unwrap_err();
-    assert!(matches!(refused, MemberError::Refused(Code::FORBIDDEN, _)), "known, and not a member: {refused}");
+    let refused = run(&mut member, Operation::Creds).await.unwrap_err();
+    assert!(
+        matches!(refused, MemberError::Refused { status: Status::Forbidden, .. }),
+        "known, and not a member: {refused}"
+    );
     assert_eq!(house.posts(), 2);
-    member.join().await.unwrap();
-    let after = member.keys().await.unwrap();
+    run(&mut member, Operation::Join).await.unwrap();
+    let after = keys(&mut member).await.unwrap();
     assert!(before.ms != after.ms && before.salt != after.salt);
 }
 
@@ -118,32 +122,36 @@ async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
-    house.edit(|state| state.groups.get_mut("lamps").unwrap().num = 3);
+    house.edit(|state| state.member.groups.get_mut("lamps").unwrap().num = 3);
     let mut member = open(&settings);
-    for result in [member.join().await, member.keys().await.map(drop), member.creds().await] {
+    for result in [
+        run(&mut member, Operation::Join).await,
+        keys(&mut member).await.map(drop),
+        run(&mut member, Operation::Creds).await,
+    ] {
         assert!(matches!(result, Err(MemberError::Unusable(text)) if text.contains("older")), "{result:?}");
     }
     assert_eq!(member.group().unwrap().num, 3, "nothing was installed");
     member.close().unwrap();
     // It knows an older version than the KDC's: the newer one is installed with the credentials that go with it.
-    house.edit(|state| state.groups.get_mut("lamps").unwrap().num = -1);
+    house.edit(|state| state.member.groups.get_mut("lamps").unwrap().num = -1);
     let mut member = open(&settings);
-    member.creds().await.unwrap();
+    run(&mut member, Operation::Creds).await.unwrap();
     assert_eq!(member.group().unwrap().num, 0);
     member.close().unwrap();
     // The key comes back that was handed out already, as if the KDC had given the same Sender ID again.
     let mut member = open(&settings);
-    let mut next = member.keys().await.unwrap();
+    let mut next = keys(&mut member).await.unwrap();
     next.group_sender_id = Some(vec![sender_id(&next) + 1]);
     member.close().unwrap();
     house.edit(|state| {
-        let group = state.groups.get_mut("lamps").unwrap();
+        let group = state.member.groups.get_mut("lamps").unwrap();
         let now = std::mem::replace(&mut group.key.0, next.encode().as_bytes().to_vec());
-        group.spend();
+        group.spend(&settings.rules());
         group.key.0 = now;
     });
     let mut member = open(&settings);
-    let again = member.keys().await;
+    let again = keys(&mut member).await;
     assert!(matches!(again, Err(MemberError::Unusable(text)) if text.contains("Sender ID")), "{again:?}");
 }
 
@@ -153,20 +161,20 @@ async fn steps_out_of_order_say_what_is_missing() {
     let house = House::new().await;
     let settings = house.settings();
     let mut member = open(&settings);
-    assert!(matches!(member.upload().await, Err(MemberError::NoToken)));
-    assert!(matches!(member.join().await, Err(MemberError::NoToken)));
-    assert!(matches!(member.keys().await, Err(MemberError::NotAMember)));
-    assert!(matches!(member.creds().await, Err(MemberError::NotAMember)));
+    assert!(matches!(run(&mut member, Operation::Upload).await, Err(MemberError::NoToken)));
+    assert!(matches!(run(&mut member, Operation::Join).await, Err(MemberError::NoToken)));
+    assert!(matches!(keys(&mut member).await, Err(MemberError::NotAMember)));
+    assert!(matches!(run(&mut member, Operation::Creds).await, Err(MemberError::NotAMember)));
     assert!(member.group().is_none());
-    member.token().await.unwrap();
-    assert!(matches!(member.join().await, Err(MemberError::NoSession)));
+    run(&mut member, Operation::Token).await.unwrap();
+    assert!(matches!(run(&mut member, Operation::Join).await, Err(MemberError::NoSession)));
     member.close().unwrap();
     // What was done is there for the next one.
     let mut member = open(&settings);
-    member.upload().await.unwrap();
+    run(&mut member, Operation::Upload).await.unwrap();
     member.close().unwrap();
     let mut member = open(&settings);
-    member.join().await.unwrap();
+    run(&mut member, Operation::Join).await.unwrap();
     assert_eq!(member.group().unwrap().num, 0);
 }
 
@@ -179,19 +187,18 @@ async fn two_processes_of_one_configuration_draw_other_values() {
         let settings = house.settings();
         let mut member = open(&settings);
         joined(&mut member).await.unwrap();
-        let key = member.keys().await.unwrap();
+        let key = keys(&mut member).await.unwrap();
         member.close().unwrap();
         house.edit(|state| {
-            let session = state.session.take().unwrap();
+            let session = state.member.session.take().unwrap();
             drawn.push([
                 key.ms.clone(),
                 key.salt.clone().unwrap(),
-                session.sender_id.0.clone(),
-                session.recipient_id.0.clone(),
-                session.master_salt.0.clone(),
+                session.client_id.0.clone(),
+                session.association.0.clone(),
                 session.kdcchallenge.unwrap().0.clone(),
-                state.token.take().unwrap().access_token.0.clone(),
-                state.groups["lamps"].node.clone().into_bytes(),
+                state.member.token.take().unwrap().access_token.0.clone(),
+                state.member.groups["lamps"].node.clone().into_bytes(),
             ]);
         });
     }
@@ -207,17 +214,21 @@ async fn what_has_expired_is_not_used() {
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
-    house.edit(|state| state.token.as_mut().unwrap().expires = 1);
+    house.edit(|state| state.member.token.as_mut().unwrap().expires = 1);
     let mut member = open(&settings);
-    let upload = member.upload().await;
+    let upload = run(&mut member, Operation::Upload).await;
     assert!(matches!(upload, Err(MemberError::Expired("token"))), "{upload:?}");
-    for result in [member.join().await, member.keys().await.map(drop), member.creds().await] {
+    for result in [
+        run(&mut member, Operation::Join).await,
+        keys(&mut member).await.map(drop),
+        run(&mut member, Operation::Creds).await,
+    ] {
         assert!(matches!(result, Err(MemberError::Expired("token"))), "{result:?}");
     }
     assert_eq!(house.posts(), 1, "nobody was asked");
     // With a new token it goes on.
-    member.token().await.unwrap();
-    let keys = member.keys().await.unwrap();
+    run(&mut member, Operation::Token).await.unwrap();
+    let keys = keys(&mut member).await.unwrap();
     assert_eq!((sender_id(&keys), house.posts()), (0, 2));
     member.close().unwrap();
 }
@@ -228,12 +239,12 @@ async fn a_challenge_that_was_forged_is_asked_for_again() {
     let house = House::new().await;
     let settings = house.settings();
     let mut member = open(&settings);
-    member.token().await.unwrap();
-    member.upload().await.unwrap();
+    run(&mut member, Operation::Token).await.unwrap();
+    run(&mut member, Operation::Upload).await.unwrap();
     member.close().unwrap();
-    house.edit(|state| state.offered.as_mut().unwrap().kdcchallenge = Some(ace_member::Bytes(vec![9; 8])));
+    house.edit(|state| state.member.offered.as_mut().unwrap().kdcchallenge = Some(Bytes(vec![9; 8])));
     let mut member = open(&settings);
-    member.join().await.unwrap();
+    run(&mut member, Operation::Join).await.unwrap();
     assert_eq!(house.posts(), 2);
-    assert_eq!(sender_id(&member.keys().await.unwrap()), 0);
+    assert_eq!(sender_id(&keys(&mut member).await.unwrap()), 0);
 }

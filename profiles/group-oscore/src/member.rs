@@ -4,13 +4,18 @@ use crate::config::nonce_len;
 use crate::credential;
 use ace_groupcomm::Roles;
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
+use ace_groupcomm::traits::member::{GroupJoined, MemberRules, Unsuitable};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
 use ace_groupcomm_messages::{
     DecodeError, GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KdcCred, KeyDistribution, Label,
     PeerCred, RawCbor, ScopeEntry, pop,
 };
+use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+/// Length of the name of a key.
+const KEY_NAME: usize = 16;
 
 /// Why a member does not take what the KDC sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -203,6 +208,61 @@ pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joi
     })
 }
 
+/// A member of one OSCORE group.
+#[derive(Clone, Debug)]
+pub struct OscoreMember {
+    /// The group's name.
+    pub gname: String,
+    /// The roles to take.
+    pub roles: Roles,
+    /// Who it is in the group.
+    pub identity: Identity,
+}
+
+impl MemberRules for OscoreMember {
+    fn scope(&self) -> ScopeEntry {
+        ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
+    }
+
+    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
+        join_request(&self.gname, self.roles, &self.identity, challenge, cnonce, get_creds).map_err(Unsuitable::new)
+    }
+
+    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
+        let joined = joined(response, self.roles, cnonce).map_err(Unsuitable::new)?;
+        Ok(GroupJoined {
+            key: joined.material.encode(),
+            num: joined.num,
+            exi: joined.exi,
+            exp: joined.exp,
+            kdc_cred: joined.kdc_cred,
+            peers: joined.peers,
+        })
+    }
+
+    fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
+        let material = material(distribution).map_err(Unsuitable::new)?;
+        if sender_id_fits(&material, self.roles) {
+            Ok(material.encode())
+        } else {
+            Err(Unsuitable::new(MemberError::SenderId))
+        }
+    }
+
+    fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
+        GroupOscoreInputMaterial::decode(key).ok()?.group_sender_id.clone()
+    }
+
+    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
+        let material = GroupOscoreInputMaterial::decode(key).ok()?;
+        let sender_id = material.group_sender_id.as_deref()?;
+        let salt = material.salt.as_deref().unwrap_or_default();
+        let parts = [&material.ms[..], salt, &material.context_id, sender_id];
+        let array = RawCbor::array(&parts.map(RawCbor::bytes));
+        Some(Sha256::digest(array.as_bytes()).iter().take(KEY_NAME).copied().collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +345,35 @@ mod tests {
             response.material.key = material.encode();
         };
         assert_eq!(with(&strip), MemberError::NoMode);
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_secrets_gid_and_sender_id() {
+        let member = OscoreMember { gname: "g".into(), roles: REQUESTER, identity: Identity::ccs("lamp", signer(3)) };
+        let material = || GroupOscoreInputMaterial::decode(&response(&[7; 8]).material.key).unwrap();
+        let name = |change: &dyn Fn(&mut GroupOscoreInputMaterial)| {
+            let mut changed = material();
+            change(&mut changed);
+            member.key_name(&changed.encode())
+        };
+        let same = name(&|_| ()).unwrap();
+        assert_eq!((same.len(), name(&|m| m.cred_fmt = None)), (16, Some(same.clone())));
+        let changes: [&dyn Fn(&mut GroupOscoreInputMaterial); 4] =
+            [&|m| m.ms[0] ^= 1, &|m| m.salt = Some(vec![1]), &|m| m.context_id.push(1), &|m| {
+                m.group_sender_id = Some(vec![9])
+            }];
+        for change in changes {
+            assert!(name(change).is_some_and(|other| other != same));
+        }
+        assert_eq!(name(&|m| m.group_sender_id = None), None, "a monitor sends nothing");
+        assert_eq!(member.own_id(&material().encode()), Some(vec![0]));
+        assert_eq!((member.own_id(&RawCbor::uint(1)), member.key_name(&RawCbor::uint(1))), (None, None));
+        let mut distribution = response(&[7; 8]).material.clone();
+        assert!(member.key(&distribution).is_ok());
+        let mut without = material();
+        without.group_sender_id = None;
+        distribution.key = without.encode();
+        assert!(member.key(&distribution).is_err());
     }
 
     // Covers: GO-6.1-06

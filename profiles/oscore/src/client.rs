@@ -1,7 +1,10 @@
 //! The client's side: posting a token, and what the answer makes of it (RFC 9203 sections 4.1 and 4.3).
 
 use crate::derivation::{Exchanged, Unsuitable, derive};
-use ace_groupcomm_messages::{OscoreInputMaterial, TokenTransferRequest, TokenTransferResponse};
+use crate::transport::{restore, stored};
+use ace_groupcomm::Secret;
+use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable as NotForMember};
+use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenTransferRequest, TokenTransferResponse};
 use ace_oscore::Parameters;
 use thiserror::Error;
 
@@ -62,6 +65,40 @@ impl Upload {
     }
 }
 
+/// The profile for a member.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OscoreClient;
+
+impl ClientTransport for OscoreClient {
+    fn begin(
+        &self,
+        access_token: Vec<u8>,
+        cnf: &Confirmation,
+        nonce: [u8; 8],
+        client_id: Vec<u8>,
+    ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), NotForMember> {
+        let Confirmation::Osc(material) = cnf else {
+            return Err(NotForMember::new("the token's key is for another profile"));
+        };
+        let upload = Upload::new(material.clone(), nonce.to_vec(), client_id);
+        Ok((upload.request(access_token), Box::new(upload)))
+    }
+}
+
+impl BegunTransfer for Upload {
+    fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, NotForMember> {
+        Self::finish(*self, response).map(|parameters| stored(&parameters)).map_err(NotForMember::new)
+    }
+}
+
+/// The parameters of a client's context, of the association that [`OscoreClient`] has made.
+#[must_use]
+pub fn client_parameters(association: &Secret) -> Option<Parameters> {
+    let mut parameters = restore(association)?;
+    std::mem::swap(&mut parameters.sender_id, &mut parameters.recipient_id);
+    Some(parameters)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +139,18 @@ mod tests {
         let derived = upload().finish(&answer(Some(&[2; 8]), Some(&[2]))).unwrap();
         assert_eq!((derived.sender_id.as_slice(), derived.id_context.as_deref()), (&[2][..], Some(&[3][..])));
         assert!(!format!("{:?}", upload()).contains("1, 1, 1"));
+        // The same for a member that keeps it.
+        let cnf = Confirmation::Osc(upload().material);
+        let (post, begun) = OscoreClient.begin(vec![9], &cnf, [1; 8], vec![1]).unwrap();
+        assert_eq!(post, upload().request(vec![9]));
+        let association = begun.finish(&answer(Some(&[2; 8]), Some(&[2]))).unwrap();
+        let kept = client_parameters(&association).unwrap();
+        assert_eq!((&kept.sender_id, &kept.recipient_id), (&derived.sender_id, &derived.recipient_id));
+        assert_eq!((&kept.master_secret, &kept.master_salt), (&derived.master_secret, &derived.master_salt));
+        assert_eq!(kept.id_context, derived.id_context);
+        let (_, begun) = OscoreClient.begin(vec![9], &cnf, [1; 8], vec![1]).unwrap();
+        assert!(begun.finish(&answer(None, Some(&[2]))).is_err());
+        assert!(OscoreClient.begin(vec![9], &Confirmation::Kid(vec![1]), [1; 8], vec![1]).is_err());
+        assert!(client_parameters(&Secret::new(vec![1])).is_none());
     }
 }

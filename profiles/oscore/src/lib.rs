@@ -48,7 +48,7 @@ mod derivation;
 mod server;
 mod transport;
 
-pub use client::{Upload, UploadError};
+pub use client::{OscoreClient, Upload, UploadError, client_parameters};
 pub use derivation::{Exchanged, MAX_NONCE, Unsuitable, derive};
 pub use server::{OscoreServer, Responses};
 pub use transport::{CoapOscore, DESCRIPTOR};

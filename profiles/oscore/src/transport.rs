@@ -81,7 +81,8 @@ struct Stored {
     sha512: bool,
 }
 
-fn stored(parameters: &Parameters) -> Secret {
+/// What is kept of a client's parameters, at either end.
+pub(crate) fn stored(parameters: &Parameters) -> Secret {
     let record = Stored {
         secret: Secret::from(parameters.master_secret.as_slice()),
         salt: ByteBuf::from(parameters.master_salt.clone()),

@@ -2,9 +2,10 @@
 
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
-use ace_groupcomm_messages::TokenTransferResponse;
+use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
-use ace_member::{Config, Member, MemberError, Settings, State};
+use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
+use ace_member::{Config, Content, Member, ProgramError, Settings, export};
 use ace_program::{Loaded, Running};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -148,8 +149,8 @@ impl House {
     }
 
     /// Changes what the state file says, as if it had come about by itself.
-    pub(crate) fn edit(&self, change: impl FnOnce(&mut State)) {
-        let mut state: State = serde_json::from_slice(&std::fs::read(self.state()).unwrap()).unwrap();
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Content)) {
+        let mut state: Content = serde_json::from_slice(&std::fs::read(self.state()).unwrap()).unwrap();
         change(&mut state);
         std::fs::write(self.state(), serde_json::to_vec(&state).unwrap()).unwrap();
     }
@@ -164,9 +165,24 @@ pub(crate) fn open(settings: &Settings) -> Member<'_> {
     Member::open(settings, false, |_| ()).unwrap()
 }
 
+/// Does one thing.
+pub(crate) async fn run(member: &mut Member<'_>, operation: Operation) -> Result<(), MemberError> {
+    member.run(operation).await.map_err(|error| match error {
+        ProgramError::Member(error) => error,
+        other => panic!("{other}"),
+    })
+}
+
+/// Gets the keys.
+pub(crate) async fn keys(member: &mut Member<'_>) -> Result<GroupOscoreInputMaterial, MemberError> {
+    run(member, Operation::Keys).await?;
+    Ok(export::material(member.group().unwrap()).unwrap())
+}
+
 /// Token, upload and join.
 pub(crate) async fn joined(member: &mut Member<'_>) -> Result<(), MemberError> {
-    member.token().await?;
-    member.upload().await?;
-    member.join().await
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        run(member, operation).await?;
+    }
+    Ok(())
 }

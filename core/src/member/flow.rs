@@ -1,0 +1,326 @@
+//! The operations: token, upload, join, keys, credentials.
+
+use super::group::Group;
+use super::run::{Run, Stop};
+use super::state::{Bytes, Session, Token};
+use super::{ExchangeError, MemberError, Operation, Setup};
+use crate::access::{AUTHZ_INFO, NODES, ROOT};
+use crate::auth_server::TOKEN;
+use crate::{Method, Request, Response, Status};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::{
+    Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinResponse, KeyDistribution, ProblemDetails,
+    Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
+};
+
+/// Resets and unprotected answers of the KDC after which an association is given up. One alone proves nothing:
+/// anybody can send it.
+const PATIENCE: u32 = 2;
+/// How often a join is tried: once more with a new challenge, and once more with a new association.
+const JOINS: u32 = 3;
+/// Lengths of what is drawn.
+const NONCE: usize = 8;
+const CLIENT_ID: usize = 2;
+
+const OLDER: MemberError = MemberError::Unusable("the KDC offers an older version of the keying material");
+const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
+
+pub(super) fn operate(setup: &Setup, operation: Operation, run: &mut Run<'_>) -> Result<(), Stop> {
+    match operation {
+        Operation::Token => token(setup, run),
+        Operation::Upload => upload(setup, run),
+        Operation::Join => join(setup, run),
+        Operation::Keys => keys(setup, run),
+        Operation::Creds => creds(setup, run),
+    }
+}
+
+/// Phase 1: asks the AS for a token.
+fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    let asked = TokenRequest {
+        audience: Some(setup.audience.clone()),
+        scope: Some(ScopeValue::Bytes(Scope(vec![setup.rules.scope()]).encode())),
+        ..TokenRequest::default()
+    };
+    let request = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, asked.encode());
+    let answer = run.ask_as(request)?;
+    if answer.status != Status::Created {
+        let error = TokenError::decode(&answer.payload).ok();
+        let detail = error.and_then(|error| error.description).unwrap_or_default();
+        return Err(MemberError::Refused { status: answer.status, detail }.into());
+    }
+    let response = TokenResponse::decode(&answer.payload)?;
+    let cnf = response.cnf.as_ref().ok_or(MemberError::Unusable("the token response has no key"))?;
+    let lifetime = response.expires_in.ok_or(MemberError::Unusable("the token has no end"))?;
+    run.state.token = Some(Token {
+        access_token: Bytes(response.access_token.clone()),
+        cnf: Bytes(cnf.encode()),
+        expires: run.unix.saturating_add(lifetime),
+    });
+    run.save()
+}
+
+/// The token, as long as it is good.
+fn valid_token<'r>(run: &'r Run<'_>) -> Result<&'r Token, MemberError> {
+    let token = run.state.token.as_ref().ok_or(MemberError::NoToken)?;
+    if token.expires <= run.unix { Err(MemberError::Expired("token")) } else { Ok(token) }
+}
+
+/// Phase 2, first half: posts the token to the KDC. The answer is not protected, so the former association is kept
+/// until one has verified under the new.
+fn upload(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    let token = valid_token(run)?;
+    let (access_token, cnf) = (token.access_token.0.clone(), Confirmation::decode(&token.cnf.0)?);
+    let used = [&run.state.session, &run.state.offered].map(|session| session.as_ref().map(|s| s.client_id.0.clone()));
+    let mut client_id = run.random::<CLIENT_ID>().to_vec();
+    while used.contains(&Some(client_id.clone())) {
+        client_id = run.random::<CLIENT_ID>().to_vec();
+    }
+    let nonce = run.random::<NONCE>();
+    let (mut post, begun) = setup.transport.begin(access_token, &cnf, nonce, client_id.clone())?;
+    post.asks_sign_info = true;
+    post.asks_ecdh_info = true;
+    let request = Request::new(Method::Post, [AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode());
+    let answer = run.ask_unprotected(request)?;
+    if answer.status != Status::Created {
+        return Err(
+            MemberError::Refused { status: answer.status, detail: "the KDC does not take the token".into() }.into()
+        );
+    }
+    let response = TokenTransferResponse::decode(&answer.payload)?;
+    let association = begun.finish(&response)?;
+    run.state.offered = Some(Session {
+        association: Bytes(association.expose().to_vec()),
+        client_id: Bytes(client_id),
+        next: 0,
+        kdcchallenge: response.kdcchallenge.map(Bytes),
+    });
+    run.change_association();
+    run.save()
+}
+
+/// A member whose association was given up, since its numbers may have been used elsewhere, makes a new one. An
+/// association ends with its token (RFC 9203 section 6).
+fn restore(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    if let Err(error) = valid_token(run) {
+        if run.state.current().is_some() {
+            (run.state.session, run.state.offered) = (None, None);
+            run.change_association();
+            run.save()?;
+        }
+        return Err(error.into());
+    }
+    if run.state.current().is_none() && run.state.groups.contains_key(&setup.rules.scope().gname) {
+        upload(setup, run)?;
+    }
+    Ok(())
+}
+
+/// Asks the KDC under the association. After some failures an association which has never worked is given up for the
+/// one that has, and where that does not work either the token is posted anew. `request` is made anew for each try,
+/// since a proof is bound to the association's challenge.
+fn ask(
+    setup: &Setup,
+    run: &mut Run<'_>,
+    request: impl Fn(&Session) -> Result<Request, MemberError>,
+) -> Result<Response, Stop> {
+    restore(setup, run)?;
+    let mut uploaded = false;
+    loop {
+        let mut failure = None;
+        for _ in 0..PATIENCE {
+            let request = request(run.state.current().ok_or(MemberError::NoSession)?)?;
+            match run.ask_protected(request)? {
+                Ok(answer) => {
+                    proven(run)?;
+                    return Ok(answer);
+                }
+                Err(error @ ExchangeError::Doubtful(_)) => failure = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if run.state.session.is_some() && run.state.offered.take().is_some() {
+            run.change_association();
+            run.save()?;
+        } else if let Some(failure) = failure.filter(|_| uploaded) {
+            return Err(failure.into());
+        } else {
+            upload(setup, run)?;
+            uploaded = true;
+        }
+    }
+}
+
+/// An answer has verified: the association is the KDC's, and replaces the former one.
+fn proven(run: &mut Run<'_>) -> Result<(), Stop> {
+    if let Some(offered) = run.state.offered.take() {
+        run.state.session = Some(offered);
+        run.save()?;
+    }
+    Ok(())
+}
+
+fn get(setup: &Setup, resource: &[&str]) -> Request {
+    let gname = setup.rules.scope().gname;
+    Request::new(Method::Get, [ROOT, &gname].into_iter().chain(resource.iter().copied()))
+}
+
+/// Phase 2, second half: joins the group, or joins it again. Where it comes to nothing, nothing in the state has
+/// changed but the challenge and the association.
+fn join(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    for attempt in 0..JOINS {
+        let cnonce = run.random::<NONCE>();
+        let answer = ask(setup, run, |session| {
+            let challenge = session.kdcchallenge.clone().unwrap_or_default();
+            let join = setup.rules.join(&challenge.0, &cnonce, Some(GetCreds::All))?;
+            let path = [ROOT.to_owned(), setup.rules.scope().gname];
+            Ok(Request::new(Method::Post, path).with_payload(ACE_GROUPCOMM_CBOR, join.encode()))
+        })?;
+        if answer.status.is_success() {
+            return take_in(setup, run, &answer, &cnonce);
+        }
+        if attempt == 0 && is_invalid_proof(&answer) {
+            // The challenge came unprotected: it may not be the KDC's.
+            upload(setup, run)?;
+            continue;
+        }
+        let challenge = Some(&answer)
+            .filter(|answer| answer.content_format == Some(ACE_GROUPCOMM_CBOR))
+            .and_then(|answer| JoinRefusal::decode(&answer.payload).ok())
+            .and_then(|refusal| refusal.kdcchallenge);
+        let (Some(challenge), Some(session)) = (challenge, run.state.current_mut()) else {
+            return Err(refused(&answer).into());
+        };
+        session.kdcchallenge = Some(Bytes(challenge));
+        run.save()?;
+    }
+    Err(MemberError::Unusable("the KDC takes no proof, whichever challenge it is over").into())
+}
+
+/// Checks a Join Response and keeps what it gives.
+fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -> Result<(), Stop> {
+    let node = match answer.location_path.as_slice() {
+        [root, _, nodes, node] if root == ROOT && nodes == NODES => node.clone(),
+        _ => return Err(MemberError::Unusable("the Join Response names no node").into()),
+    };
+    let joined = setup.rules.joined(JoinResponse::decode(&answer.payload)?, cnonce)?;
+    let name = setup.rules.scope().gname;
+    let former = run.state.groups.get(&name);
+    if former.is_some_and(|former| former.num > joined.num) {
+        return Err(OLDER.into());
+    }
+    if former.is_some_and(|former| former.kdc_cred.0 != joined.kdc_cred) {
+        tracing::warn!(group = %name, "the KDC has another credential than before");
+    }
+    // What may have been used without a record of it counts as used.
+    let mut spent = former.map(|former| former.spent.clone()).unwrap_or_default();
+    if let Some(former) = former.filter(|former| former.doubtful) {
+        let mut former = former.clone();
+        former.spend(setup.rules.as_ref());
+        spent.clone_from(&former.spent);
+    }
+    let mut group = Group {
+        num: joined.num,
+        expires: expires(run, joined.exi, joined.exp),
+        node,
+        kdc_cred: Bytes(joined.kdc_cred),
+        peers: Vec::new(),
+        key: Bytes(joined.key.as_bytes().to_vec()),
+        spent,
+        doubtful: false,
+    };
+    group.set_peers(setup.rules.as_ref(), joined.peers);
+    if group.is_spent(setup.rules.as_ref()) {
+        return Err(SPENT.into());
+    }
+    run.state.groups.insert(name, group);
+    run.save()
+}
+
+/// When keys end, by the member's clock; the time that is left is preferred to the KDC's date.
+fn expires(run: &Run<'_>, exi: Option<u64>, exp: Option<u64>) -> Option<u64> {
+    exi.map(|exi| run.unix.saturating_add(exi)).or(exp)
+}
+
+fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut Group, MemberError> {
+    run.state.groups.get_mut(&setup.rules.scope().gname).ok_or(MemberError::NotAMember)
+}
+
+/// Gets the keying material, and marks it as handed out. Keys that were handed out before, or that may have been used
+/// without a record of it, are handed out again only under a new identifier.
+fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    if group(setup, run)?.is_spent(setup.rules.as_ref()) {
+        join(setup, run)?;
+    }
+    refresh(setup, run)?;
+    let unix = run.unix;
+    let group = group(setup, run)?;
+    if group.is_spent(setup.rules.as_ref()) {
+        return Err(SPENT.into());
+    }
+    if group.expires.is_none_or(|expires| expires <= unix) {
+        return Err(MemberError::Expired("keying material").into());
+    }
+    group.spend(setup.rules.as_ref());
+    run.save()
+}
+
+/// Gets the keying material and installs it. The version is compared first: an older one is never installed, and with
+/// a newer one nobody is known until the credentials have been asked for.
+fn refresh(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    let node = group(setup, run)?.node.clone();
+    let answer = ask(setup, run, |_| Ok(get(setup, &[NODES, &node])))?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer).into());
+    }
+    let distribution = KeyDistribution::decode(&answer.payload)?;
+    let key = setup.rules.key(&distribution)?;
+    let expires = expires(run, distribution.exi, distribution.exp);
+    let group = group(setup, run)?;
+    if distribution.num < group.num {
+        return Err(OLDER.into());
+    }
+    if distribution.num > group.num {
+        group.peers.clear();
+    }
+    (group.num, group.expires) = (distribution.num, expires);
+    group.key = Bytes(key.as_bytes().to_vec());
+    run.save()
+}
+
+/// Gets the credentials of all members. They are those of one version of the keying material: an older one is refused,
+/// and before those of a newer one its keys are fetched.
+fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    for _ in 0..2 {
+        let num = group(setup, run)?.num;
+        let answer = ask(setup, run, |_| Ok(get(setup, &["creds"])))?;
+        if !answer.status.is_success() {
+            return Err(refused(&answer).into());
+        }
+        let creds = CredsResponse::decode(&answer.payload)?;
+        let theirs = creds.as_ref().map_or(num, |creds| creds.num);
+        if theirs < num {
+            return Err(OLDER.into());
+        }
+        if theirs == num {
+            let peers = creds.map(|creds| creds.peers).unwrap_or_default();
+            group(setup, run)?.set_peers(setup.rules.as_ref(), peers);
+            return run.save();
+        }
+        refresh(setup, run)?;
+    }
+    Err(MemberError::Unusable("the keying material changes all the time").into())
+}
+
+/// Whether a proof of possession was refused.
+fn is_invalid_proof(answer: &Response) -> bool {
+    let is_problem = answer.content_format == Some(PROBLEM_DETAILS_CBOR);
+    let details = ProblemDetails::decode(&answer.payload).ok().filter(|_| is_problem);
+    details.and_then(|details| details.error()) == Some(GroupcommError::InvalidProof)
+}
+
+/// Why the KDC refused, as far as it says so.
+fn refused(answer: &Response) -> MemberError {
+    let title = ProblemDetails::decode(&answer.payload).ok().and_then(|details| details.title);
+    MemberError::Refused { status: answer.status, detail: title.unwrap_or_default() }
+}

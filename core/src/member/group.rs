@@ -1,0 +1,73 @@
+//! A group as a member keeps it, and what of its keys was used.
+
+use super::state::Bytes;
+use crate::traits::member::MemberRules;
+use ace_groupcomm_messages::{PeerCred, RawCbor};
+use serde::{Deserialize, Serialize};
+
+/// A group that the member joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The encoded `key` object.
+    pub key: Bytes,
+    /// The version of the keying material.
+    pub num: i64,
+    /// When it ends, in seconds since 1970, by the member's clock.
+    pub expires: Option<u64>,
+    /// NODENAME.
+    pub node: String,
+    /// The KDC's credential.
+    pub kdc_cred: Bytes,
+    /// The others' credentials, roles and identifiers.
+    pub peers: Vec<Peer>,
+    /// Names of the keys that were handed to another stack. None of them is handed out again, by whatever way it
+    /// comes back.
+    pub spent: Vec<Bytes>,
+    /// Whether the key may have been used without a record of it.
+    pub doubtful: bool,
+}
+
+/// Another member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its identifier.
+    pub id: Bytes,
+    /// Its credential.
+    pub cred: Bytes,
+    /// Its roles.
+    pub roles: u64,
+}
+
+impl From<PeerCred> for Peer {
+    fn from(peer: PeerCred) -> Self {
+        let roles = peer.roles.and_then(|roles| roles.as_uint()).unwrap_or(0);
+        Self { id: Bytes(peer.id), cred: Bytes(peer.cred), roles }
+    }
+}
+
+impl Group {
+    fn name_of_key(&self, rules: &dyn MemberRules) -> Option<Bytes> {
+        rules.key_name(&RawCbor::new(&self.key.0).ok()?).map(Bytes)
+    }
+
+    /// Keeps the credentials of all members but the member's own.
+    pub(super) fn set_peers(&mut self, rules: &dyn MemberRules, peers: Vec<PeerCred>) {
+        let own = RawCbor::new(&self.key.0).ok().and_then(|key| rules.own_id(&key));
+        self.peers = peers.into_iter().map(Peer::from).filter(|peer| Some(&peer.id.0) != own.as_ref()).collect();
+    }
+
+    /// Whether the keys were used under this identifier, or may have been. They must not be used from the start
+    /// again.
+    #[must_use]
+    pub fn is_spent(&self, rules: &dyn MemberRules) -> bool {
+        self.name_of_key(rules).is_some_and(|name| self.doubtful || self.spent.contains(&name))
+    }
+
+    /// Marks the keys as used under this identifier.
+    pub fn spend(&mut self, rules: &dyn MemberRules) {
+        let name = self.name_of_key(rules);
+        if let Some(name) = name.filter(|name| !self.spent.contains(name)) {
+            self.spent.push(name);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The member: from its registration at the AS to the keys of a group, as an engine without I/O.
+//!
+//! A [`Member`] does one operation after another. Each begins with [`Member::begin`]; what it wants done comes out as an
+//! [`Effect`], and what came of it goes in by [`Member::saved`] and [`Member::exchanged`], until the operation is
+//! done. What is to be kept is in a [`State`], which is written before anything rests on it: a member that crashes
+//! anywhere uses no sequence number, no nonce and no identifier twice.
+//!
+//! The answer to a token post is not protected, so a new association is only an offer until an answer has verified
+//! under it, and the former one is kept until then. Resets and unprotected answers to protected requests drop
+//! nothing at once: anybody could send them (RFC 8613 appendix D.5.3).
+
+mod flow;
+mod group;
+mod run;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use group::{Group, Peer};
+pub use state::{Bytes, Numbers, Session, State, Token};
+
+use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
+use crate::{Request, Response, Status};
+use ace_groupcomm_messages::DecodeError;
+use rand_core::CryptoRng;
+use run::{Fact, Run, Stop};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What a member can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Get a token from the AS.
+    Token,
+    /// Post the token to the KDC.
+    Upload,
+    /// Join the group, or join it again.
+    Join,
+    /// Get the keys and hand them out, under a new identifier where they were handed out before.
+    Keys,
+    /// Get the credentials of all members.
+    Creds,
+}
+
+/// One exchange with another party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// With the AS, under the context of the registration.
+    AuthServer {
+        /// The sequence numbers for it.
+        numbers: Numbers,
+        /// What is asked.
+        request: Request,
+    },
+    /// With the KDC, without protection.
+    Unprotected {
+        /// What is asked.
+        request: Request,
+    },
+    /// With the KDC, under an association.
+    Protected {
+        /// The association.
+        session: Session,
+        /// The sequence numbers for it; the same as before as long as they last.
+        numbers: Numbers,
+        /// What is asked.
+        request: Request,
+    },
+}
+
+/// What came of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanged {
+    /// The answer.
+    pub response: Response,
+    /// Whether the sequence numbers come to their end.
+    pub runs_low: bool,
+}
+
+/// Why no answer came that can be believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// All that came is a reset, or an unprotected answer to a protected request.
+    #[error("{0}")]
+    Doubtful(String),
+    /// Nobody answered, or nothing could be sent.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What has to be done for an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write the state, and say so when it is safe.
+    Save(State),
+    /// Talk with somebody, and say what came of it.
+    Exchange(Exchange),
+    /// The operation is over.
+    Done(Result<(), MemberError>),
+}
+
+/// Why an operation came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// There is no token yet.
+    #[error("there is no token: run `token` first")]
+    NoToken,
+    /// Something has come to its end.
+    #[error("the {0} has expired")]
+    Expired(&'static str),
+    /// There is no association with the KDC yet.
+    #[error("there is no association with the KDC: run `upload` first")]
+    NoSession,
+    /// The group was not joined yet.
+    #[error("the group was not joined: run `join` first")]
+    NotAMember,
+    /// The other side refused.
+    #[error("refused with {} {detail}", code(*.status))]
+    Refused {
+        /// How.
+        status: Status,
+        /// Why, as far as it says so.
+        detail: String,
+    },
+    /// An answer cannot be used.
+    #[error("{0}")]
+    Unusable(&'static str),
+    /// A message cannot be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// What was sent does not suit a profile.
+    #[error(transparent)]
+    Unsuitable(#[from] Unsuitable),
+    /// Nobody answered, or not as it should be.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// An effect was answered that nobody wanted.
+    #[error("nothing is under way")]
+    Idle,
+}
+
+/// A code as CoAP writes it.
+fn code(status: Status) -> String {
+    let code = status.coap();
+    format!("{}.{:02}", code >> 5, code & 31)
+}
+
+/// Whom the member asks, and about what.
+#[derive(Clone)]
+pub struct Setup {
+    /// The KDC's name at the AS.
+    pub audience: String,
+    /// The application profile, for this member and its group.
+    pub rules: Arc<dyn MemberRules>,
+    /// The transport profile.
+    pub transport: Arc<dyn ClientTransport>,
+}
+
+/// An operation under way.
+struct Begun {
+    operation: Operation,
+    unix: u64,
+    seed: [u8; 32],
+    /// The state at its beginning: each run begins there.
+    before: State,
+    facts: Vec<Fact>,
+    /// What is being written.
+    saving: Option<State>,
+}
+
+/// A member of a group; see the module's documentation.
+pub struct Member {
+    setup: Setup,
+    state: State,
+    /// What is reserved with the KDC, in this process.
+    numbers: Option<Numbers>,
+    begun: Option<Begun>,
+}
+
+impl Member {
+    /// A member that goes on with this state. A state of which nobody knows what was used since has to be told so:
+    /// [`State::distrust`].
+    #[must_use]
+    pub const fn new(setup: Setup, state: State) -> Self {
+        Self { setup, state, numbers: None, begun: None }
+    }
+
+    /// What it keeps, as it was written last.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The group as it is kept.
+    #[must_use]
+    pub fn group(&self) -> Option<&Group> {
+        self.state.groups.get(&self.setup.rules.scope().gname)
+    }
+
+    /// Begins an operation at this time, in seconds since 1970. One that was under way is given up.
+    pub fn begin(&mut self, unix: u64, operation: Operation, rng: &mut dyn CryptoRng) -> Effect {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let before = self.state.clone();
+        self.begun = Some(Begun { operation, unix, seed, before, facts: Vec::new(), saving: None });
+        self.run()
+    }
+
+    /// The state was written, and is safe.
+    pub fn saved(&mut self, unix: u64) -> Effect {
+        if let Some(state) = self.begun.as_mut().and_then(|begun| begun.saving.take()) {
+            self.state = state;
+        }
+        self.learn(Fact::Saved { unix })
+    }
+
+    /// An exchange has ended so.
+    pub fn exchanged(&mut self, unix: u64, result: Result<Exchanged, ExchangeError>) -> Effect {
+        self.learn(Fact::Exchanged { unix, result })
+    }
+
+    fn learn(&mut self, fact: Fact) -> Effect {
+        let Some(begun) = &mut self.begun else { return Effect::Done(Err(MemberError::Idle)) };
+        begun.facts.push(fact);
+        self.run()
+    }
+
+    fn run(&mut self) -> Effect {
+        let Some(begun) = &mut self.begun else { return Effect::Done(Err(MemberError::Idle)) };
+        let mut run = Run::new(begun.unix, begun.before.clone(), self.numbers, &begun.seed, &begun.facts);
+        let result = match flow::operate(&self.setup, begun.operation, &mut run) {
+            Err(Stop::Wants(effect)) => {
+                if let Effect::Save(state) = &*effect {
+                    begun.saving = Some(state.clone());
+                }
+                return *effect;
+            }
+            Ok(()) => Ok(()),
+            Err(Stop::Failed(error)) => Err(error),
+        };
+        self.numbers = run.numbers();
+        self.begun = None;
+        Effect::Done(result)
+    }
+}

@@ -1,0 +1,126 @@
+//! An operation, run from its start each time something has come of it: what happened before is replayed, what has
+//! not happened yet ends the run as an effect.
+
+use super::state::{Numbers, Session, State};
+use super::{Effect, Exchange, ExchangeError, Exchanged, MemberError};
+use crate::Request;
+use sha2::{Digest, Sha256};
+
+/// What has come of an effect, and when.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    Saved { unix: u64 },
+    Exchanged { unix: u64, result: Result<Exchanged, ExchangeError> },
+}
+
+/// Why a run ends before its operation does.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// This has to be done first.
+    Wants(Box<Effect>),
+    /// The operation has come to nothing.
+    Failed(MemberError),
+}
+
+impl<E: Into<MemberError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// One run. The same facts and the same seed give the same run.
+pub(super) struct Run<'a> {
+    facts: std::slice::Iter<'a, Fact>,
+    seed: &'a [u8; 32],
+    drawn: u64,
+    /// The time, in seconds since 1970: that of the last fact.
+    pub(super) unix: u64,
+    /// What the member keeps, as far as the run has come.
+    pub(super) state: State,
+    /// The numbers that are reserved with the KDC, if they are not used up soon.
+    numbers: Option<Numbers>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        unix: u64,
+        state: State,
+        numbers: Option<Numbers>,
+        seed: &'a [u8; 32],
+        facts: &'a [Fact],
+    ) -> Self {
+        Self { facts: facts.iter(), seed, drawn: 0, unix, state, numbers }
+    }
+
+    /// What is left of the numbers.
+    pub(super) const fn numbers(&self) -> Option<Numbers> {
+        self.numbers
+    }
+
+    /// Random bytes.
+    pub(super) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let hash = Sha256::new().chain_update(self.seed).chain_update(self.drawn.to_be_bytes()).finalize();
+        self.drawn = self.drawn.saturating_add(1);
+        let mut out = [0; N];
+        out.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        out
+    }
+
+    /// Has the state written. Nothing that follows happens before it is safe.
+    pub(super) fn save(&mut self) -> Result<(), Stop> {
+        match self.facts.next() {
+            Some(Fact::Saved { unix }) => {
+                self.unix = *unix;
+                Ok(())
+            }
+            _ => Err(Stop::Wants(Box::new(Effect::Save(self.state.clone())))),
+        }
+    }
+
+    fn exchange(&mut self, exchange: Exchange) -> Result<Result<Exchanged, ExchangeError>, Stop> {
+        match self.facts.next() {
+            Some(Fact::Exchanged { unix, result }) => {
+                self.unix = *unix;
+                Ok(result.clone())
+            }
+            _ => Err(Stop::Wants(Box::new(Effect::Exchange(exchange)))),
+        }
+    }
+
+    /// Asks the AS, under numbers that are reserved for it.
+    pub(super) fn ask_as(&mut self, request: Request) -> Result<crate::Response, Stop> {
+        let numbers = self.state.reserve_as(self.unix);
+        self.save()?;
+        Ok(self.exchange(Exchange::AuthServer { numbers, request })??.response)
+    }
+
+    /// Asks the KDC as somebody unknown.
+    pub(super) fn ask_unprotected(&mut self, request: Request) -> Result<crate::Response, Stop> {
+        Ok(self.exchange(Exchange::Unprotected { request })??.response)
+    }
+
+    /// Asks the KDC under the association that is to be used now.
+    pub(super) fn ask_protected(&mut self, request: Request) -> Result<Result<crate::Response, ExchangeError>, Stop> {
+        let numbers = match self.numbers {
+            Some(numbers) => numbers,
+            None => {
+                let numbers = self.state.reserve_kdc().ok_or(MemberError::NoSession)?;
+                self.save()?;
+                self.numbers = Some(numbers);
+                numbers
+            }
+        };
+        let session: Session = self.state.current().ok_or(MemberError::NoSession)?.clone();
+        let result = self.exchange(Exchange::Protected { session, numbers, request })?;
+        // What came to nothing may have used up some of them, and nobody said how many.
+        if result.as_ref().map_or(true, |exchanged| exchanged.runs_low) {
+            self.numbers = None;
+        }
+        Ok(result.map(|exchanged| exchanged.response))
+    }
+
+    /// Another association is to be used: what is reserved for the former one is not for it.
+    pub(super) const fn change_association(&mut self) {
+        self.numbers = None;
+    }
+}

@@ -1,0 +1,160 @@
+//! All that a member keeps from one operation to the next.
+
+use super::group::Group;
+use crate::config::from_hex;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::collections::BTreeMap;
+use zeroize::Zeroize;
+
+/// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
+const BLOCK: u64 = 4_096;
+
+/// How many are reserved at once with the AS, and for each second since 1970.
+const AS_BLOCK: u64 = 64;
+
+/// Bytes, in hexadecimal where they are written as text. Any of them may be a key: they are wiped, and Debug tells how
+/// many there are.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("must be hexadecimal, two digits a byte"))
+    }
+}
+
+/// Sequence numbers that nobody else uses: from the first up to, not including, the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// The first one.
+    pub start: u64,
+    /// The first one behind them.
+    pub limit: u64,
+}
+
+/// A token and the key that it is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The token.
+    pub access_token: Bytes,
+    /// The encoded `cnf` that came with it.
+    pub cnf: Bytes,
+    /// When it ends, in seconds since 1970, by the member's clock.
+    pub expires: u64,
+}
+
+/// An association with the KDC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// What its keys are derived from, in the transport profile's form.
+    pub association: Bytes,
+    /// The client's own name for it.
+    pub client_id: Bytes,
+    /// The first sequence number that was not reserved.
+    pub next: u64,
+    /// N_S.
+    pub kdcchallenge: Option<Bytes>,
+}
+
+/// All that a member keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The first sequence number with the AS that was not reserved.
+    pub as_next: u64,
+    /// The token.
+    pub token: Option<Token>,
+    /// The association with the KDC, in which an answer has verified.
+    pub session: Option<Session>,
+    /// One that the KDC, or somebody in its place, has offered: nothing has verified in it yet.
+    pub offered: Option<Session>,
+    /// The groups, by name.
+    pub groups: BTreeMap<String, Group>,
+}
+
+impl State {
+    /// The association to use: one that was offered is tried first.
+    #[must_use]
+    pub fn current(&self) -> Option<&Session> {
+        self.offered.as_ref().or(self.session.as_ref())
+    }
+
+    /// The same, to change it.
+    pub(super) fn current_mut(&mut self) -> Option<&mut Session> {
+        self.offered.as_mut().or(self.session.as_mut())
+    }
+
+    /// What was used since this was written nobody knows: neither association nor identifier goes on (Group OSCORE
+    /// section 2.6.1.1). Whoever finds a state that was not closed, or that may be a copy, calls this.
+    pub fn distrust(&mut self) {
+        (self.session, self.offered) = (None, None);
+        for group in self.groups.values_mut() {
+            group.doubtful = true;
+        }
+    }
+
+    /// Reserves sequence numbers with the AS. The key with the AS outlives the state, so the numbers also follow the
+    /// time, `unix` in seconds since 1970: they do not begin again when the state is lost.
+    pub fn reserve_as(&mut self, unix: u64) -> Numbers {
+        let start = self.as_next.max(unix.saturating_mul(AS_BLOCK));
+        self.as_next = start.saturating_add(AS_BLOCK);
+        Numbers { start, limit: self.as_next }
+    }
+
+    /// Reserves sequence numbers with the KDC; `None` where there is no association.
+    pub fn reserve_kdc(&mut self) -> Option<Numbers> {
+        let session = self.current_mut()?;
+        let start = session.next;
+        session.next = start.saturating_add(BLOCK);
+        Some(Numbers { start, limit: session.next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: TH-1-04
+    #[test]
+    fn numbers_are_reserved_once_whatever_is_lost() {
+        let mut state = State::default();
+        assert_eq!(state.reserve_as(0), Numbers { start: 0, limit: 64 });
+        assert_eq!(state.reserve_as(1), Numbers { start: 64, limit: 128 });
+        assert_eq!(state.reserve_as(1), Numbers { start: 128, limit: 192 }, "also within a second");
+        assert_eq!(State::default().reserve_as(100).start, 6_400, "also when the state is lost");
+        assert_eq!(state.reserve_kdc(), None);
+        state.session = Some(Session::default());
+        assert_eq!(state.reserve_kdc(), Some(Numbers { start: 0, limit: 4_096 }));
+        state.offered = Some(Session { next: 7, ..Session::default() });
+        assert_eq!(state.reserve_kdc(), Some(Numbers { start: 7, limit: 4_103 }), "each association has its own");
+        assert_eq!(state.session.map(|session| session.next), Some(4_096));
+    }
+
+    // Covers: TH-9-01
+    #[test]
+    fn debug_shows_no_key() {
+        let token = Token { access_token: Bytes(vec![0x5e; 9]), cnf: Bytes(vec![0x5e; 16]), expires: 1 };
+        let session = Session { association: Bytes(vec![0x5e; 40]), ..Session::default() };
+        let state = State { token: Some(token), session: Some(session), ..State::default() };
+        assert!(!format!("{state:?}").contains("94") && format!("{state:?}").contains("40 bytes"));
+    }
+}

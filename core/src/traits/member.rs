@@ -1,0 +1,99 @@
+//! A member's side of the profiles: what it sends to join, and what it takes of the answers.
+
+use crate::Secret;
+use ace_groupcomm_messages::{
+    Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, PeerCred, RawCbor, ScopeEntry,
+    TokenTransferRequest, TokenTransferResponse,
+};
+use thiserror::Error;
+
+/// Why a member does not go on with what it was sent, or cannot answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unsuitable(pub String);
+
+impl Unsuitable {
+    /// For this reason.
+    pub fn new(reason: impl std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl From<DecodeError> for Unsuitable {
+    fn from(error: DecodeError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// What a Join Response gives, after all checks of the profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupJoined {
+    /// The keying material, with what is the member's own in it.
+    pub key: RawCbor,
+    /// The version of the keying material.
+    pub num: i64,
+    /// In how many seconds it ends.
+    pub exi: Option<u64>,
+    /// When it ends, in seconds since 1970.
+    pub exp: Option<u64>,
+    /// The KDC's credential, empty where the group has none.
+    pub kdc_cred: Vec<u8>,
+    /// The other members, where they were asked for.
+    pub peers: Vec<PeerCred>,
+}
+
+/// An application profile for one member of one group: its identity and roles are within.
+pub trait MemberRules: Send + Sync {
+    /// The group and the roles that are asked for.
+    fn scope(&self) -> ScopeEntry;
+
+    /// A Join Request over N_S and N_C.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where no proof can be made.
+    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable>;
+
+    /// Checks a Join Response to a request with this N_C.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; the node has not joined then.
+    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable>;
+
+    /// Checks keying material that was asked for later.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; it is not installed then.
+    fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable>;
+
+    /// The member's own identifier in keying material, where it has one.
+    fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>>;
+
+    /// Names what sequence numbers belong to: the secrets and the member's identifier. It is no secret itself. `None`
+    /// where nothing can be sent with the key.
+    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>>;
+}
+
+/// A client's side of a transport profile.
+pub trait ClientTransport: Send + Sync {
+    /// Begins a token post: the request, and what becomes of its answer. `nonce` was never used before, `client_id`
+    /// names no other association of the client.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where the key is for another profile.
+    fn begin(
+        &self,
+        access_token: Vec<u8>,
+        cnf: &Confirmation,
+        nonce: [u8; 8],
+        client_id: Vec<u8>,
+    ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), Unsuitable>;
+}
+
+/// A token post under way.
+pub trait BegunTransfer {
+    /// What the association is made of, in the profile's own form.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; the client may begin anew.
+    fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, Unsuitable>;
+}
