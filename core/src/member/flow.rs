@@ -221,7 +221,7 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     }
     let mut group = Group {
         num: joined.num,
-        expires: expires(run, joined.exi, joined.exp),
+        expires: expires(run, joined.exi),
         node,
         kdc_cred: Bytes(joined.kdc_cred),
         peers: Vec::new(),
@@ -237,9 +237,9 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     run.save()
 }
 
-/// When keys end, by the member's clock; the time that is left is preferred to the KDC's date.
-fn expires(run: &Run<'_>, exi: Option<u64>, exp: Option<u64>) -> Option<u64> {
-    exi.map(|exi| run.unix.saturating_add(exi)).or(exp)
+/// When keys end, by the member's clock: from the time that is left, which comes with each date of the KDC's.
+fn expires(run: &Run<'_>, exi: Option<u64>) -> Option<u64> {
+    exi.map(|exi| run.unix.saturating_add(exi))
 }
 
 fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut Group, MemberError> {
@@ -275,7 +275,7 @@ fn refresh(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     }
     let distribution = KeyDistribution::decode(&answer.payload)?;
     let key = setup.rules.key(&distribution)?;
-    let expires = expires(run, distribution.exi, distribution.exp);
+    let expires = expires(run, distribution.exi);
     let group = group(setup, run)?;
     if distribution.num < group.num {
         return Err(OLDER.into());

@@ -13,8 +13,6 @@ mod flow;
 mod group;
 mod run;
 mod state;
-#[cfg(test)]
-mod tests;
 
 pub use group::{Group, Peer};
 pub use state::{Bytes, Numbers, Session, State, Token};

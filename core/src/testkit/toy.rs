@@ -1,4 +1,4 @@
-//! The smallest profiles that go through every trait: a group whose key is 16 bytes, whose members sign with
+//! The smallest profiles that go through every trait, at the KDC and at a member: a group whose key is 16 bytes, whose members sign with
 //! Ed25519 and whose credential is the bare public key; and a transport whose association is named by the KDC and
 //! proven by using that name. Nothing in the engine knows more of OSCORE than of this.
 
@@ -6,7 +6,11 @@ use crate::Secret;
 use crate::config::{ConfigError, ConfigMap};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::request::Method;
-use crate::traits::crypto::{SignatureAlgorithm, SigningKey, is_sound_ed25519};
+use crate::testkit::build::Client;
+use crate::traits::crypto::{
+    AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
+};
+use crate::traits::member::{BegunTransfer, ClientTransport, GroupJoined, MemberRules, Unsuitable};
 use crate::traits::profile::{
     ApplicationProfile, EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyAudience,
     KeyingMaterialProducer, Roles,
@@ -14,8 +18,10 @@ use crate::traits::profile::{
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::{
-    AlgorithmInfo, Confirmation, CredentialInfo, GroupPolicies, Label, RawCbor, TokenTransferRequest,
+    AlgorithmInfo, Confirmation, CredentialInfo, GetCreds, GroupPolicies, JoinRequest, JoinResponse, KeyDistribution,
+    Label, RawCbor, ScopeEntry, TokenTransferRequest, TokenTransferResponse, pop,
 };
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Who talks.
@@ -190,6 +196,97 @@ impl TransportProfile for ToyTransport {
         let mut others = offer.names.filter(|name| post.client_recipient_id.as_ref() != Some(name));
         let id = others.next().ok_or(TransportRefusal::NoName)?;
         Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), nonce2 })
+    }
+}
+
+/// A member of a toy group.
+pub struct ToyMember {
+    /// The group's name.
+    pub gname: String,
+    /// The roles to take.
+    pub roles: Roles,
+    /// Who it is.
+    pub client: Client,
+}
+
+impl ToyMember {
+    /// The member's identifier within the key, behind 16 bytes of secret and 10 of Gid.
+    fn id_of(key: &RawCbor) -> Option<Vec<u8>> {
+        let bytes = key.as_bytes_item()?;
+        bytes.get(26..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
+    }
+}
+
+impl MemberRules for ToyMember {
+    fn scope(&self) -> ScopeEntry {
+        ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
+    }
+
+    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
+        Ok(JoinRequest { get_creds, ..self.client.join(&self.gname, self.roles.0, challenge, cnonce) })
+    }
+
+    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
+        let cred = response.kdc_cred.as_ref().ok_or_else(|| Unsuitable::new("the KDC has not proven itself"))?;
+        let proof = CryptoJob::Verify {
+            algorithm: SignatureAlgorithm::Ed25519,
+            key: cred.kdc_cred.clone(),
+            message: pop::kdc_input(cnonce, &cred.kdc_nonce),
+            signature: cred.kdc_cred_verify.clone(),
+        };
+        if AwsLc.run(&[proof]) != [CryptoOutput::Verified(true)] {
+            return Err(Unsuitable::new("the KDC's proof does not verify"));
+        }
+        Ok(GroupJoined {
+            key: response.material.key.clone(),
+            num: response.material.num,
+            exi: response.material.exi,
+            kdc_cred: cred.kdc_cred.clone(),
+            peers: response.peers.unwrap_or_default(),
+        })
+    }
+
+    fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
+        Ok(distribution.key.clone())
+    }
+
+    fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
+        Self::id_of(key)
+    }
+
+    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
+        Self::id_of(key)?;
+        Some(Sha256::digest(key.as_bytes()).to_vec())
+    }
+}
+
+/// The client's side of the transport: N1 has to come back, and the association is the KDC's name for it.
+pub struct ToyClient;
+
+struct Begun([u8; 8]);
+
+impl ClientTransport for ToyClient {
+    fn begin(
+        &self,
+        access_token: Vec<u8>,
+        _cnf: &Confirmation,
+        nonce: [u8; 8],
+        client_id: Vec<u8>,
+    ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), Unsuitable> {
+        let post = TokenTransferRequest {
+            access_token,
+            nonce1: Some(nonce.to_vec()),
+            client_recipient_id: Some(client_id),
+            ..TokenTransferRequest::default()
+        };
+        Ok((post, Box::new(Begun(nonce))))
+    }
+}
+
+impl BegunTransfer for Begun {
+    fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, Unsuitable> {
+        let id = response.server_recipient_id.clone().filter(|_| response.nonce2.as_deref() == Some(&self.0));
+        id.map(Secret::new).ok_or_else(|| Unsuitable::new("another post's answer"))
     }
 }
 

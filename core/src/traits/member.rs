@@ -34,8 +34,6 @@ pub struct GroupJoined {
     pub num: i64,
     /// In how many seconds it ends.
     pub exi: Option<u64>,
-    /// When it ends, in seconds since 1970.
-    pub exp: Option<u64>,
     /// The KDC's credential, empty where the group has none.
     pub kdc_cred: Vec<u8>,
     /// The other members, where they were asked for.

@@ -193,7 +193,7 @@ pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joi
     if !sender_id_fits(&material, roles) {
         return Err(MemberError::SenderId);
     }
-    if response.material.exi.is_none() && response.material.exp.is_none() {
+    if response.material.exi.is_none() {
         return Err(MemberError::NoEnd);
     }
     let cred = response.kdc_cred.as_ref().ok_or(MemberError::NoProof)?;
@@ -234,7 +234,6 @@ impl MemberRules for OscoreMember {
             key: joined.material.encode(),
             num: joined.num,
             exi: joined.exi,
-            exp: joined.exp,
             kdc_cred: joined.kdc_cred,
             peers: joined.peers,
         })

@@ -1,0 +1,210 @@
+//! A device on which a member runs, with an AS and a KDC, all in memory. Whoever asks under an association, or the AS,
+//! uses sequence numbers: none may be used twice.
+
+use ace_groupcomm::auth_server::{Audience, AuthServer, AuthServerConfig, Policy};
+use ace_groupcomm::engine::{Limits, Machine, Reply};
+use ace_groupcomm::member::{
+    Effect, Exchange, ExchangeError, Exchanged, Member, MemberError, Numbers, Operation, Setup, State,
+};
+use ace_groupcomm::testkit::build::{AUDIENCE, Client, token_key};
+use ace_groupcomm::testkit::desk::{self, settle};
+use ace_groupcomm::testkit::{Desk, TestStore, toy};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Caller, Request, Response};
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the device fails: before an effect is done, or after it and before anybody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    Before(usize),
+    After(usize),
+}
+
+pub(crate) struct Device {
+    pub(crate) desk: Desk,
+    auth_server: AuthServer,
+    as_store: TestStore,
+    pub(crate) member: Member,
+    /// What is on its disk.
+    pub(crate) disk: State,
+    rng: ChaCha12Rng,
+    /// The next number of each context, and the block that it is from.
+    counters: BTreeMap<Vec<u8>, (Numbers, u64)>,
+    used: BTreeSet<(Vec<u8>, u64)>,
+    pub(crate) effects: usize,
+    pub(crate) crash: Option<Crash>,
+    /// What happens to exchanges with the KDC; the first one is the next.
+    pub(crate) fate: Vec<Fate>,
+    pub(crate) posts: usize,
+}
+
+/// What happens to an exchange with the KDC.
+pub(crate) enum Fate {
+    /// It succeeds.
+    Well,
+    /// The KDC never hears of it.
+    Lost,
+    /// Somebody answers in its place, or resets.
+    Doubtful,
+    /// This comes, whatever was asked.
+    Answer(Response),
+}
+
+fn setup() -> Setup {
+    let client = Client::new(1).unwrap();
+    Setup {
+        audience: AUDIENCE.into(),
+        rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client }),
+        transport: Arc::new(toy::ToyClient),
+    }
+}
+
+impl Device {
+    pub(crate) fn new() -> Self {
+        let config = AuthServerConfig {
+            iss: None,
+            clients: vec!["client1".into()],
+            audiences: vec![Audience { name: AUDIENCE.into(), key: token_key(1), lifetime: 3_600, profile: -70_000 }],
+            policies: vec![Policy {
+                client: "client1".into(),
+                audience: AUDIENCE.into(),
+                gname: "g1".into(),
+                permissions: 1,
+            }],
+            limits: Limits::default(),
+        };
+        let kdc = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: u32::MAX, ..desk::config(&["g1"]) };
+        let desk = Desk::new(TestStore::new(Sharing::Exclusive), kdc).unwrap();
+        let mut device = Self {
+            desk,
+            auth_server: AuthServer::new(config, Sharing::Exclusive),
+            as_store: TestStore::new(Sharing::Exclusive),
+            member: Member::new(setup(), State::default()),
+            disk: State::default(),
+            rng: ChaCha12Rng::seed_from_u64(1),
+            counters: BTreeMap::new(),
+            used: BTreeSet::new(),
+            effects: 0,
+            crash: None,
+            fate: Vec::new(),
+            posts: 0,
+        };
+        let mut out = Vec::new();
+        device.auth_server.start(device.desk.now, &mut device.rng, &mut out);
+        settle(&mut device.auth_server, &device.as_store, device.desk.now, out);
+        device
+    }
+
+    pub(crate) fn unix(&self) -> u64 {
+        self.desk.now.unix
+    }
+
+    /// The device begins anew with what is on its disk.
+    pub(crate) fn restart(&mut self, trusted: bool) {
+        if !trusted {
+            self.disk.distrust();
+        }
+        self.member = Member::new(setup(), self.disk.clone());
+        self.counters.clear();
+    }
+
+    /// The member's identifier.
+    pub(crate) fn id(&self) -> Vec<u8> {
+        let group = self.member.group().unwrap();
+        setup().rules.own_id(&ace_groupcomm_messages::RawCbor::new(&group.key.0).unwrap()).unwrap()
+    }
+
+    /// Does one operation; `None` where the device fails meanwhile.
+    pub(crate) fn run(&mut self, operation: Operation) -> Option<Result<(), MemberError>> {
+        let mut effect = self.member.begin(self.unix(), operation, &mut self.rng);
+        loop {
+            if let Effect::Done(result) = effect {
+                assert_eq!(*self.member.state(), self.disk, "what is kept is what was written");
+                return Some(result);
+            }
+            let number = self.effects;
+            self.effects += 1;
+            if self.crash == Some(Crash::Before(number)) {
+                return None;
+            }
+            let unix = self.unix();
+            effect = match effect {
+                Effect::Save(state) => {
+                    self.disk = state;
+                    if self.crash == Some(Crash::After(number)) {
+                        return None;
+                    }
+                    self.member.saved(unix)
+                }
+                Effect::Exchange(exchange) => {
+                    let result = self.exchange(exchange);
+                    if self.crash == Some(Crash::After(number)) {
+                        return None;
+                    }
+                    self.member.exchanged(unix, result)
+                }
+                Effect::Done(_) => unreachable!("looked at above"),
+            };
+        }
+    }
+
+    /// Uses a sequence number.
+    fn number(&mut self, context: &[u8], numbers: Numbers) {
+        let (block, next) = self.counters.entry(context.to_vec()).or_insert((numbers, numbers.start));
+        if *block != numbers {
+            (*block, *next) = (numbers, numbers.start);
+        }
+        assert!(*next < numbers.limit, "no number is left");
+        assert!(self.used.insert((context.to_vec(), *next)), "a number is used twice: {context:?} {next}");
+        *next += 1;
+    }
+
+    fn exchange(&mut self, exchange: Exchange) -> Result<Exchanged, ExchangeError> {
+        let (caller, request) = match exchange {
+            Exchange::AuthServer { numbers, request } => {
+                self.number(b"as", numbers);
+                return Ok(Exchanged { response: self.ask_as(request), runs_low: false });
+            }
+            Exchange::Unprotected { request } => {
+                self.posts += 1;
+                (Caller::Anonymous, request)
+            }
+            Exchange::Protected { session, numbers, request } => {
+                self.number(&session.association.0, numbers);
+                (Caller::peer(&session.association.0), request)
+            }
+        };
+        let fate = if self.fate.is_empty() { Fate::Well } else { self.fate.remove(0) };
+        match fate {
+            Fate::Well => {
+                let response = self.desk.ask(&caller, request);
+                if response.unprotected {
+                    return Err(ExchangeError::Doubtful("4.01".into()));
+                }
+                Ok(Exchanged { response, runs_low: false })
+            }
+            Fate::Lost => Err(ExchangeError::Failed("no answer".into())),
+            Fate::Doubtful => Err(ExchangeError::Doubtful("a reset".into())),
+            Fate::Answer(response) => Ok(Exchanged { response, runs_low: true }),
+        }
+    }
+
+    fn ask_as(&mut self, request: Request) -> Response {
+        let (mut out, now) = (Vec::new(), self.desk.now);
+        let reply = self.auth_server.request(now, Caller::peer(b"client1"), request, &mut self.rng, &mut out);
+        let mut settled = settle(&mut self.auth_server, &self.as_store, now, out);
+        match reply {
+            Reply::Now(durable) => durable.into_inner(),
+            Reply::Later(_) => settled.answers.pop().unwrap().1.into_inner(),
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.desk.pass(Duration::from_secs(seconds));
+    }
+}

@@ -1,0 +1,244 @@
+//! A member on its way with an AS and a KDC: whatever fails in between, nothing is used twice.
+
+mod device;
+
+use ace_groupcomm::member::{Effect, ExchangeError, Member, MemberError, Operation, State};
+use ace_groupcomm::{Response, Status};
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::{CredsResponse, KeyDistribution, Label, RawCbor, TokenTransferResponse};
+use device::{Crash, Device, Fate};
+
+const ALL: [Operation; 5] = [Operation::Token, Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds];
+
+/// What is still missing, and then the keys; the identifier under which they are handed out.
+fn keys(device: &mut Device) -> Vec<u8> {
+    let state = device.member.state();
+    let (token, session, group) = (state.token.is_some(), state.current().is_some(), device.member.group().is_some());
+    if !token {
+        assert_eq!(device.run(Operation::Token), Some(Ok(())));
+    }
+    if !group {
+        if !session {
+            assert_eq!(device.run(Operation::Upload), Some(Ok(())));
+        }
+        assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    }
+    assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+    device.id()
+}
+
+#[test]
+fn a_device_comes_from_its_registration_to_the_keys() {
+    let mut device = Device::new();
+    for operation in ALL {
+        assert_eq!(device.run(operation), Some(Ok(())), "{operation:?}");
+    }
+    let group = device.member.group().unwrap();
+    assert_eq!((group.num, group.peers.len(), group.spent.len(), device.posts), (0, 0, 1, 1));
+    assert!(device.member.state().offered.is_none() && device.member.state().session.is_some());
+    // What was handed out once is handed out under another identifier only.
+    let mut seen = vec![device.id()];
+    for round in 0..3 {
+        device.restart(true);
+        let id = keys(&mut device);
+        assert!(!seen.contains(&id), "{round}");
+        seen.push(id);
+    }
+    assert_eq!(device.posts, 1);
+}
+
+// Covers: TH-7-02
+#[test]
+fn a_device_that_fails_anywhere_uses_nothing_twice() {
+    let mut steps = Device::new();
+    for operation in ALL {
+        steps.run(operation);
+    }
+    assert!(steps.effects > 12, "{}", steps.effects);
+    for number in 0..steps.effects {
+        for crash in [Crash::Before(number), Crash::After(number)] {
+            let mut device = Device::new();
+            device.crash = Some(crash);
+            let mut ended = Vec::new();
+            for operation in ALL {
+                let Some(result) = device.run(operation) else { break };
+                result.unwrap();
+                ended.push(operation);
+            }
+            assert!(ended.len() < ALL.len(), "{crash:?}");
+            // Keys that were marked as handed out may be in use by then.
+            let before = ended.contains(&Operation::Join).then(|| device.id());
+            device.crash = None;
+            let posts = device.posts;
+            device.restart(false);
+            assert!(device.member.state().current().is_none(), "no association goes on");
+            let id = keys(&mut device);
+            assert_ne!(before.as_ref(), Some(&id), "{crash:?}");
+            assert_eq!(device.posts, posts + 1, "another association, {crash:?}");
+            assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+        }
+    }
+}
+
+#[test]
+fn lost_messages_cost_an_operation_and_nothing_else() {
+    let mut device = Device::new();
+    device.run(Operation::Token);
+    for operation in [Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds] {
+        device.fate = vec![Fate::Lost];
+        let lost = Some(Err(MemberError::Exchange(ExchangeError::Failed("no answer".into()))));
+        assert_eq!(device.run(operation), lost, "{operation:?}");
+        assert_eq!(device.run(operation), Some(Ok(())), "{operation:?}");
+    }
+}
+
+// Covers: TH-7-05
+#[test]
+fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
+    let mut device = Device::new();
+    for operation in ALL {
+        device.run(operation);
+    }
+    let session = device.disk.session.clone();
+    // Once is no matter; twice, and the token is posted anew.
+    device.fate = vec![Fate::Doubtful];
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+    assert_eq!(device.posts, 1);
+    device.fate = vec![Fate::Doubtful, Fate::Doubtful];
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+    assert_eq!(device.posts, 2);
+    assert_ne!(device.disk.session.as_ref().map(|s| &s.client_id), session.as_ref().map(|s| &s.client_id));
+    // An answer to the post that is not the KDC's: the association that works is kept.
+    let session = device.disk.session.clone();
+    let lie = TokenTransferResponse { nonce2: Some(vec![0; 8]), ..TokenTransferResponse::default() };
+    let lie = Response::new(Status::Created).with_payload(19, lie.encode());
+    device.fate = vec![Fate::Answer(lie)];
+    assert!(matches!(device.run(Operation::Upload), Some(Err(MemberError::Unsuitable(_)))));
+    assert_eq!(device.disk.session, session);
+    device.disk.offered = session.clone();
+    device.disk.offered.as_mut().unwrap().association.0 = vec![9; 6];
+    device.restart(true);
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+    assert!(device.disk.offered.is_none() && device.posts == 3);
+    // Where nothing works it ends.
+    device.fate = (0..20).map(|_| Fate::Doubtful).collect();
+    let result = device.run(Operation::Creds);
+    assert!(matches!(result, Some(Err(MemberError::Exchange(ExchangeError::Doubtful(_))))), "{result:?}");
+    assert!(device.posts <= 5, "{}", device.posts);
+}
+
+fn distribution(num: i64, secret: u8) -> Response {
+    let key = [vec![secret; 16], vec![1; 10], vec![7]].concat();
+    let distribution = KeyDistribution {
+        gkty: Label::Int(-70_000),
+        key: RawCbor::bytes(&key),
+        num,
+        ace_groupcomm_profile: Some(-70_000),
+        exp: None,
+        exi: Some(1_000),
+        rekeying_scheme: None,
+        mgt_key_material: None,
+    };
+    Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, distribution.encode())
+}
+
+#[test]
+fn versions_come_in_any_order_and_none_goes_back() {
+    for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1], [1, 1, 2], [3, 3, 1]] {
+        let mut device = Device::new();
+        for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+            device.run(operation);
+        }
+        let mut newest = 0;
+        for num in order {
+            device.fate = vec![Fate::Answer(distribution(num, u8::try_from(num).unwrap()))];
+            // A second time under one identifier it would have to join first: that is as if it had not been used.
+            let mut fresh = device.disk.clone();
+            fresh.groups.values_mut().for_each(|group| group.spent.clear());
+            device.disk = fresh;
+            device.restart(true);
+            let result = device.run(Operation::Keys).unwrap();
+            assert_eq!(result.is_ok(), num >= newest, "{order:?}: {num} after {newest}");
+            newest = newest.max(num);
+            assert_eq!(device.member.group().unwrap().num, newest);
+        }
+    }
+}
+
+#[test]
+fn credentials_are_those_of_one_version() {
+    let mut device = Device::new();
+    for operation in ALL {
+        device.run(operation);
+    }
+    let creds = |num| {
+        let answer = CredsResponse { num, peers: vec![] };
+        Fate::Answer(Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, answer.encode()))
+    };
+    device.fate = vec![creds(-1)];
+    assert!(matches!(device.run(Operation::Creds), Some(Err(MemberError::Unusable(text))) if text.contains("older")));
+    // Those of a newer one: the keys first, then once more.
+    device.fate = vec![creds(4), Fate::Answer(distribution(4, 4)), creds(4)];
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+    assert_eq!(device.member.group().unwrap().num, 4);
+    device.fate = vec![creds(5), Fate::Answer(distribution(5, 5)), creds(6), Fate::Answer(distribution(6, 6))];
+    assert!(matches!(device.run(Operation::Creds), Some(Err(MemberError::Unusable(_)))), "it never ends otherwise");
+}
+
+#[test]
+fn what_has_ended_is_not_used() {
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        device.run(operation);
+    }
+    device.pass(3_599);
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
+    device.pass(1);
+    let posts = device.posts;
+    for operation in [Operation::Creds, Operation::Keys, Operation::Join, Operation::Upload] {
+        assert_eq!(device.run(operation), Some(Err(MemberError::Expired("token"))), "{operation:?}");
+    }
+    assert!(device.disk.session.is_none() && device.posts == posts);
+    // Keys without an end, or behind it.
+    assert_eq!(device.run(Operation::Token), Some(Ok(())));
+    let mut ended = KeyDistribution::decode(&distribution(0, 1).payload).unwrap();
+    for (exi, exp, taken) in
+        [(None, None, false), (Some(0), None, false), (Some(0), Some(u64::MAX), false), (Some(9), Some(1), true)]
+    {
+        (ended.exi, ended.exp) = (exi, exp);
+        let answer = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, ended.encode());
+        let without_group = device.disk.session.is_none();
+        device.fate = if without_group { vec![Fate::Well, Fate::Answer(answer)] } else { vec![Fate::Answer(answer)] };
+        let result = device.run(Operation::Keys).unwrap();
+        assert_eq!(result.is_ok(), taken, "{exi:?} {exp:?}: {result:?}");
+    }
+}
+
+#[test]
+fn steps_out_of_order_say_what_is_missing_and_nothing_answers_nothing() {
+    let mut device = Device::new();
+    assert_eq!(device.run(Operation::Upload), Some(Err(MemberError::NoToken)));
+    assert_eq!(device.run(Operation::Join), Some(Err(MemberError::NoToken)));
+    assert_eq!(device.run(Operation::Keys), Some(Err(MemberError::NotAMember)));
+    assert_eq!(device.run(Operation::Creds), Some(Err(MemberError::NotAMember)));
+    device.run(Operation::Token);
+    assert_eq!(device.run(Operation::Join), Some(Err(MemberError::NoSession)));
+    assert_eq!(device.member.saved(5), Effect::Done(Err(MemberError::Idle)));
+    assert_eq!(MemberError::NoToken.to_string(), "there is no token: run `token` first");
+    let refused = MemberError::Refused { status: Status::Forbidden, detail: "why".into() };
+    assert_eq!(refused.to_string(), "refused with 4.03 why");
+}
+
+#[test]
+fn a_member_that_is_told_another_thing_begins_anew() {
+    let mut device = Device::new();
+    device.run(Operation::Token);
+    // Its upload is under way when it is told to get a token.
+    device.crash = Some(Crash::Before(device.effects));
+    assert_eq!(device.run(Operation::Upload), None);
+    device.crash = None;
+    assert_eq!(device.run(Operation::Token), Some(Ok(())));
+    assert_eq!(device.run(Operation::Upload), Some(Ok(())));
+    let kept: State = device.disk.clone();
+    assert_eq!(Member::state(&device.member), &kept);
+}
