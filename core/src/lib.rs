@@ -1,4 +1,48 @@
-//! Key provisioning to groups with ACE (RFC 9594), as engines without I/O.
+//! Key provisioning to groups with ACE (RFC 9594), as engines without I/O: a Key Distribution Center ([`kdc`]), an
+//! Authorization Server ([`auth_server`]) and a [`member`].
+//!
+//! An engine is a value. Requests, answers of storage and the time go in; what it wants done comes out as effects:
+//! records to read, transactions to commit, signatures to make, answers to send. So one KDC runs behind CoAP, behind
+//! something else, or in a test that fails at every step. Drivers do what effects ask for; `ace-backend-tokio` is one.
+//!
+//! | to do this | look at |
+//! | --- | --- |
+//! | run a KDC of one's own | [`kdc::Kdc`], [`kdc::KdcConfig`], [`engine::Machine`] |
+//! | add a kind of group, or a transport profile | [`traits::profile`], [`traits::transport`], [`registry`] |
+//! | store elsewhere | [`traits::storage`], with [`testkit::storage::suite`] to check it |
+//! | take other tokens, or other cryptography | [`traits::token`], [`traits::crypto`] |
+//! | be a member | [`member::Member`], [`traits::member`] |
+//! | see who may do what | [`access`] |
+//! | know which refusal has which code | [`refusal`] |
+//!
+//! What holds: nothing is acknowledged before it is durable; a Sender ID is given once under a Gid; versions of keying
+//! material only grow; whoever is out of a group gets no newer key. [`testkit::sim`] runs engines over one store with
+//! loss, conflicts and crashes and looks after these rules.
+//!
+//! A client posts its token and joins a group, with the toy profiles of the test kit:
+//!
+//! ```
+//! use ace_groupcomm::Status;
+//! use ace_groupcomm::testkit::build::{Client, join_post, token};
+//! use ace_groupcomm::testkit::{Desk, TestStore, desk};
+//! use ace_groupcomm::traits::storage::Sharing;
+//! use ace_groupcomm_messages::JoinResponse;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["lamps"]))?;
+//! let client = Client::new(1).ok_or("no key")?;
+//! let talker = 1;
+//!
+//! // Phase 1 was with the Authorization Server: this is the token that it gave.
+//! let token = token(1, &client.claims(&[("lamps", talker)], 2_000_000));
+//! // Phase 2: the token makes an association and brings a challenge; the Join Request proves the credential.
+//! let (caller, challenge) = desk.post_token(&token).ok_or("the token is refused")?;
+//! let response = desk.ask(&caller, join_post("lamps", &client.join("lamps", talker, &challenge, &[7; 8])));
+//! assert_eq!(response.status, Status::Created);
+//! assert_eq!(JoinResponse::decode(&response.payload)?.material.num, 0);
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(
     not(test),
