@@ -9,9 +9,9 @@
 //! let (head, member) = (head?, member?);
 //! ```
 
-use crate::engine::Overlay;
 use crate::refusal::Refusal;
 use crate::state::cache::Cache;
+use crate::state::overlay::Overlay;
 use crate::state::record::{AnyRecord, RecordType};
 use crate::time::Now;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};

@@ -2,11 +2,12 @@
 
 use super::lane::{Lane, PATIENT, Yields};
 use super::run::Ran;
-use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Overlay, Ticket};
+use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Ticket};
 use crate::refusal::Refusal;
 use crate::request::Caller;
 use crate::state::changes::Change;
 use crate::state::keys;
+use crate::state::overlay::Overlay;
 use crate::state::records::Mark;
 use crate::time::Now;
 use crate::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Txn};

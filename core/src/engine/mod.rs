@@ -42,7 +42,7 @@ pub use machine::Machine;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response};
 use crate::state::cache::{Cache, LoadId};
-use crate::state::changes::Change;
+use crate::state::overlay::Overlay;
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Record, Revision, Sharing};
@@ -96,20 +96,6 @@ struct BatchMember<E> {
     /// `None`: the request runs again.
     response: Option<Response>,
     events: Vec<E>,
-}
-
-/// Changes that are not durable yet.
-#[derive(Default)]
-pub(crate) struct Overlay(BTreeMap<Key, Change>);
-
-impl Overlay {
-    pub(crate) fn get(&self, key: &Key) -> Option<&Change> {
-        self.0.get(key)
-    }
-
-    pub(crate) fn under(&self, prefix: Key) -> impl Iterator<Item = (&Key, &Change)> {
-        self.0.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix))
-    }
 }
 
 /// Runs an [`App`] on storage that somebody else reads and writes; see the module's documentation.

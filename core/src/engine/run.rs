@@ -1,8 +1,9 @@
 //! Running handlers.
 
-use super::{App, Batch, BatchMember, Effect, Engine, Outcome, Overlay, Ticket};
+use super::{App, Batch, BatchMember, Effect, Engine, Outcome, Ticket};
 use crate::refusal::Refusal;
 use crate::state::cache::LoadId;
+use crate::state::overlay::Overlay;
 use crate::time::Now;
 use crate::traits::storage::{Key, Revision, Sharing};
 use crate::view::{Log, Stop, View};

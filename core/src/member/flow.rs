@@ -1,8 +1,9 @@
 //! The operations: token, upload, join, keys, credentials.
 
+use super::bytes::Bytes;
 use super::group::Group;
 use super::run::{Run, Stop};
-use super::state::{Bytes, Session, Token};
+use super::state::{Session, Token};
 use super::{ExchangeError, MemberError, Operation, Setup};
 use crate::access::{AUTHZ_INFO, NODES, ROOT};
 use crate::auth_server::TOKEN;

@@ -1,6 +1,6 @@
 //! A group as a member keeps it, and what of its keys was used.
 
-use super::state::Bytes;
+use super::bytes::Bytes;
 use crate::traits::member::MemberRules;
 use ace_groupcomm_messages::{PeerCred, RawCbor};
 use serde::{Deserialize, Serialize};

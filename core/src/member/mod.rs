@@ -9,13 +9,15 @@
 //! under it, and the former one is kept until then. Resets and unprotected answers to protected requests drop
 //! nothing at once: anybody could send them (RFC 8613 appendix D.5.3).
 
+mod bytes;
 mod flow;
 mod group;
 mod run;
 mod state;
 
+pub use bytes::Bytes;
 pub use group::{Group, Peer};
-pub use state::{Bytes, Numbers, Session, State, Token};
+pub use state::{Numbers, Session, State, Token};
 
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
 use crate::{Request, Response, Status};

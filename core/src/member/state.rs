@@ -1,47 +1,15 @@
 //! All that a member keeps from one operation to the next.
 
+use super::bytes::Bytes;
 use super::group::Group;
-use crate::config::from_hex;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use zeroize::Zeroize;
 
 /// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
 const BLOCK: u64 = 4_096;
 
 /// How many are reserved at once with the AS, and for each second since 1970.
 const AS_BLOCK: u64 = 64;
-
-/// Bytes, in hexadecimal where they are written as text. Any of them may be a key: they are wiped, and Debug tells how
-/// many there are.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Bytes(pub Vec<u8>);
-
-impl std::fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl Drop for Bytes {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("must be hexadecimal, two digits a byte"))
-    }
-}
 
 /// Sequence numbers that nobody else uses: from the first up to, not including, the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

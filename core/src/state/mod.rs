@@ -4,5 +4,6 @@ pub(crate) mod cache;
 pub(crate) mod changes;
 pub mod keys;
 mod listing;
+pub(crate) mod overlay;
 pub mod record;
 pub mod records;
