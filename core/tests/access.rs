@@ -1,0 +1,155 @@
+//! Who is told what: paths, methods, and those who are not entitled.
+
+use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Caller, Method, Request, Response, Status};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::{
+    GroupNamesRequest, GroupNamesResponse, GroupcommError, JoinResponse, ProblemDetails, RawCbor,
+};
+
+const TALKER: u64 = 1;
+const READER: u64 = 4;
+const LATER: u64 = 2_000_000;
+
+fn desk() -> Desk {
+    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+}
+
+fn client(number: u16) -> Client {
+    Client::new(number).unwrap()
+}
+
+/// A client with a token for these groups; answers who it is to the KDC, and N_S.
+fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
+    desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
+}
+
+/// A member of a group.
+fn member(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> (Caller, JoinResponse, Response) {
+    let client = client(number);
+    let (caller, challenge) = admitted(desk, &client, &[(gname, roles)]);
+    let response = desk.ask(&caller, join_post(gname, &client.join(gname, roles, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created, "{response:?}");
+    let joined = JoinResponse::decode(&response.payload).unwrap();
+    (caller, joined, response)
+}
+
+fn error_of(response: &Response) -> Option<GroupcommError> {
+    assert_eq!(response.content_format, Some(PROBLEM_DETAILS_CBOR));
+    ProblemDetails::decode(&response.payload).unwrap().error()
+}
+
+// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01
+// Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
+// Covers: KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
+#[test]
+fn who_is_not_entitled_learns_nothing() {
+    let mut desk = desk();
+    let (.., created) = member(&mut desk, 1, "g1", TALKER);
+    let node = created.location_path[3].clone();
+    let outsider = client(2);
+    let (outsider, _) = admitted(&mut desk, &outsider, &[("g1", TALKER)]);
+    let (reader, _) = admitted(&mut desk, &client(3), &[("g1", READER)]);
+    for resource in [&[][..], &["kdc-cred"], &["policies"], &["num"], &["active"], &["nodes", &node], &["nodes", "x"]] {
+        let request = group_request(Method::Get, "g1", resource);
+        let anonymous = desk.ask(&Caller::Anonymous, request.clone());
+        assert_eq!((anonymous.status, anonymous.content_format), (Status::Unauthorized, Some(ACE_CBOR)));
+        assert!(!anonymous.unprotected);
+        for caller in [&outsider, &reader] {
+            let response = desk.ask(caller, request.clone());
+            assert_eq!((response.status, error_of(&response)), (Status::Forbidden, Some(GroupcommError::NotAMember)));
+        }
+    }
+    let creds = group_request(Method::Get, "g1", &["creds"]);
+    let response = desk.ask(&outsider, creds.clone());
+    assert_eq!((response.status, response.payload.len()), (Status::Forbidden, 0));
+    assert_eq!(desk.ask(&reader, creds).status, Status::Content);
+    // Another group, and one that is not there, look the same.
+    let there = desk.ask(&outsider, group_request(Method::Get, "g2", &[]));
+    let missing = desk.ask(&outsider, group_request(Method::Get, "nowhere", &[]));
+    assert_eq!((there.status, &there), (Status::Forbidden, &missing));
+    // So do another member's node and one that is not there.
+    let (second, ..) = member(&mut desk, 4, "g1", TALKER);
+    let other = desk.ask(&second, group_request(Method::Get, "g1", &["nodes", &node]));
+    let none = desk.ask(&second, group_request(Method::Get, "g1", &["nodes", "0000000000000000"]));
+    assert_eq!((other.status, &other), (Status::Forbidden, &none));
+    // Names are compared byte for byte.
+    for name in ["G1", "g1/", "g1\0", "%67%31", ".."] {
+        assert_eq!(desk.ask(&second, group_request(Method::Get, name, &[])).status, Status::Forbidden, "{name:?}");
+    }
+}
+
+#[test]
+fn methods_and_paths_that_are_not_there() {
+    let mut desk = desk();
+    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
+    for (method, resource) in [
+        (Method::Put, &[][..]),
+        (Method::Post, &["num"]),
+        (Method::Delete, &["policies"]),
+        (Method::Fetch, &["kdc-cred"]),
+        (Method::Patch, &["creds"]),
+        (Method::IPatch, &["nodes", "x"]),
+        (Method::Post, &["active"]),
+    ] {
+        let response = desk.ask(&caller, group_request(method, "g1", resource));
+        assert_eq!(response.status, Status::MethodNotAllowed, "{method:?} {resource:?}");
+    }
+    // Who can be no member is not told what there is.
+    let (reader, _) = admitted(&mut desk, &client(2), &[("g1", READER)]);
+    for (method, resource) in [
+        (Method::Put, &[][..]),
+        (Method::Delete, &[]),
+        (Method::Post, &["nodes", "x"]),
+        (Method::Post, &["nodes", "x", "cred"]),
+        (Method::Get, &["nodes"]),
+    ] {
+        let response = desk.ask(&reader, group_request(method, "g1", resource));
+        assert_eq!(response.status, Status::Forbidden, "{method:?} {resource:?}");
+    }
+    for path in [
+        &["x"][..],
+        &[],
+        &["ace-group", "g1", "unknown"],
+        &["ace-group", "g1", "nodes"],
+        &["ace-group", "g1", "nodes", "x", "cred"],
+        &["authz-info", "x"],
+    ] {
+        let request = Request::new(Method::Get, path.iter().copied());
+        assert_eq!(desk.ask(&caller, request).status, Status::NotFound, "{path:?}");
+    }
+    let get = Request::new(Method::Get, ["authz-info"]);
+    assert_eq!(desk.ask(&Caller::Anonymous, get).status, Status::MethodNotAllowed);
+    let get = Request::new(Method::Get, ["ace-group"]);
+    assert_eq!(desk.ask(&caller, get).status, Status::MethodNotAllowed);
+}
+
+// Covers: KG-4.2.1-03
+#[test]
+fn groups_are_found_by_their_gid() {
+    let mut desk = desk();
+    let (caller, ..) = member(&mut desk, 1, "g1", TALKER);
+    let gids: Vec<Vec<u8>> = desk
+        .store
+        .dump()
+        .into_iter()
+        .filter_map(|(key, _)| key.as_bytes().strip_prefix(b"gid/").map(<[u8]>::to_vec))
+        .collect();
+    assert_eq!(gids.len(), 2);
+    let asked = gids.iter().chain([&vec![9]]).map(|gid| RawCbor::bytes(gid)).collect();
+    let fetch =
+        |gids| Request::new(Method::Fetch, ["ace-group"]).with_payload(261, GroupNamesRequest { gids }.encode());
+    let response = desk.ask(&caller, fetch(asked));
+    let groups = GroupNamesResponse::decode(&response.payload).unwrap().groups;
+    assert_eq!(
+        groups.iter().map(|g| (g.gname.as_str(), g.guri.as_str())).collect::<Vec<_>>(),
+        [("g1", "/ace-group/g1")]
+    );
+    let none = desk.ask(&caller, fetch(vec![RawCbor::bytes(&[9])]));
+    assert_eq!((none.status, none.payload.as_ref()), (Status::Content, &[0x40][..]));
+    assert_eq!(desk.ask(&caller, fetch(vec![RawCbor::uint(1)])).status, Status::BadRequest);
+    assert_eq!(desk.ask(&caller, Request::new(Method::Fetch, ["ace-group"])).status, Status::BadRequest);
+    assert_eq!(desk.ask(&Caller::Anonymous, fetch(vec![RawCbor::uint(1)])).status, Status::Unauthorized);
+}
