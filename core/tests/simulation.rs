@@ -111,6 +111,18 @@ fn engines_that_trust_their_memory_are_found() {
 }
 
 #[test]
+fn a_cursor_that_is_not_persisted_gives_no_identifier_twice() {
+    run_all(Options { sabotage: Sabotage::CursorLost, clients: 20, steps: 2_000, ..Options::default() });
+}
+
+#[test]
+fn identifiers_that_are_not_persisted_are_found() {
+    finds(Sabotage::IdentifiersLost, |violation| {
+        matches!(violation, Violation::SenderIdTwice(_) | Violation::NotDurable(_))
+    });
+}
+
+#[test]
 fn a_version_that_goes_back_is_found() {
     finds(Sabotage::VersionGoesBack, |violation| matches!(violation, Violation::VersionBack(..)));
 }

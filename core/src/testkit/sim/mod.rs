@@ -38,6 +38,10 @@ pub enum Sabotage {
     TrustMemory,
     /// Somebody puts an old version number back.
     VersionGoesBack,
+    /// The cursor of identifiers is not persisted. The identifiers' own records hold: nothing may come of it.
+    CursorLost,
+    /// Neither the cursor nor the identifiers are persisted.
+    IdentifiersLost,
 }
 
 /// How a run is made.

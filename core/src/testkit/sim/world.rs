@@ -104,6 +104,7 @@ impl Simulation {
         match self.options.sabotage {
             Sabotage::ExpectNothing => txn.expect.clear(),
             Sabotage::ExpectHeadOnly => txn.expect.retain(|(key, _)| is_head(key)),
+            Sabotage::CursorLost | Sabotage::IdentifiersLost => self.lose_identifiers(&mut txn),
             Sabotage::AcknowledgeBeforeCommit if unlucky => {
                 self.next_revision = self.next_revision.saturating_add(1);
                 return Ok(CommitOutcome::Done(Revision(self.next_revision)));
@@ -121,6 +122,19 @@ impl Simulation {
                 conflict @ CommitOutcome::Conflict(_) => Ok(conflict),
                 _ => Ok(CommitOutcome::Unknown(away())),
             },
+        }
+    }
+
+    /// Takes out of a commit what says which identifiers were given.
+    fn lose_identifiers(&self, txn: &mut Txn) {
+        if self.options.sabotage == Sabotage::IdentifiersLost {
+            txn.write.retain(|(key, _)| !key.as_bytes().windows(5).any(|part| part == b"/sid/"));
+        }
+        for (key, value) in &mut txn.write {
+            let head = value.as_ref().filter(|_| key.as_bytes().ends_with(b"/head"));
+            if let Some(head) = head.and_then(|value| Head::decode(value).ok()) {
+                *value = Some(Head { cursor: 0, ..head }.encode().into());
+            }
         }
     }
 
