@@ -79,6 +79,48 @@ pub fn group(settings: &Settings, group: &Group, secret: bool) -> Result<Value, 
     Ok(value)
 }
 
+/// Fields whose text is hexadecimal.
+const BYTES: [&str; 7] = ["gid", "sender_id", "kdc_cred", "cred", "key_digest", "ms", "salt"];
+
+/// The same in CBOR diagnostic notation, a field a line.
+#[must_use]
+pub fn diagnostic(value: &Value) -> String {
+    let mut out = String::new();
+    write_diagnostic(value, "", 0, &mut out);
+    out.push('\n');
+    out
+}
+
+fn write_diagnostic(value: &Value, name: &str, depth: usize, out: &mut String) {
+    let inner = "  ".repeat(depth.saturating_add(1));
+    let end = format!("\n{}", "  ".repeat(depth));
+    match value {
+        Value::String(text) if BYTES.contains(&name) => out.push_str(&format!("h'{text}'")),
+        Value::Array(items) if items.is_empty() => out.push_str("[]"),
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at == 0 { "[\n" } else { ",\n" });
+                out.push_str(&inner);
+                write_diagnostic(item, name, depth.saturating_add(1), out);
+            }
+            out.push_str(&end);
+            out.push(']');
+        }
+        Value::Object(fields) if fields.is_empty() => out.push_str("{}"),
+        Value::Object(fields) => {
+            for (at, (name, item)) in fields.iter().enumerate() {
+                out.push_str(if at == 0 { "{\n" } else { ",\n" });
+                out.push_str(&format!("{inner}{}: ", json!(name)));
+                write_diagnostic(item, name, depth.saturating_add(1), out);
+            }
+            out.push_str(&end);
+            out.push('}');
+        }
+        // Numbers, texts, true, false and null are written alike.
+        other => out.push_str(&other.to_string()),
+    }
+}
+
 /// The same as lines for people.
 #[must_use]
 pub fn lines(value: &Value) -> String {
@@ -99,4 +141,33 @@ pub fn lines(value: &Value) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diagnostic_notation_is_that_of_cbor() {
+        let value = json!({
+            "name": "lamp \"1\"",
+            "gid": "0a0b",
+            "num": -1,
+            "alg": null,
+            "peers": [{ "sender_id": "01", "roles": "responder" }, { "sender_id": "" }],
+            "none": [],
+        });
+        let text = diagnostic(&value);
+        let item = cbor_diag::parse_diag(&text).unwrap();
+        let bytes = item.to_bytes();
+        let read: ciborium::Value = ciborium::from_reader(bytes.as_slice()).unwrap();
+        let map = read.into_map().unwrap();
+        let field =
+            |name: &str| map.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value.clone());
+        assert_eq!(field("gid"), Some(ciborium::Value::Bytes(vec![10, 11])));
+        assert_eq!(field("name"), Some(ciborium::Value::Text("lamp \"1\"".into())));
+        assert_eq!((field("num"), field("alg")), (Some((-1).into()), Some(ciborium::Value::Null)));
+        assert_eq!(field("peers").and_then(|peers| peers.into_array().ok()).map(|peers| peers.len()), Some(2));
+        assert_eq!(field("none"), Some(ciborium::Value::Array(vec![])));
+    }
 }

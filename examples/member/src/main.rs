@@ -79,7 +79,7 @@ async fn main() -> ExitCode {
     };
     match run(&arguments, &settings).await {
         Ok(value) => {
-            let text = if arguments.json { format!("{value}\n") } else { export::lines(&value) };
+            let text = if arguments.json { format!("{value}\n") } else { export::diagnostic(&value) };
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
