@@ -2,10 +2,10 @@
 
 mod device;
 
-use ace_groupcomm::member::{Effect, ExchangeError, Member, MemberError, Operation, State};
+use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, State};
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
-use ace_groupcomm_messages::{CredsResponse, KeyDistribution, Label, RawCbor, TokenTransferResponse};
+use ace_groupcomm_messages::{CredsResponse, JoinRefusal, KeyDistribution, Label, RawCbor, TokenTransferResponse};
 use device::{Crash, Device, Fate};
 
 const ALL: [Operation; 5] = [Operation::Token, Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds];
@@ -241,4 +241,37 @@ fn a_member_that_is_told_another_thing_begins_anew() {
     assert_eq!(device.run(Operation::Upload), Some(Ok(())));
     let kept: State = device.disk.clone();
     assert_eq!(Member::state(&device.member), &kept);
+}
+
+#[test]
+fn a_challenge_that_is_wrong_or_gone_is_replaced() {
+    let mut device = Device::new();
+    device.run(Operation::Token);
+    device.run(Operation::Upload);
+    // Somebody has changed it on its way.
+    device.disk.offered.as_mut().unwrap().kdcchallenge = Some(Bytes(vec![9; 8]));
+    device.restart(true);
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.posts, 2);
+    // The KDC has a new one to offer.
+    let refusal = |challenge: Option<Vec<u8>>, format| {
+        let refusal = JoinRefusal { kdcchallenge: challenge, ..JoinRefusal::default() };
+        Fate::Answer(Response::new(Status::BadRequest).with_payload(format, refusal.encode()))
+    };
+    let good = device.disk.session.as_ref().and_then(|session| session.kdcchallenge.clone()).unwrap();
+    device.disk.session.as_mut().unwrap().kdcchallenge = None;
+    device.restart(true);
+    device.fate = vec![refusal(Some(good.0.clone()), ACE_GROUPCOMM_CBOR)];
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.posts, 2);
+    // What is no such offer is a refusal.
+    for fate in [refusal(Some(good.0.clone()), 60), refusal(None, ACE_GROUPCOMM_CBOR)] {
+        device.fate = vec![fate];
+        let refused = device.run(Operation::Join);
+        assert!(matches!(refused, Some(Err(MemberError::Refused { status: Status::BadRequest, .. }))), "{refused:?}");
+    }
+    // And it does not go on for ever.
+    device.fate = (0..9).map(|_| refusal(Some(good.0.clone()), ACE_GROUPCOMM_CBOR)).collect();
+    assert!(matches!(device.run(Operation::Join), Some(Err(MemberError::Unusable(_)))));
+    assert_eq!(device.fate.len(), 6);
 }

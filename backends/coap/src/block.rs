@@ -134,7 +134,7 @@ impl Transfers {
                 match self.collect(now, id, block, &payload) {
                     Ok(Some(body)) => {
                         message.payload = body;
-                        Step::Whole(message, Some(Block { more: false, ..block }))
+                        Step::Whole(message, Some(block))
                     }
                     Ok(None) => {
                         let mut answer = Message::response(Code::CONTINUE);
@@ -313,7 +313,7 @@ pub(crate) const fn shrink(block: Block, szx: u8) -> Block {
 
 /// One block of a body, with the options of its answer; `None` behind the end.
 fn cut(response: &Message, body: &[u8], block: Block, with_size: bool) -> Option<Message> {
-    let rest = body.get(block.offset()..).filter(|rest| !rest.is_empty() || block.num == 0)?;
+    let rest = body.get(block.offset()..).filter(|rest| !rest.is_empty())?;
     let piece = rest.get(..block.size()).unwrap_or(rest);
     let mut answer = response.clone();
     answer.payload = piece.to_vec();

@@ -47,6 +47,12 @@ impl Other {
         Message::decode(&buffer[..length]).unwrap()
     }
 
+    /// What comes within this time, if anything does.
+    async fn next_within(&self, time: Duration) -> Option<usize> {
+        let mut buffer = vec![0; 2_048];
+        tokio::time::timeout(time, self.socket.recv(&mut buffer)).await.ok().and_then(Result::ok)
+    }
+
     async fn send(&self, message: &Message) {
         self.socket.send_to(&message.encode(), self.from).await.unwrap();
     }
@@ -105,6 +111,46 @@ async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
     };
     let (answer, ()) = tokio::join!(client.request(get()), server);
     assert_eq!(answer.unwrap().payload, b"late");
+    // An acknowledgement of something else is none, and an answer in time needs no second try.
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let server = async {
+        let first = other.receive().await;
+        other.send(&Message::empty(Type::Acknowledgement, first.id.wrapping_add(1))).await;
+        assert_eq!(other.receive().await.id, first.id);
+        other.answer(&first, content(b"1")).await;
+        let second = loop {
+            let message = other.receive().await;
+            if message.id != first.id {
+                break message;
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        other.answer(&second, content(b"2")).await;
+        other.next_within(Duration::from_millis(5)).await.is_none()
+    };
+    let client = async {
+        let first = client.request(get()).await.unwrap();
+        (first, client.request(get()).await.unwrap())
+    };
+    let ((first, second), quiet) = tokio::join!(client, server);
+    assert_eq!((first.payload.as_slice(), second.payload.as_slice(), quiet), (&b"1"[..], &b"2"[..], true));
+    // Heard, again and again, and never answered.
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let server = async {
+        let first = other.receive().await;
+        loop {
+            other.send(&Message::empty(Type::Acknowledgement, first.id)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let answer = tokio::select! { answer = client.request(get()) => answer, () = server => unreachable!() };
+    assert!(matches!(answer, Err(ClientError::Timeout)));
+    // Nobody is there: what the network says of it is no more than silence.
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut client = Client::connect(nobody, Limits { max_retransmit: 2, ..quick() }, 5).await.unwrap();
+    assert!(matches!(client.request(get()).await, Err(ClientError::Timeout)));
     // Heard, and never answered; not heard at all.
     let mut other = Other::new().await;
     let mut client = other.client(Limits { max_retransmit: 1, ..quick() }).await;
@@ -160,6 +206,20 @@ async fn what_anybody_can_send_does_not_end_a_protected_request() {
     };
     let (answer, ()) = tokio::join!(client.request(get()), serve);
     assert!(matches!(answer, Err(ClientError::Reset)));
+    // It does not wait long for something better, also where the request was heard.
+    let serve = async {
+        let request = other.receive().await;
+        other.send(&Message::empty(Type::Acknowledgement, request.id)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        other.answer(&request, Message::response(Code::UNAUTHORIZED)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (_, right) = open(&mut server, &request);
+        let answer = server.protect_response(&content(b"too late"), right).unwrap();
+        other.answer(&request, answer).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert!(matches!(answer, Err(ClientError::Unprotected(Code::UNAUTHORIZED, _))));
+    assert!(client.context().is_some_and(|context| !context.sequence().runs_low()));
     // Without protection nothing better can come.
     let mut client = other.client(Limits { unprotected_wait: Duration::from_secs(60), ..quick() }).await;
     let serve = async {
@@ -265,6 +325,27 @@ async fn later_blocks_may_be_smaller_and_belong_to_the_body_that_was_sent() {
         assert_eq!(answer.unwrap().payload.len(), 64 + 16 + 16);
         assert_eq!(asked, [(None, 4), (Some(0x12), 0), (Some(0x50), 0)]);
     }
+    // A last block is the last one, and a body that never ends is given up.
+    let serve = async {
+        let request = other.receive().await;
+        other.answer(&request, part(0, false, 0)).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload.len(), 16);
+    for (body, at_the_end) in [(32, true), (31, false)] {
+        let mut client = other.client(Limits { body, ..quick() }).await;
+        let serve = async {
+            for num in 0..4 {
+                let request = other.receive().await;
+                other.answer(&request, part(num, num < 3, 0)).await;
+                if num == 3 || !at_the_end && num == 2 {
+                    break;
+                }
+            }
+        };
+        let (answer, ()) = tokio::join!(client.request(get()), serve);
+        assert!(answer.is_err(), "{body}: it is found out behind the bound");
+    }
     // A short FETCH is asked again whole, and larger blocks than were asked for do not fit.
     let serve = async {
         let first = other.receive().await;
@@ -310,6 +391,15 @@ async fn an_echo_is_answered_once() {
     let (answer, values) = tokio::join!(client.request(get()), serve);
     assert_eq!(answer.unwrap().code, Code::UNAUTHORIZED);
     assert_eq!(values, [None, Some(b"one".to_vec())]);
+    // Only where it is asked for.
+    let serve = async {
+        let request = other.receive().await;
+        let mut answer = content(b"x");
+        answer.options.push(option::ECHO, b"no matter");
+        other.answer(&request, answer).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"x");
 }
 
 #[tokio::test]

@@ -54,6 +54,11 @@ pub(crate) enum Fate {
     Answer(Response),
 }
 
+/// The client may also join another group, which the KDC does not have.
+fn policy(gname: &str) -> Policy {
+    Policy { client: "client1".into(), audience: AUDIENCE.into(), gname: gname.into(), permissions: 1 }
+}
+
 fn setup() -> Setup {
     let client = Client::new(1).unwrap();
     Setup {
@@ -69,12 +74,7 @@ impl Device {
             iss: None,
             clients: vec!["client1".into()],
             audiences: vec![Audience { name: AUDIENCE.into(), key: token_key(1), lifetime: 3_600, profile: -70_000 }],
-            policies: vec![Policy {
-                client: "client1".into(),
-                audience: AUDIENCE.into(),
-                gname: "g1".into(),
-                permissions: 1,
-            }],
+            policies: ["g1", "g2"].map(policy).into(),
             limits: Limits::default(),
         };
         let kdc = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: u32::MAX, ..desk::config(&["g1"]) };

@@ -186,7 +186,7 @@ fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
 // Covers: TH-6-03
 #[test]
 fn all_bodies_together_have_a_bound() {
-    let mut transfers = Transfers::new(&Limits { bodies: 100, ..limits() });
+    let mut transfers = Transfers::new(&Limits { bodies: 88, ..limits() });
     for num in 0..3 {
         assert_eq!(code(&transfers.request(at(0), &peer(1), post(num, true, &[1; 16]))), Code::CONTINUE);
     }
@@ -237,6 +237,11 @@ fn answers_to_different_questions_are_kept_apart() {
     transfers.response(at(4), &owner, &fetch(b"four", 0), answer(4), None);
     assert_eq!(next(&mut transfers, 5, b"one"), None, "the share is full, and the oldest has gone");
     assert_eq!(next(&mut transfers, 5, b""), Some(4));
+    // Another transfer takes the place of an older one: the latest stays the latest.
+    let other = Message::request(Code::GET).with_path(["other"]);
+    transfers.response(at(6), &owner, &fetch(b"four", 0), answer(4), None);
+    transfers.response(at(7), &owner, &other, answer(9), None);
+    assert_eq!(next(&mut transfers, 8, b""), Some(4));
     transfers.expire(at(60));
     assert!(next(&mut transfers, 60, b"").is_none() && transfers.latest.is_empty());
 }
@@ -247,4 +252,37 @@ fn a_place_that_no_block_number_names_lies_behind_the_end() {
     assert_eq!((far.num, far.szx), (Block::MAX_NUM, 0));
     assert_eq!(shrink(Block { num: 3, more: true, szx: 2 }, 0), Block { num: 12, more: false, szx: 0 });
     assert_eq!(shrink(Block { num: 3, more: true, szx: 2 }, 6), Block { num: 3, more: false, szx: 2 });
+}
+
+#[test]
+fn transfers_of_one_peer_are_told_apart_by_all_that_they_ask() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let on = |path: &str, num, more, byte| {
+        let mut message = Message::request(Code::POST).with_path([path]);
+        message.options.push_uint(option::BLOCK1, Block { num, more, szx: 0 }.to_uint());
+        message.payload = vec![byte; 16];
+        message
+    };
+    for (path, byte) in [("a", 1), ("b", 2)] {
+        assert_eq!(code(&transfers.request(at(0), &owner, on(path, 0, true, byte))), Code::CONTINUE);
+    }
+    for (path, byte) in [("a", 1), ("b", 2)] {
+        let Step::Whole(message, _) = transfers.request(at(0), &owner, on(path, 1, false, byte)) else { panic!() };
+        assert_eq!(message.payload, [byte; 32]);
+    }
+}
+
+#[test]
+fn a_body_may_be_as_large_as_the_bound() {
+    let mut transfers = Transfers::new(&limits());
+    for num in 0..3 {
+        assert_eq!(code(&transfers.request(at(0), &peer(1), post(num, true, &[1; 16]))), Code::CONTINUE);
+    }
+    let Step::Whole(message, _) = transfers.request(at(0), &peer(1), post(3, false, &[1; 16])) else { panic!() };
+    assert_eq!(message.payload.len(), 64);
+    // A long refusal is cut as well, where it is the first that is asked for.
+    let refusal = Message { payload: vec![1; 40], ..Message::response(Code::NOT_FOUND) };
+    let first = transfers.response(at(0), &peer(1), &Message::request(Code::GET), refusal, None);
+    assert_eq!((first.payload.len(), first.options.uint(option::BLOCK2)), (16, Some(8)));
 }
