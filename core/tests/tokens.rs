@@ -190,7 +190,10 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     );
     // Nonce and identifier are ignored where they are sent.
     let narrower = token(1, &client.update(&[("g1", LISTENER), ("g2", TALKER)], LATER + 2));
+    desk.notices.clear();
     assert_eq!(desk.ask(&caller, post(&narrower)).status, Status::Created);
+    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    assert_eq!(desk.notices, [AssociationNotice::Restricted { id: id.to_vec() }], "what is kept for it is dropped");
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Forbidden, "its role is gone, and its membership");
     assert_eq!(num(&mut desk, &caller, "g2").status, Status::Content);
     assert_eq!(rekey_reasons(&desk), [RekeyReason::Narrowed]);

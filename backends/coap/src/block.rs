@@ -286,6 +286,19 @@ impl Transfers {
         self.shares.give(&id.0);
     }
 
+    /// Drops all transfers of an owner.
+    pub(crate) fn forget(&mut self, owner: &Owner) {
+        let own: Vec<(bool, Id)> = self
+            .by_age
+            .iter()
+            .filter(|(_, _, (other, _))| other == owner)
+            .map(|(_, going, id)| (*going, id.clone()))
+            .collect();
+        for (going, id) in own {
+            self.drop_transfer(going, &id);
+        }
+    }
+
     fn expire(&mut self, now: Duration) {
         while let Some((came, going, id)) = self.by_age.first().cloned() {
             if now.saturating_sub(came) < self.limits.transfer_time {

@@ -119,6 +119,14 @@ impl Observations {
         }
     }
 
+    /// Ends all observations of an owner.
+    pub(crate) fn forget(&mut self, owner: &Owner) {
+        let own: Vec<ObservationId> = self.all.keys().filter(|id| id.owner == *owner).cloned().collect();
+        for id in own {
+            self.remove(&id);
+        }
+    }
+
     /// When the next client has to be asked whether it is still there.
     pub(crate) fn next_check(&self) -> Option<Duration> {
         self.checks.front().map(|(at, _)| *at)

@@ -40,6 +40,7 @@ impl From<Message> for Answer {
 pub(crate) enum Event {
     Answer(u64, Answer),
     Changed(Vec<String>),
+    Forget(PeerId),
 }
 
 /// The way back for one answer. Whoever drops it answers 5.00.
@@ -72,7 +73,7 @@ impl Drop for Responder {
     }
 }
 
-/// Tells a server that a resource has changed, so that its observers are notified.
+/// Tells a server what has changed outside of it: resources, so that their observers are notified, and peers.
 #[derive(Clone, Debug)]
 pub struct Notifier(pub(crate) UnboundedSender<Event>);
 
@@ -80,6 +81,14 @@ impl Notifier {
     /// The resource at this path has changed.
     pub fn changed(&self, path: &[&str]) {
         let _ = self.0.send(Event::Changed(path.iter().map(|&segment| segment.into()).collect()));
+    }
+}
+
+impl Notifier {
+    /// A peer is gone, or may do less than before: blocks of answers that are kept for it are given out no more, and
+    /// its observations end.
+    pub fn forget(&self, peer: PeerId) {
+        let _ = self.0.send(Event::Forget(peer));
     }
 }
 

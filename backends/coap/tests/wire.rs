@@ -500,3 +500,32 @@ async fn answers_that_are_ready_go_out_before_the_end() {
     assert_eq!(raw.message().await.payload, b"at last");
     lab.ended.await.unwrap().unwrap();
 }
+
+// Covers: TH-6-03
+#[tokio::test]
+async fn nothing_that_is_kept_of_a_peer_outlives_its_rights() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    let block = |id, name: &[u8], num| {
+        let mut message = of(name, request(Type::Confirmable, id, Code::POST, "big"));
+        if num > 0 {
+            message.options.push_uint(option::BLOCK2, Block { num, more: false, szx: 6 }.to_uint());
+        }
+        message
+    };
+    for (id, name) in [(1, b"a"), (2, b"b")] {
+        assert_eq!(raw.ask(&block(id, name, 0)).await.payload.len(), 1_024);
+        assert_eq!(raw.ask(&block(id + 10, name, 1)).await.payload.len(), 1_024);
+        let mut register = of(name, get(id + 20, "state"));
+        register.options.push(option::OBSERVE, &[]);
+        assert!(raw.ask(&register).await.options.has(option::OBSERVE));
+    }
+    lab.resources.forget(b"a");
+    assert_eq!(raw.ask(&block(31, b"a", 2)).await.code, Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(raw.ask(&block(32, b"b", 2)).await.payload.len(), 1_024, "another peer's");
+    lab.resources.change();
+    let told = raw.message().await;
+    assert_eq!(told.options.first(option::OSCORE), Some(&b"b"[..]));
+    raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
+    assert!(raw.is_quiet().await);
+}

@@ -1,10 +1,13 @@
 //! An engine behind CoAP: requests and responses in the one form and the other.
 
 use crate::driver::Handle;
-use ace_backend_coap::{Answer, Received, Responder, Service};
+use ace_backend_coap::{Answer, Notifier, Received, Responder, Service};
 use ace_coap::numbers::option;
+use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Method, Request, Response};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Serves an engine's resources.
 pub struct EngineService(Handle);
@@ -70,5 +73,83 @@ impl Service for EngineService {
                 self.0.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }
+    }
+}
+
+/// Associations that CoAP servers follow too: what a server keeps of a peer ends with the peer's association, or with
+/// the rights that it had.
+pub struct Followed {
+    associations: Arc<dyn Associations>,
+    servers: Mutex<Vec<Notifier>>,
+}
+
+impl Followed {
+    /// These associations, without a server yet.
+    #[must_use]
+    pub const fn new(associations: Arc<dyn Associations>) -> Self {
+        Self { associations, servers: Mutex::new(Vec::new()) }
+    }
+
+    /// One more server follows.
+    pub fn add(&self, server: Notifier) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+    }
+}
+
+impl Associations for Followed {
+    fn notice(&self, notice: AssociationNotice) {
+        if let AssociationNotice::Gone { id } | AssociationNotice::Restricted { id } = &notice {
+            for server in &*self.servers.lock().unwrap_or_else(PoisonError::into_inner) {
+                server.forget(PeerId::new(id));
+            }
+        }
+        self.associations.notice(notice);
+    }
+
+    fn in_need(&self) -> Vec<Vec<u8>> {
+        self.associations.in_need()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ace_backend_coap::{Limits, Server};
+    use ace_coap::security::Unprotected;
+
+    #[derive(Default)]
+    struct Table(Mutex<Vec<AssociationNotice>>);
+
+    impl Associations for Table {
+        fn notice(&self, notice: AssociationNotice) {
+            self.0.lock().unwrap().push(notice);
+        }
+
+        fn in_need(&self) -> Vec<Vec<u8>> {
+            vec![vec![7]]
+        }
+    }
+
+    struct Nobody;
+
+    impl Service for Nobody {
+        fn call(&self, _: Received, _: Responder) {}
+    }
+
+    #[tokio::test]
+    async fn the_table_follows_whoever_else_does() {
+        let table = Arc::new(Table::default());
+        let followed = Followed::new(Arc::clone(&table) as _);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(any, Arc::new(Unprotected), Arc::new(Nobody), Limits::default(), [1; 32]).await;
+        followed.add(server.unwrap().notifier());
+        let notices = [
+            AssociationNotice::Restricted { id: vec![1] },
+            AssociationNotice::Gone { id: vec![1] },
+            AssociationNotice::Sequence { id: vec![2], start: 0, limit: 1 },
+        ];
+        notices.iter().for_each(|notice| followed.notice(notice.clone()));
+        assert_eq!(*table.0.lock().unwrap(), notices);
+        assert_eq!(followed.in_need(), [vec![7]]);
     }
 }

@@ -42,7 +42,7 @@ mod crypto_pool;
 mod driver;
 
 pub use clock::{Clock, OsRandom, os_random};
-pub use coap::EngineService;
+pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
 pub use driver::{Handle, spawn};
 

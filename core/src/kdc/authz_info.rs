@@ -227,8 +227,10 @@ impl KdcApp {
         let mut principal = holder.principal.clone();
         self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
         let expires = Event::Expires(principal.token.expires);
+        let restricted = Event::Restricted(principal.association.to_vec());
         changes.put(keys::principal(holder.id), principal);
-        Ok(Outcome::changed(Response::new(Status::Created), changes).with_event(expires))
+        let outcome = Outcome::changed(Response::new(Status::Created), changes).with_event(expires);
+        Ok(outcome.with_event(restricted))
     }
 }
 

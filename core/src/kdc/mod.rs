@@ -133,6 +133,8 @@ pub enum Event {
         /// One behind the last number.
         limit: u64,
     },
+    /// The client of an association may do less than before.
+    Restricted(Vec<u8>),
     /// An association ended.
     Gone(Vec<u8>),
     /// Sequence numbers were reserved.
@@ -221,6 +223,7 @@ impl App for KdcApp {
                 out.push(AssociationNotice::Sequence { id, start: 0, limit });
             }
             Event::Gone(id) => out.push(AssociationNotice::Gone { id }),
+            Event::Restricted(id) => out.push(AssociationNotice::Restricted { id }),
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),

@@ -89,6 +89,11 @@ pub enum AssociationNotice {
         /// One behind the last.
         limit: u64,
     },
+    /// The client of an association may do less than before: what is kept for it is not to be given out any more.
+    Restricted {
+        /// The association.
+        id: Vec<u8>,
+    },
     /// The association is gone.
     Gone {
         /// Its name.

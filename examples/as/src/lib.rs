@@ -14,7 +14,7 @@ pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
 use ace_backend_coap::Link;
 use ace_backend_memory::MemoryStorage;
-use ace_backend_tokio::{Clock, CryptoPool, os_random, spawn};
+use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::crypto::AwsLc;
@@ -77,10 +77,11 @@ pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
     let storage = Arc::new(MemoryStorage::new());
     tracing::warn!("storage is in memory: nothing survives the end of this process");
     let machine = AuthServer::new(engine, storage.sharing());
+    let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
-    let (handle, driver) = spawn(machine, storage, Arc::clone(&security) as _, pool, clock);
+    let (handle, driver) = spawn(machine, storage, Arc::clone(&followed) as _, pool, clock);
     let links = [Link::new(format!("/{TOKEN}")).with("osc", "")];
-    Running::serve(&loaded.config.listen, security, &links, handle, driver).await
+    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver).await
 }
 
 /// Runs an AS until it is told to stop.

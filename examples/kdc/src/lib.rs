@@ -16,7 +16,7 @@ use ace_profile_group_oscore as _;
 
 use ace_backend_coap::Link;
 use ace_backend_memory::MemoryStorage;
-use ace_backend_tokio::{Clock, CryptoPool, os_random, spawn};
+use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
@@ -64,9 +64,10 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let links = links(&kdc);
     let security =
         Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce).with_hints(ACE_CBOR, hints));
+    let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
-    let (handle, driver) = spawn(kdc, storage, Arc::clone(&security) as _, pool, Clock::system());
-    Running::serve(&loaded.config.listen, security, &links, handle, driver).await
+    let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, Clock::system());
+    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver).await
 }
 
 /// Runs a KDC until it is told to stop.

@@ -2,7 +2,7 @@
 
 use crate::ProgramError;
 use ace_backend_coap::{Limits, Link, Server};
-use ace_backend_tokio::{EngineService, Handle, os_random};
+use ace_backend_tokio::{EngineService, Followed, Handle, os_random};
 use ace_coap::security::MessageSecurity;
 use rand_core::Rng;
 use std::net::SocketAddr;
@@ -28,6 +28,7 @@ impl Running {
     pub async fn serve(
         listen: &[SocketAddr],
         security: Arc<dyn MessageSecurity>,
+        followed: &Followed,
         links: &[Link],
         handle: Handle,
         driver: JoinHandle<()>,
@@ -43,6 +44,7 @@ impl Running {
             let (security, service) = (Arc::clone(&security), Arc::clone(&service));
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
             let server = server.with_links(links.to_vec());
+            followed.add(server.notifier());
             let local = server.local_addr().map_err(failed)?;
             tracing::info!(address = %local, "listening");
             running.addresses.push(local);

@@ -214,6 +214,7 @@ impl Associations for OscoreServer {
                     slot.asked = false;
                 }
             }
+            AssociationNotice::Restricted { .. } => (),
             AssociationNotice::Gone { id } => {
                 table.in_need.remove(&id);
                 table.slots.remove(&id);

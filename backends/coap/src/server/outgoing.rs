@@ -27,6 +27,11 @@ impl Server {
                     }
                 }
             }
+            Event::Forget(peer) => {
+                let owner = Owner::Peer(peer);
+                self.transfers.forget(&owner);
+                self.observations.forget(&owner);
+            }
             Event::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);
                 let changed = self.observations.changed(&path);

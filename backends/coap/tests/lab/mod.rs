@@ -81,6 +81,10 @@ impl Resources {
         }
     }
 
+    pub(crate) fn forget(&self, name: &[u8]) {
+        self.notifier.get().unwrap().forget(PeerId::new(name));
+    }
+
     pub(crate) fn change(&self) {
         *self.count.lock().unwrap() += 1;
         self.notifier.get().unwrap().changed(&["state"]);
