@@ -5,7 +5,9 @@ mod device;
 use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, State};
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
-use ace_groupcomm_messages::{CredsResponse, JoinRefusal, KeyDistribution, Label, RawCbor, TokenTransferResponse};
+use ace_groupcomm_messages::{
+    CredsResponse, JoinRefusal, JoinResponse, KeyDistribution, Label, RawCbor, TokenTransferResponse,
+};
 use device::{Crash, Device, Fate};
 
 const ALL: [Operation; 5] = [Operation::Token, Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds];
@@ -274,4 +276,36 @@ fn a_challenge_that_is_wrong_or_gone_is_replaced() {
     device.fate = (0..9).map(|_| refusal(Some(good.0.clone()), ACE_GROUPCOMM_CBOR)).collect();
     assert!(matches!(device.run(Operation::Join), Some(Err(MemberError::Unusable(_)))));
     assert_eq!(device.fate.len(), 6);
+}
+
+fn with_num(response: &mut Response, num: i64) {
+    let mut join = JoinResponse::decode(&response.payload).unwrap();
+    join.material.num = num;
+    response.payload = join.encode().into();
+}
+
+#[test]
+fn a_join_response_that_cannot_be_right_changes_nothing() {
+    let lies: [fn(&mut Response); 5] = [
+        |response| response.location_path.clear(),
+        |response| response.location_path[0] = "elsewhere".into(),
+        |response| response.location_path[2] = "members".into(),
+        |response| response.location_path.push("more".into()),
+        |response| with_num(response, -1),
+    ];
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        assert_eq!(device.run(operation), Some(Ok(())));
+    }
+    let group = device.member.group().cloned();
+    for lie in lies {
+        device.fate = vec![Fate::Changed(lie)];
+        let result = device.run(Operation::Join);
+        assert!(matches!(result, Some(Err(MemberError::Unusable(_)))), "{result:?}");
+        assert_eq!(device.member.group(), group.as_ref());
+    }
+    // A newer one is what a rekeying leaves behind.
+    device.fate = vec![Fate::Changed(|response| with_num(response, 7))];
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.member.group().unwrap().num, 7);
 }

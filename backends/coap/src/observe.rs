@@ -256,9 +256,15 @@ mod tests {
         };
         assert!(proven(1) && proven(2) && !proven(3));
         assert!(add(&mut all, 1, 1, "a"));
-        let mut long = observation("a");
-        long.request.options.push(65_000, &[0; 1_024]);
-        assert!(all.add(at(0), id(1, 2), long).is_none());
+        let padded = |bytes: usize| {
+            let mut padded = observation("a");
+            padded.request.options.push(65_000, &vec![0; bytes]);
+            padded
+        };
+        // Around the padding there are as many bytes as around 1,000 of it.
+        let around = padded(1_000).request.encode().len() - 1_000;
+        assert!(all.add(at(0), id(1, 2), padded(REGISTRATION - around + 1)).is_none());
+        assert!(all.add(at(0), id(1, 2), padded(REGISTRATION - around)).is_some());
     }
 
     #[test]

@@ -150,7 +150,10 @@ mod tests {
         assert!(all.is_waiting(to, 1) && !all.is_waiting(to, 2));
         all.settle(to, 0);
         assert!(all.has_room(&limits, to));
+        all.add(Duration::ZERO, &limits, to, 2, [1].into(), None);
+        assert!(!all.has_room(&limits, to));
         all.settle(to, 1);
+        all.settle(to, 2);
         assert!(all.counts.is_empty());
     }
 }

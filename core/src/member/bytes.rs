@@ -34,3 +34,23 @@ impl<'de> Deserialize<'de> for Bytes {
         from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("must be hexadecimal, two digits a byte"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, StrDeserializer};
+
+    #[test]
+    fn they_are_written_in_hexadecimal_and_shown_nowhere_else() {
+        let read = |text: &'static str| {
+            let text: StrDeserializer<'_, Error> = text.into_deserializer();
+            Bytes::deserialize(text)
+        };
+        assert_eq!(read("00ffA0").unwrap(), Bytes(vec![0, 255, 160]));
+        for wrong in ["0", "0g", " 00"] {
+            assert!(read(wrong).unwrap_err().to_string().contains("hexadecimal"), "{wrong}");
+        }
+        assert_eq!(format!("{:?}", Bytes(vec![7; 16])), "16 bytes");
+    }
+}

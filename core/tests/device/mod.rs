@@ -52,6 +52,8 @@ pub(crate) enum Fate {
     Doubtful,
     /// This comes, whatever was asked.
     Answer(Response),
+    /// It succeeds, and says another thing.
+    Changed(fn(&mut Response)),
 }
 
 /// The client may also join another group, which the KDC does not have.
@@ -180,10 +182,13 @@ impl Device {
         };
         let fate = if self.fate.is_empty() { Fate::Well } else { self.fate.remove(0) };
         match fate {
-            Fate::Well => {
-                let response = self.desk.ask(&caller, request);
+            Fate::Well | Fate::Changed(_) => {
+                let mut response = self.desk.ask(&caller, request);
                 if response.unprotected {
                     return Err(ExchangeError::Doubtful("4.01".into()));
+                }
+                if let Fate::Changed(change) = fate {
+                    change(&mut response);
                 }
                 Ok(Exchanged { response, runs_low: false })
             }
