@@ -2,7 +2,7 @@
 
 mod device;
 
-use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, State};
+use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, State};
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{
@@ -308,4 +308,24 @@ fn a_join_response_that_cannot_be_right_changes_nothing() {
     device.fate = vec![Fate::Changed(|response| with_num(response, 7))];
     assert_eq!(device.run(Operation::Join), Some(Ok(())));
     assert_eq!(device.member.group().unwrap().num, 7);
+}
+
+#[test]
+fn with_newer_keys_nobody_is_known_until_asked_for() {
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        device.run(operation);
+    }
+    let peer = Peer { id: Bytes(vec![9]), cred: Bytes(vec![1]), roles: 1 };
+    let num = device.member.group().unwrap().num;
+    for (ahead, known) in [(0, true), (1, false)] {
+        for group in device.disk.groups.values_mut() {
+            group.peers = vec![peer.clone()];
+            group.spent.clear();
+        }
+        device.restart(true);
+        device.fate = vec![Fate::Answer(distribution(num + ahead, 3))];
+        assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+        assert_eq!(device.member.group().unwrap().peers.contains(&peer), known, "{ahead} ahead");
+    }
 }
