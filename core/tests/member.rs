@@ -2,7 +2,8 @@
 
 mod device;
 
-use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, State};
+use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
+use ace_groupcomm::testkit::build::{Client, join_post, token};
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{
@@ -10,6 +11,8 @@ use ace_groupcomm_messages::{
 };
 use device::{Crash, Device, Fate};
 
+/// The toy profile's.
+const TALKER: u64 = 1;
 const ALL: [Operation; 5] = [Operation::Token, Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds];
 
 /// What is still missing, and then the keys; the identifier under which they are handed out.
@@ -328,4 +331,27 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
         assert_eq!(device.run(Operation::Keys), Some(Ok(())));
         assert_eq!(device.member.group().unwrap().peers.contains(&peer), known, "{ahead} ahead");
     }
+}
+
+#[test]
+fn a_member_knows_the_others_and_does_not_count_itself() {
+    let mut device = Device::new();
+    let other = Client::new(2).unwrap();
+    let post = |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.unix() + 1_000));
+    let posted = post(&device);
+    let (caller, challenge) = device.desk.post_token(&posted).unwrap();
+    let join = join_post("g1", &other.join("g1", TALKER, &challenge, &[7; 8]));
+    assert_eq!(device.desk.ask(&caller, join).status, Status::Created);
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        assert_eq!(device.run(operation), Some(Ok(())));
+    }
+    let reserved = device.disk.session.clone();
+    for operation in [Operation::Join, Operation::Creds] {
+        assert_eq!(device.run(operation), Some(Ok(())));
+        let peers = &device.member.group().unwrap().peers;
+        assert_eq!(peers.iter().map(|peer| (peer.id.0.len(), peer.roles)).collect::<Vec<_>>(), [(1, TALKER)]);
+        assert_ne!(peers[0].id.0, device.id());
+    }
+    let next = |session: &Option<Session>| session.as_ref().map(|session| session.next);
+    assert_eq!(next(&device.disk.session), next(&reserved), "one block of sequence numbers is enough for all of it");
 }

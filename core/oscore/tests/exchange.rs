@@ -171,6 +171,7 @@ fn without_numbers_nothing_is_sent() {
     assert_eq!(client.protect_request(&get()).map(|_| ()).unwrap_err(), Error::NeedSequence);
     let (_, right, _) = accept(&mut server, &request);
     let registration = right.registration();
+    assert_eq!(format!("{registration:?}"), "Registration", "and no more: it holds a nonce");
     assert_eq!(server.protect_notification(&content("1"), &registration).unwrap_err(), Error::NeedSequence);
     server.sequence().extend(0, 10);
     server.protect_notification(&content("1"), &registration).unwrap();

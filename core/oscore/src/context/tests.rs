@@ -124,4 +124,5 @@ fn debug_shows_no_secret() {
     let secret = parameters(&[1], &[2], Aead::default());
     let shown = format!("{secret:?} {:?}", Context::fresh(&secret, Sequence::all()).unwrap());
     assert!(!shown.contains("1, 1, 1") && !shown.contains("key"), "{shown}");
+    assert_eq!(shown.matches("sender_id: [1], recipient_id: [2]").count(), 2, "it shows whose they are: {shown}");
 }

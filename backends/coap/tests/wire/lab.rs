@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `r` is refused at length,
 /// `z` gets no answer protected, `o` cannot observe, notifications to `g` find it gone, and every other one to `n`
-/// finds no number.
+/// finds no number; what a proxy has done to messages of `c` shows on their outside alone.
 #[derive(Default)]
 pub(crate) struct Marked {
     asked: Mutex<bool>,
@@ -29,6 +29,7 @@ impl MessageSecurity for Marked {
                 let refusal = Message { payload: vec![b'r'; 300], ..Message::response(Code::UNAUTHORIZED) };
                 return Inbound::Answer(refusal);
             }
+            b"c" => message.options.remove(option::BLOCK1),
             _ => (),
         }
         message.options.remove(option::OSCORE);
@@ -64,11 +65,12 @@ impl MessageSecurity for Marked {
 }
 
 /// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
-/// long what it got was, `big` is big, `state` can be observed until it is gone, `late` can be observed and answers when
+/// long what it got was, `big` is big, begins as it is told to and counts them too, `state` can be observed until it is gone, `late` can be observed and answers when
 /// it is told to, `bare` answers without protection, `no` refuses with many words.
 #[derive(Default)]
 pub(crate) struct Resources {
     pub(crate) count: Mutex<u32>,
+    pub(crate) big: Mutex<u32>,
     pub(crate) held: Mutex<Vec<Responder>>,
     pub(crate) gone: Mutex<bool>,
     notifier: OnceLock<Notifier>,
@@ -107,7 +109,11 @@ impl Service for Resources {
                 content(self.count.lock().unwrap().to_string().as_bytes())
             }
             Some("body") => content(request.message.payload.len().to_string().as_bytes()),
-            Some("big") => content(&(0..5_000_u32).map(|i| (i % 251) as u8).collect::<Vec<_>>()),
+            Some("big") => {
+                *self.big.lock().unwrap() += 1;
+                let first = request.message.payload.first().copied().map_or(0, u32::from);
+                content(&(first..first + 5_000).map(|i| (i % 251) as u8).collect::<Vec<_>>())
+            }
             Some("no") => Message { payload: vec![b'n'; 200], ..Message::response(Code::UNAUTHORIZED) },
             Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
             Some("bare") => {

@@ -1,6 +1,8 @@
 //! A server as it looks from the wire: bytes in, bytes out (RFC 7252, RFC 7959, RFC 7641).
 
+mod blocks;
 mod lab;
+mod observations;
 
 use ace_backend_coap::Limits;
 use ace_coap::numbers::option;
@@ -280,24 +282,6 @@ async fn who_acknowledges_nothing_is_sent_each_answer_once() {
 }
 
 #[tokio::test]
-async fn strangers_who_find_no_room_for_blocks_prove_their_address() {
-    let lab = Lab::new(Limits { transfers_unknown: 1, ..Limits::default() }).await;
-    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
-    let begin = |id| {
-        let mut message = request(Type::Confirmable, id, Code::POST, "body");
-        message.options.push_uint(option::BLOCK1, Block { num: 0, more: true, szx: 2 }.to_uint());
-        message.payload = vec![1; 64];
-        message
-    };
-    assert_eq!(raw.ask(&begin(1)).await.code, Code::CONTINUE);
-    let refused = other.ask(&begin(2)).await;
-    assert_eq!(refused.code, Code::UNAUTHORIZED);
-    let mut proven = begin(3);
-    proven.options.push(option::ECHO, refused.options.first(option::ECHO).unwrap());
-    assert_eq!(other.ask(&proven).await.code, Code::CONTINUE);
-}
-
-#[tokio::test]
 async fn an_exchange_without_answer_ends_too() {
     let lab = Lab::new(Limits::default()).await;
     let raw = Raw::new(&lab).await;
@@ -325,168 +309,6 @@ async fn an_exchange_without_answer_ends_too() {
     raw.send(&of(b"x", get(6, "count")).encode()).await;
     assert!(raw.is_quiet().await);
     assert_eq!(raw.ask(&get(6, "count")).await.payload, b"4");
-}
-
-// Covers: OS-4.1.3.4.2-04
-#[tokio::test]
-async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
-    let lab = Lab::new(Limits::default()).await;
-    let raw = Raw::new(&lab).await;
-    let part = |id, num, more, name: Option<&[u8]>| {
-        let mut message = request(Type::Confirmable, id, Code::POST, "body");
-        message.options.push_uint(option::BLOCK1, Block { num, more, szx: 2 }.to_uint());
-        message.payload = vec![1; if more { 64 } else { 5 }];
-        name.into_iter().for_each(|name| message.options.set(option::OSCORE, name));
-        message
-    };
-    for (first, name) in [(1, None), (11, Some(&b"a"[..]))] {
-        let answer = raw.ask(&part(first, 0, true, name)).await;
-        assert_eq!((answer.code, answer.options.uint(option::BLOCK1)), (Code::CONTINUE, Some(0xa)));
-        assert_eq!(raw.ask(&part(first, 0, true, name)).await, answer, "the same block again");
-        assert_eq!(raw.ask(&part(first + 1, 1, true, name)).await.code, Code::CONTINUE);
-        assert_eq!(raw.ask(&part(first + 1, 1, true, name)).await.code, Code::CONTINUE, "the same block again");
-        let answer = raw.ask(&part(first + 2, 2, false, name)).await;
-        assert_eq!((answer.payload.as_slice(), answer.options.uint(option::BLOCK1)), (&b"133"[..], Some(0x22)));
-        assert_eq!(raw.ask(&part(first + 3, 2, false, name)).await.code, Code::REQUEST_ENTITY_INCOMPLETE);
-    }
-    let mut next = of(b"a", get(31, "big"));
-    let first = raw.ask(&next).await;
-    next.options.push_uint(option::BLOCK2, Block { num: 4, more: false, szx: 6 }.to_uint());
-    next.id = 32;
-    let last = raw.ask(&next).await;
-    assert_eq!(last.payload.len(), 5_000 - 4 * 1_024);
-    let etag = |message: &Message| message.options.first(option::ETAG).unwrap().to_vec();
-    assert_eq!(etag(&first), etag(&last));
-    let other = Lab::new(Limits::default()).await;
-    let again = Raw::new(&other).await.ask(&of(b"a", get(1, "big"))).await;
-    assert_eq!(etag(&again), etag(&first), "the same content at another server, or after a restart");
-}
-
-// Covers: OS-4.1.3.5-06
-#[tokio::test]
-async fn observers_are_told_one_thing_at_a_time() {
-    let lab = Lab::new(Limits { ack_timeout: Duration::from_secs(1), ..Limits::default() }).await;
-    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
-    let register = |id, value: &[u8]| {
-        let mut message = of(b"a", get(id, "state"));
-        message.options.push(option::OBSERVE, value);
-        message
-    };
-    let first = raw.ask(&register(1, &[])).await;
-    assert!(first.options.has(option::OBSERVE) && first.payload == b"0");
-    lab.resources.change();
-    let told = raw.message().await;
-    assert_eq!((told.kind, told.token.clone(), told.payload.as_slice()), (Type::Confirmable, first.token, &b"1"[..]));
-    assert_eq!(told.options.first(option::OSCORE), Some(&b"a"[..]), "protected");
-    for _ in 0..3 {
-        lab.resources.change();
-    }
-    assert!(raw.is_quiet().await, "the first was not acknowledged yet");
-    raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
-    let second = raw.message().await;
-    assert_eq!(second.payload, b"4", "all that happened meanwhile, once");
-    assert!(second.options.uint(option::OBSERVE) > told.options.uint(option::OBSERVE));
-    raw.send(&Message::empty(Type::Acknowledgement, second.id).encode()).await;
-
-    // Another peer cannot end it, from wherever; the peer itself can.
-    let mut foreign = of(b"b", get(1, "state"));
-    (foreign.id, foreign.token) = (7, told.token);
-    foreign.options.push(option::OBSERVE, &[1]);
-    assert_eq!(raw.ask(&foreign).await.payload, b"4");
-    lab.resources.change();
-    let third = raw.message().await;
-    assert_eq!(third.payload, b"5");
-    raw.send(&Message::empty(Type::Acknowledgement, third.id).encode()).await;
-    let mut end = register(8, &[1]);
-    end.token = third.token;
-    assert!(!raw.ask(&end).await.options.has(option::OBSERVE));
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-
-    // Only what is asked for can be observed, by whom it can be told, and protected where it has to be.
-    for (id, code, name, path) in
-        [(31, Code::PUT, "a", "state"), (32, Code::GET, "o", "state"), (33, Code::GET, "a", "bare")]
-    {
-        let mut message = of(name.as_bytes(), request(Type::Confirmable, id, code, path));
-        message.options.push(option::OBSERVE, &[]);
-        assert!(!raw.ask(&message).await.options.has(option::OBSERVE), "{id}");
-    }
-    // A reset ends it as well.
-    other.ask(&register(2, &[])).await;
-    lab.resources.change();
-    let told = other.message().await;
-    other.send(&Message::empty(Type::Reset, told.id).encode()).await;
-    assert!(other.is_quiet().await);
-    lab.resources.change();
-    assert!(other.is_quiet().await);
-}
-
-#[tokio::test]
-async fn an_observation_ends_with_its_resource_its_peer_or_its_association() {
-    let limits = Limits { ack_timeout: Duration::from_millis(20), max_retransmit: 1, ..Limits::default() };
-    let lab = Lab::new(limits).await;
-    let register = |id, name: &[u8]| {
-        let mut message = of(name, get(id, "state"));
-        message.options.push(option::OBSERVE, &[]);
-        message
-    };
-    // Silence.
-    let raw = Raw::new(&lab).await;
-    raw.ask(&register(1, b"a")).await;
-    lab.resources.change();
-    let first = raw.message().await;
-    assert_eq!(raw.message().await, first, "once more");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-    // The association is gone.
-    let raw = Raw::new(&lab).await;
-    raw.ask(&register(1, b"g")).await;
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-    assert_eq!(lab.stats.get().unprotectable, 1);
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-    assert_eq!(lab.stats.get().unprotectable, 1, "nobody is asked any more");
-    // No number was left: it is told when there is one.
-    let raw = Raw::new(&lab).await;
-    raw.ask(&register(1, b"n")).await;
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-    let told = raw.message().await;
-    assert_eq!(told.payload, lab.resources.count.lock().unwrap().to_string().as_bytes());
-    raw.send(&Message::empty(Type::Reset, told.id).encode()).await;
-    // The resource is gone: that is the last that is told, without a number.
-    let raw = Raw::new(&lab).await;
-    raw.ask(&register(1, b"a")).await;
-    *lab.resources.gone.lock().unwrap() = true;
-    lab.resources.change();
-    let last = raw.message().await;
-    assert!(last.code == Code::NOT_FOUND && !last.options.has(option::OBSERVE));
-    raw.send(&Message::empty(Type::Acknowledgement, last.id).encode()).await;
-    *lab.resources.gone.lock().unwrap() = false;
-    lab.resources.change();
-    assert!(raw.is_quiet().await);
-}
-
-#[tokio::test]
-async fn what_changes_before_a_registration_is_answered_is_told_after_it() {
-    let lab = Lab::new(Limits { separate_after: Duration::ZERO, ..Limits::default() }).await;
-    let raw = Raw::new(&lab).await;
-    let mut register = of(b"a", get(1, "late"));
-    register.options.push(option::OBSERVE, &[]);
-    assert_eq!(raw.ask(&register).await, Message::empty(Type::Acknowledgement, 1));
-    lab.resources.change();
-    assert!(raw.is_quiet().await, "nobody observes yet");
-    lab.resources.release();
-    let first = raw.message().await;
-    assert!(first.kind == Type::Confirmable && first.options.has(option::OBSERVE));
-    assert!(raw.is_quiet().await && lab.resources.held.lock().unwrap().is_empty(), "one thing at a time");
-    raw.send(&Message::empty(Type::Acknowledgement, first.id).encode()).await;
-    assert!(raw.is_quiet().await);
-    assert_eq!(lab.resources.held.lock().unwrap().len(), 1, "asked again");
-    lab.resources.release();
-    assert!(raw.message().await.options.uint(option::OBSERVE) > first.options.uint(option::OBSERVE));
 }
 
 #[tokio::test]
