@@ -164,11 +164,12 @@ mod tests {
         assert_eq!(err(&|m| m.version = Some(2)), Unsuitable::Version);
         assert_eq!(err(&|m| m.ms.clear()), Unsuitable::Length);
         assert_eq!(err(&|m| m.ms = vec![0; 65]), Unsuitable::Length);
+        assert!(with(&[1], &[2], |m| m.ms = vec![0; 64]).is_ok());
         assert_eq!(err(&|m| m.salt = Some(vec![0; 65])), Unsuitable::Length);
         assert_eq!(err(&|m| m.context_id = Some(vec![0; 65])), Unsuitable::Length);
         assert!(with(&[1], &[2], |m| (m.version, m.context_id) = (Some(1), Some(vec![0; 64]))).is_ok());
         assert_eq!(with(&[1], &[1], |_| ()).map(|_| ()), Err(Unsuitable::SameIds));
-        assert!(with(&[1; 7], &[], |_| ()).is_ok());
+        assert!(with(&[1; 7], &[], |_| ()).is_ok() && with(&[], &[1; 7], |_| ()).is_ok());
         assert_eq!(with(&[1; 8], &[], |_| ()).map(|_| ()), Err(Unsuitable::Length));
         assert_eq!(with(&[], &[1; 8], |_| ()).map(|_| ()), Err(Unsuitable::Length));
         let gcm = |m: &mut OscoreInputMaterial| m.alg = Some(Label::Int(1));

@@ -305,10 +305,13 @@ async fn an_exchange_without_answer_ends_too() {
     // An answer that cannot be protected.
     raw.send(&of(b"z", get(5, "count")).encode()).await;
     assert_eq!(raw.receive().await.unwrap(), [0x70, 0, 0, 5]);
+    let unconfirmed = request(Type::NonConfirmable, 15, Code::GET, "count");
+    raw.send(&of(b"z", unconfirmed).encode()).await;
+    assert!(raw.is_quiet().await, "nobody sends that again");
     // A message that nobody has acted on is worth another try.
     raw.send(&of(b"x", get(6, "count")).encode()).await;
     assert!(raw.is_quiet().await);
-    assert_eq!(raw.ask(&get(6, "count")).await.payload, b"4");
+    assert_eq!(raw.ask(&get(6, "count")).await.payload, b"5");
 }
 
 #[tokio::test]
