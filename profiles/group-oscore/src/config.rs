@@ -164,6 +164,8 @@ mod tests {
         assert!(info.kdc_dh_creds.is_empty());
         let group = configure(&[("mode", "group")]).unwrap().credential_info();
         assert!(group.ecdh_info.is_empty() && group.sign_info.len() == 1);
+        // Content-Format 295 is 1 * 255 + 40 (RFC 9277 section 4.3).
+        assert_eq!(configure(&[]).unwrap().scope_tag(), Some(0x6374_0101 + 0x128), "of an extended scope");
     }
 
     #[test]

@@ -338,6 +338,12 @@ mod tests {
         assert_eq!(sender(None, REQUESTER), Err(MemberError::SenderId));
         assert_eq!(sender(None, MONITOR), Ok(None));
         assert_eq!(sender(Some(&[1]), MONITOR), Err(MemberError::SenderId));
+        let mut one_mode = response(&[7; 8]);
+        let mut material = GroupOscoreInputMaterial::decode(&one_mode.material.key).unwrap();
+        material.sign = None;
+        one_mode.material.key = material.encode();
+        let one_mode = joined(one_mode, REQUESTER, &[7; 8]).unwrap();
+        assert_eq!((one_mode.has_group_mode(), one_mode.has_pairwise_mode()), (false, true));
         let strip = |response: &mut JoinResponse| {
             let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
             (material.sign, material.alg) = (None, None);
@@ -383,7 +389,12 @@ mod tests {
         assert_eq!((monitor.client_cred, monitor.client_cred_verify), (None, None));
         let talker =
             join_request("g", crate::scope::REQUESTER, &identity, &[2; 8], &[1; 8], Some(GetCreds::All)).unwrap();
-        assert_eq!((talker.client_cred, talker.scope), (Some(identity.cred), Some(vec![0x82, 0x61, b'g', 0x02])));
-        assert_eq!(talker.client_cred_verify.map(|v| v.len()), Some(64));
+        let scope = Some(vec![0x82, 0x61, b'g', 0x02]);
+        assert_eq!((talker.client_cred, &talker.scope), (Some(identity.cred), &scope));
+        assert_eq!(talker.client_cred_verify.as_ref().map(Vec::len), Some(64));
+        assert_eq!((talker.get_creds, talker.cnonce), (Some(GetCreds::All), Some(vec![1; 8])));
+        let member = OscoreMember { gname: "g".into(), roles: REQUESTER, identity: Identity::ccs("lamp", signer(3)) };
+        let asked = member.join(&[2; 8], &[1; 8], None).unwrap();
+        assert_eq!((asked.scope, asked.client_cred_verify), (scope, talker.client_cred_verify));
     }
 }
