@@ -99,6 +99,7 @@ pub(super) fn within(mut answer: Message, request: Code, budget: usize, echo: im
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_coap::Token;
 
     fn with_echo(value: &[u8]) -> Message {
         let mut request = Message::request(Code::GET);
@@ -144,7 +145,8 @@ mod tests {
     #[test]
     fn an_answer_over_the_budget_says_less() {
         let with = |code: Code| {
-            let mut answer = Message { payload: vec![1; 50], ..Message::response(code) };
+            let token = Token::new(&[7; 4]);
+            let mut answer = Message { token, payload: vec![1; 50], ..Message::response(code) };
             answer.options.push_uint(option::CONTENT_FORMAT, 60);
             answer.options.push_uint(option::BLOCK2, 8);
             answer.options.push_uint(option::MAX_AGE, 0);
@@ -153,6 +155,7 @@ mod tests {
         let length = with(Code::CONTENT).encode().len();
         let sent = |code, request, budget| {
             let answer = within(with(code), request, budget, || vec![9; 8]);
+            assert_eq!(answer.token, Token::new(&[7; 4]), "whatever it says, it answers this request");
             (answer.code, answer.payload.len(), answer.options.first(option::ECHO).is_some(), answer.options.len())
         };
         assert_eq!(sent(Code::CONTENT, Code::GET, length), (Code::CONTENT, 50, false, 3), "it fits");
