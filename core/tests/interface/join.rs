@@ -1,51 +1,22 @@
-//! Joining and what a member can ask, with the toy profiles: RFC 9594's part of the interface.
+//! Joining and what a member can ask.
 
+use crate::{LATER, TALKER, admitted, client, desk, error_of, member};
 use ace_groupcomm::records::Head;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post};
-use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::testkit::build::{group_request, join_post, scope, token, token_post};
+use ace_groupcomm::testkit::{self, Desk, TestStore};
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
-use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::{
-    CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution,
-    ProblemDetails, RawCbor, TokenTransferResponse, pop, retrieval,
+    CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, RawCbor,
+    TokenTransferResponse, pop, retrieval,
 };
 
-const TALKER: u64 = 1;
 const LISTENER: u64 = 2;
-const LATER: u64 = 2_000_000;
-
-fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
-}
-
-fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
-}
-
-/// A client with a token for these groups; answers who it is to the KDC, and N_S.
-fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
-    desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
-}
-
-/// A member of a group.
-fn member(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> (Caller, JoinResponse, Response) {
-    let client = client(number);
-    let (caller, challenge) = admitted(desk, &client, &[(gname, roles)]);
-    let response = desk.ask(&caller, join_post(gname, &client.join(gname, roles, &challenge, &[7; 8])));
-    assert_eq!(response.status, Status::Created, "{response:?}");
-    let joined = JoinResponse::decode(&response.payload).unwrap();
-    (caller, joined, response)
-}
 
 fn sender_id(joined: &JoinResponse) -> Vec<u8> {
     joined.material.key.as_bytes_item().unwrap()[26..].to_vec()
-}
-
-fn error_of(response: &Response) -> Option<GroupcommError> {
-    assert_eq!(response.content_format, Some(PROBLEM_DETAILS_CBOR));
-    ProblemDetails::decode(&response.payload).unwrap().error()
 }
 
 fn head(desk: &Desk) -> Head {
@@ -389,7 +360,7 @@ fn members_read_what_the_group_has() {
 // Covers: TH-3-04
 #[test]
 fn identifiers_of_one_byte_run_out() {
-    let mut config = desk::config(&["g1"]);
+    let mut config = testkit::desk::config(&["g1"]);
     config.rejoins_per_hour = u32::MAX;
     config.groups[0].parameters.0.insert("max_id".into(), ace_groupcomm::config::ConfigValue::Int(1));
     let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();

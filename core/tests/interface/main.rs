@@ -1,0 +1,42 @@
+//! The KDC's interface of RFC 9594, with the toy profiles.
+
+mod access;
+mod join;
+
+use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Caller, Response, Status};
+use ace_groupcomm_messages::labels::content_format::PROBLEM_DETAILS_CBOR;
+use ace_groupcomm_messages::{GroupcommError, JoinResponse, ProblemDetails};
+
+const TALKER: u64 = 1;
+const LATER: u64 = 2_000_000;
+
+fn desk() -> Desk {
+    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+}
+
+fn client(number: u16) -> Client {
+    Client::new(number).unwrap()
+}
+
+/// A client with a token for these groups; answers who it is to the KDC, and N_S.
+fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
+    desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
+}
+
+/// A member of a group.
+fn member(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> (Caller, JoinResponse, Response) {
+    let client = client(number);
+    let (caller, challenge) = admitted(desk, &client, &[(gname, roles)]);
+    let response = desk.ask(&caller, join_post(gname, &client.join(gname, roles, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created, "{response:?}");
+    let joined = JoinResponse::decode(&response.payload).unwrap();
+    (caller, joined, response)
+}
+
+fn error_of(response: &Response) -> Option<GroupcommError> {
+    assert_eq!(response.content_format, Some(PROBLEM_DETAILS_CBOR));
+    ProblemDetails::decode(&response.payload).unwrap().error()
+}
