@@ -1,6 +1,6 @@
 //! ACE's part at the resource server: what a token post carries, and what it makes (RFC 9203 section 4.2).
 
-use crate::derivation::{Exchanged, MAX_NONCE, Unsuitable, aead, derive};
+use crate::derivation::{Exchanged, Unsuitable, aead, derive};
 use ace_groupcomm::Secret;
 use ace_groupcomm::registry::TransportProfileDescriptor;
 use ace_groupcomm::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
@@ -56,9 +56,6 @@ impl TransportProfile for CoapOscore {
             return Err(TransportRefusal::Missing);
         };
         let max = aead(material)?.max_id_len();
-        if client_id.len() > max || nonce1.len() > MAX_NONCE {
-            return Err(TransportRefusal::OutOfBounds);
-        }
         let server_id = std::iter::from_fn(|| offer.names.next())
             .find(|name| name.len() <= max && name != client_id)
             .ok_or(TransportRefusal::NoName)?;

@@ -202,6 +202,10 @@ fn all_bodies_together_have_a_bound() {
     transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
     transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
     assert_eq!(transfers.held, 56, "begun anew");
+    transfers.request(at(0), &peer(1), post(1, true, &[1; 16]));
+    assert_eq!(code(&transfers.request(at(0), &peer(1), post(2, true, &[1; 16]))), Code::CONTINUE);
+    assert_eq!(transfers.held, 88, "to the last byte");
+    transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
     let Step::Whole(..) = transfers.request(at(0), &peer(1), post(1, false, &[1; 3])) else { panic!() };
     assert_eq!(transfers.held, 40);
     transfers.request(at(40), &peer(9), Message::request(Code::GET));
