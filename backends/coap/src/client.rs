@@ -228,7 +228,7 @@ impl Client {
             let fits = |block: &Block| block.szx <= next.szx && block.offset() == answer.payload.len();
             let same = part.code == answer.code && part.options.first(option::ETAG) == etag.as_deref();
             let Some(block) = block.filter(|block| same && fits(block)) else { return Err(ClientError::Blocks) };
-            if answer.payload.len() > self.limits.body {
+            if answer.payload.len().saturating_add(part.payload.len()) > self.limits.body {
                 return Err(ClientError::Blocks);
             }
             next = block;

@@ -294,6 +294,24 @@ async fn blocks_of_two_answers_are_not_put_together() {
 }
 
 #[tokio::test]
+async fn an_answer_has_a_bound_to_the_last_byte() {
+    for (bound, fits) in [(32, true), (31, false)] {
+        let mut other = Other::new().await;
+        let mut client = other.client(Limits { body: bound, ..quick() }).await;
+        let serve = async {
+            for num in 0..2 {
+                let request = other.receive().await;
+                let mut answer = content(&[7; 16]);
+                answer.options.push_uint(option::BLOCK2, Block { num, more: num == 0, szx: 0 }.to_uint());
+                other.answer(&request, answer).await;
+            }
+        };
+        let (answer, ()) = tokio::join!(client.request(get()), serve);
+        assert_eq!(answer.map(|answer| answer.payload.len()).ok(), fits.then_some(32), "{bound}");
+    }
+}
+
+#[tokio::test]
 async fn later_blocks_may_be_smaller_and_belong_to_the_body_that_was_sent() {
     let mut other = Other::new().await;
     let mut client = other.client(Limits { szx: 0, ..quick() }).await;
@@ -332,19 +350,16 @@ async fn later_blocks_may_be_smaller_and_belong_to_the_body_that_was_sent() {
     };
     let (answer, ()) = tokio::join!(client.request(get()), serve);
     assert_eq!(answer.unwrap().payload.len(), 16);
-    for (body, at_the_end) in [(32, true), (31, false)] {
+    for (body, last) in [(32, 2), (31, 1)] {
         let mut client = other.client(Limits { body, ..quick() }).await;
         let serve = async {
-            for num in 0..4 {
+            for num in 0..=last {
                 let request = other.receive().await;
-                other.answer(&request, part(num, num < 3, 0)).await;
-                if num == 3 || !at_the_end && num == 2 {
-                    break;
-                }
+                other.answer(&request, part(num, true, 0)).await;
             }
         };
         let (answer, ()) = tokio::join!(client.request(get()), serve);
-        assert!(answer.is_err(), "{body}: it is found out behind the bound");
+        assert!(matches!(answer, Err(ClientError::Blocks)), "{body}: with the block that goes beyond it");
     }
     // A short FETCH is asked again whole, and larger blocks than were asked for do not fit.
     let serve = async {
