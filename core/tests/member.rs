@@ -246,6 +246,15 @@ fn a_member_that_is_told_another_thing_begins_anew() {
     assert_eq!(device.run(Operation::Upload), Some(Ok(())));
     let kept: State = device.disk.clone();
     assert_eq!(Member::state(&device.member), &kept);
+    // What was given up with an exchange under way may have used numbers of any block: they are not gone on with.
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    let next = |device: &Device| device.disk.session.as_ref().map(|session| session.next);
+    let before = next(&device);
+    device.crash = Some(Crash::After(device.effects));
+    assert_eq!(device.run(Operation::Creds), None);
+    device.crash = None;
+    assert_eq!((device.run(Operation::Creds), next(&device)), (Some(Ok(())), before.map(|next| next + 4_096)));
+    assert_eq!((device.run(Operation::Creds), next(&device)), (Some(Ok(())), before.map(|next| next + 4_096)));
 }
 
 #[test]

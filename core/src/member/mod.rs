@@ -204,6 +204,10 @@ impl Member {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let before = self.state.clone();
+        if self.begun.is_some() {
+            // What was given up may have changed the association, or used numbers of another block.
+            self.numbers = None;
+        }
         self.begun = Some(Begun { operation, unix, seed, before, facts: Vec::new(), saving: None });
         self.run()
     }
