@@ -1,0 +1,53 @@
+//! The anchor: the last acknowledged revision, outside of what a backup of the folder may have.
+//!
+//! It is written after each commit and never synced: after a loss of power it may be behind, never ahead. So a log that
+//! ends before it has lost something.
+
+use crate::error::OpenError;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// The file with the anchor.
+pub(crate) struct Anchor {
+    file: File,
+    failed: bool,
+}
+
+fn sealed(revision: u64) -> [u8; 12] {
+    let mut out = [0; 12];
+    let bytes = revision.to_le_bytes();
+    let sum = crc32fast::hash(&bytes).to_le_bytes();
+    out.iter_mut().zip(bytes.iter().chain(&sum)).for_each(|(to, from)| *to = *from);
+    out
+}
+
+impl Anchor {
+    /// Opens it, and reads what stands there; 0 where there is none, or one that was torn.
+    pub(crate) fn open(path: &Path) -> Result<(Self, u64), OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = open.map_err(io)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
+        let revision = bytes.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+        let revision = revision.filter(|revision| bytes == sealed(*revision)).unwrap_or(0);
+        Ok((Self { file, failed: false }, revision))
+    }
+
+    /// Notes what has been acknowledged.
+    pub(crate) fn set(&mut self, revision: u64) {
+        let result = self.write(&sealed(revision));
+        if let Err(error) = &result
+            && !self.failed
+        {
+            tracing::warn!(%error, "the anchor cannot be written: the loss of later commits may stay unseen");
+        }
+        self.failed = result.is_err();
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(bytes)
+    }
+}
