@@ -38,9 +38,11 @@ fn checksum(length: [u8; 4], body: &[u8]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// A frame with this body; none where the body is too long for one.
-pub(crate) fn frame(body: &impl Serialize) -> Option<Vec<u8>> {
-    let mut out = postcard::to_extend(body, vec![0; HEAD]).ok()?;
+/// A frame with this body, in a buffer that was used before; none where the body is too long for one.
+pub(crate) fn frame(body: &impl Serialize, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
+    buffer.clear();
+    buffer.resize(HEAD, 0);
+    let mut out = postcard::to_extend(body, buffer).ok()?;
     let (head, body) = out.split_at_mut_checked(HEAD)?;
     let length = u32::try_from(body.len()).ok()?.to_le_bytes();
     head.copy_from_slice(&[MARK, length, checksum(length, body)].concat());
@@ -70,7 +72,7 @@ mod tests {
     fn a_frame_is_whole_or_none() {
         let write = [(serde_bytes::Bytes::new(b"k"), Some(serde_bytes::Bytes::new(b"v")))];
         let entry = Entry { revision: 7, write: write.to_vec() };
-        let whole = frame(&vec![&entry]).unwrap();
+        let whole = frame(&vec![&entry], vec![1; 99]).unwrap();
         let (body, rest) = split(&whole).unwrap();
         assert!(rest.is_empty());
         assert_eq!(postcard::from_bytes::<Vec<Entry<'_>>>(body).unwrap(), [entry]);

@@ -28,6 +28,8 @@ pub(crate) struct Log {
     len: u64,
     /// The last revision that was acknowledged.
     acknowledged: u64,
+    /// Where the next frame is made.
+    buffer: Vec<u8>,
 }
 
 /// What a log holds that was opened.
@@ -150,7 +152,8 @@ impl Recovered {
 
     /// The log, to be gone on with in a new file whose revisions begin with this one.
     pub(crate) fn resume(&self, disk: Box<dyn Disk>, first: u64) -> io::Result<Log> {
-        let mut log = Log { disk, file: None, number: self.number, len: 0, acknowledged: self.last };
+        let mut log =
+            Log { disk, file: None, number: self.number, len: 0, acknowledged: self.last, buffer: Vec::new() };
         log.begin(first)?;
         Ok(log)
     }
@@ -161,7 +164,7 @@ impl Log {
     pub(crate) fn begin(&mut self, first: u64) -> io::Result<()> {
         self.file = None;
         let number = self.number.saturating_add(1);
-        let header = frame(&Header { number, after: self.acknowledged, first }).ok_or_else(too_long)?;
+        let header = frame(&Header { number, after: self.acknowledged, first }, Vec::new()).ok_or_else(too_long)?;
         // What another try has left is in the way. It holds no batch.
         let _ = self.disk.remove(&name(number));
         self.create(number, &header)?;
@@ -198,7 +201,7 @@ impl Log {
     /// # Errors
     /// [`Failed`]: whether it may be found again.
     pub(crate) fn add(&mut self, batch: &[Entry<'_>]) -> Result<(), Failed> {
-        let frame = frame(&batch).ok_or_else(|| Failed::Written(too_long()))?;
+        let frame = frame(&batch, std::mem::take(&mut self.buffer)).ok_or_else(|| Failed::Written(too_long()))?;
         let file = self.file.as_mut().ok_or_else(|| Failed::Written(io::Error::other("the log is broken")))?;
         let result = file.append(&frame).map_err(Failed::Written).and_then(|()| file.sync().map_err(Failed::Synced));
         if let Err(failed) = result {
@@ -206,6 +209,7 @@ impl Log {
             return Err(failed);
         }
         self.len = self.len.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+        self.buffer = frame;
         self.acknowledged = batch.last().map_or(self.acknowledged, |entry| entry.revision);
         Ok(())
     }
