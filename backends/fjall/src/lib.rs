@@ -29,8 +29,8 @@
 //! # Why this and not another
 //!
 //! Tried with the mix of a KDC (three records a join, 64 joins a commit, a million members in 1,000 groups, a sync each
-//! commit), on two cores of another machine than the README's: the database fjall 3.1 took 13 to 17 microseconds of CPU a join, redb 4.6 35 to 40. But fjall's
-//! journal cannot tell torn from damaged: eight garbled bytes in its middle, and it opened without a word with half of
+//! commit), on two cores of another machine than the README's: the database fjall 3.1 took 13 to 17 microseconds of CPU a
+//! join, redb 4.6 35 to 40. But fjall's journal cannot tell torn from damaged: eight garbled bytes in its middle, and it opened without a word with half of
 //! what had been synced; a garbled last batch, which a loss of power may leave, and it did not open at all. Both break
 //! what [`Storage`] promises, and there is no seam below it for a test to lose what was not synced. So the tables are
 //! fjall's, and the log is here: a few hundred lines that know which commits were acknowledged. The README says what a join

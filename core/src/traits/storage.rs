@@ -14,8 +14,10 @@
 //!   [`Sharing::Exclusive`] it must be settled before the next read.
 
 mod map;
+mod sealed;
 
 pub use map::ConditionalMap;
+pub use sealed::{KeyRing, KeyRingError, Sealed, StorageKey};
 
 use async_trait::async_trait;
 use bytes::Bytes;
