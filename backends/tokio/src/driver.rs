@@ -105,7 +105,7 @@ where
     let (results, done) = unbounded_channel();
     let (commits, transactions) = unbounded_channel();
     pool.start(&results);
-    tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
+    let committer = tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
     let driver = Driver {
         machine,
         storage,
@@ -118,7 +118,12 @@ where
         awaiting_start: Vec::new(),
         stopping: false,
     };
-    (Handle { commands }, tokio::spawn(driver.run(incoming, done)))
+    let run = async move {
+        driver.run(incoming, done).await;
+        // Whoever waits for the end may open the storage again.
+        let _ = committer.await;
+    };
+    (Handle { commands }, tokio::spawn(run))
 }
 
 impl<M: Machine<Notice = AssociationNotice>> Driver<M> {

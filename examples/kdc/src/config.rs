@@ -10,6 +10,7 @@ use ace_oscore::Aead;
 use ace_program::{Hex, Loaded, ProgramError, SecretHex, check_keys};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,9 +28,19 @@ pub struct Config {
     /// The groups.
     #[serde(rename = "group", default)]
     pub groups: Vec<Group>,
+    /// The file with the keys that what is stored on disk is sealed with.
+    pub storage_keys: Option<PathBuf>,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
+}
+
+impl Config {
+    /// The file with the storage keys; a relative path begins where the configuration file is.
+    pub(crate) fn storage_keys(&self, config: &Path) -> Option<PathBuf> {
+        let keys = self.storage_keys.as_ref()?;
+        Some(config.parent().map_or_else(|| keys.clone(), |folder| folder.join(keys)))
+    }
 }
 
 /// An Authorization Server that is trusted.

@@ -15,28 +15,15 @@ pub use config::{Config, Group, IssuerConfig, LimitsConfig};
 use ace_profile_group_oscore as _;
 
 use ace_backend_coap::Link;
-use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
-use ace_groupcomm::traits::storage::Storage;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Running};
+use ace_program::{Loaded, ProgramError, Running, open_storage};
 use std::sync::Arc;
-
-/// The storage that a URL names.
-fn storage(url: &str) -> Result<Arc<dyn Storage>, ProgramError> {
-    match url {
-        "memory:" => {
-            tracing::warn!("storage is in memory: nothing survives the end of this process");
-            Ok(Arc::new(MemoryStorage::new()))
-        }
-        other => Err(ProgramError::Other(format!("storage {other:?} is not known; there is memory:"))),
-    }
-}
 
 /// Links to what the KDC serves (RFC 9594 section 4.1, Group OSCORE profile section 17.1).
 fn links(kdc: &Kdc) -> Vec<Link> {
@@ -58,7 +45,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let (engine, validator) = config::engine(loaded)?;
     let hints = engine.hints.encode();
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
-    let storage = storage(storage_url)?;
+    let storage = open_storage(storage_url, loaded.config.storage_keys(&loaded.path).as_deref())?;
     let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
         .map_err(|error| config::setup_error(loaded, &error))?;
     let links = links(&kdc);

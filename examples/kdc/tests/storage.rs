@@ -1,0 +1,85 @@
+//! State on disk: there after a restart, sealed, and for one process.
+
+use ace_groupcomm::keys;
+use ace_program::{Loaded, Running, new_storage_keys, open_storage};
+use std::path::Path;
+use tempfile::TempDir;
+
+struct House {
+    folder: TempDir,
+    url: String,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        new_storage_keys(&folder.path().join("keys.toml")).unwrap();
+        let url = format!("fjall:{}", folder.path().join("state").display());
+        Self { folder, url }
+    }
+
+    fn keys(&self) -> std::path::PathBuf {
+        self.folder.path().join("keys.toml")
+    }
+
+    async fn start(&self, keys: &str) -> Result<Running, String> {
+        let text = include_str!("../kdc.toml").replace("audience =", &format!("{keys}\naudience ="));
+        let mut loaded: Loaded<ace_kdc::Config> = Loaded::parse(&self.folder.path().join("kdc.toml"), text).unwrap();
+        loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
+        ace_kdc::start(&loaded, &self.url).await.map_err(|error| error.to_string())
+    }
+
+    async fn group(&self) -> Vec<u8> {
+        let storage = open_storage(&self.url, Some(&self.keys())).unwrap();
+        storage.read(&[keys::name("lamps")]).await.unwrap().pop().unwrap().unwrap().value.to_vec()
+    }
+}
+
+const KEYS: &str = "storage_keys = \"keys.toml\"";
+
+#[tokio::test]
+async fn groups_are_there_after_a_restart_and_sealed() {
+    let house = House::new();
+    house.start(KEYS).await.unwrap().stop().await;
+    let group = house.group().await;
+    assert!(!group.is_empty());
+    house.start(KEYS).await.unwrap().stop().await;
+    assert_eq!(house.group().await, group, "the same group, not another of its name");
+    // With other keys there is nothing to be read.
+    std::fs::remove_file(house.keys()).unwrap();
+    new_storage_keys(&house.keys()).unwrap();
+    assert!(house.group().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let house = House::new();
+    let running = house.start(KEYS).await.unwrap();
+    let error = house.start(KEYS).await.err().unwrap();
+    assert!(error.contains("in use by another process"), "{error}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_stored_without_keys_of_ones_own() {
+    let house = House::new();
+    let error = house.start("").await.err().unwrap();
+    assert!(error.contains("storage_keys") && error.contains("new-storage-keys"), "{error}");
+    assert!(new_storage_keys(&house.keys()).is_err(), "keys that are there are not overwritten");
+    assert!(!Path::new(house.url.trim_start_matches("fjall:")).exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(house.keys(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = house.start(KEYS).await.err().unwrap();
+        assert!(error.contains("chmod 600"), "{error}");
+    }
+    std::fs::write(house.keys(), "active = 2\n[[key]]\nnumber = 1\nsecret = \"00\"\n").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(house.keys(), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let error = house.start(KEYS).await.err().unwrap();
+    assert!(error.contains("storage key 1 must have 32 bytes"), "{error}");
+}

@@ -1,0 +1,95 @@
+//! Where a program keeps its state, and the keys that the state is sealed with.
+
+use crate::{Loaded, ProgramError, SecretHex, is_readable_by_others};
+use ace_backend_fjall::{FjallStorage, Settings};
+use ace_backend_memory::MemoryStorage;
+use ace_backend_tokio::os_random;
+use ace_groupcomm::traits::storage::{KeyRing, Sealed, Storage, StorageKey};
+use rand_core::Rng;
+use serde::Deserialize;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file of storage keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    /// The number of the key that new values are sealed with.
+    active: u32,
+    /// The keys.
+    key: Vec<KeyEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    number: u32,
+    secret: SecretHex,
+}
+
+/// The name of the file among the credentials that systemd hands to a service.
+const CREDENTIAL: &str = "storage-keys";
+
+/// Opens what a URL names: `memory:`, or `fjall:FOLDER`, which is sealed with the keys of a file.
+///
+/// The file is the one given, or the credential `storage-keys` of a service of systemd.
+///
+/// # Errors
+/// [`ProgramError`].
+pub fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Storage>, ProgramError> {
+    if url == "memory:" {
+        tracing::warn!("storage is in memory: nothing survives the end of this process");
+        return Ok(Arc::new(MemoryStorage::new()));
+    }
+    let Some(folder) = url.strip_prefix("fjall:").filter(|folder| !folder.is_empty()) else {
+        let known = "there are memory: and fjall:FOLDER";
+        return Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")));
+    };
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(CREDENTIAL));
+    let keys = keys.map(Path::to_path_buf).or(credential).ok_or_else(|| {
+        let why = "storage on disk is sealed: name a file of keys in the configuration, storage_keys = \"FILE\", and make it \
+                   with new-storage-keys FILE";
+        ProgramError::Other(why.into())
+    })?;
+    let ring = key_ring(&keys)?;
+    let folder = Path::new(folder);
+    let storage = FjallStorage::open(folder, &Settings::default());
+    let storage = storage.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
+    Ok(Arc::new(Sealed::new(Arc::new(storage), ring, Box::new(os_random()))))
+}
+
+fn key_ring(path: &Path) -> Result<KeyRing, ProgramError> {
+    let loaded: Loaded<KeyFile> = Loaded::read(path)?;
+    if is_readable_by_others(path) {
+        let reason = "the file holds keys and can be read by others: chmod 600".to_owned();
+        return Err(ProgramError::Config { path: path.to_path_buf(), reason });
+    }
+    let keys = loaded.config.key.iter().map(|entry| StorageKey { number: entry.number, key: entry.secret.0.clone() });
+    KeyRing::new(keys.collect(), loaded.config.active).map_err(|error| loaded.error(&[], error))
+}
+
+/// Makes a file with a new storage key, readable by its owner alone.
+///
+/// # Errors
+/// [`ProgramError::File`], also where the file is there.
+pub fn new_storage_keys(path: &Path) -> Result<(), ProgramError> {
+    let mut key = [0; 32];
+    os_random().fill_bytes(&mut key);
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!(
+        "# What is stored is sealed with these keys: who loses them loses all that is stored.\nactive = 1\n\n[[key]]\nnumber \
+         = 1\nsecret = \"{digits}\"\n"
+    );
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let write = || {
+        let mut file = options.open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| ProgramError::File { path: path.to_path_buf(), source })
+}
