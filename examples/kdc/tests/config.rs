@@ -24,21 +24,21 @@ async fn mistakes_are_named_with_their_line() {
     let twice = format!("{twice}\n[limits]");
     for (from, to, line, reason) in [
         ("audience =", "audiense =", 7, "audiense"),
-        ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 16, "16 bytes"),
-        ("groups = [\"lamps\", \"alarms\"]", "groups = [\"lamps\", \"doors\"]", 18, "doors"),
-        ("[limits]", &twice, 34, "lamps"),
-        ("name = \"alarms\"\nprof", "name = \"alarms\"\n[[group]]\nname = \"a/b\"\nprof", 27, "profile"),
+        ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 19, "16 bytes"),
+        ("groups = [\"lamps\", \"alarms\"]", "groups = [\"lamps\", \"doors\"]", 21, "doors"),
+        ("[limits]", &twice, 37, "lamps"),
+        ("name = \"alarms\"\nprof", "name = \"alarms\"\n[[group]]\nname = \"a/b\"\nprof", 30, "profile"),
         (
             "name = \"alarms\"\nprofile = \"coap_group_oscore_app\"",
             "name = \"alarms\"\nprofile = \"coap_nothing\"",
-            29,
+            32,
             "coap_group_oscore_app",
         ),
-        ("mode = \"group\"", "mode = \"pairwise\"", 30, "\"pairwise\" is not available"),
-        ("mode = \"group\"", "mode = \"group\", backward_security = true", 30, "not available yet"),
-        ("mode = \"group\"", "mode = \"group\", sign_alg = \"ES256\"", 30, "known are: EdDSA"),
-        ("mode = \"group\"", "mode = \"group\", colour = \"red\"", 30, "not known here"),
-        ("pending = 65536", "pending = \"many\"", 38, "usize"),
+        ("mode = \"group\"", "mode = \"pairwise\"", 33, "\"pairwise\" is not available"),
+        ("mode = \"group\"", "mode = \"group\", backward_security = true", 33, "not available yet"),
+        ("mode = \"group\"", "mode = \"group\", sign_alg = \"ES256\"", 33, "known are: EdDSA"),
+        ("mode = \"group\"", "mode = \"group\", colour = \"red\"", 33, "not known here"),
+        ("pending = 65536", "pending = \"many\"", 41, "usize"),
     ] {
         let error = with(from, to, "memory:").await.unwrap_err();
         assert!(error.starts_with(&format!("kdc.toml: line {line}: ")) && error.contains(reason), "{to}: {error}");

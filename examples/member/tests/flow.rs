@@ -116,6 +116,22 @@ async fn a_kdc_that_has_forgotten_gets_the_token_again() {
 }
 
 #[tokio::test]
+async fn a_kdc_that_remembers_needs_the_token_alone() {
+    let mut house = House::on_disk().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    let before = keys(&mut member).await.unwrap();
+    house.restart_kdc().await;
+    run(&mut member, Operation::Creds).await.unwrap();
+    assert_eq!(house.posts(), 2);
+    run(&mut member, Operation::Join).await.unwrap();
+    let after = keys(&mut member).await.unwrap();
+    assert!(before.ms == after.ms && before.salt == after.salt, "the same group");
+    assert!(before.group_sender_id != after.group_sender_id, "no Sender ID comes twice");
+}
+
+#[tokio::test]
 async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     let house = House::new().await;
     let settings = house.settings();

@@ -97,6 +97,7 @@ pub(crate) struct House {
     pub(crate) way: Arc<OnTheWay>,
     kdc_address: Arc<Mutex<SocketAddr>>,
     kdc: Option<Running>,
+    storage: String,
     _auth_server: Running,
     addresses: (SocketAddr, SocketAddr),
 }
@@ -105,33 +106,46 @@ fn any() -> Vec<SocketAddr> {
     vec![([127, 0, 0, 1], 0).into()]
 }
 
-async fn start_kdc(folder: &Path) -> Running {
+async fn start_kdc(folder: &Path, storage: &str) -> Running {
     let mut kdc: Loaded<ace_kdc::Config> =
         Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
     kdc.config.listen = any();
-    ace_kdc::start(&kdc, "memory:").await.unwrap()
+    kdc.config.storage_keys = Some("storage-keys.toml".into());
+    ace_kdc::start(&kdc, storage).await.unwrap()
 }
 
 impl House {
+    /// A KDC that forgets all when it ends.
     pub(crate) async fn new() -> Self {
+        Self::with(tempfile::tempdir().unwrap(), "memory:".into()).await
+    }
+
+    /// A KDC whose state is on disk.
+    pub(crate) async fn on_disk() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        ace_program::new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+        let storage = format!("fjall:{}", folder.path().join("state").display());
+        Self::with(folder, storage).await
+    }
+
+    async fn with(folder: TempDir, storage: String) -> Self {
         let mut auth_server: Loaded<ace_as::Config> =
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
         auth_server.config.listen = any();
         let auth_server = ace_as::start(&auth_server).await.unwrap();
-        let kdc = start_kdc(folder.path()).await;
+        let kdc = start_kdc(folder.path(), &storage).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
         let way = Arc::new(OnTheWay::default());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addresses = (auth_server.addresses[0], socket.local_addr().unwrap());
         tokio::spawn(relay(socket, Arc::clone(&kdc_address), Arc::clone(&way)));
-        Self { folder, way, kdc_address, kdc: Some(kdc), _auth_server: auth_server, addresses }
+        Self { folder, way, kdc_address, kdc: Some(kdc), storage, _auth_server: auth_server, addresses }
     }
 
-    /// The KDC ends, and another process takes its place. Its storage was in memory.
+    /// The KDC ends, and another process takes its place.
     pub(crate) async fn restart_kdc(&mut self) {
         self.kdc.take().unwrap().stop().await;
-        let kdc = start_kdc(self.folder.path()).await;
+        let kdc = start_kdc(self.folder.path(), &self.storage).await;
         *self.kdc_address.lock().unwrap() = kdc.addresses[0];
         self.kdc = Some(kdc);
     }
