@@ -52,6 +52,15 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError + '_ {
     |source| OpenError::Io { path: path.to_owned(), source }
 }
 
+/// Makes the folder, for its owner alone, unless it is there.
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(io(path))
+}
+
 /// Locks the folder against other processes.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(path.join("lock"));
@@ -91,6 +100,7 @@ impl FjallStorage {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        make_folder(path)?;
         let log = path.join("log");
         std::fs::create_dir_all(&log).map_err(io(&log))?;
         Self::open_on(path, settings, Box::new(Folder::new(&log)))
@@ -101,7 +111,7 @@ impl FjallStorage {
     /// # Errors
     /// [`OpenError`].
     pub fn open_on(path: &Path, settings: &Settings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(path).map_err(io(path))?;
+        make_folder(path)?;
         let lock = lock(path)?;
         let known = is_known(path)?;
         let anchor_path = settings.anchor.clone().unwrap_or_else(|| path.join("anchor"));

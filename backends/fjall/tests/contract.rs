@@ -44,3 +44,13 @@ async fn another_format_is_refused() {
     std::fs::write(&format, ours).unwrap();
     assert_eq!(open().unwrap().read(&[Key::new("a")]).await, Ok(vec![None]));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_folder_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    drop(FjallStorage::open(&path, &Settings::default()).unwrap());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}

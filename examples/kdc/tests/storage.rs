@@ -30,7 +30,7 @@ impl House {
     }
 
     async fn group(&self) -> Vec<u8> {
-        let storage = open_storage(&self.url, Some(&self.keys())).unwrap();
+        let storage = open_storage(&self.url, Some(&self.keys())).await.unwrap();
         storage.read(&[keys::name("lamps")]).await.unwrap().pop().unwrap().unwrap().value.to_vec()
     }
 }
@@ -45,10 +45,11 @@ async fn groups_are_there_after_a_restart_and_sealed() {
     assert!(!group.is_empty());
     house.start(KEYS).await.unwrap().stop().await;
     assert_eq!(house.group().await, group, "the same group, not another of its name");
-    // With other keys there is nothing to be read.
+    // With other keys nothing can be read.
     std::fs::remove_file(house.keys()).unwrap();
     new_storage_keys(&house.keys()).unwrap();
-    assert!(house.group().await.is_empty());
+    let error = house.start(KEYS).await.err().unwrap();
+    assert!(error.contains("does not open with these keys"), "{error}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{Loaded, ProgramError, SecretHex, is_readable_by_others};
 use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::os_random;
-use ace_groupcomm::traits::storage::{KeyRing, Sealed, Storage, StorageKey};
+use ace_groupcomm::traits::storage::{Key, KeyRing, Sealed, Storage, StorageKey};
 use rand_core::Rng;
 use serde::Deserialize;
 use std::fs::OpenOptions;
@@ -38,7 +38,7 @@ const CREDENTIAL: &str = "storage-keys";
 ///
 /// # Errors
 /// [`ProgramError`].
-pub fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Storage>, ProgramError> {
+pub async fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Storage>, ProgramError> {
     if url == "memory:" {
         tracing::warn!("storage is in memory: nothing survives the end of this process");
         return Ok(Arc::new(MemoryStorage::new()));
@@ -57,7 +57,15 @@ pub fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Storage>, 
     let folder = Path::new(folder);
     let storage = FjallStorage::open(folder, &Settings::default());
     let storage = storage.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
-    Ok(Arc::new(Sealed::new(Arc::new(storage), ring, Box::new(os_random()))))
+    let sealed = Sealed::new(Arc::new(storage), ring, Box::new(os_random()));
+    // A record that does not open is empty. Better no start than one that can answer nothing.
+    let first = sealed.scan(&Key::new(""), None, 1).await;
+    let first = first.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
+    if first.records.iter().any(|(_, record)| record.value.is_empty()) {
+        let why = "what is stored does not open with these keys";
+        return Err(ProgramError::Config { path: keys, reason: why.into() });
+    }
+    Ok(Arc::new(sealed))
 }
 
 fn key_ring(path: &Path) -> Result<KeyRing, ProgramError> {
