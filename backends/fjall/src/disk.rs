@@ -33,6 +33,13 @@ pub trait Disk: Send {
     /// Whatever the disk says.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// Returns when all that can be read of a file survives a loss of power: the process that wrote it may have ended
+    /// before it had it synced.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn sync(&self, name: &str) -> io::Result<()>;
+
     /// The names of all files.
     ///
     /// # Errors
@@ -77,6 +84,10 @@ impl Disk for Folder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         std::fs::read(self.0.join(name))
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        File::open(self.0.join(name))?.sync_data()
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -82,6 +82,8 @@ pub(crate) fn recover(disk: &dyn Disk, anchor: u64) -> Result<Recovered, OpenErr
         if found.number.checked_add(1) != Some(number) {
             return Err(OpenError::Damaged(format!("a file of the log is missing before {}", name(number))));
         }
+        // What is found here is relied on from now on, whoever wrote it and had no time to sync it.
+        disk.sync(&name(number)).map_err(io)?;
         let bytes = disk.read(&name(number)).map_err(io)?;
         found.take(number, bytes)?;
     }

@@ -58,7 +58,13 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(io(path))
+    let make = || {
+        builder.create(path)?;
+        // Its name has to survive a loss of power as well.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    };
+    if path.is_dir() { Ok(()) } else { make().map_err(io(path)) }
 }
 
 /// Locks the folder against other processes.

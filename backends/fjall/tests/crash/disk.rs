@@ -101,6 +101,13 @@ impl Disk for TestDisk {
         Ok(self.lock().files.get(name).ok_or(ErrorKind::NotFound)?.bytes.clone())
     }
 
+    fn sync(&self, name: &str) -> Result<()> {
+        let mut state = self.lock();
+        let file = state.files.get_mut(name).ok_or(ErrorKind::NotFound)?;
+        file.synced = file.bytes.len();
+        Ok(())
+    }
+
     fn list(&self) -> Result<Vec<String>> {
         Ok(self.lock().files.keys().cloned().collect())
     }

@@ -126,6 +126,20 @@ async fn whatever_a_loss_of_power_leaves_all_acknowledged_is_there() {
 
 // Covers: TH-5-06
 #[tokio::test]
+async fn what_a_killed_process_had_not_synced_is_relied_on_only_when_it_is() {
+    let bench = ten_and_a_lost_one().await;
+    // The process is gone, the disk is not: all that was written can be read.
+    bench.disk.set(Trouble::None);
+    let storage = bench.open();
+    assert_eq!(there(&storage, 11).await, [true; 11]);
+    done(&storage, 11).await;
+    drop(storage);
+    let (storage, _copy) = bench.open_with(&bench.disk.after_power_loss(|_| 0)).unwrap();
+    assert_eq!(there(&storage, 12).await, [true; 12]);
+}
+
+// Covers: TH-5-06
+#[tokio::test]
 async fn damage_in_the_middle_is_an_error() {
     let bench = Bench::new();
     let storage = bench.open();
