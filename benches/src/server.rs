@@ -41,7 +41,6 @@ fn kdc() -> Result<Kdc, Box<dyn std::error::Error + Send + Sync>> {
         limits: ace_groupcomm::engine::Limits::default(),
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
         rejoins_per_hour: u32::MAX,
-        process: 1,
     };
     let issuer = Issuer {
         name: "as".into(),

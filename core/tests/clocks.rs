@@ -16,8 +16,8 @@ fn client(number: u16) -> Client {
     Client::new(number).unwrap()
 }
 
-fn desk_over(store: &TestStore, process: u8) -> Desk {
-    let config = ace_groupcomm::kdc::KdcConfig { process, ..desk::config(&["g1"]) };
+fn desk_over(store: &TestStore) -> Desk {
+    let config = desk::config(&["g1"]);
     Desk::new(store.clone(), config).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn set_clock(desk: &mut Desk, unix: u64) {
 #[test]
 fn a_clock_that_goes_back_makes_nothing_valid_again() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store, 1);
+    let mut desk = desk_over(&store);
     let bytes = token(1, &client(1).claims(&[("g1", 1)], 1_000_100));
     let caller = member(&mut desk, 1, 1_000_100);
     desk.pass(Duration::from_secs(100));
@@ -60,12 +60,12 @@ fn a_clock_that_goes_back_makes_nothing_valid_again() {
     assert_eq!(num(&mut desk, &caller), Status::Unauthorized);
     assert_eq!(desk.post_token(&bytes), None, "the token has expired for good");
     // Neither does a restart with a clock that is wrong.
-    let mut again = desk_over(&store, 1);
+    let mut again = desk_over(&store);
     set_clock(&mut again, 1_000_100 - HOUR);
     assert_eq!(again.post_token(&bytes), None);
     assert!(again.post_token(&token(1, &client(1).claims(&[("g1", 1)], 1_000_101))).is_some());
     // Nor an update of rights, nor an association that was made before.
-    let mut lagging = desk_over(&store, 1);
+    let mut lagging = desk_over(&store);
     let update = token(1, &client(2).update(&[("g1", 1)], 1_000_100));
     let owner = member(&mut lagging, 2, LATER);
     assert_eq!(lagging.ask(&owner, update_post(&update)).status, Status::Unauthorized);
@@ -75,7 +75,7 @@ fn a_clock_that_goes_back_makes_nothing_valid_again() {
 #[test]
 fn a_clock_that_runs_away_ends_nobody() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store, 1);
+    let mut desk = desk_over(&store);
     let caller = member(&mut desk, 1, LATER);
     let right = desk.now.unix;
     set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
@@ -93,7 +93,7 @@ fn a_clock_that_runs_away_ends_nobody() {
 #[test]
 fn of_two_kdcs_the_one_whose_clock_is_ahead_decides() {
     let store = TestStore::new(Sharing::Shared);
-    let (mut ahead, mut behind) = (desk_over(&store, 1), desk_over(&store, 2));
+    let (mut ahead, mut behind) = (desk_over(&store), desk_over(&store));
     let caller = member(&mut behind, 1, 1_000_100);
     let bytes = token(1, &client(1).claims(&[("g1", 1)], 1_000_100));
     ahead.pass(Duration::from_secs(100));
@@ -108,7 +108,7 @@ fn of_two_kdcs_the_one_whose_clock_is_ahead_decides() {
 #[test]
 fn an_association_is_not_proven_with_a_token_that_expired_meanwhile() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store, 1);
+    let mut desk = desk_over(&store);
     let (caller, _) = desk.post_token(&token(1, &client(1).claims(&[("g1", 1)], 1_000_010))).unwrap();
     desk.now = desk.now.plus(Duration::from_secs(10));
     assert_eq!(num(&mut desk, &caller), Status::Unauthorized);
@@ -118,7 +118,7 @@ fn an_association_is_not_proven_with_a_token_that_expired_meanwhile() {
 #[test]
 fn many_that_expire_at_once_go_page_by_page() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store, 1);
+    let mut desk = desk_over(&store);
     for number in 1..=150 {
         member(&mut desk, number, 1_000_100);
     }
@@ -142,7 +142,7 @@ fn many_that_expire_at_once_go_page_by_page() {
 #[test]
 fn who_starts_anew_ends_what_has_expired() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store, 1);
+    let mut desk = desk_over(&store);
     for number in 1..=70 {
         member(&mut desk, number, 1_000_100);
     }

@@ -6,6 +6,7 @@ use ace_groupcomm::records::{BelongsTo, Head, Member};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
 use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest, JoinResponse};
 use std::time::Duration;
@@ -217,6 +218,8 @@ fn a_request_runs_as_often_as_it_may_and_no_more() {
             ..desk::config(&["g1"])
         };
         let mut desk = Desk::new(desk.store.clone(), config).unwrap();
+        let Caller::Peer(name) = &caller else { panic!("a peer") };
+        desk.need(AssociationNeed::Claim(name.to_vec()));
         let before = desk.kdc.stats().runs;
         let answer = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
         (answer.status, answer.max_age, desk.kdc.stats().runs - before)

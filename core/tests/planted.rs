@@ -3,12 +3,12 @@
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Mark, Member, SenderId};
+use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Mark, Member, Meta, SenderId};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::traits::token::{TokenRefusal, TokenValidator, ValidToken};
-use ace_groupcomm::traits::transport::AssociationNotice;
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm::{Caller, Method, Now, RecordType, Response, Status};
 use ace_groupcomm_messages::{
     GetCreds, GroupcommError, JoinRequest, JoinResponse, ProblemDetails, TokenTransferResponse, retrieval,
@@ -139,10 +139,13 @@ fn what_was_known_by_an_older_token_is_gone_with_it() {
     assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &["num"])).status, Status::Unauthorized);
 }
 
-/// Two processes with one configuration error: the same number, and by chance the same draws.
+/// Two processes between whose starts were 65,535 others: the same number, and by chance the same draws.
 fn twins() -> (TestStore, Desk, Desk) {
     let store = TestStore::new(Sharing::Shared);
-    let (mut one, mut other) = (on(&store), on(&store));
+    let mut one = on(&store);
+    let meta: Meta = store.record(&keys::meta()).unwrap();
+    store.plant(&keys::meta(), &Meta { starts: 0, ..meta });
+    let mut other = on(&store);
     one.rng = ChaCha12Rng::seed_from_u64(5);
     other.rng = ChaCha12Rng::seed_from_u64(5);
     (store, one, other)
@@ -220,7 +223,7 @@ fn sequence_numbers_go_on_where_they_were_reserved() {
     let Caller::Peer(name) = &caller else { panic!("a peer") };
     let reserved = |desk: &mut Desk| {
         desk.notices.clear();
-        desk.need_sequence(name);
+        desk.need(AssociationNeed::Sequence(name.to_vec()));
         let of = |notice: &AssociationNotice| match notice {
             AssociationNotice::Sequence { id, start, limit } => Some((id == &name.to_vec(), *start, *limit)),
             _ => None,
@@ -233,8 +236,8 @@ fn sequence_numbers_go_on_where_they_were_reserved() {
     desk.store.fail_next(Fault::NotDone);
     assert_eq!(reserved(&mut desk), [], "what is not durable is not used");
     desk.notices.clear();
-    desk.need_sequence(b"nobody");
-    assert!(desk.notices.is_empty());
+    desk.need(AssociationNeed::Sequence(b"nobody".to_vec()));
+    assert_eq!(desk.notices, [AssociationNotice::Gone { id: b"nobody".to_vec() }]);
 }
 
 #[test]

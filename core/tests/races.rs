@@ -2,12 +2,14 @@
 
 mod process;
 
+use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{BelongsTo, Head, Member};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::token;
 use ace_groupcomm::traits::storage::Sharing;
-use ace_groupcomm::{RecordType, Status};
+use ace_groupcomm::traits::transport::AssociationNeed;
+use ace_groupcomm::{Caller, RecordType, Status};
 use ace_groupcomm_messages::token_hash;
 use process::Process;
 use std::time::Duration;
@@ -72,4 +74,23 @@ fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
     one.commit_all();
     assert_eq!(one.answers.pop().unwrap().status, Status::ServiceUnavailable);
     assert_eq!((members(&store), one.kdc.waiting()), (0, 0));
+}
+
+// Covers: TH-1-02
+#[test]
+fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
+    let client = one.client(1);
+    one.join(&client);
+    assert_eq!(one.held.len(), 1, "checked, and not committed");
+    let Caller::Peer(id) = &client.1 else { panic!("a peer") };
+    let mut out = Vec::new();
+    other.kdc.need(other.now, AssociationNeed::Claim(id.to_vec()), &mut other.rng, &mut out);
+    other.run(out);
+    assert_eq!(other.commit(), [true]);
+    assert_eq!(one.commit(), [false]);
+    one.commit_all();
+    assert_eq!(one.answers.pop().unwrap().status, Status::ServiceUnavailable);
+    assert_eq!(members(&store), 0);
 }

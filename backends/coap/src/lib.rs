@@ -47,6 +47,7 @@ mod block;
 mod client;
 mod discovery;
 mod exchange;
+mod held;
 mod limits;
 mod observe;
 mod owner;

@@ -27,6 +27,8 @@ pub struct Limits {
     pub transfer_time: Duration,
     /// Size exponent of the blocks that are sent: 6 for 1,024 bytes.
     pub szx: u8,
+    /// Bytes of messages that wait for what is needed of their peers; further ones are dropped.
+    pub held: usize,
     /// Observations in all.
     pub observations: usize,
     /// Observations of one known peer; and of all others that have proven their address.
@@ -62,6 +64,7 @@ impl Default for Limits {
             bodies: 64 << 20,
             transfer_time: Duration::from_secs(30),
             szx: 6,
+            held: 1 << 20,
             observations: 65_536,
             observations_per_peer: 16,
             observation_check: Duration::from_secs(24 * 3_600),

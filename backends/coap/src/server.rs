@@ -11,6 +11,7 @@ use crate::Limits;
 use crate::block::Transfers;
 use crate::discovery::Link;
 use crate::exchange::{Exchanges, MessageKey};
+use crate::held::Held;
 use crate::observe::{Notifies, Observations};
 use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
@@ -119,6 +120,7 @@ pub struct Server {
     observations: Observations,
     retransmissions: Retransmissions,
     reach: Reach,
+    held: Held<InFlight>,
     in_flight: HashMap<u64, InFlight, RandomState>,
     shares: Shares,
     /// Notifications that are being asked for, and those that have to wait for that.
@@ -164,6 +166,7 @@ impl Server {
             observations: Observations::new(&limits),
             retransmissions: Retransmissions::default(),
             reach,
+            held: Held::new(&limits),
             in_flight: HashMap::default(),
             shares: Shares::default(),
             notifying: 0,

@@ -41,6 +41,16 @@ pub(crate) enum Event {
     Answer(u64, Answer),
     Changed(Vec<String>),
     Forget(PeerId),
+    Settled(PeerId, Settled),
+}
+
+/// What became of what a peer's messages wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// They can be looked at.
+    Ready,
+    /// It could not be done.
+    Unavailable,
 }
 
 /// The way back for one answer. Whoever drops it answers 5.00.
@@ -89,6 +99,24 @@ impl Notifier {
     /// its observations end.
     pub fn forget(&self, peer: PeerId) {
         let _ = self.0.send(Event::Forget(peer));
+    }
+
+    /// What was needed of a peer is there: messages that wait for it ([`Inbound::Later`]) are looked at again.
+    ///
+    /// [`Inbound::Later`]: ace_coap::security::Inbound::Later
+    pub fn ready(&self, peer: PeerId) {
+        let _ = self.0.send(Event::Settled(peer, Settled::Ready));
+    }
+
+    /// A peer is gone, or there is none: nothing is kept for it, and messages that wait for it are looked at again.
+    pub fn gone(&self, peer: PeerId) {
+        self.forget(peer.clone());
+        self.ready(peer);
+    }
+
+    /// What was needed of a peer could not be had: messages that wait for it are answered 5.03.
+    pub fn unavailable(&self, peer: PeerId) {
+        let _ = self.0.send(Event::Settled(peer, Settled::Unavailable));
     }
 }
 

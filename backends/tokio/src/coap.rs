@@ -5,9 +5,10 @@ use ace_backend_coap::{Answer, Notifier, Received, Responder, Service};
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
-use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Method, Request, Response};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 /// Serves an engine's resources.
 pub struct EngineService(Handle);
@@ -96,18 +97,31 @@ impl Followed {
     }
 }
 
+/// What a server is told of a peer.
+type Tell = fn(&Notifier, PeerId);
+
 impl Associations for Followed {
     fn notice(&self, notice: AssociationNotice) {
-        if let AssociationNotice::Gone { id } | AssociationNotice::Restricted { id } = &notice {
+        let tell: Option<(Tell, PeerId)> = match &notice {
+            AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
+            AssociationNotice::Restricted { id } => Some((Notifier::forget, PeerId::new(id))),
+            AssociationNotice::Restored { id, .. } | AssociationNotice::Claimed { id } => {
+                Some((Notifier::ready, PeerId::new(id)))
+            }
+            AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id))),
+            AssociationNotice::New { .. } | AssociationNotice::Sequence { .. } | AssociationNotice::Lost { .. } => None,
+        };
+        // First the table: messages that waited for this are looked at again.
+        self.associations.notice(notice);
+        if let Some((tell, peer)) = tell {
             for server in &*self.servers.lock().unwrap_or_else(PoisonError::into_inner) {
-                server.forget(PeerId::new(id));
+                tell(server, peer.clone());
             }
         }
-        self.associations.notice(notice);
     }
 
-    fn in_need(&self) -> Vec<Vec<u8>> {
-        self.associations.in_need()
+    fn poll_needs(&self, context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
+        self.associations.poll_needs(context)
     }
 }
 
@@ -125,8 +139,8 @@ mod tests {
             self.0.lock().unwrap().push(notice);
         }
 
-        fn in_need(&self) -> Vec<Vec<u8>> {
-            vec![vec![7]]
+        fn poll_needs(&self, _: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
+            Poll::Ready(vec![AssociationNeed::Claim(vec![7])])
         }
     }
 
@@ -150,6 +164,7 @@ mod tests {
         ];
         notices.iter().for_each(|notice| followed.notice(notice.clone()));
         assert_eq!(*table.0.lock().unwrap(), notices);
-        assert_eq!(followed.in_need(), [vec![7]]);
+        let needs = followed.poll_needs(&mut Context::from_waker(std::task::Waker::noop()));
+        assert_eq!(needs, Poll::Ready(vec![AssociationNeed::Claim(vec![7])]));
     }
 }

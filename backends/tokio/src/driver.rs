@@ -8,6 +8,7 @@ use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Now, Request, Response, Status};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
@@ -144,8 +145,15 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             if self.stopping && deadline.is_none() {
                 deadline = Some(tokio::time::Instant::now() + GRACE);
             }
+            let needs = poll_fn(|context| self.associations.poll_needs(context));
             tokio::select! {
                 biased;
+                needs = needs => {
+                    let now = self.clock.now();
+                    for need in needs {
+                        self.machine.need(now, need, &mut os_random(), &mut out);
+                    }
+                }
                 count = done.recv_many(&mut completions, TICK) => {
                     if count == 0 {
                         break;
@@ -202,9 +210,6 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
     /// Lets all that has gathered leave, until nothing more comes of it.
     fn end_tick(&mut self, out: &mut Vec<Effect<AssociationNotice>>) {
         let now = self.clock.now();
-        for association in self.associations.in_need() {
-            self.machine.need_sequence(now, &association, &mut os_random(), out);
-        }
         self.machine.flush(now, out);
         while !out.is_empty() {
             for effect in std::mem::take(out) {

@@ -46,7 +46,8 @@ pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
 pub use driver::{Handle, spawn};
 
-use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
+use std::task::{Context, Poll};
 
 /// Follows no notices: for an engine whose callers are known in another way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +56,7 @@ pub struct NoAssociations;
 impl Associations for NoAssociations {
     fn notice(&self, _notice: AssociationNotice) {}
 
-    fn in_need(&self) -> Vec<Vec<u8>> {
-        Vec::new()
+    fn poll_needs(&self, _context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
+        Poll::Pending
     }
 }

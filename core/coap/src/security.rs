@@ -102,6 +102,9 @@ pub enum Inbound {
         /// Whether the request also proved by Echo that it is fresh and its sender reachable (RFC 9175).
         fresh: bool,
     },
+    /// What is needed of this peer has to come first: the message is here again, for
+    /// [`MessageSecurity::unprotect_again`].
+    Later(PeerId, Message),
     /// The message goes no further: this is the answer, protected already where it has to be.
     Answer(Message),
     /// The message goes no further and gets no answer.
@@ -132,6 +135,11 @@ pub enum ProtectError {
 pub trait MessageSecurity: Send + Sync {
     /// Verifies a request, or passes on what was not protected.
     fn unprotect(&self, outer: Message) -> Inbound;
+
+    /// Verifies a request that had to wait, when what was needed is there, or cannot be had.
+    fn unprotect_again(&self, outer: Message) -> Inbound {
+        self.unprotect(outer)
+    }
 
     /// Protects the one response to a request.
     ///

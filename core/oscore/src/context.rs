@@ -39,13 +39,16 @@ impl core::fmt::Debug for Parameters {
 }
 
 /// What a server knows about the requests that it has seen under a context.
-#[derive(Debug)]
-pub(crate) enum Replay {
-    /// This process alone has owned the context since it was made, or since a client proved by Echo that
-    /// its request is new. Only then may a response use the nonce of its request.
-    Known(ReplayWindow),
-    /// The window was lost. Requests wait for an Echo (RFC 8613 appendix B.1.2); this value was sent.
-    Lost(Option<Vec<u8>>),
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// The window, where this process alone has owned the context since it was made, or since a client proved by
+    /// Echo that its request is new. Only then may a response use the nonce of its request. Without it requests
+    /// wait for an Echo (RFC 8613 appendix B.1.2).
+    pub(crate) window: Option<ReplayWindow>,
+    /// The Echo value that was sent and that no request has answered yet.
+    pub(crate) sent: Option<Vec<u8>>,
+    /// The one that was answered last: a client may repeat it.
+    pub(crate) answered: Option<Vec<u8>>,
 }
 
 /// A security context: the keys for both directions, the sequence numbers, and the replay window.
@@ -80,7 +83,7 @@ impl Context {
     /// [`Error::Parameter`] when an ID is longer than the algorithm allows, or both IDs are the same (they
     /// would give both directions one key).
     pub fn fresh(parameters: &Parameters, sequence: Sequence) -> Result<Self, Error> {
-        Self::derive(parameters, sequence, Replay::Known(ReplayWindow::new()))
+        Self::derive(parameters, sequence, Some(ReplayWindow::new()))
     }
 
     /// Derives the context that was used before, by a process that no longer is: what was received under
@@ -89,10 +92,10 @@ impl Context {
     /// # Errors
     /// As [`Self::fresh`].
     pub fn restored(parameters: &Parameters, sequence: Sequence) -> Result<Self, Error> {
-        Self::derive(parameters, sequence, Replay::Lost(None))
+        Self::derive(parameters, sequence, None)
     }
 
-    fn derive(parameters: &Parameters, sequence: Sequence, replay: Replay) -> Result<Self, Error> {
+    fn derive(parameters: &Parameters, sequence: Sequence, window: Option<ReplayWindow>) -> Result<Self, Error> {
         let aead = parameters.aead;
         let max = aead.max_id_len();
         if parameters.sender_id.len() > max
@@ -119,13 +122,19 @@ impl Context {
             sender_id: parameters.sender_id.clone(),
             recipient_id: parameters.recipient_id.clone(),
             sequence,
-            replay,
+            replay: Replay { window, ..Replay::default() },
         })
     }
 
     /// The sequence numbers; give the next block here.
     pub const fn sequence(&mut self) -> &mut Sequence {
         &mut self.sequence
+    }
+
+    /// Forgets which requests were seen, because another process has seen others: from now on requests wait for
+    /// an Echo, as under [`Self::restored`]. Sequence numbers go on.
+    pub fn forget_window(&mut self) {
+        self.replay = Replay::default();
     }
 
     /// The Sender ID.

@@ -1,6 +1,5 @@
 //! Protecting and verifying requests and responses (RFC 8613 section 8).
 
-use crate::context::Replay;
 use crate::{Context, Error, OscoreOption, PartialIv, ReplayWindow, cbor};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Options, decode_body, encode_body};
@@ -35,7 +34,8 @@ pub enum Incoming {
         /// Whether it answered our Echo.
         echoed: bool,
     },
-    /// The replay window was lost, so that nobody knows whether the request is new.
+    /// The replay window was lost, so that nobody knows whether the request is new; or the request answers an Echo
+    /// value that is not this process's.
     Unsynchronised(Challenge),
 }
 
@@ -153,7 +153,8 @@ impl Context {
 
     /// Verifies a request (RFC 8613 section 8.2). Look the context up by [`RequestId::of`] first.
     ///
-    /// The replay window moves only when all has verified.
+    /// The replay window moves only when all has verified. A request with an Echo value that was not sent here is
+    /// challenged, whatever the window says: another process may have acted on it (RFC 9175 section 2.3).
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::Replay`], [`Error::Decryption`], [`Error::Content`];
@@ -163,9 +164,7 @@ impl Context {
         if kid != self.recipient_id {
             return Err(Error::NoContext);
         }
-        if let Replay::Known(window) = &self.replay
-            && !window.is_new(partial_iv.number())
-        {
+        if self.replay.window.as_ref().is_some_and(|window| !window.is_new(partial_iv.number())) {
             return Err(Error::Replay);
         }
         let exchange = self.exchange(&kid, partial_iv);
@@ -173,22 +172,34 @@ impl Context {
         if !message.code.is_request() {
             return Err(Error::Content);
         }
-        let echoed = match &mut self.replay {
-            Replay::Known(window) => {
-                window.mark(partial_iv.number());
-                false
-            }
-            Replay::Lost(sent) => {
-                let answered = message.options.first(option::ECHO);
-                let same = sent.as_deref().zip(answered).is_some_and(|(sent, answered)| sent.ct_eq(answered).into());
-                if !same {
-                    return Ok(Incoming::Unsynchronised(Challenge(exchange)));
-                }
-                self.replay = Replay::Known(ReplayWindow::after(partial_iv.number()));
-                true
-            }
-        };
+        let echo = message.options.first(option::ECHO);
+        let echoed = echo.is_some_and(|echo| same(self.replay.sent.as_deref(), echo));
+        // An Echo value of another process says that the client takes that one for the owner.
+        let foreign = !echoed && echo.is_some_and(|echo| !same(self.replay.answered.as_deref(), echo));
+        match &mut self.replay.window {
+            Some(window) if !foreign => window.mark(partial_iv.number()),
+            window @ None if echoed => *window = Some(ReplayWindow::after(partial_iv.number())),
+            _ => return Ok(Incoming::Unsynchronised(Challenge(exchange))),
+        }
+        if echoed {
+            self.replay.answered = self.replay.sent.take();
+        }
         Ok(Incoming::Accepted { message, right: ResponseRight { exchange, own: true }, echoed })
+    }
+
+    /// Whether a request answers the Echo value that was sent while the window was lost. It changes nothing: what
+    /// has to be done before such a request is accepted can be done.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_request`].
+    pub fn would_synchronise(&self, request: &Message) -> Result<bool, Error> {
+        let RequestId { kid, partial_iv, .. } = RequestId::of(request)?;
+        if self.replay.window.is_some() || self.replay.sent.is_none() || kid != self.recipient_id {
+            return Ok(false);
+        }
+        let exchange = self.exchange(&kid, partial_iv);
+        let message = self.open(request, &exchange, &exchange.nonce)?;
+        Ok(message.options.first(option::ECHO).is_some_and(|echo| same(self.replay.sent.as_deref(), echo)))
     }
 
     /// Answers a request that may be a replay with 4.01 and an Echo (RFC 8613 appendix B.1.2, RFC 9175).
@@ -201,10 +212,7 @@ impl Context {
     pub fn challenge(&mut self, request: &Message, challenge: Challenge, echo: [u8; 8]) -> Result<Message, Error> {
         let partial_iv = self.sequence.take()?;
         let mut response = Message::new(request.kind, Code::UNAUTHORIZED, request.id, request.token.clone());
-        if let Replay::Lost(sent) = &mut self.replay {
-            let value = sent.get_or_insert_with(|| echo.to_vec());
-            response.options.push(option::ECHO, value);
-        }
+        response.options.push(option::ECHO, self.replay.sent.get_or_insert_with(|| echo.to_vec()));
         let nonce = self.nonce(&self.sender_id, partial_iv);
         let value = OscoreOption { partial_iv: Some(partial_iv), ..OscoreOption::default() };
         self.seal(&response, Code::CHANGED, &value, &challenge.0.aad, &nonce)
@@ -271,6 +279,11 @@ impl Context {
         pending.nonce_used |= value.partial_iv.is_none();
         Ok(message)
     }
+}
+
+/// Whether an Echo value is the one that was sent.
+fn same(sent: Option<&[u8]>, echo: &[u8]) -> bool {
+    sent.is_some_and(|sent| sent.ct_eq(echo).into())
 }
 
 /// Responses look like 2.04 from outside, notifications like 2.05 (RFC 8613 section 4.2).

@@ -162,6 +162,58 @@ fn a_wrong_echo_is_challenged_again() {
     assert!(echoed, "the value that was sent fits");
 }
 
+/// A request with this Echo value.
+fn with_echo(client: &mut Context, echo: &[u8]) -> Message {
+    let mut request = get();
+    request.options.push(option::ECHO, echo);
+    client.protect_request(&request).unwrap().0
+}
+
+fn challenged(server: &mut Context, request: &Message, echo: [u8; 8]) {
+    let Ok(Incoming::Unsynchronised(challenge)) = server.unprotect_request(request) else { panic!("no challenge") };
+    server.challenge(request, challenge, echo).unwrap();
+}
+
+// Covers: TH-1-02
+#[test]
+fn an_echo_of_another_process_is_not_acted_on() {
+    let (mut client, mut server) = (client(), server());
+    server.sequence().extend(0, 10);
+    let elsewhere = with_echo(&mut client, &[7; 8]);
+    challenged(&mut server, &elsewhere, [1; 8]);
+    challenged(&mut server, &elsewhere, [2; 8]);
+    let here = with_echo(&mut client, &[1; 8]);
+    assert!(!server.would_synchronise(&here).unwrap(), "its window is whole");
+    assert!(accept(&mut server, &here).2);
+    assert!(!accept(&mut server, &with_echo(&mut client, &[1; 8])).2, "a client may repeat it");
+    challenged(&mut server, &with_echo(&mut client, &[2; 8]), [3; 8]);
+    accept(&mut server, &client.protect_request(&get()).unwrap().0);
+}
+
+// Covers: TH-1-02
+#[test]
+fn a_window_that_is_forgotten_comes_back_with_an_echo_alone() {
+    let (mut client, mut server) = (client(), server());
+    server.sequence().extend(0, 10);
+    let (first, _) = client.protect_request(&get()).unwrap();
+    accept(&mut server, &first);
+    server.forget_window();
+    assert!(!server.would_synchronise(&first).unwrap(), "no Echo was sent");
+    challenged(&mut server, &first, [1; 8]);
+    assert_eq!(server.sequence().range().0, 1, "numbers go on");
+    let again = with_echo(&mut client, &[1; 8]);
+    assert!(!server.would_synchronise(&with_echo(&mut client, &[2; 8])).unwrap());
+    assert!(!server.would_synchronise(&first).unwrap());
+    for _ in 0..2 {
+        assert!(server.would_synchronise(&again).unwrap(), "which changes nothing");
+    }
+    let mut forged = again.clone();
+    forged.payload[0] ^= 1;
+    assert_eq!(server.would_synchronise(&forged), Err(Error::Decryption));
+    assert!(accept(&mut server, &again).2);
+    assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
+}
+
 // Covers: TH-1-04, OS-7.2-01
 #[test]
 fn without_numbers_nothing_is_sent() {
@@ -336,7 +388,8 @@ proptest! {
         let (mut client, mut server) = (client(), server());
         let mut request = Message::new(Type::NonConfirmable, Code(code), 77, Token::new(&token));
         for (number, value) in &options {
-            if ![option::OSCORE, option::PROXY_URI].contains(number) {
+            // An Echo value that was never sent is challenged.
+            if ![option::OSCORE, option::PROXY_URI, option::ECHO].contains(number) {
                 request.options.push(*number, value);
             }
         }

@@ -14,7 +14,7 @@ use crate::state::records::Issued;
 use crate::time::Now;
 use crate::traits::storage::Sharing;
 use crate::traits::token::TokenKey;
-use crate::traits::transport::AssociationNotice;
+use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use crate::view::{Stop, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -136,8 +136,12 @@ impl App for AuthServerApp {
     }
 
     /// Associations of clients are agreed on at their registration; who adds them gives them their numbers.
-    fn reserve(&self, _association: &[u8]) -> Option<Task> {
+    fn provide(&self, _need: AssociationNeed) -> Option<Task> {
         None
+    }
+
+    fn failed(&mut self, task: &Task, _out: &mut Vec<AssociationNotice>) -> Option<Task> {
+        Some(task.clone())
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {

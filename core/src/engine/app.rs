@@ -3,6 +3,7 @@
 use crate::request::{Caller, Request, Response};
 use crate::state::changes::Changes;
 use crate::time::Now;
+use crate::traits::transport::AssociationNeed;
 use crate::view::{Stop, View};
 use std::time::Duration;
 
@@ -89,8 +90,11 @@ pub trait App: Send {
     /// Whether that is done. Requests before that may find nothing.
     fn is_ready(&self) -> bool;
 
-    /// Reserves sequence numbers for an association, where that is the application's business.
-    fn reserve(&self, association: &[u8]) -> Option<Self::Task>;
+    /// What gives the network side what it needs, where that is the application's business.
+    fn provide(&self, need: AssociationNeed) -> Option<Self::Task>;
+
+    /// A task came to nothing; answers what is to be tried again, in a while.
+    fn failed(&mut self, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
 
     /// When the application has something to do, on the clock that never jumps.
     fn next_due(&self, now: Now) -> Option<Duration>;

@@ -3,6 +3,7 @@
 use super::{Completion, Effect, Reply};
 use crate::request::{Caller, Request};
 use crate::time::Now;
+use crate::traits::transport::AssociationNeed;
 use rand_core::CryptoRng;
 use std::time::Duration;
 
@@ -27,14 +28,8 @@ pub trait Machine: Send {
         out: &mut Vec<Effect<Self::Notice>>,
     ) -> Reply;
 
-    /// Reserves sequence numbers for an association.
-    fn need_sequence(
-        &mut self,
-        now: Now,
-        association: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<Self::Notice>>,
-    );
+    /// Sees to what the network side needs.
+    fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);
 
     /// Takes in what became of an effect.
     fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<Self::Notice>>);

@@ -46,6 +46,7 @@ use crate::state::overlay::Overlay;
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Record, Revision, Sharing};
+use crate::traits::transport::AssociationNeed;
 use lane::Lane;
 use load::Scans;
 use rand_core::CryptoRng;
@@ -257,7 +258,10 @@ impl<A: App> Engine<A> {
             Input::Request(..) => out.push(Effect::Answer(ticket, Durable(response))),
             // What the application wants done is not given up for a failure that may pass.
             Input::Task(task) if !response.status.is_success() => {
-                self.failed.push_back((self.latest.saturating_add(TASK_AGAIN), task.clone()));
+                let mut notices = Vec::new();
+                let again = self.app.failed(task, &mut notices);
+                out.extend(notices.into_iter().map(Effect::Notice));
+                self.failed.extend(again.map(|task| (self.latest.saturating_add(TASK_AGAIN), task)));
             }
             Input::Task(_) => (),
         }
@@ -314,15 +318,9 @@ impl<A: App> Machine for Engine<A> {
         Reply::Later(ticket)
     }
 
-    fn need_sequence(
-        &mut self,
-        now: Now,
-        association: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<A::Notice>>,
-    ) {
+    fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
         let now = self.tick(now);
-        if let Some(task) = self.app.reserve(association) {
+        if let Some(task) = self.app.provide(need) {
             self.task(now, task, rng, out);
         }
     }

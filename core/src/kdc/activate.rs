@@ -1,6 +1,7 @@
 //! The first proven request under a new association: it, and the token that it was made of, take the place of
 //! the client's former ones, in one commit (RFC 9203 section 6). Until then the former ones live.
 
+use super::associations::reserve;
 use super::{Event, KdcApp, Pending};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
@@ -34,7 +35,18 @@ impl KdcApp {
             return Err(self.no_token(true).into());
         }
         let mut changes = Changes::new();
-        let mut events = vec![Event::Proven { id: pending.id.clone(), limit: FIRST_BLOCK }];
+        // Numbers that a former attempt has reserved may be in use.
+        let mut association = taken.cloned().unwrap_or_else(|| Association {
+            principal: id,
+            profile: pending.profile,
+            material: pending.material.clone(),
+            input_id: ByteBuf::from(pending.input_id.clone()),
+            term: 0,
+            sequence_limit: 0,
+        });
+        association.term = association.term.saturating_add(1);
+        let (start, limit) = reserve(&mut association, FIRST_BLOCK);
+        let mut events = vec![Event::Proven { id: pending.id.clone(), term: association.term, start, limit }];
         let mut principal = match former {
             Some(former) if *former.association == *pending.id => former.clone(),
             Some(former) => {
@@ -59,17 +71,7 @@ impl KdcApp {
             .map(|value| Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::TokenTransfer });
         events.push(Event::Expires(principal.token.expires));
         changes.put(keys::principal(id), principal);
-        changes.put(
-            name,
-            Association {
-                principal: id,
-                profile: pending.profile,
-                material: pending.material.clone(),
-                input_id: ByteBuf::from(pending.input_id.clone()),
-                term: 1,
-                sequence_limit: FIRST_BLOCK,
-            },
-        );
+        changes.put(name, association);
         Ok(events.into_iter().fold(Outcome::first(changes), Outcome::with_event))
     }
 

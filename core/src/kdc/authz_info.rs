@@ -18,7 +18,7 @@ use ace_groupcomm_messages::{Confirmation, CredentialInfo, TokenTransferRequest,
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-/// Length of an association's name: one byte for the process, the others random. It fits the shortest bound of
+/// Length of an association's name: two bytes for the process, the others random. It fits the shortest bound of
 /// an OSCORE identifier (RFC 8613 section 3.3), and is long enough that posts cannot use the space up.
 const NAME_LEN: usize = 6;
 /// Length of N_S; 8 bytes at least are recommended (Group OSCORE profile section 5.3).
@@ -161,7 +161,8 @@ impl KdcApp {
     fn free_names(&self, view: &View<'_>) -> Result<Vec<Vec<u8>>, Stop> {
         let seed = view.random("association name");
         let mut free = Vec::new();
-        for name in (0_u8..16).map(|attempt| self.name(&seed, attempt)) {
+        let process = self.process()?;
+        for name in (0_u8..16).map(|attempt| name(process, &seed, attempt)) {
             let is_free =
                 self.pendings.get(&name).is_none() && view.get::<Association>(&keys::association(&name))?.is_none();
             if is_free {
@@ -172,12 +173,6 @@ impl KdcApp {
             }
         }
         Ok(free)
-    }
-
-    /// A name for an association: the process in front, so that no two processes can choose the same.
-    fn name(&self, seed: &[u8], attempt: u8) -> Vec<u8> {
-        let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
-        std::iter::once(self.process).chain(hash).take(NAME_LEN).collect()
     }
 
     /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
@@ -232,6 +227,12 @@ impl KdcApp {
         let outcome = Outcome::changed(Response::new(Status::Created), changes).with_event(expires);
         Ok(outcome.with_event(restricted))
     }
+}
+
+/// A name for an association.
+fn name(process: u16, seed: &[u8], attempt: u8) -> Vec<u8> {
+    let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
+    process.to_be_bytes().into_iter().chain(hash).take(NAME_LEN).collect()
 }
 
 /// What is kept of a token.

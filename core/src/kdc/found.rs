@@ -23,7 +23,7 @@ impl KdcApp {
             return Ok(Outcome::done().with_event(Event::Founded(gname.into())));
         }
         let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
-        let mut meta = meta.copied().unwrap_or(Meta { incarnation: 1, groups: 0, latest: 0 });
+        let mut meta = meta.copied().unwrap_or_default();
         meta.groups = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
         let id = GroupId::new(view.random_bytes("group"));
         let gid = ByteBuf::from(gid(meta.incarnation, meta.groups, 0));

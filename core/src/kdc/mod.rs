@@ -3,6 +3,7 @@
 //! [`Kdc`] is an engine with the KDC's handlers on it. A file here is a resource, or a rule.
 
 mod activate;
+mod associations;
 mod authz_info;
 mod caller;
 mod creds;
@@ -20,10 +21,12 @@ mod node;
 mod num;
 mod pending;
 mod policies;
+mod process;
 mod tasks;
 
 pub use pending::PendingLimits;
 
+use crate::Secret;
 use crate::access::{Resource, Who};
 use crate::config::ConfigMap;
 use crate::engine::{App, Effect, Engine, Input, Limits, Outcome};
@@ -34,9 +37,10 @@ use crate::time::Now;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
 use crate::traits::token::TokenValidator;
-use crate::traits::transport::{AssociationNotice, TransportProfile};
+use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::CreationHints;
+use associations::Owned;
 use caller::Authorised;
 use expiry::Expiries;
 use pending::{Pending, Pendings};
@@ -73,8 +77,6 @@ pub struct KdcConfig {
     pub pending: PendingLimits,
     /// How often a member may join again in an hour: above that, 4.29.
     pub rejoins_per_hour: u32,
-    /// First byte of the names of associations. No two processes over one storage may have the same.
-    pub process: u8,
 }
 
 /// Why a KDC cannot be set up.
@@ -111,14 +113,16 @@ pub enum SetupError {
 /// What the KDC does of its own accord.
 #[derive(Clone, Debug)]
 pub enum Task {
+    /// Takes a number for this process.
+    Enter,
     /// Makes a group, unless it is there.
     Found(String),
     /// Ends what tokens that have expired allowed.
     Expire,
     /// Ends what the token with this hash allowed, and refuses it from now on.
     Revoke(Vec<u8>),
-    /// Reserves sequence numbers for an association.
-    Sequence(Vec<u8>),
+    /// Gives the network side what it needs for an association.
+    Association(AssociationNeed),
 }
 
 /// What becomes true in memory when something is durable.
@@ -126,13 +130,43 @@ pub enum Task {
 pub enum Event {
     /// An association was made and waits for its proof.
     Pending(Box<Pending>),
-    /// An association was proven; sequence numbers below the limit are its own.
+    /// This process has a number.
+    Entered(u16),
+    /// An association was proven, and is this process's.
     Proven {
         /// Its name.
         id: Vec<u8>,
-        /// One behind the last number.
+        /// Its term.
+        term: u64,
+        /// The first sequence number that may be used.
+        start: u64,
+        /// One behind the last.
         limit: u64,
     },
+    /// An association was taken up.
+    Restored {
+        /// Its name.
+        id: Vec<u8>,
+        /// The transport profile.
+        profile: i64,
+        /// What the keys are derived from.
+        material: Secret,
+        /// The first sequence number that may be used.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+        /// Whether it is this process's.
+        owned: bool,
+    },
+    /// An association is this process's.
+    Claimed {
+        /// Its name.
+        id: Vec<u8>,
+        /// Its term.
+        term: u64,
+    },
+    /// An association is not, or no longer, this process's.
+    Lost(Vec<u8>),
     /// The client of an association may do less than before.
     Restricted(Vec<u8>),
     /// An association ended.
@@ -173,7 +207,8 @@ pub struct KdcApp {
     validator: Box<dyn TokenValidator>,
     pendings: Pendings,
     rejoins_per_hour: u32,
-    process: u8,
+    process: Option<u16>,
+    owned: Owned,
     expiry: Expiries,
     /// Groups that are not known to be there.
     missing: BTreeSet<String>,
@@ -200,7 +235,7 @@ impl App for KdcApp {
                 }
                 _ => None,
             },
-            Input::Task(Task::Found(_)) => Some("found".into()),
+            Input::Task(Task::Found(_) | Task::Enter) => Some("found".into()),
             // Their commits must not fight each other.
             Input::Task(Task::Expire | Task::Revoke(..)) => Some("evict".into()),
             Input::Task(_) => None,
@@ -218,11 +253,27 @@ impl App for KdcApp {
                 let dropped = self.pendings.insert(now, *pending);
                 out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
             }
-            Event::Proven { id, limit } => {
+            Event::Entered(process) => self.process = Some(process),
+            Event::Proven { id, term, start, limit } => {
                 self.pendings.remove(&id);
-                out.push(AssociationNotice::Sequence { id, start: 0, limit });
+                self.owned.take(id.clone(), term);
+                out.push(AssociationNotice::Sequence { id, start, limit });
             }
-            Event::Gone(id) => out.push(AssociationNotice::Gone { id }),
+            Event::Restored { id, profile, material, start, limit, owned } => {
+                out.push(AssociationNotice::Restored { id, profile, material, start, limit, owned });
+            }
+            Event::Claimed { id, term } => {
+                self.owned.take(id.clone(), term);
+                out.push(AssociationNotice::Claimed { id });
+            }
+            Event::Lost(id) => {
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Lost { id });
+            }
+            Event::Gone(id) => {
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Gone { id });
+            }
             Event::Restricted(id) => out.push(AssociationNotice::Restricted { id }),
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
             Event::Expires(at) => self.expiry.expires(at),
@@ -234,15 +285,27 @@ impl App for KdcApp {
     }
 
     fn first(&self) -> Vec<Task> {
-        self.missing.iter().cloned().map(Task::Found).chain([Task::Expire]).collect()
+        let groups = self.missing.iter().cloned().map(Task::Found);
+        [Task::Enter].into_iter().chain(groups).chain([Task::Expire]).collect()
     }
 
     fn is_ready(&self) -> bool {
-        self.missing.is_empty() && self.expiry.is_known()
+        self.process.is_some() && self.missing.is_empty() && self.expiry.is_known()
     }
 
-    fn reserve(&self, association: &[u8]) -> Option<Task> {
-        Some(Task::Sequence(association.to_vec()))
+    fn provide(&self, need: AssociationNeed) -> Option<Task> {
+        Some(Task::Association(need))
+    }
+
+    fn failed(&mut self, task: &Task, out: &mut Vec<AssociationNotice>) -> Option<Task> {
+        match task {
+            // A client waits, and asks again.
+            Task::Association(AssociationNeed::Unknown(id) | AssociationNeed::Claim(id)) => {
+                out.push(AssociationNotice::Unavailable { id: id.clone() });
+                None
+            }
+            other => Some(other.clone()),
+        }
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {
@@ -259,10 +322,13 @@ impl App for KdcApp {
 impl KdcApp {
     fn request(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
-        if let Caller::Peer(id) = caller
-            && let Some(pending) = self.pendings.get(id)
-        {
-            return self.activate(view, pending);
+        if let Caller::Peer(id) = caller {
+            if let Some(pending) = self.pendings.get(id) {
+                return self.activate(view, pending);
+            }
+            if let Some(refused) = self.turned_away(view, id)? {
+                return Ok(refused);
+            }
         }
         if resource == Resource::AuthzInfo {
             resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
@@ -359,7 +425,8 @@ impl Kdc {
             validator,
             pendings: Pendings::new(config.pending),
             rejoins_per_hour: config.rejoins_per_hour,
-            process: config.process,
+            process: None,
+            owned: Owned::new(sharing),
             expiry: Expiries::new(sharing),
         };
         Ok(Self::over(app, sharing, config.limits))

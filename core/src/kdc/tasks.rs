@@ -4,19 +4,20 @@ use super::{Event, KdcApp, Task};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{Association, BelongsTo, Mark, Principal, RekeyReason};
+use crate::state::records::{BelongsTo, Mark, Principal, RekeyReason};
+use crate::traits::transport::AssociationNeed;
 use crate::view::{Stop, View};
-
-/// How many sequence numbers are reserved at once.
-const BLOCK: u64 = 1_024;
 
 impl KdcApp {
     pub(super) fn run_task(&self, view: &View<'_>, task: &Task) -> Result<Outcome<Event>, Stop> {
         match task {
+            Task::Enter => self.enter(view),
             Task::Found(gname) => self.found(view, gname),
             Task::Expire => self.sweep(view),
             Task::Revoke(hash) => self.revoke(view, hash),
-            Task::Sequence(id) => self.sequence(view, id),
+            Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
+            Task::Association(AssociationNeed::Unknown(id)) => self.restore(view, id),
+            Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
         }
     }
 
@@ -34,17 +35,5 @@ impl KdcApp {
             }
             _ => Ok(Outcome::done_with(changes)),
         }
-    }
-
-    fn sequence(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
-        let key = keys::association(id);
-        let Some(association) = view.get::<Association>(&key)? else { return Ok(Outcome::done()) };
-        let mut association = association.clone();
-        let start = association.sequence_limit;
-        association.sequence_limit = start.saturating_add(BLOCK);
-        let limit = association.sequence_limit;
-        let mut changes = Changes::new();
-        changes.put(key, association);
-        Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.to_vec(), start, limit }))
     }
 }

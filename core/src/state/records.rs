@@ -117,6 +117,15 @@ pub struct Meta {
     pub groups: u32,
     /// The time at which tokens were ended last, in seconds since 1970: it is never earlier again.
     pub latest: u64,
+    /// How often a process has started, modulo 2^16.
+    #[serde(default)]
+    pub starts: u16,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self { incarnation: 1, groups: 0, latest: 0, starts: 0 }
+    }
 }
 
 /// Whose credential, or group, or token it is.

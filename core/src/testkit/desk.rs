@@ -10,7 +10,7 @@ use crate::time::Now;
 use crate::traits::crypto::{AwsLc, CryptoJob, CryptoProvider};
 use crate::traits::storage::Storage;
 use crate::traits::token::TokenValidator;
-use crate::traits::transport::AssociationNotice;
+use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
@@ -31,7 +31,6 @@ pub fn config(groups: &[&str]) -> KdcConfig {
         limits: Limits::default(),
         pending: PendingLimits::default(),
         rejoins_per_hour: REJOINS_PER_HOUR,
-        process: 1,
     }
 }
 
@@ -205,10 +204,10 @@ impl Desk {
         }
     }
 
-    /// Reserves sequence numbers for an association.
-    pub fn need_sequence(&mut self, association: &[u8]) {
+    /// Sees to what the network side needs.
+    pub fn need(&mut self, need: AssociationNeed) {
         let mut out = Vec::new();
-        self.kdc.need_sequence(self.now, association, &mut self.rng, &mut out);
+        self.kdc.need(self.now, need, &mut self.rng, &mut out);
         self.settle(out);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Secret;
 use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
+use std::task::{Context, Poll};
 use thiserror::Error;
 
 /// What the KDC puts into an association: random bytes and a name that is free.
@@ -89,16 +90,70 @@ pub enum AssociationNotice {
         /// One behind the last.
         limit: u64,
     },
+    /// An association of a former process, or of another one, is taken up: which requests were seen under it is not
+    /// known, so that the client has to prove by Echo that it asks now.
+    Restored {
+        /// Its name.
+        id: Vec<u8>,
+        /// The transport profile.
+        profile: i64,
+        /// What the keys are derived from.
+        material: Secret,
+        /// The first sequence number that may be used.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+        /// Whether no other process can have it. Otherwise it is claimed first: [`AssociationNeed::Claim`].
+        owned: bool,
+    },
+    /// The association is this process's from now on: a request that proved by Echo that it is new may be taken.
+    Claimed {
+        /// Its name.
+        id: Vec<u8>,
+    },
+    /// Another process has claimed the association, or none has: which requests were seen is forgotten.
+    Lost {
+        /// Its name.
+        id: Vec<u8>,
+    },
+    /// What was asked for could not be done. It may be asked for again.
+    Unavailable {
+        /// The association.
+        id: Vec<u8>,
+    },
     /// The client of an association may do less than before: what is kept for it is not to be given out any more.
     Restricted {
         /// The association.
         id: Vec<u8>,
     },
-    /// The association is gone.
+    /// The association is gone, or there never was one.
     Gone {
         /// Its name.
         id: Vec<u8>,
     },
+}
+
+/// What the network side needs for an association.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AssociationNeed {
+    /// Sequence numbers.
+    Sequence(Vec<u8>),
+    /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Restored`] or
+    /// [`AssociationNotice::Gone`].
+    Unknown(Vec<u8>),
+    /// It is to be this process's: its client has proven here, by Echo, that it asks now. Nothing less may take an
+    /// association from another process, else a replay could.
+    Claim(Vec<u8>),
+}
+
+impl AssociationNeed {
+    /// The name of the association.
+    #[must_use]
+    pub fn id(&self) -> &[u8] {
+        match self {
+            Self::Sequence(id) | Self::Unknown(id) | Self::Claim(id) => id,
+        }
+    }
 }
 
 /// The network side's table of associations.
@@ -106,6 +161,7 @@ pub trait Associations: Send + Sync {
     /// Follows a change.
     fn notice(&self, notice: AssociationNotice);
 
-    /// Associations that need sequence numbers; each is named once until it gets some.
-    fn in_need(&self) -> Vec<Vec<u8>>;
+    /// What is needed, each once until a notice settles it. With nothing to say it keeps the waker, and calls it
+    /// when there is.
+    fn poll_needs(&self, context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>>;
 }

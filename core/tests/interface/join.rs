@@ -36,7 +36,7 @@ fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     let answer = TokenTransferResponse::decode(&response.payload).unwrap();
     assert_eq!(answer.nonce2, Some(vec![0x11; 8]), "the toy transport echoes N1");
     assert_eq!(answer.kdcchallenge.map(|n_s| n_s.len()), Some(8));
-    assert_eq!(answer.server_recipient_id.map(|id| (id.len(), id[0])), Some((6, 1)));
+    assert_eq!(answer.server_recipient_id.map(|id| (id.len(), id[1])), Some((6, 1)));
     let groups: Vec<_> = answer.info.sign_info.iter().flat_map(|entry| entry.groups.clone()).collect();
     assert_eq!(groups, ["g1", "g2"]);
     assert!(answer.info.ecdh_info.is_empty());

@@ -30,7 +30,7 @@ impl Process {
     }
 
     pub(crate) fn with(store: &TestStore, number: u8, limits: Limits) -> Self {
-        let config = KdcConfig { process: number, limits, ..desk::config(&["g1"]) };
+        let config = KdcConfig { limits, ..desk::config(&["g1"]) };
         let kdc = Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), Sharing::Shared).unwrap();
         let (now, rng) = (Now::new(1_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(u64::from(number)));
         let mut process = Self { kdc, store: store.clone(), now, rng, held: Vec::new(), answers: Vec::new() };

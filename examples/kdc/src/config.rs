@@ -147,7 +147,6 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
             ..PendingLimits::default()
         },
         rejoins_per_hour: config.limits.rejoins_per_hour,
-        process: 1,
     };
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;

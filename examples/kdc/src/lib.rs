@@ -20,6 +20,7 @@ use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
+use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_profile_oscore::{OscoreServer, Responses};
 use ace_program::{Loaded, ProgramError, Running, open_storage};
@@ -49,8 +50,12 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
         .map_err(|error| config::setup_error(loaded, &error))?;
     let links = links(&kdc);
+    let responses = match storage.sharing() {
+        Sharing::Exclusive => Responses::ReuseNonce,
+        Sharing::Shared => Responses::Numbered,
+    };
     let security =
-        Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce).with_hints(ACE_CBOR, hints));
+        Arc::new(OscoreServer::new(Box::new(os_random()), responses).with_look_up().with_hints(ACE_CBOR, hints));
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
     let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, Clock::system());

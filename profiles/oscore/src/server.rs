@@ -4,12 +4,16 @@ use crate::transport::restore;
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
 use ace_coap::{Code, Message};
-use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::{Context, Error, Incoming, Parameters, Registration, RequestId, ResponseRight, Sequence};
 use rand_core::CryptoRng;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
+const LOOK_UPS: usize = 1_024;
 
 /// How responses get their nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,22 +30,67 @@ struct Slot {
     peer: PeerId,
     /// Sequence numbers were asked for and have not come.
     asked: bool,
+    /// Whether it is this process's. Until then its client is asked for an Echo, and no more.
+    owned: bool,
+    /// It is to be this process's.
+    claiming: bool,
+}
+
+impl Slot {
+    const fn new(context: Context, peer: PeerId, owned: bool) -> Self {
+        Self { context, peer, asked: false, owned, claiming: false }
+    }
 }
 
 struct Table {
     slots: HashMap<Vec<u8>, Slot>,
-    in_need: BTreeSet<Vec<u8>>,
+    /// Names that are looked up.
+    looked_up: HashSet<Vec<u8>>,
+    needs: BTreeSet<AssociationNeed>,
+    waker: Option<Waker>,
     rng: Box<dyn CryptoRng + Send>,
 }
 
 impl Table {
+    fn need(&mut self, need: AssociationNeed) {
+        self.needs.insert(need);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Nothing is needed any more of an association that is gone.
+    fn settle(&mut self, id: &[u8]) {
+        self.looked_up.remove(id);
+        self.needs.retain(|need| need.id() != id);
+    }
+
     /// Notes a context whose sequence numbers come to an end.
     fn note_need(&mut self, kid: &[u8]) {
         let Some(slot) = self.slots.get_mut(kid) else { return };
         if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
-            self.in_need.insert(kid.to_vec());
+            self.need(AssociationNeed::Sequence(kid.to_vec()));
         }
     }
+
+    /// Has a name looked up that is not known.
+    fn look_up(&mut self, kid: Vec<u8>) -> Step {
+        let peer = PeerId::new(&kid);
+        if !self.looked_up.contains(&kid) {
+            if self.looked_up.len() >= LOOK_UPS {
+                return Step::Now(Inbound::Discard);
+            }
+            self.looked_up.insert(kid.clone());
+            self.need(AssociationNeed::Unknown(kid));
+        }
+        Step::Later(peer)
+    }
+}
+
+/// What comes of a message, now or later.
+enum Step {
+    Now(Inbound),
+    Later(PeerId),
 }
 
 /// What ties a response to its request.
@@ -61,6 +110,7 @@ struct Observing {
 pub struct OscoreServer {
     table: Mutex<Table>,
     responses: Responses,
+    looks_up: bool,
     unknown: Option<Message>,
 }
 
@@ -68,8 +118,17 @@ impl OscoreServer {
     /// No contexts yet. `rng` gives Echo values.
     #[must_use]
     pub fn new(rng: Box<dyn CryptoRng + Send>, responses: Responses) -> Self {
-        let table = Table { slots: HashMap::new(), in_need: BTreeSet::new(), rng };
-        Self { table: Mutex::new(table), responses, unknown: None }
+        let table =
+            Table { slots: HashMap::new(), looked_up: HashSet::new(), needs: BTreeSet::new(), waker: None, rng };
+        Self { table: Mutex::new(table), responses, looks_up: false, unknown: None }
+    }
+
+    /// Asks for an association that is not known here ([`AssociationNeed::Unknown`]) before its messages are refused:
+    /// it may be stored.
+    #[must_use]
+    pub const fn with_look_up(mut self) -> Self {
+        self.looks_up = true;
+        self
     }
 
     /// Answers a request of whom there is no context with this payload in the 4.01, e.g. with hints where to get
@@ -98,7 +157,7 @@ impl OscoreServer {
         if table.slots.contains_key(context.recipient_id()) {
             return Err(Error::Parameter);
         }
-        table.slots.insert(context.recipient_id().to_vec(), Slot { context, peer, asked: false });
+        table.slots.insert(context.recipient_id().to_vec(), Slot::new(context, peer, true));
         Ok(())
     }
 
@@ -123,15 +182,35 @@ impl OscoreServer {
         answer.map_or(Inbound::Discard, Inbound::Answer)
     }
 
-    fn verify(&self, outer: &Message) -> Result<Inbound, Error> {
+    fn step(&self, outer: Message, looks_up: bool) -> Inbound {
+        if !outer.options.has(option::OSCORE) {
+            return Inbound::Plain(outer);
+        }
+        match self.verify(&outer, looks_up) {
+            Ok(Step::Now(inbound)) => inbound,
+            Ok(Step::Later(peer)) => Inbound::Later(peer, outer),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    fn verify(&self, outer: &Message, looks_up: bool) -> Result<Step, Error> {
         let RequestId { kid, kid_context, .. } = RequestId::of(outer)?;
         let mut guard = self.lock();
         let table = &mut *guard;
-        let slot = table.slots.get_mut(&kid).ok_or(Error::NoContext)?;
+        let Some(slot) = table.slots.get_mut(&kid) else {
+            return if looks_up { Ok(table.look_up(kid)) } else { Err(Error::NoContext) };
+        };
         // An absent and an empty kid context name the same context; another one than ours names none.
         let named = kid_context.as_deref().unwrap_or_default();
         if !named.is_empty() && Some(named) != slot.context.id_context() {
             return Err(Error::NoContext);
+        }
+        if !slot.owned && slot.context.would_synchronise(outer)? {
+            let peer = slot.peer.clone();
+            if !std::mem::replace(&mut slot.claiming, true) {
+                table.need(AssociationNeed::Claim(kid));
+            }
+            return Ok(Step::Later(peer));
         }
         let inbound = match slot.context.unprotect_request(outer)? {
             Incoming::Accepted { message, right, echoed } => {
@@ -148,7 +227,7 @@ impl OscoreServer {
                 answer.map_or(Inbound::Discard, Inbound::Answer)
             }
         };
-        Ok(inbound)
+        Ok(Step::Now(inbound))
     }
 }
 
@@ -162,10 +241,11 @@ const fn protect_error(error: Error) -> ProtectError {
 
 impl MessageSecurity for OscoreServer {
     fn unprotect(&self, outer: Message) -> Inbound {
-        if !outer.options.has(option::OSCORE) {
-            return Inbound::Plain(outer);
-        }
-        self.verify(&outer).unwrap_or_else(|error| self.refuse(error))
+        self.step(outer, self.looks_up)
+    }
+
+    fn unprotect_again(&self, outer: Message) -> Inbound {
+        self.step(outer, false)
     }
 
     fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
@@ -204,11 +284,37 @@ impl Associations for OscoreServer {
                 if let Some(context) = context {
                     // A context that is in use stays: replacing it would let its sequence numbers begin again.
                     let peer = PeerId::new(&id);
-                    table.slots.entry(id).or_insert(Slot { context, peer, asked: false });
+                    table.slots.entry(id).or_insert(Slot::new(context, peer, true));
+                }
+            }
+            AssociationNotice::Restored { id, profile, material, start, limit, owned } => {
+                table.settle(&id);
+                let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
+                let context = parameters.and_then(|p| Context::restored(&p, Sequence::block(start, limit)).ok());
+                if let Some(context) = context {
+                    let peer = PeerId::new(&id);
+                    table.slots.entry(id).or_insert(Slot::new(context, peer, owned));
+                }
+            }
+            AssociationNotice::Claimed { id } => {
+                if let Some(slot) = table.slots.get_mut(&id) {
+                    (slot.owned, slot.claiming) = (true, false);
+                }
+            }
+            AssociationNotice::Lost { id } => {
+                if let Some(slot) = table.slots.get_mut(&id) {
+                    (slot.owned, slot.claiming) = (false, false);
+                    slot.context.forget_window();
+                }
+            }
+            AssociationNotice::Unavailable { id } => {
+                table.looked_up.remove(&id);
+                if let Some(slot) = table.slots.get_mut(&id) {
+                    slot.claiming = false;
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {
-                table.in_need.remove(&id);
+                table.needs.remove(&AssociationNeed::Sequence(id.clone()));
                 if let Some(slot) = table.slots.get_mut(&id) {
                     slot.context.sequence().extend(start, limit);
                     slot.asked = false;
@@ -216,13 +322,18 @@ impl Associations for OscoreServer {
             }
             AssociationNotice::Restricted { .. } => (),
             AssociationNotice::Gone { id } => {
-                table.in_need.remove(&id);
+                table.settle(&id);
                 table.slots.remove(&id);
             }
         }
     }
 
-    fn in_need(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.lock().in_need).into_iter().collect()
+    fn poll_needs(&self, context: &mut std::task::Context<'_>) -> Poll<Vec<AssociationNeed>> {
+        let mut table = self.lock();
+        if table.needs.is_empty() {
+            table.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(std::mem::take(&mut table.needs).into_iter().collect())
     }
 }

@@ -3,13 +3,19 @@
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
 use ace_coap::{Code, Message};
-use ace_groupcomm::traits::transport::{AssociationNotice, Associations, NewAssociation, Offer, TransportProfile};
+use ace_groupcomm::traits::transport::{
+    AssociationNeed, AssociationNotice, Associations, NewAssociation, Offer, TransportProfile,
+};
 use ace_groupcomm_messages::labels::ace_profile::{COAP_DTLS, COAP_OSCORE};
 use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenTransferResponse};
 use ace_oscore::{Aead, Context, Error, Hkdf, Parameters, PendingRequest, Sequence};
 use ace_profile_oscore::{CoapOscore, OscoreServer, Responses, Upload};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
 
 const HINTS: u16 = 19;
 
@@ -48,6 +54,44 @@ fn admit(server: &OscoreServer, new: &NewAssociation) {
 
 fn numbers(server: &OscoreServer, new: &NewAssociation, start: u64, limit: u64) {
     server.notice(AssociationNotice::Sequence { id: new.id.clone(), start, limit });
+}
+
+/// What is needed now.
+fn needs(server: &OscoreServer) -> Vec<AssociationNeed> {
+    match server.poll_needs(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(needs) => needs,
+        Poll::Pending => Vec::new(),
+    }
+}
+
+/// Who needs sequence numbers, and nothing else.
+fn sequences(server: &OscoreServer) -> Vec<Vec<u8>> {
+    let of = |need| match need {
+        AssociationNeed::Sequence(id) => id,
+        other => panic!("{other:?}"),
+    };
+    needs(server).into_iter().map(of).collect()
+}
+
+fn later(inbound: Inbound) -> Message {
+    match inbound {
+        Inbound::Later(_, message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn restored(server: &OscoreServer, new: &NewAssociation, start: u64, owned: bool) {
+    let (id, material, limit) = (new.id.clone(), new.material.clone(), start + 50);
+    server.notice(AssociationNotice::Restored { id, profile: COAP_OSCORE, material, start, limit, owned });
+}
+
+/// A request that answers the Echo of a challenge to `asked`.
+fn echoing(client: &mut Context, asked: &Message, mut pending: PendingRequest) -> (Message, PendingRequest) {
+    let challenge = client.unprotect_response(asked, &mut pending).unwrap();
+    assert_eq!(challenge.code, Code::UNAUTHORIZED);
+    let mut again = Message::request(Code::GET).with_path(["a"]);
+    again.options.push(option::ECHO, challenge.options.first(option::ECHO).unwrap());
+    client.protect_request(&again).unwrap()
 }
 
 fn request(client: &mut Context) -> (Message, PendingRequest) {
@@ -103,7 +147,7 @@ fn a_request_verifies_once_and_has_an_answer() {
     assert_eq!((peer, fresh), (PeerId::new(&new.id), false));
     let protected_answer = server.protect(content(), binding).unwrap();
     assert_eq!(client.unprotect_response(&protected_answer, &mut pending).unwrap().payload, b"content");
-    assert!(server.in_need().is_empty(), "the request's nonce is enough");
+    assert!(sequences(&server).is_empty(), "the request's nonce is enough");
     let again = answer(server.unprotect(protected));
     assert_eq!((again.code, again.payload.as_slice()), (Code::UNAUTHORIZED, &b"Replay detected"[..]));
     let plain = Message::request(Code::GET);
@@ -149,22 +193,22 @@ fn who_runs_low_is_named_once_until_numbers_come() {
     let (mut client, new) = agree(None);
     admit(&server, &new);
     let watched = observed(&server, &mut client);
-    assert!(server.in_need().is_empty());
+    assert!(sequences(&server).is_empty());
     for named in [true, false] {
         assert_eq!(server.notify(content(), &watched), Err(ProtectError::NeedSequence));
-        assert_eq!(server.in_need().contains(&new.id), named);
+        assert_eq!(sequences(&server).contains(&new.id), named);
     }
     numbers(&server, &new, 0, 4);
     for named in [false, true, false, false] {
         server.notify(content(), &watched).unwrap();
-        assert_eq!(server.in_need(), if named { vec![new.id.clone()] } else { vec![] });
+        assert_eq!(sequences(&server), if named { vec![new.id.clone()] } else { vec![] });
     }
     assert_eq!(server.notify(content(), &watched), Err(ProtectError::NeedSequence));
     // It asked already: what comes ends the need, also where nobody has looked.
     numbers(&server, &new, 4, 5);
     server.notify(content(), &watched).unwrap();
     numbers(&server, &new, 5, 100);
-    assert!(server.in_need().is_empty());
+    assert!(sequences(&server).is_empty());
     numbers(&server, &new, 1 << 40, u64::MAX);
     assert_eq!(server.notify(content(), &watched), Err(ProtectError::NoAssociation), "no number is left at all");
 }
@@ -176,7 +220,7 @@ fn where_others_answer_too_each_answer_has_a_number_of_its_own() {
     admit(&server, &new);
     let held = binding(&server, &mut client);
     assert_eq!(server.protect(content(), held), Err(ProtectError::NeedSequence), "never under the request's nonce");
-    assert_eq!(server.in_need(), [new.id.as_slice()]);
+    assert_eq!(sequences(&server), [new.id.as_slice()]);
     numbers(&server, &new, 7, 20);
     let (protected, mut pending) = request(&mut client);
     let held = verified(server.unprotect(protected)).1;
@@ -206,7 +250,7 @@ fn a_context_that_outlived_its_window_asks_for_an_echo() {
     let mut client = Context::fresh(&configured(true), Sequence::all()).unwrap();
     let (protected, _) = request(&mut client);
     assert!(matches!(server.unprotect(protected), Inbound::Discard), "without a number it cannot ask");
-    assert_eq!(server.in_need(), [vec![1]]);
+    assert_eq!(sequences(&server), [vec![1]]);
     server.notice(AssociationNotice::Sequence { id: vec![1], start: 10, limit: 100 });
     let (protected, mut pending) = request(&mut client);
     let asked = answer(server.unprotect(protected));
@@ -219,4 +263,152 @@ fn a_context_that_outlived_its_window_asks_for_an_echo() {
     let (who, _, fresh) = verified(server.unprotect(protected));
     assert_eq!((who, fresh), (peer, true));
     assert!(!verified(server.unprotect(request(&mut client).0)).2);
+}
+
+#[test]
+fn an_association_that_is_stored_is_looked_up_and_asks_for_an_echo() {
+    let server = server(Responses::ReuseNonce).with_look_up().with_hints(HINTS, b"hints".to_vec());
+    let (mut client, new) = agree(None);
+    let (first, pending) = request(&mut client);
+    let held = later(server.unprotect(first.clone()));
+    assert_eq!(held, first);
+    later(server.unprotect(request(&mut client).0));
+    assert_eq!(needs(&server), [AssociationNeed::Unknown(new.id.clone())], "once");
+    restored(&server, &new, 64, true);
+    let asked = answer(server.unprotect_again(held));
+    assert_eq!(asked.options.first(option::OSCORE), Some(&[1, 64][..]), "under a number of its own");
+    let (again, mut pending) = echoing(&mut client, &asked, pending);
+    let (peer, held, fresh) = verified(server.unprotect(again.clone()));
+    assert_eq!((peer, fresh), (PeerId::new(&new.id), true));
+    let answered = server.protect(content(), held).unwrap();
+    assert_eq!(client.unprotect_response(&answered, &mut pending).unwrap().payload, b"content");
+    for old in [first, again] {
+        assert_eq!(answer(server.unprotect(old)).payload, b"Replay detected");
+    }
+    assert!(!verified(server.unprotect(request(&mut client).0)).2);
+    // Restored a second time, it goes on as it was.
+    restored(&server, &new, 200, false);
+    verified(server.unprotect(request(&mut client).0));
+}
+
+#[test]
+fn what_is_not_stored_is_refused_and_asked_for_again() {
+    let server = server(Responses::ReuseNonce).with_look_up().with_hints(HINTS, b"hints".to_vec());
+    let (mut client, new) = agree(None);
+    let unknown = || AssociationNeed::Unknown(new.id.clone());
+    let held = later(server.unprotect(request(&mut client).0));
+    server.notice(AssociationNotice::Gone { id: new.id.clone() });
+    assert!(needs(&server).is_empty(), "nobody waits any more");
+    assert_eq!(answer(server.unprotect_again(held)).payload, b"hints");
+    let held = later(server.unprotect(request(&mut client).0));
+    assert_eq!(needs(&server), [unknown()], "by now it may be there");
+    server.notice(AssociationNotice::Unavailable { id: new.id.clone() });
+    later(server.unprotect(held));
+    assert_eq!(needs(&server), [unknown()]);
+    let material = new.material.clone();
+    let (start, limit, owned) = (0, 1, true);
+    server.notice(AssociationNotice::Restored {
+        id: new.id.clone(),
+        profile: COAP_DTLS,
+        material,
+        start,
+        limit,
+        owned,
+    });
+    assert!(server.is_empty(), "another profile's");
+    let plain = Message::request(Code::GET);
+    assert!(matches!(server.unprotect_again(plain), Inbound::Plain(_)));
+}
+
+#[test]
+fn names_that_are_looked_up_have_a_bound() {
+    let server = server(Responses::ReuseNonce).with_look_up();
+    let from = |number: u32| {
+        let mut parameters = configured(true);
+        parameters.sender_id = number.to_be_bytes().to_vec();
+        let mut stranger = Context::fresh(&parameters, Sequence::all()).unwrap();
+        request(&mut stranger).0
+    };
+    (0..1_024).for_each(|number| drop(later(server.unprotect(from(number)))));
+    assert!(matches!(server.unprotect(from(1_024)), Inbound::Discard));
+    later(server.unprotect(from(5)));
+    assert_eq!(needs(&server).len(), 1_024);
+    server.notice(AssociationNotice::Gone { id: 7_u32.to_be_bytes().to_vec() });
+    later(server.unprotect(from(1_024)));
+    assert_eq!(needs(&server), [AssociationNeed::Unknown(1_024_u32.to_be_bytes().to_vec())]);
+}
+
+// Covers: TH-1-01, TH-1-02
+#[test]
+fn an_association_of_another_process_is_claimed_with_an_echo_and_nothing_less() {
+    let (one, other) = (server(Responses::Numbered), server(Responses::Numbered).with_look_up());
+    let (mut client, new) = agree(None);
+    admit(&one, &new);
+    numbers(&one, &new, 0, 64);
+    let (first, pending) = request(&mut client);
+    let mut sent = Vec::new();
+    let held = verified(one.unprotect(first.clone())).1;
+    sent.push(one.protect(content(), held).unwrap());
+    // Captured, and sent to the other process.
+    let held = later(other.unprotect(first.clone()));
+    needs(&other);
+    restored(&other, &new, 64, false);
+    let asked = answer(other.unprotect_again(held));
+    sent.extend([asked.clone(), answer(other.unprotect(first))]);
+    assert!(needs(&other).is_empty(), "a replay claims nothing");
+
+    let (again, mut pending) = echoing(&mut client, &asked, pending);
+    // The former owner does not act on what answers another process's Echo.
+    sent.push(answer(one.unprotect(again.clone())));
+    let held = later(other.unprotect(again.clone()));
+    later(other.unprotect(again.clone()));
+    assert_eq!(needs(&other), [AssociationNeed::Claim(new.id.clone())], "once");
+    sent.push(answer(other.unprotect(request(&mut client).0)));
+    other.notice(AssociationNotice::Unavailable { id: new.id.clone() });
+    later(other.unprotect(again.clone()));
+    assert_eq!(needs(&other), [AssociationNeed::Claim(new.id.clone())], "and again where that failed");
+    other.notice(AssociationNotice::Claimed { id: new.id.clone() });
+    let (_, binding, fresh) = verified(other.unprotect_again(held));
+    assert!(fresh);
+    assert_eq!(answer(other.unprotect_again(again)).payload, b"Replay detected");
+    let answered = other.protect(content(), binding).unwrap();
+    assert_eq!(client.unprotect_response(&answered, &mut pending).unwrap().payload, b"content");
+    sent.push(answered);
+
+    // The former owner learns of it, and asks for an Echo of its own from then on.
+    let (next, mut waits) = request(&mut client);
+    let held = verified(one.unprotect(next)).1;
+    one.notice(AssociationNotice::Lost { id: new.id.clone() });
+    let busy = one.protect(Message::response(Code::SERVICE_UNAVAILABLE), held).unwrap();
+    assert_eq!(client.unprotect_response(&busy, &mut waits).unwrap().code, Code::SERVICE_UNAVAILABLE);
+    let (next, pending) = request(&mut client);
+    let asked = answer(one.unprotect(next));
+    sent.extend([busy, asked.clone()]);
+    let nonces: BTreeSet<_> = sent.iter().filter_map(|message| message.options.first(option::OSCORE)).collect();
+    assert!(nonces.len() == sent.len() && !nonces.contains(&[][..]), "each has a number, and no two the same");
+    later(one.unprotect(echoing(&mut client, &asked, pending).0));
+    assert_eq!(needs(&one), [AssociationNeed::Claim(new.id)]);
+}
+
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn whoever_waits_for_needs_is_woken() {
+    let server = server(Responses::ReuseNonce).with_look_up();
+    let (mut client, _) = agree(None);
+    let calls = Arc::new(Calls::default());
+    let waker = Waker::from(Arc::clone(&calls));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(server.poll_needs(&mut context).is_pending());
+    later(server.unprotect(request(&mut client).0));
+    assert_eq!(calls.0.load(Ordering::Relaxed), 1);
+    assert!(server.poll_needs(&mut context).is_ready());
+    assert!(server.poll_needs(&mut context).is_pending());
 }

@@ -3,9 +3,9 @@
 use super::{InFlight, Server, StatsHandle, reach};
 use crate::block::Step;
 use crate::discovery::link_format;
-use crate::exchange::Seen;
+use crate::exchange::{MessageKey, Seen};
 use crate::owner::Owner;
-use crate::service::{Received, Responder};
+use crate::service::{Received, Responder, Settled};
 use ace_coap::numbers::{LINK_FORMAT, option};
 use ace_coap::security::{Inbound, PeerId};
 use ace_coap::{Code, Message, Type, peek};
@@ -65,6 +65,7 @@ impl Server {
         let now = self.now();
         let (key, seen) = self.exchanges.see(now, from, message.id, datagram);
         match seen {
+            Seen::New if self.held.has(&key) => return self.stats.count(StatsHandle::DUPLICATES),
             Seen::New => (),
             Seen::Unanswered => return self.stats.count(StatsHandle::DUPLICATES),
             Seen::Answered(bytes) => {
@@ -97,12 +98,32 @@ impl Server {
             }
         };
         let Some(message) = self.outer_blocks(&mut exchange, message).await else { return };
-        match self.security.unprotect(message) {
+        let inbound = self.security.unprotect(message);
+        self.verified(exchange, key, inbound).await;
+    }
+
+    /// What a peer's messages waited for is there, or could not be had.
+    pub(super) async fn settled_for(&mut self, peer: &PeerId, settled: Settled) {
+        for (exchange, message) in self.held.take(peer) {
+            let Some(key) = exchange.message else { continue };
+            let inbound = match settled {
+                Settled::Ready => self.security.unprotect_again(message),
+                Settled::Unavailable => Inbound::Answer(unavailable()),
+            };
+            self.verified(exchange, key, inbound).await;
+        }
+    }
+
+    /// Goes on with a message of which is known whether it verifies.
+    async fn verified(&mut self, mut exchange: InFlight, key: MessageKey, inbound: Inbound) {
+        let now = self.now();
+        match inbound {
             Inbound::Plain(mut message) => {
                 self.exchanges.remember(now, key, false);
                 if let Some(budget) = exchange.budget {
                     reach::shrink_blocks(&mut message, budget);
                 }
+                let proven = exchange.budget.is_none();
                 self.dispatch(exchange, message, None, proven).await;
             }
             Inbound::Verified { peer, message, binding, fresh } => {
@@ -115,6 +136,7 @@ impl Server {
                     Err(refusal) => self.refuse_options(exchange, refusal).await,
                 }
             }
+            Inbound::Later(peer, message) => self.held.add(peer, key, exchange, message),
             Inbound::Answer(answer) => {
                 self.exchanges.remember(now, key, false);
                 self.transmit(&exchange, answer).await;
@@ -185,9 +207,7 @@ impl Server {
         }
         let own = self.shares.of(&exchange.owner);
         if self.in_flight.len() >= self.limits.requests || own >= self.limits.requests_unknown {
-            let mut busy = Message::response(Code::SERVICE_UNAVAILABLE);
-            busy.options.push_uint(option::MAX_AGE, 2);
-            return self.respond(exchange, busy.into()).await;
+            return self.respond(exchange, unavailable().into()).await;
         }
         // A stranger's answer comes with the acknowledgement or not at all: a separate one is sent several times,
         // to an address that may be somebody else's.
@@ -224,6 +244,13 @@ impl Server {
         let links = link_format(&self.links, &queries);
         Some(Message::response(Code::CONTENT).with_payload(LINK_FORMAT, links.into_bytes()))
     }
+}
+
+/// The answer to what may be asked again in a while.
+fn unavailable() -> Message {
+    let mut message = Message::response(Code::SERVICE_UNAVAILABLE);
+    message.options.push_uint(option::MAX_AGE, 2);
+    message
 }
 
 /// A message whose options can be worked with, or the answer to one that has a critical option which is not known

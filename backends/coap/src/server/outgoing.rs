@@ -32,6 +32,7 @@ impl Server {
                 self.transfers.forget(&owner);
                 self.observations.forget(&owner);
             }
+            Event::Settled(peer, settled) => self.settled_for(&peer, settled).await,
             Event::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);
                 let changed = self.observations.changed(&path);

@@ -12,10 +12,17 @@ use tokio::sync::oneshot;
 
 /// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `r` is refused at length,
 /// `z` gets no answer protected, `o` cannot observe, notifications to `g` find it gone, and every other one to `n`
-/// finds no number; what a proxy has done to messages of `c` shows on their outside alone.
+/// finds no number; who begins with `l` has to wait until more is known of it; what a proxy has done to messages of `c` shows on their outside alone.
 #[derive(Default)]
 pub(crate) struct Marked {
     asked: Mutex<bool>,
+    known: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Marked {
+    fn knows(&self, name: &[u8]) -> bool {
+        !name.starts_with(b"l") || self.known.lock().unwrap().iter().any(|known| known == name)
+    }
 }
 
 impl MessageSecurity for Marked {
@@ -23,6 +30,9 @@ impl MessageSecurity for Marked {
         let Some(name) = message.options.first(option::OSCORE).map(<[u8]>::to_vec) else {
             return Inbound::Plain(message);
         };
+        if !self.knows(&name) {
+            return Inbound::Later(PeerId::new(&name), message);
+        }
         match name.as_slice() {
             b"x" => return Inbound::Discard,
             b"r" => {
@@ -35,6 +45,13 @@ impl MessageSecurity for Marked {
         message.options.remove(option::OSCORE);
         let (peer, binding) = (PeerId::new(&name), ReplyBinding::new(name));
         Inbound::Verified { peer, message, binding, fresh: false }
+    }
+
+    fn unprotect_again(&self, message: Message) -> Inbound {
+        match self.unprotect(message) {
+            Inbound::Later(..) => Inbound::Answer(Message::response(Code::UNAUTHORIZED)),
+            other => other,
+        }
     }
 
     fn protect(&self, mut message: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
@@ -134,6 +151,7 @@ pub(crate) struct Lab {
     pub(crate) address: SocketAddr,
     pub(crate) stats: StatsHandle,
     pub(crate) resources: Arc<Resources>,
+    security: Arc<Marked>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) ended: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -142,15 +160,26 @@ impl Lab {
     pub(crate) async fn new(limits: Limits) -> Self {
         let resources = Arc::new(Resources::default());
         let any = "127.0.0.1:0".parse().unwrap();
-        let server =
-            Server::bind(any, Arc::new(Marked::default()), Arc::clone(&resources) as _, limits, [7; 32]).await.unwrap();
+        let security = Arc::new(Marked::default());
+        let server = Server::bind(any, Arc::clone(&security) as _, Arc::clone(&resources) as _, limits, [7; 32]);
+        let server = server.await.unwrap();
         let links = (0..9).map(|n| Link::new(format!("/group/{n}")).with("rt", if n == 3 { "three" } else { "other" }));
         let server = server.with_links(links.collect());
         resources.notifier.set(server.notifier()).ok();
         let (address, stats) = (server.local_addr().unwrap(), server.stats());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { address, stats, resources, stop: Some(stop), ended }
+        Self { address, stats, resources, security, stop: Some(stop), ended }
+    }
+
+    pub(crate) fn notifier(&self) -> &Notifier {
+        self.resources.notifier.get().unwrap()
+    }
+
+    /// From now on this peer is known.
+    pub(crate) fn learn(&self, name: &[u8]) {
+        self.security.known.lock().unwrap().push(name.to_vec());
+        self.notifier().ready(PeerId::new(name));
     }
 }
 

@@ -6,6 +6,7 @@ mod observations;
 
 use ace_backend_coap::Limits;
 use ace_coap::numbers::option;
+use ace_coap::security::PeerId;
 use ace_coap::{Block, Code, Message, Token, Type};
 use lab::{Lab, Raw, get, of, request};
 use std::time::Duration;
@@ -353,4 +354,45 @@ async fn nothing_that_is_kept_of_a_peer_outlives_its_rights() {
     assert_eq!(told.options.first(option::OSCORE), Some(&b"b"[..]));
     raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
     assert!(raw.is_quiet().await);
+}
+
+#[tokio::test]
+async fn messages_wait_until_more_is_known_of_their_peers() {
+    let lab = Lab::new(Limits { held: 3_000, ..Limits::default() }).await;
+    let raw = Raw::new(&lab).await;
+    let first = of(b"l1", get(1, "count")).encode();
+    for message in [&first, &first, &of(b"l2", get(2, "count")).encode(), &of(b"l1", get(3, "count")).encode()] {
+        raw.send(message).await;
+    }
+    assert!(raw.is_quiet().await);
+    assert_eq!(lab.stats.get().duplicates, 1, "the same message waits once");
+    lab.learn(b"l1");
+    let answers = [raw.message().await, raw.message().await];
+    assert_eq!(answers.map(|answer| (answer.id, answer.payload)), [(1, b"1".to_vec()), (3, b"2".to_vec())]);
+    raw.send(&first).await;
+    assert_eq!(raw.message().await.payload, b"1", "the same answer, without another look");
+
+    lab.notifier().unavailable(PeerId::new(b"l2"));
+    let answer = raw.message().await;
+    assert_eq!((answer.id, answer.code), (2, Code::SERVICE_UNAVAILABLE));
+    assert_eq!(answer.options.uint(option::MAX_AGE), Some(2));
+    raw.send(&of(b"l3", get(4, "count")).encode()).await;
+    assert!(raw.is_quiet().await);
+    lab.notifier().gone(PeerId::new(b"l3"));
+    assert_eq!(raw.message().await.code, Code::UNAUTHORIZED);
+
+    // What there is no room for is dropped, and is worth another try.
+    let ids = 10..16;
+    for id in ids.clone() {
+        raw.send(&of(b"l4", get(id, "count")).encode()).await;
+    }
+    assert!(raw.is_quiet().await);
+    lab.learn(b"l4");
+    let mut answered = Vec::new();
+    while answered.len() < 5 {
+        answered.push(raw.message().await.id);
+    }
+    assert_eq!(answered, [10, 11, 12, 13, 14]);
+    assert!(raw.is_quiet().await);
+    assert_eq!(raw.ask(&of(b"l4", get(15, "count"))).await.payload, b"8");
 }

@@ -72,12 +72,14 @@ impl Simulation {
         let lifetime = if self.draw(4) == 0 { 5_u64.saturating_add(self.draw(30)) } else { 100_000 };
         let with_creds = self.draw(8) == 0;
         let lost = self.is_lost();
+        let roams = self.draw(100) < self.options.roaming;
         let now = self.now;
         let Some(client) = self.clients.get_mut(chosen) else { return Ok(()) };
         client.nonce = client.nonce.saturating_add(1);
         let (host, caller, kind, request) = match client.association.clone() {
             Some((id, home, challenge)) if what > 0 => {
                 let caller = Caller::peer(&id);
+                let any_host = if roams { any_host } else { home };
                 match what {
                     // Until it is proven, only the process that made it knows an association.
                     1..=5 => (home, caller, Kind::Join, build::join_post(GROUP, &client.join(&challenge, with_creds))),

@@ -15,7 +15,7 @@ use crate::testkit::ledger::{Ledger, Violation};
 use crate::testkit::{TestStore, build, desk, toy};
 use crate::time::Now;
 use crate::traits::storage::Sharing;
-use crate::traits::transport::AssociationNotice;
+use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use clients::Client;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
@@ -67,6 +67,8 @@ pub struct Options {
     pub records: usize,
     /// The longest time between two steps, in milliseconds.
     pub pace: u64,
+    /// Retrievals that go to another process than the client's own, in a hundred.
+    pub roaming: u64,
     /// How much longer commits of the first engine take.
     pub slowness: u64,
     /// What is broken on purpose.
@@ -86,6 +88,7 @@ impl Default for Options {
             page: 16,
             records: 4_000_000,
             pace: 20,
+            roaming: 100,
             slowness: 1,
             sabotage: Sabotage::None,
         }
@@ -109,6 +112,8 @@ pub struct Summary {
     pub answers: u64,
     /// Those of them that were answered 5.03.
     pub unavailable: u64,
+    /// Those of them that met a process which did not have the client's association.
+    pub strange: u64,
     /// Commits that met a conflict.
     pub conflicts: u64,
     /// Crashes.
@@ -190,19 +195,18 @@ impl Simulation {
             group: None,
             next_revision: 1 << 40,
         };
-        for number in 0..options.hosts {
-            let host = simulation.boot(number)?;
+        for _ in 0..options.hosts {
+            let host = simulation.boot()?;
             simulation.hosts.push(host);
         }
         Ok(simulation)
     }
 
-    fn boot(&mut self, number: usize) -> Result<Host, Violation> {
+    fn boot(&mut self) -> Result<Host, Violation> {
         let trusting = self.options.sabotage == Sabotage::TrustMemory;
         let sharing = if trusting { Sharing::Exclusive } else { self.options.sharing };
         let limits = Limits { page: self.options.page, records: self.options.records, ..Limits::default() };
-        let process = u8::try_from(number).map_err(|_| Violation::Setup)?;
-        let config = KdcConfig { process, limits, rejoins_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
+        let config = KdcConfig { limits, rejoins_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
         let validator = Box::new(build::validator(&[GROUP]));
         let kdc = Kdc::new(config, &toy::registry(), validator, sharing).map_err(|_| Violation::Setup)?;
         let mut host = Host { kdc, work: Vec::new(), asked: BTreeMap::new() };
@@ -309,7 +313,7 @@ impl Simulation {
     fn crash(&mut self, number: usize) -> Result<(), Violation> {
         self.note("crash", number);
         self.summary.crashes = self.summary.crashes.saturating_add(1);
-        let fresh = self.boot(number)?;
+        let fresh = self.boot()?;
         let Some(host) = self.hosts.get_mut(number) else { return Ok(()) };
         let old = std::mem::replace(host, fresh);
         self.summary.conflicts = self.summary.conflicts.saturating_add(old.kdc.stats().conflicts);
@@ -388,11 +392,26 @@ impl Simulation {
                         self.answered(host, asked, durable)?;
                     }
                 }
+                Effect::Notice(AssociationNotice::Lost { id }) => {
+                    self.summary.strange = self.summary.strange.saturating_add(1);
+                    // Sooner or later the client proves by Echo that it asks here.
+                    if self.draw(2) == 0 {
+                        self.claim(host, id)?;
+                    }
+                }
                 Effect::Notice(_) => (),
                 other => self.queue(host, other),
             }
         }
         Ok(())
+    }
+
+    fn claim(&mut self, host: usize, id: Vec<u8>) -> Result<(), Violation> {
+        let mut out = Vec::new();
+        if let Some(target) = self.hosts.get_mut(host) {
+            target.kdc.need(self.now, AssociationNeed::Claim(id), &mut self.rng, &mut out);
+        }
+        self.take(host, out)
     }
 
     fn queue(&mut self, host: usize, effect: Effect<AssociationNotice>) {

@@ -1,0 +1,112 @@
+//! Associations that were proven: whose they are, and their sequence numbers.
+//!
+//! On shared storage an association is one process's at a time, the one that raised its term last. Each request under
+//! it reads the term, and each commit expects it unchanged, so that what is replayed to a former owner does nothing.
+//! The term is raised when a client has proven by Echo that it asks here and now, and for no less.
+
+use super::{Event, KdcApp};
+use crate::engine::Outcome;
+use crate::refusal::Refusal;
+use crate::state::changes::Changes;
+use crate::state::keys;
+use crate::state::records::Association;
+use crate::traits::storage::Sharing;
+use crate::view::{Stop, View};
+use std::collections::HashMap;
+
+/// How many sequence numbers are reserved at once.
+const BLOCK: u64 = 1_024;
+
+/// The terms of the associations that are this process's.
+pub(super) struct Owned {
+    sharing: Sharing,
+    terms: HashMap<Vec<u8>, u64>,
+}
+
+impl Owned {
+    pub(super) fn new(sharing: Sharing) -> Self {
+        Self { sharing, terms: HashMap::new() }
+    }
+
+    /// Nobody else can have any: then all are this process's, and none is noted.
+    const fn all(&self) -> bool {
+        matches!(self.sharing, Sharing::Exclusive)
+    }
+
+    pub(super) fn take(&mut self, id: Vec<u8>, term: u64) {
+        if !self.all() {
+            self.terms.insert(id, term);
+        }
+    }
+
+    pub(super) fn lose(&mut self, id: &[u8]) {
+        self.terms.remove(id);
+    }
+
+    fn has(&self, id: &[u8], term: u64) -> bool {
+        self.all() || self.terms.get(id) == Some(&term)
+    }
+}
+
+/// Sequence numbers that are a process's own, from the first to the one before the last.
+pub(super) fn reserve(association: &mut Association, count: u64) -> (u64, u64) {
+    let start = association.sequence_limit;
+    association.sequence_limit = start.saturating_add(count);
+    (start, association.sequence_limit)
+}
+
+impl KdcApp {
+    /// What is said to a request under an association that is another process's, or that has ended in another one;
+    /// none where it may be looked at.
+    pub(super) fn turned_away(&self, view: &View<'_>, id: &[u8]) -> Result<Option<Outcome<Event>>, Stop> {
+        let Some(association) = view.get::<Association>(&keys::association(id))? else {
+            let answer = Outcome::answer(self.no_token(true).response());
+            return Ok(Some(answer.with_event(Event::Gone(id.to_vec()))));
+        };
+        if self.owned.has(id, association.term) {
+            return Ok(None);
+        }
+        // The next request is asked for an Echo.
+        let refusal = Refusal::Unavailable("another process has the association", 1);
+        Ok(Some(Outcome::answer(refusal.response()).with_event(Event::Lost(id.to_vec()))))
+    }
+
+    /// Reserves sequence numbers.
+    pub(super) fn sequence(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::association(id);
+        let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
+        let (start, limit) = reserve(&mut association, BLOCK);
+        let mut changes = Changes::new();
+        changes.put(key, association);
+        Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.to_vec(), start, limit }))
+    }
+
+    /// Takes up an association that this process does not know. Under the sequence numbers that it reserves the client
+    /// can be asked for an Echo, and no more.
+    pub(super) fn restore(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::association(id);
+        let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
+        let (start, limit) = reserve(&mut association, BLOCK);
+        let (profile, material) = (association.profile, association.material.clone());
+        let owned = self.owned.has(id, association.term);
+        let mut changes = Changes::new();
+        changes.put(key, association);
+        let restored = Event::Restored { id: id.to_vec(), profile, material, start, limit, owned };
+        Ok(Outcome::done_with(changes).with_event(restored))
+    }
+
+    /// Makes an association this process's.
+    pub(super) fn claim(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::association(id);
+        let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
+        association.term = association.term.saturating_add(1);
+        let claimed = Event::Claimed { id: id.to_vec(), term: association.term };
+        let mut changes = Changes::new();
+        changes.put(key, association);
+        Ok(Outcome::done_with(changes).with_event(claimed))
+    }
+}
+
+fn gone(id: &[u8]) -> Outcome<Event> {
+    Outcome::done().with_event(Event::Gone(id.to_vec()))
+}

@@ -1,0 +1,167 @@
+//! Associations that outlive their process, and that pass from one process to another.
+
+use ace_groupcomm::engine::Machine;
+use ace_groupcomm::keys;
+use ace_groupcomm::records::{Association, Meta};
+use ace_groupcomm::testkit::build::{Client, group_request, token};
+use ace_groupcomm::testkit::store::Fault;
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
+use ace_groupcomm::{Caller, Method, Request, Status};
+
+fn on(store: &TestStore) -> Desk {
+    let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    desk.notices.clear();
+    desk
+}
+
+/// A client that has shown its token here; answers the name of its association.
+fn admitted(desk: &mut Desk, number: u16) -> Vec<u8> {
+    let client = Client::new(number).unwrap();
+    let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
+    assert_eq!(desk.ask(&caller, num()).status, Status::Forbidden, "known, and no member");
+    let Caller::Peer(name) = caller else { panic!("a peer") };
+    name.to_vec()
+}
+
+fn num() -> Request {
+    group_request(Method::Get, "g1", &["num"])
+}
+
+fn status(desk: &mut Desk, id: &[u8]) -> (Status, Option<u32>) {
+    desk.notices.clear();
+    let answer = desk.ask(&Caller::peer(id), num());
+    (answer.status, answer.max_age)
+}
+
+fn stored(store: &TestStore, id: &[u8]) -> Association {
+    store.record(&keys::association(id)).unwrap()
+}
+
+/// What became of a need.
+fn need(desk: &mut Desk, need: AssociationNeed) -> AssociationNotice {
+    desk.notices.clear();
+    desk.need(need);
+    assert_eq!(desk.notices.len(), 1, "{:?}", desk.notices);
+    desk.notices.remove(0)
+}
+
+// Covers: TH-1-04
+#[test]
+fn a_process_takes_up_what_a_former_one_has_stored() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let id = admitted(&mut on(&store), 1);
+    let mut desk = on(&store);
+    let before = stored(&store, &id);
+    let notice = need(&mut desk, AssociationNeed::Unknown(id.clone()));
+    let after = stored(&store, &id);
+    let AssociationNotice::Restored { id: of, profile, material, start, limit, owned } = notice else {
+        panic!("{notice:?}")
+    };
+    assert_eq!((of, profile, material, owned), (id.clone(), before.profile, before.material, true));
+    assert_eq!((start, limit), (before.sequence_limit, after.sequence_limit), "none that was used before");
+    assert!(limit > start);
+    assert_eq!(status(&mut desk, &id), (Status::Forbidden, None), "known, without another token");
+    let nobody = need(&mut desk, AssociationNeed::Unknown(b"nobody".to_vec()));
+    assert_eq!(nobody, AssociationNotice::Gone { id: b"nobody".to_vec() });
+}
+
+#[test]
+fn what_cannot_be_looked_up_is_said_so_and_not_tried_again() {
+    let store = TestStore::new(Sharing::Shared);
+    let id = admitted(&mut on(&store), 1);
+    let mut desk = on(&store);
+    for asked in [AssociationNeed::Unknown(id.clone()), AssociationNeed::Claim(id.clone())] {
+        store.fail_next(Fault::NotDone);
+        assert_eq!(need(&mut desk, asked.clone()), AssociationNotice::Unavailable { id: id.clone() });
+        desk.notices.clear();
+        desk.pass(std::time::Duration::from_secs(10));
+        assert!(desk.notices.is_empty(), "{:?}", desk.notices);
+        assert!(!matches!(need(&mut desk, asked), AssociationNotice::Unavailable { .. }));
+    }
+    // Numbers are what an association that lives cannot do without.
+    store.fail_next(Fault::NotDone);
+    desk.notices.clear();
+    desk.need(AssociationNeed::Sequence(id));
+    assert!(desk.notices.is_empty());
+    desk.pass(std::time::Duration::from_secs(10));
+    assert!(matches!(desk.notices[..], [AssociationNotice::Sequence { .. }]), "{:?}", desk.notices);
+}
+
+// Covers: TH-1-02
+#[test]
+fn an_association_is_one_processs_at_a_time() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (on(&store), on(&store));
+    let id = admitted(&mut one, 1);
+    let restored = need(&mut other, AssociationNeed::Unknown(id.clone()));
+    assert!(matches!(restored, AssociationNotice::Restored { owned: false, .. }), "{restored:?}");
+    assert_eq!(stored(&store, &id).term, 1, "to look at it takes nothing from anybody");
+    assert_eq!(status(&mut one, &id).0, Status::Forbidden);
+    assert_eq!(status(&mut other, &id), (Status::ServiceUnavailable, Some(1)));
+    assert_eq!(other.notices, [AssociationNotice::Lost { id: id.clone() }]);
+
+    let claimed = AssociationNotice::Claimed { id: id.clone() };
+    assert_eq!(need(&mut other, AssociationNeed::Claim(id.clone())), claimed);
+    assert_eq!(status(&mut other, &id).0, Status::Forbidden);
+    assert!(other.notices.is_empty());
+    for _ in 0..2 {
+        assert_eq!(status(&mut one, &id), (Status::ServiceUnavailable, Some(1)));
+        assert_eq!(one.notices, [AssociationNotice::Lost { id: id.clone() }]);
+    }
+    assert_eq!(need(&mut one, AssociationNeed::Claim(id.clone())), claimed, "and back");
+    assert_eq!((status(&mut one, &id).0, status(&mut other, &id).0), (Status::Forbidden, Status::ServiceUnavailable));
+    assert_eq!(stored(&store, &id).term, 3);
+}
+
+#[test]
+fn an_association_that_ended_elsewhere_is_forgotten() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (on(&store), on(&store));
+    let former = admitted(&mut one, 1);
+    admitted(&mut other, 1);
+    assert_eq!(status(&mut one, &former).0, Status::Unauthorized);
+    assert_eq!(one.notices, [AssociationNotice::Gone { id: former.clone() }]);
+    let claim = need(&mut one, AssociationNeed::Claim(former.clone()));
+    assert_eq!(claim, AssociationNotice::Gone { id: former });
+}
+
+// Covers: TH-1-04, TH-5-02
+#[test]
+fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (on(&store), on(&store));
+    let client = Client::new(1).unwrap();
+    let (caller, _) = one.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
+    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    store.fail_next(Fault::UnknownDone);
+    assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
+    need(&mut other, AssociationNeed::Unknown(id.to_vec()));
+    need(&mut other, AssociationNeed::Claim(id.to_vec()));
+    let used = stored(&store, id);
+    assert_eq!(status(&mut one, id).0, Status::Forbidden, "the request proves it again");
+    let AssociationNotice::Sequence { start, .. } = one.notices[0] else { panic!("{:?}", one.notices) };
+    assert_eq!(start, used.sequence_limit);
+    assert_eq!(stored(&store, id).term, used.term + 1);
+    assert_eq!(status(&mut other, id).0, Status::ServiceUnavailable);
+}
+
+// Covers: TH-1-05
+#[test]
+fn each_process_gets_a_number_before_it_is_ready() {
+    let store = TestStore::new(Sharing::Shared);
+    let prefixes: Vec<Vec<u8>> = (1..=3).map(|number| admitted(&mut on(&store), number)[..2].to_vec()).collect();
+    assert_eq!(prefixes, [[0, 1], [0, 2], [0, 3]]);
+    let meta: Meta = store.record(&keys::meta()).unwrap();
+    store.plant(&keys::meta(), &Meta { starts: u16::MAX, ..meta });
+    assert_eq!(admitted(&mut on(&store), 4)[..2], [0, 0], "it begins again");
+    store.fail_next(Fault::NotDone);
+    let mut desk = on(&store);
+    assert!(!desk.kdc.is_ready());
+    let post = token(1, &Client::new(5).unwrap().claims(&[("g1", 1)], 2_000_000));
+    assert_eq!(desk.post_token(&post).map(|(caller, _)| caller), None, "no name can be given");
+    desk.pass(std::time::Duration::from_secs(10));
+    assert!(desk.kdc.is_ready());
+    assert!(desk.post_token(&post).is_some());
+}
