@@ -6,7 +6,7 @@ use ace_groupcomm::traits::token::TokenKey;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::Aead;
 use ace_profile_group_oscore::scope;
-use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, check_keys, check_names};
+use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, StorageConfig, check_keys, check_names};
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -18,6 +18,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// What the AS calls itself in tokens.
     pub issuer: Option<String>,
+    /// What storage on disk needs.
+    #[serde(default)]
+    pub storage: StorageConfig,
     /// Registered clients.
     #[serde(rename = "client", default)]
     pub clients: Vec<Client>,

@@ -13,16 +13,14 @@ mod config;
 pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
 use ace_backend_coap::Link;
-use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::crypto::AwsLc;
-use ace_groupcomm::traits::storage::Storage;
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Running};
+use ace_program::{Loaded, ProgramError, Running, open_storage};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -59,7 +57,7 @@ async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, cloc
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
+pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running, ProgramError> {
     let engine = config::engine(loaded)?;
     let clock = Clock::system();
     next_second(&clock).await;
@@ -74,8 +72,7 @@ pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
         })?;
     }
     tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
-    let storage = Arc::new(MemoryStorage::new());
-    tracing::warn!("storage is in memory: nothing survives the end of this process");
+    let storage = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
@@ -88,7 +85,7 @@ pub async fn start(loaded: &Loaded<Config>) -> Result<Running, ProgramError> {
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn run(loaded: &Loaded<Config>) -> Result<(), ProgramError> {
-    start(loaded).await?.until_stopped().await;
+pub async fn run(loaded: &Loaded<Config>, storage_url: &str) -> Result<(), ProgramError> {
+    start(loaded, storage_url).await?.until_stopped().await;
     Ok(())
 }

@@ -11,7 +11,7 @@ async fn with(from: &str, to: &str) -> Result<(), String> {
     assert!(text.contains(from), "{from}");
     let loaded: Loaded<ace_as::Config> =
         Loaded::parse(Path::new("as.toml"), text.replace(from, to)).map_err(|error| error.to_string())?;
-    let running = ace_as::start(&loaded).await.map_err(|error| error.to_string())?;
+    let running = ace_as::start(&loaded, "memory:").await.map_err(|error| error.to_string())?;
     running.stop().await;
     Ok(())
 }
@@ -20,20 +20,20 @@ async fn with(from: &str, to: &str) -> Result<(), String> {
 async fn mistakes_are_named_with_their_line() {
     assert_eq!(with("issuer", "issuer").await, Ok(()));
     for (from, to, line, reason) in [
-        ("issuer =", "isuer =", 7, "isuer"),
-        ("client_id = \"02\"", "client_id = \"0\"", 17, "hexadecimal"),
-        ("client_id = \"02\"", "client_id = \"01\"", 17, "used twice"),
-        ("client_id = \"02\"", "client_id = \"0102030405060708\"", 17, "too long"),
-        ("name = \"switch\"", "name = \"lamp\"", 16, "twice"),
-        ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 27, "16 bytes"),
-        ("lifetime = 3600", "lifetime = 0", 29, "while"),
-        ("lifetime = 3600", "lifetime = -1", 29, "u64"),
-        ("roles = \"requester+responder\"", "roles = \"painter\"", 42, "painter"),
-        ("[[policy]]\nclient = \"switch\"", "[[policy]]\nclient = \"stranger\"", 39, "not registered"),
+        ("issuer =", "isuer =", 10, "isuer"),
+        ("client_id = \"02\"", "client_id = \"0\"", 20, "hexadecimal"),
+        ("client_id = \"02\"", "client_id = \"01\"", 20, "used twice"),
+        ("client_id = \"02\"", "client_id = \"0102030405060708\"", 20, "too long"),
+        ("name = \"switch\"", "name = \"lamp\"", 19, "twice"),
+        ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 30, "16 bytes"),
+        ("lifetime = 3600", "lifetime = 0", 32, "while"),
+        ("lifetime = 3600", "lifetime = -1", 32, "u64"),
+        ("roles = \"requester+responder\"", "roles = \"painter\"", 45, "painter"),
+        ("[[policy]]\nclient = \"switch\"", "[[policy]]\nclient = \"stranger\"", 42, "not registered"),
         (
             "audience = \"kdc1\"\ngroup = \"alarms\"\nroles = \"requester\"",
             "audience = \"kdc9\"\ngroup = \"a\"\nroles = \"requester\"",
-            52,
+            55,
             "kdc9",
         ),
     ] {

@@ -60,7 +60,7 @@ pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
     let mut auth_server: Loaded<ace_as::Config> = Loaded::parse(&folder.path().join("as.toml"), AS.into())?;
     auth_server.config.listen = vec![any];
-    let auth_server = ace_as::start(&auth_server).await?;
+    let auth_server = ace_as::start(&auth_server, "memory:").await?;
     let mut kdc: Loaded<ace_kdc::Config> = Loaded::parse(&folder.path().join("kdc.toml"), KDC.into())?;
     kdc.config.listen = vec![any];
     let kdc = ace_kdc::start(&kdc, "memory:").await?;

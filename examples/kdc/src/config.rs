@@ -7,10 +7,9 @@ use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, REJOINS_PER_HOUR
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
-use ace_program::{Hex, Loaded, ProgramError, SecretHex, check_keys};
+use ace_program::{Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_keys};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,19 +27,12 @@ pub struct Config {
     /// The groups.
     #[serde(rename = "group", default)]
     pub groups: Vec<Group>,
-    /// The file with the keys that what is stored on disk is sealed with.
-    pub storage_keys: Option<PathBuf>,
+    /// What storage on disk needs.
+    #[serde(default)]
+    pub storage: StorageConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
-}
-
-impl Config {
-    /// The file with the storage keys; a relative path begins where the configuration file is.
-    pub(crate) fn storage_keys(&self, config: &Path) -> Option<PathBuf> {
-        let keys = self.storage_keys.as_ref()?;
-        Some(config.parent().map_or_else(|| keys.clone(), |folder| folder.join(keys)))
-    }
 }
 
 /// An Authorization Server that is trusted.

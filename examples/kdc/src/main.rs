@@ -21,7 +21,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a file with a new key, for `storage_keys` in the configuration.
+    /// Makes a file with a new key, for `[storage] keys` in the configuration.
     NewStorageKeys {
         /// The file, which must not be there.
         file: PathBuf,

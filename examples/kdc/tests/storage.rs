@@ -1,7 +1,7 @@
 //! State on disk: there after a restart, sealed, and for one process.
 
 use ace_groupcomm::keys;
-use ace_program::{Loaded, Running, new_storage_keys, open_storage};
+use ace_program::{Loaded, Running, StorageConfig, new_storage_keys, open_storage};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -30,12 +30,13 @@ impl House {
     }
 
     async fn group(&self) -> Vec<u8> {
-        let storage = open_storage(&self.url, Some(&self.keys())).await.unwrap();
+        let config = StorageConfig { keys: Some(self.keys()), anchor: None };
+        let storage = open_storage(&self.url, &config, Path::new("")).await.unwrap();
         storage.read(&[keys::name("lamps")]).await.unwrap().pop().unwrap().unwrap().value.to_vec()
     }
 }
 
-const KEYS: &str = "storage_keys = \"keys.toml\"";
+const KEYS: &str = "storage = { keys = \"keys.toml\" }";
 
 #[tokio::test]
 async fn groups_are_there_after_a_restart_and_sealed() {
@@ -53,6 +54,34 @@ async fn groups_are_there_after_a_restart_and_sealed() {
 }
 
 #[tokio::test]
+async fn an_anchor_elsewhere_sees_that_the_folder_is_an_old_one() {
+    let house = House::new();
+    let keys = "storage = { keys = \"keys.toml\", anchor = \"anchor\" }";
+    house.start(keys).await.unwrap().stop().await;
+    assert!(house.folder.path().join("anchor").exists());
+    let copy = house.folder.path().join("copy");
+    let state = house.folder.path().join("state");
+    copy_folder(&state, &copy);
+    house.start(keys).await.unwrap().stop().await;
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::rename(&copy, &state).unwrap();
+    let error = house.start(keys).await.err().unwrap();
+    assert!(error.contains("was acknowledged"), "{error}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_second_process_is_refused() {
     let house = House::new();
     let running = house.start(KEYS).await.unwrap();
@@ -65,7 +94,7 @@ async fn a_second_process_is_refused() {
 async fn nothing_is_stored_without_keys_of_ones_own() {
     let house = House::new();
     let error = house.start("").await.err().unwrap();
-    assert!(error.contains("storage_keys") && error.contains("new-storage-keys"), "{error}");
+    assert!(error.contains("[storage]") && error.contains("new-storage-keys"), "{error}");
     assert!(new_storage_keys(&house.keys()).is_err(), "keys that are there are not overwritten");
     assert!(!Path::new(house.url.trim_start_matches("fjall:")).exists());
     #[cfg(unix)]

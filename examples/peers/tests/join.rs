@@ -47,7 +47,7 @@ async fn strangers_join_and_talk_with_the_groups_keys() {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut config: Loaded<ace_as::Config> = Loaded::parse(Path::new("as.toml"), AS.into()).unwrap();
     config.config.listen = vec![any];
-    let auth_server = ace_as::start(&config).await.unwrap();
+    let auth_server = ace_as::start(&config, "memory:").await.unwrap();
     let mut config: Loaded<ace_kdc::Config> = Loaded::parse(Path::new("kdc.toml"), KDC.into()).unwrap();
     config.config.listen = vec![any];
     let kdc = ace_kdc::start(&config, "memory:").await.unwrap();

@@ -9,7 +9,7 @@ mod server;
 mod storage;
 
 pub use server::Running;
-pub use storage::{new_storage_keys, open_storage};
+pub use storage::{StorageConfig, new_storage_keys, open_storage};
 
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::from_hex;

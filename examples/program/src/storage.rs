@@ -12,6 +12,35 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The table `[storage]` of a configuration. Relative paths begin where the configuration file is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// The file with the keys that what is stored is sealed with. Where absent: the credential `storage-keys` of a
+    /// service of systemd.
+    pub keys: Option<PathBuf>,
+    /// Where embedded storage notes what was acknowledged, so that it sees when it has lost something. Best on another
+    /// disk, and in no backup. Where absent: in the folder.
+    pub anchor: Option<PathBuf>,
+}
+
+impl StorageConfig {
+    fn beside(config: &Path, file: &Path) -> PathBuf {
+        config.parent().map_or_else(|| file.to_path_buf(), |folder| folder.join(file))
+    }
+
+    /// The file with the keys.
+    fn key_file(&self, config: &Path) -> Result<PathBuf, ProgramError> {
+        let credential = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL));
+        let keys = self.keys.as_ref().map(|keys| Self::beside(config, keys)).or_else(credential);
+        keys.ok_or_else(|| {
+            let why = "storage on disk is sealed: name a file of keys in the configuration, keys = \"FILE\" under \
+                       [storage], and make it with new-storage-keys FILE";
+            ProgramError::Other(why.into())
+        })
+    }
+}
+
 /// A file of storage keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,13 +61,11 @@ struct KeyEntry {
 /// The name of the file among the credentials that systemd hands to a service.
 const CREDENTIAL: &str = "storage-keys";
 
-/// Opens what a URL names: `memory:`, or `fjall:FOLDER`, which is sealed with the keys of a file.
-///
-/// The file is the one given, or the credential `storage-keys` of a service of systemd.
+/// Opens what a URL names: `memory:`, or `fjall:FOLDER`, which is sealed. `file` is where the configuration stands.
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Storage>, ProgramError> {
+pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path) -> Result<Arc<dyn Storage>, ProgramError> {
     if url == "memory:" {
         tracing::warn!("storage is in memory: nothing survives the end of this process");
         return Ok(Arc::new(MemoryStorage::new()));
@@ -47,15 +74,11 @@ pub async fn open_storage(url: &str, keys: Option<&Path>) -> Result<Arc<dyn Stor
         let known = "there are memory: and fjall:FOLDER";
         return Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")));
     };
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(CREDENTIAL));
-    let keys = keys.map(Path::to_path_buf).or(credential).ok_or_else(|| {
-        let why = "storage on disk is sealed: name a file of keys in the configuration, storage_keys = \"FILE\", and make it \
-                   with new-storage-keys FILE";
-        ProgramError::Other(why.into())
-    })?;
+    let keys = config.key_file(file)?;
     let ring = key_ring(&keys)?;
     let folder = Path::new(folder);
-    let storage = FjallStorage::open(folder, &Settings::default());
+    let anchor = config.anchor.as_ref().map(|anchor| StorageConfig::beside(file, anchor));
+    let storage = FjallStorage::open(folder, &Settings { anchor, ..Settings::default() });
     let storage = storage.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
     let sealed = Sealed::new(Arc::new(storage), ring, Box::new(os_random()));
     // A record that does not open is empty. Better no start than one that can answer nothing.

@@ -110,7 +110,7 @@ async fn start_kdc(folder: &Path, storage: &str) -> Running {
     let mut kdc: Loaded<ace_kdc::Config> =
         Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
     kdc.config.listen = any();
-    kdc.config.storage_keys = Some("storage-keys.toml".into());
+    kdc.config.storage.keys = Some("storage-keys.toml".into());
     ace_kdc::start(&kdc, storage).await.unwrap()
 }
 
@@ -132,7 +132,7 @@ impl House {
         let mut auth_server: Loaded<ace_as::Config> =
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
         auth_server.config.listen = any();
-        let auth_server = ace_as::start(&auth_server).await.unwrap();
+        let auth_server = ace_as::start(&auth_server, "memory:").await.unwrap();
         let kdc = start_kdc(folder.path(), &storage).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
         let way = Arc::new(OnTheWay::default());

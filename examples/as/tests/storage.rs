@@ -1,0 +1,63 @@
+//! State on disk: what an AS has issued, another process knows.
+
+use ace_backend_coap::{Client, Limits};
+use ace_backend_tokio::os_random;
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry, ScopeValue, TokenRequest, TokenResponse};
+use ace_oscore::{Context, Sequence};
+use ace_profile_group_oscore::scope;
+use ace_program::{Loaded, Running, new_storage_keys};
+use rand_core::Rng;
+use tempfile::TempDir;
+
+fn loaded(folder: &TempDir) -> Loaded<ace_as::Config> {
+    let text = include_str!("../as.toml").replace("# storage =", "storage =");
+    let mut loaded: Loaded<ace_as::Config> = Loaded::parse(&folder.path().join("as.toml"), text).unwrap();
+    loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
+    loaded
+}
+
+async fn start(loaded: &Loaded<ace_as::Config>, storage: &str) -> Running {
+    ace_as::start(loaded, storage).await.unwrap()
+}
+
+/// Asks as the client `lamp`; the sequence numbers begin there.
+async fn ask(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, req_cnf: Option<Confirmation>) -> Message {
+    let permissions = RawCbor::uint(scope::from_names("responder").unwrap().0);
+    let scope = Scope(vec![ScopeEntry { gname: "lamps".into(), permissions }]);
+    let asked = TokenRequest {
+        audience: Some("kdc1".into()),
+        scope: Some(ScopeValue::Bytes(scope.encode())),
+        req_cnf,
+        ..TokenRequest::default()
+    };
+    let mut client = Client::connect(running.addresses[0], Limits::default(), os_random().next_u64()).await.unwrap();
+    let sequence = Sequence::block(start, start + 100);
+    client.protect_with(Context::restored(&loaded.config.clients[0].oscore.client(), sequence).unwrap());
+    let mut request = Message::request(Code::POST).with_path(["token"]).with_payload(ACE_CBOR, asked.encode());
+    request.options.push_uint(option::ACCEPT, u32::from(ACE_CBOR));
+    client.request(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn rights_can_be_updated_at_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+    let loaded = loaded(&folder);
+    let on_disk = format!("fjall:{}", folder.path().join("state").display());
+    for (url, known) in [(on_disk.as_str(), Code::CREATED), ("memory:", Code::BAD_REQUEST)] {
+        let first = start(&loaded, url).await;
+        let answer = ask(&first, &loaded, 0, None).await;
+        assert_eq!(answer.code, Code::CREATED);
+        let Some(Confirmation::Osc(material)) = TokenResponse::decode(&answer.payload).unwrap().cnf else {
+            panic!("no input material")
+        };
+        first.stop().await;
+        let second = start(&loaded, url).await;
+        let answer = ask(&second, &loaded, 100, Some(Confirmation::Kid(material.id.clone()))).await;
+        assert_eq!(answer.code, known, "{url}");
+        second.stop().await;
+    }
+}
