@@ -1,19 +1,21 @@
-//! The KDC under load: the real one, with storage in memory, on a thread of its own.
+//! The KDC under load: the real one, on a thread of its own.
 
 use ace_backend_coap::{Limits, Server};
-use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits};
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
-use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::storage::{Sharing, Storage};
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use ace_profile_oscore::{OscoreServer, Responses};
+use ace_program::{StorageConfig, open_storage};
+use rand_core::Rng;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -31,7 +33,9 @@ pub fn token_key() -> TokenKey {
     TokenKey { kid: Some(b"k".to_vec()), aead: Aead::AesCcm16_64_128, key: Secret::new(vec![7; 16]) }
 }
 
-fn kdc() -> Result<Kdc, Box<dyn std::error::Error + Send + Sync>> {
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
     let mut parameters = ConfigMap::default();
     parameters.0.insert("gm_key".into(), ConfigValue::Text("33".repeat(32)));
     let group = GroupConfig { gname: GROUP.into(), profile: "coap_group_oscore_app".into(), parameters };
@@ -50,31 +54,67 @@ fn kdc() -> Result<Kdc, Box<dyn std::error::Error + Send + Sync>> {
         strictness: Strictness::Strict,
     };
     let validator = CwtValidator::new(AUDIENCE, vec![issuer])?;
-    Ok(Kdc::new(config, &Registry::linked()?, Box::new(validator), Sharing::Exclusive)?)
+    Ok(Kdc::new(config, &Registry::linked()?, Box::new(validator), sharing)?)
 }
 
-/// Starts the KDC on a thread of its own, with everything it does on that thread; answers where it listens. It ends
-/// with the process.
+/// Storage keys in a file, for as long as this is kept.
+struct Keys(PathBuf);
+
+impl Keys {
+    fn new() -> Result<Self, Error> {
+        let path =
+            std::env::temp_dir().join(format!("ace-bench-keys-{}-{:x}", std::process::id(), os_random().next_u64()));
+        ace_program::new_storage_keys(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Opens storage that a URL names, sealed with a new key.
+async fn open(url: &str) -> Result<Arc<dyn Storage>, Error> {
+    let keys = Keys::new()?;
+    let config = StorageConfig { keys: Some(keys.0.clone()), anchor: None };
+    Ok(open_storage(url, &config, Path::new("")).await?)
+}
+
+/// Starts the KDC on a thread of its own, with everything it does on that thread, except for what storage does on
+/// threads of its own; answers where it listens. It ends with the process.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub fn start() -> Result<SocketAddr, Box<dyn std::error::Error + Send + Sync>> {
+pub fn start(url: &str) -> Result<SocketAddr, Error> {
     let (sender, receiver) = channel();
-    let kdc = kdc()?;
-    let security = Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce));
+    let url = url.to_owned();
     std::thread::Builder::new().name("kdc".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
-            let storage = Arc::new(MemoryStorage::new());
+            let storage = match open(&url).await {
+                Ok(storage) => storage,
+                Err(error) => return Ok(drop(sender.send(Err(error)))),
+            };
+            let kdc = match kdc(storage.sharing()) {
+                Ok(kdc) => kdc,
+                Err(error) => return Ok(drop(sender.send(Err(error)))),
+            };
+            let responses = match storage.sharing() {
+                Sharing::Exclusive => Responses::ReuseNonce,
+                Sharing::Shared => Responses::Numbered,
+            };
+            let security = Arc::new(OscoreServer::new(Box::new(os_random()), responses));
             let pool = CryptoPool::inline(Arc::new(AwsLc));
             let (handle, _driver) = spawn(kdc, storage, Arc::clone(&security) as _, pool, Clock::system());
             handle.ready().await;
             let service = Arc::new(EngineService::new(handle));
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let server = Server::bind(any, security, service, Limits::default(), [1; 32]).await?;
-            let _ = sender.send(server.local_addr()?);
+            let _ = sender.send(Ok(server.local_addr()?));
             server.run(std::future::pending()).await
         })
     })?;
-    Ok(receiver.recv()?)
+    receiver.recv()?
 }

@@ -28,6 +28,9 @@ struct Arguments {
     /// Requests in flight.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// Where the KDC keeps its state, e.g. `fjall:FOLDER`; the same in memory is measured before it.
+    #[arg(long)]
+    storage: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,8 +43,19 @@ enum Wanted {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// The figures, beside those of the same load on a KDC that keeps nothing.
 fn measure(arguments: &Arguments) -> Result<Value, Error> {
-    let address = server::start()?;
+    let in_memory = measure_on(arguments, "memory:")?;
+    let Some(url) = &arguments.storage else { return Ok(in_memory) };
+    let mut measured = measure_on(arguments, url)?;
+    let per_second = |value: &Value| value["per_second"].as_f64().unwrap_or(0.0);
+    let share = per_second(&measured) / per_second(&in_memory);
+    measured["storage"] = json!({ "in_memory_per_second": per_second(&in_memory), "of_memory": share });
+    Ok(measured)
+}
+
+fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
+    let address = server::start(url)?;
     let mut members = prepare(address, 0, arguments.members)?;
     join_all(address, &mut members)?;
     let time = Duration::from_secs(arguments.seconds);
@@ -104,6 +118,10 @@ fn main() -> ExitCode {
                 number("/floor_per_second")
             );
             println!("{:.0}% of the floor", number("/of_floor") * 100.0);
+            if arguments.storage.is_some() {
+                let (memory, share) = (number("/storage/in_memory_per_second"), number("/storage/of_memory"));
+                println!("in memory {memory:.0} a second: {:.0}% of it", share * 100.0);
+            }
         }
         Err(error) => {
             eprintln!("{error}");

@@ -1,6 +1,7 @@
 //! What is left after a loss of power, damage, and a disk that fails.
 
 mod disk;
+mod simulation;
 
 use ace_backend_fjall::{FjallStorage, OpenError, Settings};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, StorageError, Txn};

@@ -14,7 +14,7 @@ use crate::keys::GroupId;
 use crate::testkit::ledger::{Ledger, Violation};
 use crate::testkit::{TestStore, build, desk, toy};
 use crate::time::Now;
-use crate::traits::storage::Sharing;
+use crate::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, StorageError, Txn};
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use clients::Client;
 use rand_chacha::ChaCha12Rng;
@@ -132,6 +132,43 @@ enum Kind {
     Creds,
 }
 
+/// The store under a simulation.
+pub trait Backing {
+    /// Reads several keys at one moment.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError>;
+
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn scan(&mut self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError>;
+
+    /// Commits.
+    fn commit(&mut self, txn: Txn) -> CommitOutcome;
+
+    /// The process that had it has crashed, and another one opens it: what was acknowledged is there.
+    fn reopen(&mut self);
+}
+
+impl Backing for TestStore {
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
+        self.read_now(keys)
+    }
+
+    fn scan(&mut self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        self.scan_now(prefix, after, limit)
+    }
+
+    fn commit(&mut self, txn: Txn) -> CommitOutcome {
+        self.commit_now(txn)
+    }
+
+    fn reopen(&mut self) {}
+}
+
 /// A request that a client waits for.
 struct Asked {
     client: usize,
@@ -164,7 +201,7 @@ struct Host {
 pub struct Simulation {
     options: Options,
     rng: ChaCha12Rng,
-    store: TestStore,
+    store: Box<dyn Backing>,
     hosts: Vec<Host>,
     clients: Vec<Client>,
     ledger: Ledger,
@@ -176,16 +213,24 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Prepares a run.
+    /// Prepares a run over a store in memory.
     ///
     /// # Errors
     /// [`Violation::Setup`].
     pub fn new(seed: u64, options: Options) -> Result<Self, Violation> {
+        Self::over(seed, options, Box::new(TestStore::new(options.sharing)))
+    }
+
+    /// Prepares a run over a store, which has to be empty.
+    ///
+    /// # Errors
+    /// [`Violation::Setup`].
+    pub fn over(seed: u64, options: Options, store: Box<dyn Backing>) -> Result<Self, Violation> {
         let clients = (0..options.clients).map(Client::new);
         let mut simulation = Self {
             options,
             rng: ChaCha12Rng::seed_from_u64(seed),
-            store: TestStore::new(options.sharing),
+            store,
             hosts: Vec::new(),
             clients: clients.collect::<Option<_>>().ok_or(Violation::Setup)?,
             ledger: Ledger::default(),
@@ -258,7 +303,8 @@ impl Simulation {
         if self.waiting() > 0 {
             return Err(Violation::Stuck(self.waiting()));
         }
-        self.ledger.check_store(&self.store.dump())?;
+        let all = self.store.scan(&Key::new(""), None, usize::MAX).map_err(|_| Violation::Setup)?;
+        self.ledger.check_store(&all.records)?;
         self.summary.conflicts =
             self.summary.conflicts.saturating_add(self.hosts.iter().map(|host| host.kdc.stats().conflicts).sum());
         self.summary.trace = self.trace.finalize().into();
@@ -323,6 +369,9 @@ impl Simulation {
             {
                 self.commit(txn)?;
             }
+        }
+        if self.options.sharing == Sharing::Exclusive {
+            self.store.reopen();
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use crate::engine::{Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
 use crate::records::{BelongsTo, GroupSecret, Head, Member, Principal, SenderId};
-use crate::testkit::TestStore;
 use crate::testkit::ledger::Violation;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
@@ -35,12 +34,8 @@ impl Simulation {
         let Some(client) = self.clients.get(chosen) else { return Ok(()) };
         let (member, head_key) = (keys::member(group, client.principal()), keys::head(group));
         let principal = keys::principal(client.principal());
-        let read = |store: &TestStore, key| store.read_now(&[key]).ok().and_then(|mut records| records.pop().flatten());
-        let (Some(old_member), Some(old_head), Some(old_principal)) = (
-            read(&self.store, member.clone()),
-            read(&self.store, head_key.clone()),
-            read(&self.store, principal.clone()),
-        ) else {
+        let read = self.store.read(&[member.clone(), head_key.clone(), principal.clone()]).unwrap_or_default();
+        let Ok([Some(old_member), Some(old_head), Some(old_principal)]) = <[_; 3]>::try_from(read) else {
             return Ok(());
         };
         let decoded = (Head::decode(&old_head.value), Principal::decode(&old_principal.value));
@@ -79,7 +74,7 @@ impl Simulation {
 
     fn group(&mut self) -> Option<GroupId> {
         if self.group.is_none() {
-            let record = self.store.read_now(&[keys::name(GROUP)]).ok()?.pop()??;
+            let record = self.store.read(&[keys::name(GROUP)]).ok()?.pop()??;
             self.group = BelongsTo::<GroupId>::decode(&record.value).ok().map(|owner| owner.0);
         }
         self.group
@@ -87,9 +82,9 @@ impl Simulation {
 
     pub(super) fn perform(&mut self, effect: Effect<AssociationNotice>) -> Result<Option<Completion>, Violation> {
         Ok(Some(match effect {
-            Effect::Load(op, keys) => Completion::Loaded(op, self.store.read_now(&keys)),
+            Effect::Load(op, keys) => Completion::Loaded(op, self.store.read(&keys)),
             Effect::Scan(op, prefix, after, limit) => {
-                Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
+                Completion::Scanned(op, self.store.scan(&prefix, after.as_ref(), limit))
             }
             Effect::Crypto(op, jobs) => Completion::Crypto(op, jobs.iter().map(work).collect()),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
@@ -141,7 +136,7 @@ impl Simulation {
     /// A commit happens; the ledger sees what it writes.
     fn happen(&mut self, txn: Txn) -> Result<CommitOutcome, Violation> {
         let written = txn.write.clone();
-        let outcome = self.store.commit_now(txn);
+        let outcome = self.store.commit(txn);
         if matches!(outcome, CommitOutcome::Done(_)) {
             self.summary.commits = self.summary.commits.saturating_add(1);
             self.ledger.committed(&written)?;
