@@ -10,6 +10,7 @@ use ace_groupcomm::{Caller, Now, Request, Response, Status};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
@@ -37,6 +38,7 @@ enum Command {
 #[derive(Clone)]
 pub struct Handle {
     commands: Sender<Command>,
+    ready: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -66,6 +68,12 @@ impl Handle {
         }
     }
 
+    /// Whether the engine's start is done, and storage works: what it is asked now it can answer.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
     /// Stops the engine: it takes no more requests, finishes those under way, and ends.
     pub async fn stop(&self) {
         let _ = self.commands.send(Command::Stop).await;
@@ -88,6 +96,7 @@ struct Driver<M> {
     results: UnboundedSender<Completion>,
     waiting: HashMap<Ticket, Done>,
     awaiting_start: Vec<oneshot::Sender<()>>,
+    ready: Arc<AtomicBool>,
     stopping: bool,
 }
 
@@ -107,6 +116,7 @@ where
     let (commits, transactions) = unbounded_channel();
     pool.start(&results);
     let committer = tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
+    let ready = Arc::new(AtomicBool::new(false));
     let driver = Driver {
         machine,
         storage,
@@ -117,14 +127,17 @@ where
         results,
         waiting: HashMap::new(),
         awaiting_start: Vec::new(),
+        ready: Arc::clone(&ready),
         stopping: false,
     };
+    let ended = Arc::clone(&ready);
     let run = async move {
         driver.run(incoming, done).await;
         // Whoever waits for the end may open the storage again.
+        ended.store(false, Ordering::Relaxed);
         let _ = committer.await;
     };
-    (Handle { commands }, tokio::spawn(run))
+    (Handle { commands, ready }, tokio::spawn(run))
 }
 
 impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
@@ -217,7 +230,9 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             }
             self.machine.flush(now, out);
         }
-        if self.machine.is_ready() {
+        let is_ready = self.machine.is_ready();
+        self.ready.store(is_ready, Ordering::Relaxed);
+        if is_ready {
             for sender in self.awaiting_start.drain(..) {
                 let _ = sender.send(());
             }

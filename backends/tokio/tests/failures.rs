@@ -64,8 +64,16 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
     let request = || build::group_request(Method::Get, "g1", &["num"]);
     let stranger = Caller::peer(b"nobody");
     storage.left.store(1, Ordering::SeqCst);
+    assert!(handle.is_ready());
     assert_eq!(handle.call(stranger.clone(), request()).await.status, Status::ServiceUnavailable);
+    handle.ready().await;
     assert_eq!(handle.call(stranger, request()).await.status, Status::Unauthorized);
+    assert!(handle.is_ready());
+    storage.left.store(1, Ordering::SeqCst);
+    handle.call(Caller::peer(b"another"), request()).await;
+    assert!(!handle.is_ready(), "until a commit has shown that storage works");
+    handle.ready().await;
+    assert!(handle.is_ready());
     handle.stop().await;
 }
 

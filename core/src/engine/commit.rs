@@ -153,15 +153,19 @@ impl<A: App> Engine<A> {
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
             state.busy = false;
         }
+        match &outcome {
+            CommitOutcome::Done(_) => self.note_commit(now, None, batch.probes),
+            CommitOutcome::Conflict(_) => (),
+            CommitOutcome::NotDone(error) | CommitOutcome::Unknown(error) => {
+                self.note_commit(now, Some(error), batch.probes);
+            }
+        }
         match outcome {
             CommitOutcome::Done(revision) => self.done(now, *batch, revision, out),
             CommitOutcome::Conflict(found) => self.spoilt(now, *batch, found, out),
-            CommitOutcome::NotDone(error) => {
-                tracing::warn!(%error, "nothing was committed");
-                self.fail(*batch, "storage cannot be written", out);
-            }
-            CommitOutcome::Unknown(error) => {
-                tracing::warn!(%error, "the outcome of a commit is unknown; its records are read again");
+            CommitOutcome::NotDone(_) => self.fail(*batch, "storage cannot be written", out),
+            // Its records are read again.
+            CommitOutcome::Unknown(_) => {
                 self.stats.unknown = self.stats.unknown.saturating_add(1);
                 for key in batch.overlay.0.keys().chain(batch.expected.keys()) {
                     self.cache.forget(key);
@@ -256,8 +260,8 @@ impl<A: App> Engine<A> {
 }
 
 impl<E> Batch<E> {
-    fn empty() -> Self {
-        Self { lane: None, members: Vec::new(), overlay: Overlay::default(), expected: BTreeMap::new() }
+    pub(super) fn empty() -> Self {
+        Self { lane: None, members: Vec::new(), overlay: Overlay::default(), expected: BTreeMap::new(), probes: false }
     }
 }
 

@@ -15,7 +15,7 @@ pub trait Machine: Send {
     /// Begins; what was stored is taken up.
     fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);
 
-    /// Whether the start is done. Requests before that may find nothing.
+    /// Whether the start is done, and storage works. Requests before the start is done may find nothing.
     fn is_ready(&self) -> bool;
 
     /// Takes a request. The notices in `out` are to be followed before the answer is sent.

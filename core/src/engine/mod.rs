@@ -28,6 +28,7 @@
 mod app;
 mod commit;
 mod effect;
+mod health;
 mod lane;
 mod limits;
 mod load;
@@ -47,6 +48,7 @@ use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Record, Revision, Sharing};
 use crate::traits::transport::AssociationNeed;
+use health::Health;
 use lane::Lane;
 use load::Scans;
 use rand_core::CryptoRng;
@@ -90,6 +92,8 @@ struct Batch<E> {
     members: Vec<BatchMember<E>>,
     overlay: Overlay,
     expected: BTreeMap<Key, Option<Revision>>,
+    /// It only tries storage.
+    probes: bool,
 }
 
 struct BatchMember<E> {
@@ -109,6 +113,7 @@ pub struct Engine<A: App> {
     deadlines: BTreeSet<(Duration, Ticket)>,
     /// Tasks that came to nothing, and when they are tried again.
     failed: VecDeque<(Duration, A::Task)>,
+    health: Health,
     /// The last moment that was handed in.
     latest: Duration,
     watch: Watch,
@@ -140,6 +145,7 @@ impl<A: App> Engine<A> {
             waiting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             failed: VecDeque::new(),
+            health: Health::default(),
             latest: Duration::ZERO,
             watch: Watch::new(limits.largest_jump),
             jumped: false,
@@ -286,7 +292,7 @@ impl<A: App> Machine for Engine<A> {
     }
 
     fn is_ready(&self) -> bool {
-        self.app.is_ready()
+        self.app.is_ready() && self.health.is_well()
     }
 
     fn request(
@@ -328,8 +334,14 @@ impl<A: App> Machine for Engine<A> {
     fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
         let now = self.tick(now);
         match done {
-            Completion::Loaded(op, result) => self.loaded(now, op, result, out),
-            Completion::Scanned(op, result) => self.scanned(now, op, result, out),
+            Completion::Loaded(op, result) => {
+                self.note_read(now, result.as_ref().err());
+                self.loaded(now, op, result, out);
+            }
+            Completion::Scanned(op, result) => {
+                self.note_read(now, result.as_ref().err());
+                self.scanned(now, op, result, out);
+            }
             Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
             Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
         }
@@ -341,7 +353,7 @@ impl<A: App> Machine for Engine<A> {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let again = self.failed.front().map(|(at, _)| *at);
         let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
-        [deadline, again, held, self.app.next_due(now)].into_iter().flatten().min()
+        [deadline, again, held, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
@@ -355,8 +367,10 @@ impl<A: App> Machine for Engine<A> {
             if at > now.mono {
                 break;
             }
+            self.health.failed(now, &"no answer in time");
             self.refuse(ticket, &Refusal::Unavailable("storage or cryptography takes too long", 5), out);
         }
+        self.probe(now, out);
         let mut notices = Vec::new();
         let tasks = self.app.due(now, &mut notices);
         out.extend(notices.into_iter().map(Effect::Notice));

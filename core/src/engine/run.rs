@@ -74,7 +74,7 @@ impl<A: App> Engine<A> {
             Ran::Done(outcome, log) => {
                 let overlay = Overlay(outcome.changes.0);
                 let member = BatchMember { ticket, response: outcome.response, events: outcome.events };
-                let batch = Batch { lane: None, members: vec![member], overlay, expected: log.reads };
+                let batch = Batch { lane: None, members: vec![member], overlay, expected: log.reads, probes: false };
                 self.commit(batch, out);
             }
         }

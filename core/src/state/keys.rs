@@ -180,6 +180,12 @@ pub fn meta() -> Key {
     key(&[b"meta"])
 }
 
+/// A record that is written to find out whether storage works.
+#[must_use]
+pub fn probe() -> Key {
+    key(&[b"probe"])
+}
+
 /// All OSCORE input material that an Authorization Server issued.
 #[must_use]
 pub fn all_issued() -> Key {

@@ -59,6 +59,12 @@ impl Running {
         Ok(running)
     }
 
+    /// Whether it can answer what it is asked now: its start is done, and storage works.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.handle.is_ready()
+    }
+
     /// Stops it, and waits until requests under way are done.
     pub async fn stop(self) {
         self.handle.stop().await;
