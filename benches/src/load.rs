@@ -52,12 +52,13 @@ pub struct Report {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-fn bytes(number: u32, label: u8) -> Vec<u8> {
+/// Bytes that follow from a number.
+pub(crate) fn bytes(number: u32, label: u8) -> Vec<u8> {
     number.to_be_bytes().into_iter().chain([label]).cycle().take(16).collect()
 }
 
 /// The token of a client.
-fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
+pub(crate) fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
     let roles = RawCbor::uint(REQUESTER.0 | RESPONDER.0);
     let claims = Claims {
         sub: Some(format!("client{number}")),

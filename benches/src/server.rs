@@ -1,7 +1,7 @@
 //! The KDC under load: the real one, on a thread of its own.
 
 use ace_backend_coap::{Limits, Server};
-use ace_backend_tokio::{Clock, CryptoPool, EngineService, os_random, spawn};
+use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits};
@@ -9,6 +9,7 @@ use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
+use ace_groupcomm::traits::transport::Associations;
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use ace_profile_oscore::{OscoreServer, Responses};
@@ -82,6 +83,47 @@ async fn open(url: &str) -> Result<Arc<dyn Storage>, Error> {
     Ok(open_storage(url, &config, Path::new("")).await?)
 }
 
+/// What the KDC is set up with.
+pub struct Setup {
+    /// Where it keeps its state.
+    pub storage: Arc<dyn Storage>,
+    /// Whether it takes the storage for its own.
+    pub sharing: Sharing,
+    /// What stands between it and its table of associations.
+    pub between: fn(Arc<OscoreServer>) -> Arc<dyn Associations>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Setup {
+    /// A KDC on this storage, as it should be.
+    #[must_use]
+    pub fn on(storage: Arc<dyn Storage>, address: SocketAddr) -> Self {
+        Self { sharing: storage.sharing(), storage, between: |table| table, address }
+    }
+
+    /// Starts it on the current runtime; answers the server, bound and ready.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub async fn start(self) -> Result<Server, Error> {
+        let kdc = kdc(self.sharing)?;
+        let responses = match self.sharing {
+            Sharing::Exclusive => Responses::ReuseNonce,
+            Sharing::Shared => Responses::Numbered,
+        };
+        let security = Arc::new(OscoreServer::new(Box::new(os_random()), responses).with_look_up());
+        let followed = Arc::new(Followed::new((self.between)(Arc::clone(&security))));
+        let pool = CryptoPool::inline(Arc::new(AwsLc));
+        let (handle, _driver) = spawn(kdc, self.storage, Arc::clone(&followed) as _, pool, Clock::system());
+        handle.ready().await;
+        let service = Arc::new(EngineService::new(handle));
+        let server = Server::bind(self.address, security, service, Limits::default(), [1; 32]).await?;
+        followed.add(server.notifier());
+        Ok(server)
+    }
+}
+
 /// Starts the KDC on a thread of its own, with everything it does on that thread, except for what storage does on
 /// threads of its own; answers where it listens. It ends with the process.
 ///
@@ -93,27 +135,21 @@ pub fn start(url: &str) -> Result<SocketAddr, Error> {
     std::thread::Builder::new().name("kdc".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
-            let storage = match open(&url).await {
-                Ok(storage) => storage,
-                Err(error) => return Ok(drop(sender.send(Err(error)))),
+            let started = async {
+                let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                let server = Setup::on(open(&url).await?, any).start().await?;
+                Ok((server.local_addr()?, server))
             };
-            let kdc = match kdc(storage.sharing()) {
-                Ok(kdc) => kdc,
-                Err(error) => return Ok(drop(sender.send(Err(error)))),
-            };
-            let responses = match storage.sharing() {
-                Sharing::Exclusive => Responses::ReuseNonce,
-                Sharing::Shared => Responses::Numbered,
-            };
-            let security = Arc::new(OscoreServer::new(Box::new(os_random()), responses));
-            let pool = CryptoPool::inline(Arc::new(AwsLc));
-            let (handle, _driver) = spawn(kdc, storage, Arc::clone(&security) as _, pool, Clock::system());
-            handle.ready().await;
-            let service = Arc::new(EngineService::new(handle));
-            let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let server = Server::bind(any, security, service, Limits::default(), [1; 32]).await?;
-            let _ = sender.send(Ok(server.local_addr()?));
-            server.run(std::future::pending()).await
+            match started.await {
+                Ok((address, server)) => {
+                    let _ = sender.send(Ok(address));
+                    server.run(std::future::pending()).await
+                }
+                Err(error) => {
+                    let _ = sender.send(Err(error));
+                    Ok(())
+                }
+            }
         })
     })?;
     receiver.recv()?

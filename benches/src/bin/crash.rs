@@ -1,0 +1,132 @@
+//! `crash [--kills N] [--json]`: kills a KDC again and again while clients use it.
+
+use ace_benches::crash::{self, Options, Report, Sabotage, Serve};
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::task::LocalSet;
+
+/// A KDC that is killed again and again, and what must hold all the same.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// How often.
+    #[arg(long, default_value_t = 200)]
+    kills: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Clients.
+    #[arg(long, default_value_t = 32)]
+    clients: u32,
+    /// Where the KDC keeps its state; a folder of its own where nothing is said.
+    #[arg(long)]
+    storage: Option<String>,
+    /// Decides when to kill, and what is asked.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What is broken on purpose.
+    #[arg(long, default_value = "none")]
+    sabotage: Sabotage,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The KDC: the tester starts itself so.
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A folder that goes with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("ace-crash-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn test(arguments: &Arguments) -> Result<Report, Error> {
+    let folder = Folder::new()?;
+    let own = || format!("fjall:{}", folder.0.join("state").display());
+    let options = Options {
+        kills: arguments.kills,
+        clients: arguments.clients,
+        storage: arguments.storage.clone().unwrap_or_else(own),
+        folder: folder.0.clone(),
+        seed: arguments.seed,
+        sabotage: arguments.sabotage,
+    };
+    LocalSet::new().run_until(crash::run(&options)).await
+}
+
+fn object(report: &Report) -> Value {
+    let counts = &report.counts;
+    json!({
+        "kills": report.kills,
+        "between_commit_and_answer": report.between,
+        "seconds": report.seconds,
+        "acknowledged": {
+            "proven_associations": counts.proven,
+            "joins": counts.joins,
+            "rejoins": counts.rejoins,
+            "retrievals": counts.retrievals,
+            "sum": counts.acknowledged(),
+        },
+        "unknown": counts.unknown,
+        "echoes": counts.echoes,
+        "replayed": counts.replayed,
+        "lost": counts.lost,
+        "repeated_identifiers": counts.repeated_identifiers,
+        "repeated_nonces": counts.repeated_nonces,
+        "versions_back": counts.versions_back,
+        "failure": report.failure(),
+    })
+}
+
+fn print(report: &Report, as_json: bool) {
+    if as_json {
+        return println!("{}", object(report));
+    }
+    let counts = &report.counts;
+    println!("{} kills in {:.0} s, {} between a commit and its answer", report.kills, report.seconds, report.between);
+    println!(
+        "acknowledged: {} associations, {} joins, {} re-joins, {} retrievals; {} requests of which nobody knows",
+        counts.proven, counts.joins, counts.rejoins, counts.retrievals, counts.unknown
+    );
+    println!("{} echoes, {} messages replayed", counts.echoes, counts.replayed);
+    println!(
+        "lost {}, repeated identifiers {}, repeated nonces {}, versions that went back {}",
+        counts.lost, counts.repeated_identifiers, counts.repeated_nonces, counts.versions_back
+    );
+    println!("{}", report.failure().map_or_else(|| "all held".into(), |why| format!("FAILED: {why}")));
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Some(Command::Serve(serve)) => crash::serve(serve).await.map(|()| ExitCode::SUCCESS),
+        None => test(&arguments).await.map(|report| {
+            print(&report, arguments.json);
+            if report.failure().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,248 @@
+//! A client: it keeps what it was told, and says when the KDC no longer knows of it.
+
+use super::Error;
+use super::oracle::Oracle;
+use super::wire::{Answer, Wire};
+use crate::load::{bytes, token};
+use crate::server::GROUP;
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message};
+use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
+use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::{Roles, Secret};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::{JoinRefusal, JoinResponse, KeyDistribution, OscoreInputMaterial, TokenTransferResponse};
+use ace_oscore::{Context, Sequence};
+use ace_profile_group_oscore::member::{Identity, join_request, material};
+use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
+use ace_profile_oscore::Upload;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// An association, and the N_S that came with it.
+struct Association {
+    context: Context,
+    challenge: Vec<u8>,
+}
+
+/// What a client was told of its membership.
+#[derive(Default)]
+struct Membership {
+    /// Its Sender ID; none before the first join that was answered.
+    sender_id: Option<Vec<u8>>,
+    /// Its node's name, where it was told.
+    node: Option<String>,
+    /// A join since then had no answer: the Sender ID may be another one.
+    in_doubt: bool,
+    /// Joins that it asked for.
+    attempts: u64,
+}
+
+/// A client.
+pub(super) struct Client {
+    number: u32,
+    wire: Wire,
+    oracle: Rc<Oracle>,
+    rng: ChaCha12Rng,
+    identity: Identity,
+    /// The association that was proven last.
+    current: Option<Association>,
+    /// One that a token was posted for since, and of which no proof was answered.
+    tentative: Option<Association>,
+    membership: Membership,
+}
+
+/// What the numbers of a device and of the one in its place differ by.
+const NEXT: u32 = 10_000;
+
+fn identity(number: u32) -> Result<Identity, Error> {
+    let key: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
+    let key = SigningKey::ed25519(Secret::new(key)).ok_or("no key")?;
+    Ok(Identity::ccs(&format!("client{number}"), key))
+}
+
+impl Client {
+    pub(super) async fn new(number: u32, server: SocketAddr, oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
+        Ok(Self {
+            number,
+            wire: Wire::new(number, server, Rc::clone(&oracle)).await?,
+            oracle,
+            rng: ChaCha12Rng::seed_from_u64(seed),
+            identity: identity(number)?,
+            current: None,
+            tentative: None,
+            membership: Membership::default(),
+        })
+    }
+
+    /// Asks for one thing after the other, until the oracle is stopped; then once more for what it was told.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        while !self.oracle.is_stopped() {
+            self.step().await?;
+        }
+        for _ in 0..40 {
+            if !self.oracle.is_clean() || self.retrieve().await? {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), Error> {
+        if self.tentative.is_some() {
+            return self.prove().await;
+        }
+        match self.rng.next_u64() % 100 {
+            _ if self.current.is_none() => self.post().await,
+            // A new device in the place of the old one, which nobody hears of again.
+            0 => {
+                self.number += NEXT;
+                self.identity = identity(self.number)?;
+                (self.current, self.membership) = (None, Membership::default());
+                self.post().await
+            }
+            1..8 => self.post().await,
+            8..40 => self.join().await,
+            _ => self.retrieve().await.map(drop),
+        }
+    }
+
+    /// Posts the token anew, for another association.
+    async fn post(&mut self) -> Result<(), Error> {
+        let input = OscoreInputMaterial {
+            id: bytes(self.number, 1),
+            version: None,
+            ms: bytes(self.number, 2),
+            hkdf: None,
+            alg: None,
+            salt: Some(vec![1; 8]),
+            context_id: None,
+        };
+        let token = token(self.number, &input).ok_or("no token")?;
+        let upload = Upload::new(input, self.rng.next_u64().to_be_bytes().to_vec(), vec![1]);
+        let post = Message::request(Code::POST).with_path([AUTHZ_INFO]);
+        let Some(answer) = self.wire.ask_plain(post.with_payload(ACE_CBOR, upload.request(token).encode())).await?
+        else {
+            return Ok(());
+        };
+        if answer.code != Code::CREATED {
+            // Too many that are not proven: the process that had them was killed, or they wait.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Ok(());
+        }
+        let response = TokenTransferResponse::decode(&answer.payload)?;
+        let challenge = response.kdcchallenge.clone().unwrap_or_default();
+        let context = Context::fresh(&upload.finish(&response)?, Sequence::all())?;
+        self.tentative = Some(Association { context, challenge });
+        self.prove().await
+    }
+
+    /// Proves the association that the last token was posted for.
+    async fn prove(&mut self) -> Result<(), Error> {
+        let Some(mut association) = self.tentative.take() else { return Ok(()) };
+        let num = Message::request(Code::GET).with_path([ROOT, GROUP, "num"]);
+        match self.wire.ask(&mut association.context, num).await? {
+            Answer::Of(_) => {
+                self.oracle.count(|counts| &mut counts.proven);
+                self.current = Some(association);
+            }
+            // What was never proven may be forgotten; the former one is still there then.
+            Answer::NoAssociation => (),
+            Answer::Unknown => self.tentative = Some(association),
+        }
+        Ok(())
+    }
+
+    /// Asks under the current association, which has to be there.
+    async fn ask(&mut self, message: Message) -> Result<Option<Message>, Error> {
+        let Some(association) = &mut self.current else { return Ok(None) };
+        match self.wire.ask(&mut association.context, message).await? {
+            Answer::Of(answer) => Ok(Some(answer)),
+            Answer::Unknown => Ok(None),
+            Answer::NoAssociation => {
+                self.oracle.lost(self.number, "its association is gone");
+                self.current = None;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn join(&mut self) -> Result<(), Error> {
+        let Some(association) = &self.current else { return Ok(()) };
+        self.membership.attempts += 1;
+        let cnonce = self.rng.next_u64().to_be_bytes();
+        let roles = Roles(REQUESTER.0 | RESPONDER.0);
+        let join = join_request(GROUP, roles, &self.identity, &association.challenge, &cnonce, None)?;
+        let before = self.oracle.version();
+        let was_in_doubt = std::mem::replace(&mut self.membership.in_doubt, true);
+        let request = Message::request(Code::POST).with_path([ROOT, GROUP]);
+        let Some(answer) = self.ask(request.with_payload(ACE_GROUPCOMM_CBOR, join.encode())).await? else {
+            return Ok(());
+        };
+        if !answer.code.is_success() {
+            if let (Ok(JoinRefusal { kdcchallenge: Some(challenge), .. }), Some(association)) =
+                (JoinRefusal::decode(&answer.payload), &mut self.current)
+            {
+                association.challenge = challenge;
+                self.membership.in_doubt = was_in_doubt;
+            } else if answer.code != Code::SERVICE_UNAVAILABLE {
+                self.oracle.lost(self.number, &format!("a join was answered {}", answer.code));
+            }
+            return Ok(());
+        }
+        let response = JoinResponse::decode(&answer.payload)?;
+        let of_group = material(&response.material)?;
+        let id = of_group.group_sender_id.clone().ok_or("no Sender ID")?;
+        self.oracle.identifier(&of_group.context_id, &id, self.number, self.membership.attempts);
+        self.oracle.told_version(before, response.material.num);
+        if self.membership.sender_id.replace(id).is_none() {
+            self.oracle.count(|counts| &mut counts.joins);
+        } else {
+            self.oracle.count(|counts| &mut counts.rejoins);
+        }
+        if let Some(node) = answer.options.all(option::LOCATION_PATH).last() {
+            self.membership.node = Some(String::from_utf8_lossy(node).into_owned());
+        }
+        self.membership.in_doubt = false;
+        Ok(())
+    }
+
+    /// Asks for its keys; answers whether it was told.
+    async fn retrieve(&mut self) -> Result<bool, Error> {
+        let node = self.membership.node.clone();
+        let request = Message::request(Code::GET);
+        let request = match &node {
+            Some(node) => request.with_path([ROOT, GROUP, "nodes", node]),
+            None => request.with_path([ROOT, GROUP]),
+        };
+        let before = self.oracle.version();
+        let Some(answer) = self.ask(request).await? else { return Ok(self.current.is_none()) };
+        if !answer.code.is_success() {
+            if answer.code == Code::SERVICE_UNAVAILABLE {
+                return Ok(false);
+            }
+            if self.membership.sender_id.is_some() {
+                self.oracle.lost(self.number, &format!("a member's retrieval was answered {}", answer.code));
+            }
+            return Ok(true);
+        }
+        let distribution = KeyDistribution::decode(&answer.payload)?;
+        let of_group = material(&distribution)?;
+        self.oracle.told_version(before, distribution.num);
+        self.oracle.count(|counts| &mut counts.retrievals);
+        if let Some(id) = &of_group.group_sender_id
+            && self.membership.sender_id.as_ref() != Some(id)
+        {
+            if !self.membership.in_doubt {
+                self.oracle.lost(self.number, "its Sender ID is another one than it was told");
+            }
+            self.oracle.identifier(&of_group.context_id, id, self.number, self.membership.attempts);
+            self.membership.sender_id = Some(id.clone());
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,126 @@
+//! A KDC that is killed again and again while real clients use it, and what must hold all the same.
+//!
+//! The tester starts itself as the KDC, a process of its own, and kills it with SIGKILL: at random moments, and between
+//! a commit and its answer. Clients on real sockets post tokens, join, join again and retrieve; whoever replays what it
+//! has heard does so to each new process. What was acknowledged has to be there, and no (key, nonce) may come twice:
+//! the [`Oracle`] sees all that comes in, and says what should not have been.
+//!
+//! [`Sabotage`] breaks a KDC in one place, from outside. The tester is worth something as it finds each.
+
+mod client;
+mod oracle;
+mod process;
+mod replay;
+mod sabotage;
+mod serve;
+mod wire;
+
+pub use oracle::{Counts, Oracle};
+pub use sabotage::Sabotage;
+pub use serve::{Serve, serve};
+
+use client::Client;
+use process::Process;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+use replay::Replayer;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often the KDC is killed.
+    pub kills: u32,
+    /// Clients.
+    pub clients: u32,
+    /// Where the KDC keeps its state.
+    pub storage: String,
+    /// A folder for storage keys.
+    pub folder: PathBuf,
+    /// Decides when to kill, and what clients ask.
+    pub seed: u64,
+    /// What is broken.
+    pub sabotage: Sabotage,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// How often the KDC was killed.
+    pub kills: u32,
+    /// How often of these between a commit and its answer.
+    pub between: u32,
+    /// What the clients saw.
+    pub counts: Counts,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Why the KDC has failed; `None` where it has not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        if let Some(what) = &self.counts.first {
+            return Some(what.clone());
+        }
+        if self.counts.acknowledged() < u64::from(self.kills) * 50 {
+            return Some("fewer than 50 operations a kill were acknowledged".into());
+        }
+        (self.between * 3 < self.kills)
+            .then(|| "fewer than a third of the kills were between a commit and its answer".into())
+    }
+}
+
+/// How long a kill waits for a commit to happen.
+const COMMIT: Duration = Duration::from_secs(2);
+
+/// Runs it. It stops at the first thing that must not be.
+///
+/// # Errors
+/// Where the tester itself cannot go on.
+pub async fn run(options: &Options) -> Result<Report, Error> {
+    let begun = Instant::now();
+    let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
+    let address = free_address()?;
+    let serve = Serve::new(options, address)?;
+    let oracle = Rc::new(Oracle::default());
+    let mut process = Process::start(&serve).await?;
+    let mut clients = Vec::new();
+    for number in 0..options.clients {
+        let client = Client::new(number, address, Rc::clone(&oracle), rng.next_u64()).await?;
+        clients.push(tokio::task::spawn_local(client.run()));
+    }
+    let replayer = Replayer::new(address, Rc::clone(&oracle), rng.next_u64()).await?;
+    let mut report = Report::default();
+    while report.kills < options.kills && oracle.is_clean() {
+        tokio::time::sleep(Duration::from_millis(60 + rng.next_u64() % 180)).await;
+        // Two of five are kept for moments that have nothing to do with commits.
+        if rng.next_u64() % 5 >= 2 && process.hold(COMMIT).await? {
+            report.between += 1;
+        }
+        process.kill().await?;
+        oracle.next_process();
+        report.kills += 1;
+        process = Process::start(&serve).await?;
+        replayer.replay().await?;
+    }
+    // In the end each client looks once more after what it was told.
+    oracle.stop();
+    for client in clients {
+        client.await??;
+    }
+    process.kill().await?;
+    report.counts = oracle.counts();
+    report.seconds = begun.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// An address that nobody listens on.
+fn free_address() -> std::io::Result<SocketAddr> {
+    std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()
+}

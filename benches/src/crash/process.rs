@@ -1,0 +1,50 @@
+//! One life of the KDC.
+
+use super::{Error, Serve};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(30);
+
+/// A KDC that runs.
+pub(super) struct Process {
+    child: Child,
+    orders: ChildStdin,
+    words: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts one, and waits until it is ready.
+    pub(super) async fn start(serve: &Serve) -> Result<Self, Error> {
+        let mut command = Command::new(std::env::current_exe()?);
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", "error");
+        }
+        command.args(serve.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let (orders, words) = (child.stdin.take().ok_or("no input")?, child.stdout.take().ok_or("no output")?);
+        let mut process = Self { child, orders, words: BufReader::new(words).lines() };
+        match timeout(START, process.words.next_line()).await?? {
+            Some(word) if word == "ready" => Ok(process),
+            other => Err(format!("the KDC does not start: {other:?}").into()),
+        }
+    }
+
+    /// Has it commit once more, and keep the answers back; answers whether that came about in time.
+    pub(super) async fn hold(&mut self, patience: Duration) -> Result<bool, Error> {
+        self.orders.write_all(b"hold\n").await?;
+        match timeout(patience, self.words.next_line()).await {
+            Ok(word) => Ok(word?.as_deref() == Some("held")),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// SIGKILL.
+    pub(super) async fn kill(mut self) -> Result<(), Error> {
+        Ok(self.child.kill().await?)
+    }
+}

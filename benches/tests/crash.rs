@@ -1,0 +1,40 @@
+//! The crash tester finds nothing in the KDC, and finds what is broken on purpose.
+
+use serde_json::Value;
+use std::process::Command;
+
+/// What the tester reports; answers whether it was content, too.
+fn crash(arguments: &[&str]) -> (bool, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_crash")).arg("--json").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
+    (output.status.success(), report)
+}
+
+// Covers: TH-1-04
+#[test]
+fn what_was_acknowledged_survives_and_nothing_comes_twice() {
+    let (content, report) = crash(&["--kills", "12"]);
+    assert!(content, "{report}");
+    for wrong in ["lost", "repeated_identifiers", "repeated_nonces", "versions_back"] {
+        assert_eq!(report[wrong], 0, "{report}");
+    }
+    assert_eq!(report["kills"], 12);
+    for kind in ["proven_associations", "joins", "rejoins", "retrievals"] {
+        assert!(report["acknowledged"][kind].as_u64().unwrap() > 0, "{report}");
+    }
+    assert!(report["between_commit_and_answer"].as_u64() >= Some(4) && report["replayed"].as_u64() > Some(100));
+}
+
+#[test]
+fn each_sabotage_is_found() {
+    for (sabotage, found) in [
+        ("answer-first", ["lost", "repeated_identifiers"]),
+        ("cursor-lost", ["repeated_identifiers"; 2]),
+        ("window-kept", ["repeated_nonces"; 2]),
+    ] {
+        let (content, report) = crash(&["--kills", "40", "--sabotage", sabotage]);
+        assert!(!content, "{sabotage}: {report}");
+        assert!(found.iter().any(|what| report[what].as_u64() > Some(0)), "{sabotage}: {report}");
+    }
+}
