@@ -5,9 +5,9 @@ use crate::disk::{Disk, Folder};
 use crate::error::OpenError;
 use crate::housekeeper;
 use crate::log;
-use crate::tables::Tables;
+use crate::tables::{Moment, Tables};
 use crate::writer::{Command, Writer};
-use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Storage, StorageError, Txn};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use async_trait::async_trait;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -198,6 +198,11 @@ impl Storage for FjallStorage {
             return vec![CommitOutcome::NotDone(ended()); count];
         }
         receiver.await.unwrap_or_else(|_| vec![CommitOutcome::Unknown(ended()); count])
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.settled().await?;
+        Ok(Box::new(Moment::of(&self.tables)))
     }
 
     fn sharing(&self) -> Sharing {

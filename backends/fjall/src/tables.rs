@@ -2,10 +2,12 @@
 
 use crate::error::{OpenError, read_error};
 use crate::frame::Entry;
-use ace_groupcomm::traits::storage::{Key, Page, Record, Revision, StorageError};
+use ace_groupcomm::traits::storage::{Key, Page, Record, Revision, Snapshot, StorageError};
+use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SeqNo, SequenceNumberCounter};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -23,6 +25,8 @@ pub(crate) struct Tables {
     visible: SequenceNumberCounter,
     /// Held by readers, and taken by who changes something: what a reader sees is of one moment.
     gate: RwLock<()>,
+    /// What snapshots see: nothing of this may be dropped. How many of each there are.
+    moments: Mutex<BTreeMap<u64, usize>>,
     /// How often something was flushed, for who waits for it.
     flushes: Mutex<u64>,
     flushed: Condvar,
@@ -49,7 +53,15 @@ impl Tables {
         let past = tree.get_highest_persisted_seqno().map_or(1, |last| last.saturating_add(1));
         next.fetch_max(past);
         visible.fetch_max(past);
-        Ok(Self { tree, next, visible, gate: RwLock::new(()), flushes: Mutex::new(0), flushed: Condvar::new() })
+        Ok(Self {
+            tree,
+            next,
+            visible,
+            gate: RwLock::new(()),
+            moments: Mutex::default(),
+            flushes: Mutex::new(0),
+            flushed: Condvar::new(),
+        })
     }
 
     /// No revision below this one is given any more.
@@ -75,12 +87,16 @@ impl Tables {
 
     pub(crate) fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.scan_at(prefix, after, limit, SeqNo::MAX)
+    }
+
+    fn scan_at(&self, prefix: &Key, after: Option<&Key>, limit: usize, moment: SeqNo) -> Result<Page, StorageError> {
         let from: Bound<&[u8]> = match after {
             Some(after) => Bound::Excluded(after.as_bytes()),
             None => Bound::Included(prefix.as_bytes()),
         };
         let mut page = Page::default();
-        for guard in self.tree.range::<&[u8], _>((from, Bound::Unbounded), SeqNo::MAX, None) {
+        for guard in self.tree.range::<&[u8], _>((from, Bound::Unbounded), moment, None) {
             let (key, value) = guard.into_inner().map_err(|error| read_error(&error))?;
             let key = Key::new(Bytes::from(key));
             if !key.starts_with(prefix) {
@@ -134,21 +150,64 @@ impl Tables {
     /// Writes what is sealed to the disk, and syncs it.
     pub(crate) fn flush(&self) -> lsm_tree::Result<()> {
         let lock = self.tree.get_flush_lock();
-        self.tree.flush(&lock, self.visible.get())?;
+        self.tree.flush(&lock, self.oldest_moment())?;
         let mut flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner);
         *flushes = flushes.wrapping_add(1);
         self.flushed.notify_all();
         Ok(())
     }
 
+    /// What was replaced before this moment nobody looks at any more.
+    fn oldest_moment(&self) -> u64 {
+        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        moments.keys().next().copied().unwrap_or_else(|| self.visible.get())
+    }
+
     /// Merges tables where there are too many.
     pub(crate) fn merge(&self) -> lsm_tree::Result<()> {
         let strategy = Arc::new(Leveled::default());
-        self.tree.compact(Arc::clone(&strategy) as _, self.visible.get())?;
+        self.tree.compact(Arc::clone(&strategy) as _, self.oldest_moment())?;
         let mut tries = 0..RUNS;
         while self.tree.l0_run_count() >= RUNS && tries.next().is_some() {
-            self.tree.compact(Arc::clone(&strategy) as _, self.visible.get())?;
+            self.tree.compact(Arc::clone(&strategy) as _, self.oldest_moment())?;
         }
         Ok(())
+    }
+}
+
+/// The tables as they were at one moment.
+pub(crate) struct Moment {
+    tables: Arc<Tables>,
+    seen: u64,
+}
+
+impl Moment {
+    /// As they are now.
+    pub(crate) fn of(tables: &Arc<Tables>) -> Self {
+        let _gate = tables.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let mut moments = tables.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = tables.visible.get();
+        let count = moments.entry(seen).or_default();
+        *count = count.saturating_add(1);
+        Self { tables: Arc::clone(tables), seen }
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        let mut moments = self.tables.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = moments.get_mut(&self.seen) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                moments.remove(&self.seen);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Snapshot for Moment {
+    async fn page(&self, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        self.tables.scan_at(&Key::new(""), after, limit, self.seen)
     }
 }

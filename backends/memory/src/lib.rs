@@ -23,7 +23,7 @@
 )]
 
 use ace_groupcomm::traits::storage::{
-    CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Storage, StorageError, Txn,
+    CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn,
 };
 use async_trait::async_trait;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,10 @@ impl Storage for MemoryStorage {
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
         let mut map = self.lock();
         txns.into_iter().map(|txn| map.commit(txn)).collect()
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(self.lock().clone()))
     }
 
     fn sharing(&self) -> Sharing {

@@ -5,7 +5,7 @@ use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, spawn};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider};
-use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Storage, StorageError, Txn};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use ace_groupcomm::{Caller, Method, Status};
 use ace_groupcomm_messages::TokenTransferResponse;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ impl Storage for Panics {
 
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
         self.inner.commit(txns).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.inner.snapshot().await
     }
 
     fn sharing(&self) -> Sharing {

@@ -3,7 +3,9 @@
 use super::serve::say;
 use ace_groupcomm::RecordType;
 use ace_groupcomm::records::Head;
-use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Revision, Sharing, Storage, StorageError, Txn};
+use ace_groupcomm::traits::storage::{
+    CommitOutcome, Key, Page, Record, Revision, Sharing, Snapshot, Storage, StorageError, Txn,
+};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_profile_oscore::OscoreServer;
 use async_trait::async_trait;
@@ -96,6 +98,10 @@ impl Storage for Tampered {
         let outcomes = self.inner.commit(txns).await;
         self.keep_back().await;
         outcomes
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.inner.snapshot().await
     }
 
     fn sharing(&self) -> Sharing {

@@ -41,7 +41,34 @@ pub async fn suite(store: &dyn Storage) -> Result<(), Failure> {
     expectations(store).await?;
     revisions_grow(store).await?;
     batches(store).await?;
-    pages(store).await
+    pages(store).await?;
+    snapshots(store).await
+}
+
+async fn snapshots(store: &dyn Storage) -> Result<(), Failure> {
+    put(store, &[("sn/a", Some("1")), ("sn/b", Some("1")), ("sn/c", Some("1"))]).await?;
+    let snapshot = store.snapshot().await.map_err(|error| error.to_string())?;
+    for round in 0..50 {
+        put(store, &[("sn/a", Some("2")), ("sn/b", None), ("sn/d", Some("2"))]).await?;
+        let later = store.snapshot().await.map_err(|error| error.to_string())?;
+        put(store, &[("sn/b", Some("3"))]).await?;
+        drop(later);
+        let (mut seen, mut after) = (Vec::new(), Some(key("sn/")));
+        loop {
+            let page = snapshot.page(after.as_ref(), 2).await.map_err(|error| error.to_string())?;
+            require(page.records.len() <= 2, "a page is no longer than asked")?;
+            after = page.records.last().map(|(key, _)| key.clone());
+            let of_test = page.records.iter().filter(|(name, _)| name.starts_with(&key("sn/")));
+            seen.extend(of_test.map(|(name, record)| (name.clone(), record.value.clone())));
+            if !page.more {
+                break;
+            }
+        }
+        let one = Bytes::from_static(b"1");
+        let expected = [(key("sn/a"), one.clone()), (key("sn/b"), one.clone()), (key("sn/c"), one)];
+        require(seen == expected, &format!("round {round}: a snapshot is of one moment"))?;
+    }
+    Ok(())
 }
 
 async fn reads_and_writes(store: &dyn Storage) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! A store that fails on command.
 
 use crate::state::record::RecordType;
-use crate::traits::storage::{CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Storage, StorageError, Txn};
+use crate::traits::storage::{
+    CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn,
+};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -121,6 +123,11 @@ impl Storage for TestStore {
 
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
         txns.into_iter().map(|txn| self.commit_now(txn)).collect()
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        let inner = self.lock();
+        if inner.unreadable { Err(away()) } else { Ok(Box::new(inner.map.clone())) }
     }
 
     fn sharing(&self) -> Sharing {

@@ -151,6 +151,22 @@ pub trait Storage: Send + Sync {
     /// Commits, with one durability barrier for all and a verdict for each. They happen in this order.
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome>;
 
+    /// Everything as it is at one moment, for backups and checks. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StorageError`] when storage cannot be read.
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
+
     /// Whether other processes may write at the same time.
     fn sharing(&self) -> Sharing;
+}
+
+/// Everything as it was at one moment.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    /// Reads the keys behind `after`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`StorageError`] when storage cannot be read.
+    async fn page(&self, after: Option<&Key>, limit: usize) -> Result<Page, StorageError>;
 }

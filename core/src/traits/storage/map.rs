@@ -1,6 +1,7 @@
 //! The contract of storage, in memory: what the memory backend and the test kit are made of.
 
-use super::{CommitOutcome, Key, Page, Record, Revision, Txn};
+use super::{CommitOutcome, Key, Page, Record, Revision, Snapshot, StorageError, Txn};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 
 /// An ordered map with conditional commits. It is as durable as the process.
@@ -55,5 +56,13 @@ impl ConditionalMap {
     /// All records, in the order of their keys.
     pub fn records(&self) -> impl Iterator<Item = (&Key, &Record)> {
         self.records.iter()
+    }
+}
+
+/// A copy, as it is now.
+#[async_trait]
+impl Snapshot for ConditionalMap {
+    async fn page(&self, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        Ok(self.scan(&Key::new(""), after, limit))
     }
 }

@@ -28,7 +28,7 @@
 //! # }
 //! ```
 
-use super::{CommitOutcome, Key, Page, Record, Sharing, Storage, StorageError, Txn};
+use super::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use crate::Secret;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,6 +118,16 @@ impl KeyRing {
         Some(out.into())
     }
 
+    /// Opens a record. One that does not open is empty, which no record is: who asks for it learns that it cannot be
+    /// read, and nobody else suffers.
+    fn open_record(&self, key: Key, record: Record) -> (Key, Record) {
+        let value = self.open(&key, &record.value).unwrap_or_else(|why| {
+            tracing::error!(?key, %why, "a record does not open");
+            Bytes::new()
+        });
+        (key, Record { value, ..record })
+    }
+
     /// Opens a value.
     ///
     /// # Errors
@@ -148,7 +158,7 @@ enum Unopened {
 /// Storage whose values are sealed; see the module's documentation.
 pub struct Sealed {
     storage: Arc<dyn Storage>,
-    ring: KeyRing,
+    ring: Arc<KeyRing>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
 }
 
@@ -156,23 +166,13 @@ impl Sealed {
     /// Seals what goes into this storage. `rng` gives nonces.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, ring: KeyRing, rng: Box<dyn CryptoRng + Send>) -> Self {
-        Self { storage, ring, rng: Mutex::new(rng) }
+        Self { storage, ring: Arc::new(ring), rng: Mutex::new(rng) }
     }
 
     fn nonce(&self) -> [u8; NONCE] {
         let mut nonce = [0; NONCE];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut nonce);
         nonce
-    }
-
-    /// Opens a record. One that does not open is empty, which no record is: who asks for it learns that it cannot be
-    /// read, and nobody else suffers.
-    fn open(&self, key: &Key, record: Record) -> Record {
-        let value = self.ring.open(key, &record.value).unwrap_or_else(|why| {
-            tracing::error!(?key, %why, "a record does not open");
-            Bytes::new()
-        });
-        Record { value, ..record }
     }
 
     fn seal(&self, txn: Txn) -> Result<Txn, StorageError> {
@@ -192,17 +192,16 @@ impl Sealed {
 impl Storage for Sealed {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
         let records = self.storage.read(keys).await?;
-        let opened = keys.iter().zip(records).map(|(key, record)| record.map(|record| self.open(key, record)));
-        Ok(opened.collect())
+        let open = |(key, record): (&Key, Option<Record>)| Some(self.ring.open_record(key.clone(), record?).1);
+        Ok(keys.iter().zip(records).map(open).collect())
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
         let Page { records, more } = self.storage.scan(prefix, after, limit).await?;
-        let open = |(key, record)| {
-            let record = self.open(&key, record);
-            (key, record)
-        };
-        Ok(Page { records: records.into_iter().map(open).collect(), more })
+        Ok(Page {
+            records: records.into_iter().map(|(key, record)| self.ring.open_record(key, record)).collect(),
+            more,
+        })
     }
 
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
@@ -212,9 +211,12 @@ impl Storage for Sealed {
             Ok(sealed) => sealed,
             Err(error) => return vec![CommitOutcome::NotDone(error); count],
         };
-        let open = |(key, record): (Key, Option<Record>)| {
-            let record = record.map(|record| self.open(&key, record));
-            (key, record)
+        let open = |(key, record): (Key, Option<Record>)| match record {
+            Some(record) => {
+                let (key, record) = self.ring.open_record(key, record);
+                (key, Some(record))
+            }
+            None => (key, None),
         };
         let outcomes = self.storage.commit(sealed).await.into_iter();
         let opened = outcomes.map(|outcome| match outcome {
@@ -224,7 +226,29 @@ impl Storage for Sealed {
         opened.collect()
     }
 
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        let snapshot = self.storage.snapshot().await?;
+        Ok(Box::new(Opened { snapshot, ring: Arc::clone(&self.ring) }))
+    }
+
     fn sharing(&self) -> Sharing {
         self.storage.sharing()
+    }
+}
+
+/// A snapshot whose values are opened.
+struct Opened {
+    snapshot: Box<dyn Snapshot>,
+    ring: Arc<KeyRing>,
+}
+
+#[async_trait]
+impl Snapshot for Opened {
+    async fn page(&self, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        let Page { records, more } = self.snapshot.page(after, limit).await?;
+        Ok(Page {
+            records: records.into_iter().map(|(key, record)| self.ring.open_record(key, record)).collect(),
+            more,
+        })
     }
 }
