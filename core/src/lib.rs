@@ -58,6 +58,7 @@
 
 pub mod access;
 pub mod auth_server;
+pub mod check;
 pub mod config;
 pub mod engine;
 pub mod kdc;

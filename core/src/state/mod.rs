@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub mod keys;
+pub(crate) mod kind;
 mod listing;
 pub(crate) mod overlay;
 pub mod record;

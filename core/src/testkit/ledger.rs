@@ -1,8 +1,9 @@
 //! What must never be, whatever happens: watched on every commit and every answer.
 
+use crate::check::Check;
 use crate::keys::PrincipalId;
 use crate::record::RecordType;
-use crate::records::{BelongsTo, Head, Member, Principal, SenderId};
+use crate::records::{Head, SenderId};
 use crate::traits::storage::{Key, Record};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,47 +206,9 @@ impl Ledger {
     /// # Errors
     /// [`Violation::Inconsistent`].
     pub fn check_store(&self, records: &[(Key, Record)]) -> Result<(), Violation> {
-        let mut members: BTreeMap<PrincipalId, Member> = BTreeMap::new();
-        let mut holders: BTreeMap<PrincipalId, Vec<u8>> = BTreeMap::new();
-        let (mut heads, mut creds, mut listed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        for (key, record) in records {
-            if let Some(id) = key.as_bytes().strip_prefix(b"p/").and_then(principal_of) {
-                let principal = Principal::decode(&record.value).map_err(|_| inconsistent("a principal"))?;
-                if !principal.memberships.is_empty() {
-                    listed.insert(id);
-                }
-            }
-            let Some(rest) = of_group(key) else { continue };
-            if rest == b"head" {
-                heads.push(Head::decode(&record.value).map_err(|_| inconsistent("a head"))?);
-            } else if let Some(id) = rest.strip_prefix(b"m/").and_then(principal_of) {
-                members.insert(id, Member::decode(&record.value).map_err(|_| inconsistent("a member"))?);
-            } else if let Some(id) = rest.strip_prefix(b"sid/") {
-                let state = SenderId::decode(&record.value).map_err(|_| inconsistent("a Sender ID"))?;
-                if state.holder.is_some_and(|holder| holders.insert(holder, id.to_vec()).is_some()) {
-                    return Err(inconsistent("somebody holds two Sender IDs"));
-                }
-            } else if rest.starts_with(b"cred/") {
-                let owner =
-                    BelongsTo::<PrincipalId>::decode(&record.value).map_err(|_| inconsistent("a credential"))?;
-                if !creds.insert(owner.0) {
-                    return Err(inconsistent("somebody has two credentials"));
-                }
-            }
-        }
-        let counted: u64 = heads.iter().map(|head| head.members).sum();
-        if u64::try_from(members.len()) != Ok(counted) {
-            return Err(inconsistent("the head counts other members than there are"));
-        }
-        for (id, member) in &members {
-            if member.sender_id.as_ref().map(|id| id.as_slice()) != holders.get(id).map(Vec::as_slice) {
-                return Err(inconsistent("a member holds another Sender ID than its record says"));
-            }
-        }
-        let names: BTreeSet<PrincipalId> = members.into_keys().collect();
-        if names != holders.into_keys().collect() || names != creds || names != listed {
-            return Err(inconsistent("members, holders, owners of credentials and memberships differ"));
-        }
-        Ok(())
+        let mut check = Check::default();
+        records.iter().for_each(|(key, record)| check.record(key, &record.value));
+        let findings = check.finish();
+        if findings.is_clean() { Ok(()) } else { Err(Violation::Inconsistent(findings.to_string())) }
     }
 }

@@ -1,0 +1,280 @@
+//! Whether what is stored fits together: every record is read, and each rule that concerns several of them is looked at.
+//!
+//! ```
+//! use ace_groupcomm::check::Check;
+//! use ace_groupcomm::traits::storage::Key;
+//!
+//! let mut check = Check::default();
+//! check.record(&Key::new("n/lamps"), b"damaged"); // and so on, for all of one snapshot
+//! let findings = check.finish();
+//! assert!(!findings.is_clean());
+//! assert_eq!(findings.to_string(), "1 record\nn/lamps: cannot be read");
+//! ```
+
+use crate::RecordType;
+use crate::keys::{self, GroupId, PrincipalId};
+use crate::records::{
+    Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupSecret, Head, Issued, Mark, Member, Meta,
+    Principal, SenderId,
+};
+use crate::state::kind::Kind;
+use crate::traits::storage::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// How many findings are told one by one.
+const TOLD: usize = 100;
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// How many records there are.
+    pub records: u64,
+    /// Groups, and the members of all.
+    pub groups: u64,
+    /// Memberships.
+    pub members: u64,
+    /// Clients with a token.
+    pub clients: u64,
+    /// Associations.
+    pub associations: u64,
+    /// Input material that an AS has issued.
+    pub issued: u64,
+    /// How much is wrong.
+    pub wrong: u64,
+    /// The first of it: the record, and what is wrong.
+    pub told: Vec<(Key, &'static str)>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.wrong == 0
+    }
+
+    fn wrong(&mut self, key: Key, what: &'static str) {
+        self.wrong = self.wrong.saturating_add(1);
+        if self.told.len() < TOLD {
+            self.told.push((key, what));
+        }
+    }
+
+    fn require(&mut self, holds: bool, key: impl FnOnce() -> Key, what: &'static str) {
+        if !holds {
+            self.wrong(key(), what);
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} record{}", self.records, if self.records == 1 { "" } else { "s" })?;
+        for (count, what) in [
+            (self.groups, "groups"),
+            (self.members, "members"),
+            (self.clients, "clients with a token"),
+            (self.associations, "associations"),
+            (self.issued, "issued keys"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        for (key, what) in &self.told {
+            write!(f, "\n{key:?}: {what}")?;
+        }
+        let more = self.wrong.saturating_sub(u64::try_from(self.told.len()).unwrap_or(u64::MAX));
+        if more > 0 { write!(f, "\nand {more} more") } else { Ok(()) }
+    }
+}
+
+/// A check under way. It takes some hundred bytes a member.
+#[derive(Default)]
+pub struct Check {
+    findings: Findings,
+    meta: Option<Meta>,
+    names: BTreeSet<GroupId>,
+    heads: BTreeMap<GroupId, Head>,
+    secrets: BTreeSet<(GroupId, u64)>,
+    gids: BTreeMap<Vec<u8>, GroupId>,
+    /// Each member's Sender ID, and the key of its credential's record.
+    members: BTreeMap<(GroupId, PrincipalId), (Option<Vec<u8>>, Option<Key>)>,
+    holders: BTreeMap<(GroupId, Vec<u8>), PrincipalId>,
+    credentials: BTreeMap<Key, PrincipalId>,
+    memberships: BTreeSet<(GroupId, PrincipalId)>,
+    /// Each client's token, when it ends, and its association.
+    clients: BTreeMap<PrincipalId, (Vec<u8>, u64, Vec<u8>)>,
+    tokens: BTreeMap<Vec<u8>, PrincipalId>,
+    expiries: BTreeSet<(u64, PrincipalId)>,
+    associations: BTreeMap<Vec<u8>, PrincipalId>,
+    epochs: Vec<(GroupId, Vec<u8>, u64)>,
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+impl Check {
+    /// Looks at one record. A value that is empty could not be opened.
+    pub fn record(&mut self, key: &Key, value: &[u8]) {
+        self.findings.records = self.findings.records.saturating_add(1);
+        let Some(kind) = Kind::of(key) else { return self.findings.wrong(key.clone(), "is of no known kind") };
+        if self.take(kind, key, value).is_err() {
+            self.findings.wrong(key.clone(), "cannot be read");
+        }
+    }
+
+    fn take(&mut self, kind: Kind<'_>, key: &Key, value: &[u8]) -> Result<(), crate::Corrupt> {
+        match kind {
+            Kind::Name(_) => drop(self.names.insert(BelongsTo::<GroupId>::decode(value)?.0)),
+            Kind::Head(group) => drop(self.heads.insert(group, Head::decode(value)?)),
+            Kind::Secret(group, num) => {
+                GroupSecret::decode(value)?;
+                self.secrets.insert((group, num));
+            }
+            Kind::Member(group, client) => {
+                let member = Member::decode(value)?;
+                let credential = member.key.as_ref().map(|key| keys::credential(group, key));
+                self.members
+                    .insert((group, client), (member.sender_id.map(serde_bytes::ByteBuf::into_vec), credential));
+            }
+            Kind::SenderId(group, id) => {
+                let state = SenderId::decode(value)?;
+                self.epochs.push((group, id.to_vec(), state.epoch));
+                if let Some(holder) = state.holder {
+                    self.holders.insert((group, id.to_vec()), holder);
+                }
+            }
+            Kind::Credential(_) => {
+                self.credentials.insert(key.clone(), BelongsTo::<PrincipalId>::decode(value)?.0);
+            }
+            Kind::Gid(gid) => drop(self.gids.insert(gid.to_vec(), GidOwner::decode(value)?.group)),
+            Kind::Principal(client) => {
+                let Principal { token, association, memberships, .. } = Principal::decode(value)?;
+                self.memberships.extend(memberships.into_iter().map(|(_, group)| (group, client)));
+                self.clients.insert(client, (token.hash.into_vec(), token.expires, association.into_vec()));
+            }
+            Kind::Token(hash) => drop(self.tokens.insert(hash.to_vec(), BelongsTo::<PrincipalId>::decode(value)?.0)),
+            Kind::Expiry(at, client) => {
+                Expiry::decode(value)?;
+                self.expiries.insert((at, client));
+            }
+            Kind::Association(id) => drop(self.associations.insert(id.to_vec(), Association::decode(value)?.principal)),
+            Kind::Meta => self.meta = Some(Meta::decode(value)?),
+            Kind::Issued(_) => {
+                Issued::decode(value)?;
+                self.findings.issued = self.findings.issued.saturating_add(1);
+            }
+            Kind::ExpiredSequence => drop(ExpiredSequence::decode(value)?),
+            Kind::Revoked | Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
+            // The form is a profile's own, or not settled yet; that it opens is all that can be said.
+            Kind::OfGroup(_) if value.is_empty() => return Err(crate::Corrupt),
+            Kind::OfGroup(_) => (),
+        }
+        Ok(())
+    }
+
+    /// Looks at what concerns several records.
+    #[must_use]
+    pub fn finish(mut self) -> Findings {
+        self.groups();
+        self.membership();
+        self.tokens();
+        let findings = &mut self.findings;
+        findings.groups = count(self.heads.len());
+        findings.members = count(self.members.len());
+        findings.clients = count(self.clients.len());
+        findings.associations = count(self.associations.len());
+        self.findings
+    }
+
+    fn groups(&mut self) {
+        let mut counted: BTreeMap<GroupId, u64> = BTreeMap::new();
+        for (group, _) in self.members.keys() {
+            let members = counted.entry(*group).or_default();
+            *members = members.saturating_add(1);
+        }
+        for group in &self.names {
+            self.findings.require(self.heads.contains_key(group), || keys::head(*group), "is missing");
+        }
+        for (group, head) in &self.heads {
+            let (key, gid) = (|| keys::head(*group), head.gid.as_slice());
+            let is = &mut self.findings;
+            is.require(self.names.contains(group), key, "belongs to no name");
+            is.require(self.gids.get(gid) == Some(group), key, "uses a Gid that is not recorded as its own");
+            is.require(self.secrets.contains(&(*group, head.num)), key, "has no secret of its version");
+            let members = counted.remove(group).unwrap_or_default();
+            is.require(head.members == members, key, "counts other members than there are");
+            is.require(self.meta.is_some(), keys::meta, "is missing");
+        }
+        for group in counted.keys() {
+            self.findings.wrong(keys::head(*group), "is missing, and there are members");
+        }
+        for (group, id, epoch) in &self.epochs {
+            let fits = self.heads.get(group).is_some_and(|head| *epoch <= head.epoch);
+            self.findings.require(fits, || keys::sender_id(*group, id), "is of an epoch that has not come");
+        }
+    }
+
+    fn membership(&mut self) {
+        let is = &mut self.findings;
+        let (mut held, mut owned) = (BTreeSet::new(), BTreeSet::new());
+        for ((group, client), (sender_id, credential)) in &self.members {
+            let key = || keys::member(*group, *client);
+            is.require(self.memberships.contains(&(*group, *client)), key, "is not among the client's memberships");
+            if let Some(id) = sender_id {
+                let id = (*group, id.clone());
+                is.require(
+                    self.holders.get(&id) == Some(client),
+                    key,
+                    "holds a Sender ID that is not recorded as its own",
+                );
+                held.insert(id);
+            }
+            if let Some(credential) = credential {
+                let owner = self.credentials.get(credential);
+                is.require(owner == Some(client), key, "has a credential that is not recorded as its own");
+                owned.insert(credential);
+            }
+        }
+        for (group, client) in &self.memberships {
+            let there = self.members.contains_key(&(*group, *client));
+            is.require(there, || keys::principal(*client), "names a membership that is not there");
+        }
+        for (group, id) in self.holders.keys() {
+            let is_held = held.contains(&(*group, id.clone()));
+            is.require(is_held, || keys::sender_id(*group, id), "is held by nobody who is a member");
+        }
+        for credential in self.credentials.keys() {
+            is.require(owned.contains(credential), || credential.clone(), "belongs to nobody who is a member");
+        }
+    }
+
+    fn tokens(&mut self) {
+        let is = &mut self.findings;
+        for (client, (hash, expires, association)) in &self.clients {
+            let key = || keys::principal(*client);
+            is.require(self.tokens.get(hash) == Some(client), key, "has a token that is not known by its hash");
+            is.require(self.expiries.contains(&(*expires, *client)), key, "has a token whose end is not recorded");
+            is.require(
+                self.associations.get(association) == Some(client),
+                key,
+                "has an association that is not its own",
+            );
+        }
+        let client = |client: &PrincipalId| self.clients.get(client);
+        for (hash, owner) in &self.tokens {
+            let fits = client(owner).is_some_and(|(own, ..)| own == hash);
+            is.require(fits, || keys::token(hash), "is nobody's current token");
+        }
+        for (at, owner) in &self.expiries {
+            let fits = client(owner).is_some_and(|(_, expires, _)| expires == at);
+            is.require(fits, || keys::expiry(*at, *owner), "is the end of nobody's current token");
+        }
+        for (id, owner) in &self.associations {
+            let fits = client(owner).is_some_and(|(.., own)| own == id);
+            is.require(fits, || keys::association(id), "is nobody's association");
+        }
+    }
+}

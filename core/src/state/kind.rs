@@ -1,0 +1,125 @@
+//! What kind of record a key is of: the way back from [`keys`](super::keys), for those who look at all records.
+
+use super::keys::{GroupId, PrincipalId};
+use crate::traits::storage::Key;
+
+/// The kind of a record, with what its key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind<'a> {
+    Name(&'a [u8]),
+    Head(GroupId),
+    Secret(GroupId, u64),
+    Member(GroupId, PrincipalId),
+    SenderId(GroupId, &'a [u8]),
+    Credential(GroupId),
+    /// A stale Sender ID, or a profile's own.
+    OfGroup(GroupId),
+    Gid(&'a [u8]),
+    Principal(PrincipalId),
+    Token(&'a [u8]),
+    Expiry(u64, PrincipalId),
+    Revoked,
+    ExpiredSequence,
+    Association(&'a [u8]),
+    Turn,
+    Meta,
+    Probe,
+    Issued(&'a [u8]),
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn principal(bytes: &[u8]) -> Option<PrincipalId> {
+    bytes.try_into().ok().map(PrincipalId::new)
+}
+
+fn of_group(bytes: &[u8]) -> Option<Kind<'_>> {
+    let (id, rest) = bytes.split_first_chunk::<16>()?;
+    let (id, rest) = (GroupId::new(*id), rest.strip_prefix(b"/")?);
+    let at = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let (kind, rest) = rest.split_at_checked(at)?;
+    let rest = rest.strip_prefix(b"/").unwrap_or_default();
+    match kind {
+        b"head" if rest.is_empty() => Some(Kind::Head(id)),
+        b"secret" => number(rest).map(|num| Kind::Secret(id, num)),
+        b"m" => principal(rest).map(|principal| Kind::Member(id, principal)),
+        b"sid" => Some(Kind::SenderId(id, rest)),
+        b"cred" => Some(Kind::Credential(id)),
+        b"stale" | b"x" => Some(Kind::OfGroup(id)),
+        _ => None,
+    }
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of the record with this key; `None` where there is no such kind.
+    pub(crate) fn of(key: &'a Key) -> Option<Self> {
+        let bytes = key.as_bytes();
+        match bytes {
+            b"meta" => return Some(Self::Meta),
+            b"probe" => return Some(Self::Probe),
+            _ => (),
+        }
+        let at = bytes.iter().position(|byte| *byte == b'/')?;
+        let (kind, rest) = bytes.split_at_checked(at.saturating_add(1))?;
+        match kind {
+            b"n/" => Some(Self::Name(rest)),
+            b"g/" => of_group(rest),
+            b"gid/" => Some(Self::Gid(rest)),
+            b"p/" => principal(rest).map(Self::Principal),
+            b"t/" => Some(Self::Token(rest)),
+            b"x/" => {
+                let (at, rest) = rest.split_first_chunk::<8>()?;
+                Some(Self::Expiry(u64::from_be_bytes(*at), principal(rest.strip_prefix(b"/")?)?))
+            }
+            b"rv/" => Some(Self::Revoked),
+            b"exi/" => Some(Self::ExpiredSequence),
+            b"a/" => Some(Self::Association(rest)),
+            b"turn/" => Some(Self::Turn),
+            b"ai/" => Some(Self::Issued(rest)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys;
+    use super::*;
+
+    #[test]
+    fn each_key_is_of_its_kind() {
+        // The bytes of identifiers are anything, a slash among them.
+        let (group, client) = (GroupId::new(*b"0/head/x/m/sid/f"), PrincipalId::new(*b"/m/head/////////"));
+        for (key, kind) in [
+            (keys::name("a/b"), Kind::Name(b"a/b")),
+            (keys::head(group), Kind::Head(group)),
+            (keys::secret(group, 0x2f2f), Kind::Secret(group, 0x2f2f)),
+            (keys::member(group, client), Kind::Member(group, client)),
+            (keys::sender_id(group, b"/"), Kind::SenderId(group, b"/")),
+            (keys::credential(group, b"key"), Kind::Credential(group)),
+            (keys::stale(group, 1, b"/"), Kind::OfGroup(group)),
+            (keys::extension(group, 1, 2), Kind::OfGroup(group)),
+            (keys::gid(b"/"), Kind::Gid(b"/")),
+            (keys::principal(client), Kind::Principal(client)),
+            (keys::token(b"t/"), Kind::Token(b"t/")),
+            (keys::expiry(0x2f00, client), Kind::Expiry(0x2f00, client)),
+            (keys::revoked(b"x"), Kind::Revoked),
+            (keys::expired_sequence("as/1"), Kind::ExpiredSequence),
+            (keys::association(b"a/"), Kind::Association(b"a/")),
+            (keys::turn("g/x"), Kind::Turn),
+            (keys::meta(), Kind::Meta),
+            (keys::probe(), Kind::Probe),
+            (keys::issued(b"1"), Kind::Issued(b"1")),
+        ] {
+            assert_eq!(Kind::of(&key), Some(kind), "{key:?}");
+        }
+        for strange in ["", "/", "metal", "y/", "g/short/head", "p/short", "x/short", "x/01234567_0123456789abcdef"] {
+            assert_eq!(Kind::of(&Key::new(strange)), None, "{strange}");
+        }
+        let mut long = keys::head(group).as_bytes().to_vec();
+        long.extend(b"/more");
+        assert_eq!(Kind::of(&Key::new(long)), None);
+    }
+}
