@@ -35,6 +35,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
+pub mod backup;
 mod clock;
 mod coap;
 mod committer;

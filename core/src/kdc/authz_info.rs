@@ -60,6 +60,9 @@ impl KdcApp {
         if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
+        if !self.is_recent(view, valid.issued)? {
+            return Err(Refusal::TokenRejected("it is from before a restore").into());
+        }
         for entry in &valid.scope.0 {
             let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
             group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;

@@ -22,9 +22,11 @@ mod num;
 mod pending;
 mod policies;
 mod process;
+mod restore;
 mod tasks;
 
 pub use pending::PendingLimits;
+pub use restore::Restore;
 
 use crate::Secret;
 use crate::access::{Resource, Who};

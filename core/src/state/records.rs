@@ -112,7 +112,7 @@ pub struct Expiry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Raised by each restore; part of every Gid.
-    pub incarnation: u16,
+    pub incarnation: u32,
     /// How many groups were made; part of every Gid.
     pub groups: u32,
     /// The time at which tokens were ended last, in seconds since 1970: it is never earlier again.
@@ -120,11 +120,14 @@ pub struct Meta {
     /// How often a process has started, modulo 2^16.
     #[serde(default)]
     pub starts: u16,
+    /// Tokens that were issued before this time are refused, in seconds since 1970; 0 where none are for that.
+    #[serde(default)]
+    pub tokens_since: u64,
 }
 
 impl Default for Meta {
     fn default() -> Self {
-        Self { incarnation: 1, groups: 0, latest: 0, starts: 0 }
+        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0 }
     }
 }
 

@@ -21,6 +21,7 @@ pub struct ValidToken {
     pub(crate) ace_profile: Option<i64>,
     pub(crate) scope_tag: Option<u64>,
     pub(crate) sequence: Option<u64>,
+    pub(crate) issued: Option<u64>,
 }
 
 impl ValidToken {
@@ -39,6 +40,7 @@ impl ValidToken {
             ace_profile: None,
             scope_tag: None,
             sequence: None,
+            issued: None,
         }
     }
 
@@ -54,6 +56,13 @@ impl ValidToken {
     #[must_use]
     pub const fn counted(mut self, sequence: u64) -> Self {
         self.sequence = Some(sequence);
+        self
+    }
+
+    /// Tells when it was issued (`iat`), in seconds since 1970.
+    #[must_use]
+    pub const fn issued(mut self, at: u64) -> Self {
+        self.issued = Some(at);
         self
     }
 
@@ -250,6 +259,7 @@ impl TokenValidator for CwtValidator {
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
         valid.ace_profile = claims.ace_profile;
         valid.sequence = sequence;
+        valid.issued = claims.iat;
         if let ScopeValue::Extended { tag, .. } = value {
             valid.scope_tag = Some(tag);
         }

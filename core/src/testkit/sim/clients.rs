@@ -160,5 +160,5 @@ impl Simulation {
 fn joined(response: &Response) -> Option<(i64, Vec<u8>)> {
     let joined = JoinResponse::decode(&response.payload).ok()?;
     let key = joined.material.key.as_bytes_item()?;
-    Some((joined.material.num, key.get(26..)?.to_vec()))
+    Some((joined.material.num, key.get(28..)?.to_vec()))
 }

@@ -1,0 +1,165 @@
+//! A KDC that goes on from a backup: nothing comes twice, and who was put out since stays out.
+
+use ace_groupcomm::check::Check;
+use ace_groupcomm::kdc::Restore;
+use ace_groupcomm::keys;
+use ace_groupcomm::records::{Association, BelongsTo, Head, Meta};
+use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
+use ace_groupcomm::traits::transport::AssociationNeed;
+use ace_groupcomm::{Caller, Corrupt, Method, Status};
+use ace_groupcomm_messages::{JoinResponse, token_hash};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const END: u64 = 2_000_000;
+
+/// A store with what a backup held, restored at this time.
+fn restore(backup: &[(Key, Record)], now: u64, revoked: Option<Vec<Vec<u8>>>) -> TestStore {
+    let mut restore = Restore::new(now, revoked);
+    let mut write = Vec::new();
+    for (key, record) in backup {
+        let kept = restore.record(key, &record.value).unwrap();
+        write.extend(kept.map(|value| (key.clone(), Some(value))));
+    }
+    write.extend(restore.finish().into_iter().map(|(key, value)| (key, Some(value))));
+    let store = TestStore::new(Sharing::Exclusive);
+    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
+    assert_clean(&store);
+    store
+}
+
+fn assert_clean(store: &TestStore) {
+    let mut check = Check::default();
+    store.dump().iter().for_each(|(key, record)| check.record(key, &record.value));
+    let findings = check.finish();
+    assert!(findings.is_clean(), "{findings}");
+}
+
+fn open(store: &TestStore, now: u64) -> Desk {
+    let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    desk.pass(Duration::from_secs(now.saturating_sub(desk.now.unix)));
+    desk
+}
+
+fn head(store: &TestStore) -> Head {
+    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    store.record(&keys::head(id)).unwrap()
+}
+
+fn client(number: u16) -> Client {
+    Client::new(number).unwrap()
+}
+
+/// The token of a client; where it says so, with the time at which it was issued.
+fn token_of(number: u16, issued: Option<u64>) -> Vec<u8> {
+    let mut claims = client(number).claims(&[("g1", 1)], END);
+    claims.iat = issued;
+    token(1, &claims)
+}
+
+/// Gid and Sender ID of a client that joins; the version as well.
+fn join(desk: &mut Desk, number: u16, issued: Option<u64>) -> ((Vec<u8>, Vec<u8>), i64) {
+    let (caller, challenge) = desk.post_token(&token_of(number, issued)).unwrap();
+    let response = desk.ask(&caller, join_post("g1", &client(number).join("g1", 1, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created);
+    let joined = JoinResponse::decode(&response.payload).unwrap();
+    let key = joined.material.key.as_bytes_item().unwrap();
+    ((head(&desk.store).gid.to_vec(), key[28..].to_vec()), joined.material.num)
+}
+
+// Covers: TH-5-01
+#[test]
+fn nothing_comes_twice_and_the_evicted_stay_out() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = open(&store, 1_000);
+    let mut given = BTreeSet::new();
+    for number in 1..=20 {
+        assert!(given.insert(join(&mut desk, number, Some(1_000)).0));
+    }
+    let backup = store.dump();
+    let association = backup.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().0.clone();
+    for number in 21..=120 {
+        assert!(given.insert(join(&mut desk, number, Some(1_000)).0));
+    }
+    let evicted = [3, 50].map(|number| token_hash(&token_of(number, Some(1_000))).to_vec());
+    evicted.iter().for_each(|hash| desk.revoke(hash));
+    let before = head(&store);
+    assert_eq!(before.members, 118);
+
+    for (now, revoked) in [(5_000, None), (6_000, None), (7_000, Some(evicted.to_vec()))] {
+        let store = restore(&backup, now, revoked.clone());
+        let mut desk = open(&store, now);
+        assert_clean(&store);
+        let after = head(&store);
+        assert!(after.num > before.num + 100_000 && after.members == 0, "{after:?}");
+        assert!(given.iter().all(|(gid, _)| *gid != after.gid.to_vec()), "a Gid that was never used");
+        // Associations are gone.
+        let id = association.as_bytes()[2..].to_vec();
+        assert!(store.record::<Association>(&association).is_none());
+        desk.need(AssociationNeed::Unknown(id.clone()));
+        let answer = desk.ask(&Caller::peer(&id), group_request(Method::Get, "g1", &["num"]));
+        assert_eq!(answer.status, Status::Unauthorized);
+        // Tokens from before are good where it is known which were revoked.
+        for number in [1, 3, 50, 100] {
+            let post = desk.ask(&Caller::Anonymous, token_post(&token_of(number, Some(1_000))));
+            let is_good = revoked.is_some() && ![3, 50].contains(&number);
+            let expected = if is_good { Status::Created } else { Status::Unauthorized };
+            assert_eq!(post.status, expected, "{number} at {now}");
+        }
+        for number in [1, 60] {
+            let (identifier, num) = join(&mut desk, number, Some(now));
+            assert!(num > i64::try_from(before.num).unwrap(), "a member takes it for newer");
+            assert!(given.insert(identifier));
+        }
+        let sloppy = desk.ask(&Caller::Anonymous, token_post(&token_of(9, None)));
+        let expected = if revoked.is_some() { Status::Created } else { Status::Unauthorized };
+        assert_eq!(sloppy.status, expected, "nobody knows when that was issued");
+        // Another start goes on where it was.
+        let again = head(&store);
+        drop(desk);
+        open(&store, now + 10);
+        assert_eq!(head(&store), again);
+    }
+}
+
+#[test]
+fn incarnations_grow_whatever_the_clock_says() {
+    let store = TestStore::new(Sharing::Exclusive);
+    open(&store, 1_000);
+    let incarnation = |store: &TestStore| store.record::<Meta>(&keys::meta()).unwrap().incarnation;
+    assert_eq!(incarnation(&store), 1);
+    let second = restore(&store.dump(), 9_000, None);
+    assert_eq!(incarnation(&second), 9_000);
+    let third = restore(&second.dump(), 10, None);
+    assert_eq!(incarnation(&third), 9_001, "the clock was put back");
+    let meta: Meta = third.record(&keys::meta()).unwrap();
+    assert_eq!((meta.latest, meta.tokens_since), (9_000, 9_000));
+}
+
+#[test]
+fn a_group_that_is_configured_later_is_renewed_then() {
+    let store = TestStore::new(Sharing::Exclusive);
+    Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap();
+    let restored = restore(&store.dump(), 5_000, None);
+    let of = |gname: &str| {
+        let BelongsTo(id) = restored.record(&keys::name(gname)).unwrap();
+        restored.record::<Head>(&keys::head(id)).unwrap()
+    };
+    let former = of("g2");
+    open(&restored, 5_000);
+    assert_eq!(of("g2"), former);
+    Desk::new(restored.clone(), desk::config(&["g1", "g2"])).unwrap();
+    assert!(of("g2").gid != former.gid && of("g2").num > former.num);
+    assert_clean(&restored);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_no_part_of_a_restore() {
+    let mut restore = Restore::new(1, None);
+    for (key, value) in [(keys::meta(), "x"), (keys::name("g1"), ""), (Key::new("zebra"), "x")] {
+        assert_eq!(restore.record(&key, &Bytes::from(value)), Err(Corrupt), "{key:?}");
+    }
+}
