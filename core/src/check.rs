@@ -169,8 +169,9 @@ impl Check {
             Kind::ExpiredSequence => drop(ExpiredSequence::decode(value)?),
             Kind::Revoked | Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
             // The form is a profile's own, or not settled yet; that it opens is all that can be said.
-            Kind::OfGroup(_) if value.is_empty() => return Err(crate::Corrupt),
-            Kind::OfGroup(_) => (),
+            Kind::Restoring => self.findings.wrong(key.clone(), "a restore has not ended"),
+            Kind::Ring | Kind::OfGroup(_) if value.is_empty() => return Err(crate::Corrupt),
+            Kind::Ring | Kind::OfGroup(_) => (),
         }
         Ok(())
     }

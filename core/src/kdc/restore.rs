@@ -73,6 +73,8 @@ impl Restore {
             | Kind::Association(_)
             | Kind::Turn
             | Kind::Probe
+            | Kind::Ring
+            | Kind::Restoring
             | Kind::Issued(_) => Ok(None),
         }
     }

@@ -186,6 +186,18 @@ pub fn probe() -> Key {
     key(&[b"probe"])
 }
 
+/// The number of the storage key that all seal with ([`Sealed`](crate::traits::storage::Sealed)).
+#[must_use]
+pub fn ring() -> Key {
+    key(&[b"ring"])
+}
+
+/// There while a restore is under way: what is stored is not whole then.
+#[must_use]
+pub fn restoring() -> Key {
+    key(&[b"restoring"])
+}
+
 /// All OSCORE input material that an Authorization Server issued.
 #[must_use]
 pub fn all_issued() -> Key {

@@ -24,6 +24,8 @@ pub(crate) enum Kind<'a> {
     Turn,
     Meta,
     Probe,
+    Ring,
+    Restoring,
     Issued(&'a [u8]),
 }
 
@@ -59,6 +61,8 @@ impl<'a> Kind<'a> {
         match bytes {
             b"meta" => return Some(Self::Meta),
             b"probe" => return Some(Self::Probe),
+            b"ring" => return Some(Self::Ring),
+            b"restoring" => return Some(Self::Restoring),
             _ => (),
         }
         let at = bytes.iter().position(|byte| *byte == b'/')?;
@@ -111,6 +115,8 @@ mod tests {
             (keys::turn("g/x"), Kind::Turn),
             (keys::meta(), Kind::Meta),
             (keys::probe(), Kind::Probe),
+            (keys::ring(), Kind::Ring),
+            (keys::restoring(), Kind::Restoring),
             (keys::issued(b"1"), Kind::Issued(b"1")),
         ] {
             assert_eq!(Kind::of(&key), Some(kind), "{key:?}");

@@ -22,7 +22,7 @@ pub enum Fault {
 #[derive(Default)]
 struct Inner {
     map: ConditionalMap,
-    faults: VecDeque<Fault>,
+    faults: VecDeque<Option<Fault>>,
     unreadable: bool,
 }
 
@@ -46,7 +46,13 @@ impl TestStore {
 
     /// The next commit that nothing else is said of ends so.
     pub fn fail_next(&self, fault: Fault) {
-        self.lock().faults.push_back(fault);
+        self.lock().faults.push_back(Some(fault));
+    }
+
+    /// The commit behind the next so many ends so.
+    pub fn fail_after(&self, commits: usize, fault: Fault) {
+        let none = std::iter::repeat_n(None, commits);
+        self.lock().faults.extend(none.chain([Some(fault)]));
     }
 
     /// Whether reads fail from now on.
@@ -76,7 +82,7 @@ impl TestStore {
     #[must_use]
     pub fn commit_now(&self, txn: Txn) -> CommitOutcome {
         let mut inner = self.lock();
-        match inner.faults.pop_front() {
+        match inner.faults.pop_front().flatten() {
             None => inner.map.commit(txn),
             Some(Fault::NotDone) => CommitOutcome::NotDone(away()),
             Some(Fault::UnknownLost) => CommitOutcome::Unknown(away()),

@@ -7,6 +7,10 @@
 //! 192 bits and are random, so that no two are alike however many are drawn. The record's key and all that stands in front
 //! of the ciphertext are authenticated with it: a value that is put in another's place does not open.
 //!
+//! [`Sealed::rotate`] goes over to another key while everything goes on. Where several processes share a storage, a
+//! record says which key all seal with, and each commit expects it unchanged: when the rotation has ended, no value can
+//! come that is sealed with a former key.
+//!
 //! ```
 //! use ace_groupcomm::Secret;
 //! use ace_groupcomm::testkit::TestStore;
@@ -28,145 +32,58 @@
 //! # }
 //! ```
 
-use super::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
-use crate::Secret;
+use super::key_ring::{NONCE, number_of};
+use super::{
+    CommitOutcome, Key, KeyRing, Page, Record, Revision, Sharing, Snapshot, Storage, StorageError, Txn, Unopened,
+};
+use crate::state::keys;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use rand_core::CryptoRng;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use thiserror::Error;
+use tokio::sync::RwLock;
 
-/// The format of a sealed value. No record begins so.
-const FORMAT: u8 = 0xe1;
-/// Length of format and key number.
-const HEAD: usize = 5;
-/// Length of a nonce.
-const NONCE: usize = 24;
-/// Length of a storage key.
-const KEY: usize = 32;
-/// What is authenticated in front of all else, so that these keys' ciphertexts serve nothing but this.
-const CONTEXT: &[u8] = b"ace-groupcomm record";
+/// Records that a rotation looks at at once.
+const PAGE: usize = 256;
+/// How often a commit is sealed anew because the ring has changed.
+const TRIES: usize = 4;
 
-/// A key that values are sealed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageKey {
-    /// Its number, which stands in front of each value.
-    pub number: u32,
-    /// The key: 32 random bytes.
-    pub key: Secret,
-}
+/// Reads the ring again, where it is kept.
+type Source = Box<dyn Fn() -> Option<KeyRing> + Send + Sync>;
 
-/// Why keys are no ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum KeyRingError {
-    /// A key has another length.
-    #[error("storage key {0} must have 32 bytes")]
-    Length(u32),
-    /// Two keys have one number.
-    #[error("there are two storage keys {0}")]
-    Twice(u32),
-    /// The key to seal with is not there.
-    #[error("there is no storage key {0} to seal with")]
-    Missing(u32),
-}
-
-/// The keys that values may be sealed with, and the one that new values are.
-pub struct KeyRing {
-    ciphers: BTreeMap<u32, XChaCha20Poly1305>,
-    active: u32,
-}
-
-impl std::fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let numbers: Vec<&u32> = self.ciphers.keys().collect();
-        f.debug_struct("KeyRing").field("numbers", &numbers).field("active", &self.active).finish()
-    }
-}
-
-impl KeyRing {
-    /// These keys; new values are sealed with the one of the number `active`.
-    ///
-    /// # Errors
-    /// [`KeyRingError`].
-    pub fn new(keys: Vec<StorageKey>, active: u32) -> Result<Self, KeyRingError> {
-        let mut ciphers = BTreeMap::new();
-        for StorageKey { number, key } in keys {
-            if key.expose().len() != KEY {
-                return Err(KeyRingError::Length(number));
-            }
-            let cipher = XChaCha20Poly1305::new_from_slice(key.expose()).map_err(|_| KeyRingError::Length(number))?;
-            if ciphers.insert(number, cipher).is_some() {
-                return Err(KeyRingError::Twice(number));
-            }
-        }
-        if ciphers.contains_key(&active) { Ok(Self { ciphers, active }) } else { Err(KeyRingError::Missing(active)) }
-    }
-
-    /// Seals a value under its record's key.
-    fn seal(&self, key: &Key, value: &[u8], nonce: [u8; NONCE]) -> Option<Bytes> {
-        let cipher = self.ciphers.get(&self.active)?;
-        let mut out = vec![FORMAT];
-        out.extend(self.active.to_be_bytes());
-        let aad = [CONTEXT, &out, key.as_bytes()].concat();
-        let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &aad }).ok()?;
-        out.extend(nonce);
-        out.extend(sealed);
-        Some(out.into())
-    }
-
-    /// Opens a record. One that does not open is empty, which no record is: who asks for it learns that it cannot be
-    /// read, and nobody else suffers.
-    fn open_record(&self, key: Key, record: Record) -> (Key, Record) {
-        let value = self.open(&key, &record.value).unwrap_or_else(|why| {
-            tracing::error!(?key, %why, "a record does not open");
-            Bytes::new()
-        });
-        (key, Record { value, ..record })
-    }
-
-    /// Opens a value.
-    ///
-    /// # Errors
-    /// [`Unopened`].
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Bytes, Unopened> {
-        let (head, rest) = sealed.split_first_chunk::<HEAD>().ok_or(Unopened::Damaged)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(Unopened::Damaged)?;
-        let [FORMAT, number @ ..] = *head else { return Err(Unopened::Damaged) };
-        let number = u32::from_be_bytes(number);
-        let cipher = self.ciphers.get(&number).ok_or(Unopened::NoKey(number))?;
-        let aad = [CONTEXT, head, key.as_bytes()].concat();
-        let opened = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: &aad });
-        opened.map(Bytes::from).map_err(|_| Unopened::Damaged)
-    }
-}
-
-/// Why a value does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-enum Unopened {
-    /// It was changed, or stands in another's place, or was never sealed.
-    #[error("it was changed, or is in another's place")]
-    Damaged,
-    /// It was sealed with a key that is not in the ring.
-    #[error("storage key {0} is not there")]
-    NoKey(u32),
+/// The ring, and what is known of the record that says which key all seal with.
+struct Held {
+    ring: Arc<KeyRing>,
+    /// Its revision, once it was looked at.
+    agreed: Option<Option<Revision>>,
 }
 
 /// Storage whose values are sealed; see the module's documentation.
 pub struct Sealed {
     storage: Arc<dyn Storage>,
-    ring: Arc<KeyRing>,
+    /// Held while a commit is under way, so that who changes it knows that none goes on with the old one.
+    held: RwLock<Held>,
+    source: Option<Source>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
+}
+
+fn away(why: impl Into<String>) -> StorageError {
+    StorageError::Unavailable(why.into())
 }
 
 impl Sealed {
     /// Seals what goes into this storage. `rng` gives nonces.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, ring: KeyRing, rng: Box<dyn CryptoRng + Send>) -> Self {
-        Self { storage, ring: Arc::new(ring), rng: Mutex::new(rng) }
+        let held = RwLock::new(Held { ring: Arc::new(ring), agreed: None });
+        Self { storage, held, source: None, rng: Mutex::new(rng) }
+    }
+
+    /// Reads the ring again where a value, or the processes' agreement, names a key that is not in it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Fn() -> Option<KeyRing> + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
     }
 
     fn nonce(&self) -> [u8; NONCE] {
@@ -175,16 +92,176 @@ impl Sealed {
         nonce
     }
 
-    fn seal(&self, txn: Txn) -> Result<Txn, StorageError> {
-        let seal = |(key, value): (Key, Option<Bytes>)| match value {
-            None => Ok((key, None)),
+    /// The ring; read again where it lacks the key of one of these values.
+    async fn ring_for<'a>(&self, mut values: impl Iterator<Item = &'a Bytes>) -> Arc<KeyRing> {
+        let ring = Arc::clone(&self.held.read().await.ring);
+        let lacks = values.any(|value| number_of(value).is_some_and(|number| !ring.has(number)));
+        let newer = if lacks { self.source.as_ref().and_then(|source| source()) } else { None };
+        let Some(newer) = newer else { return ring };
+        // What new values are sealed with is not changed by a look.
+        let mut held = self.held.write().await;
+        if let Some(newer) = newer.with_active(held.ring.active()) {
+            held.ring = Arc::new(newer);
+        }
+        Arc::clone(&held.ring)
+    }
+
+    fn seal(&self, ring: &KeyRing, txn: &Txn) -> Result<Txn, StorageError> {
+        let seal = |(key, value): &(Key, Option<Bytes>)| match value {
+            None => Ok((key.clone(), None)),
             Some(value) => {
-                let sealed = self.ring.seal(&key, &value, self.nonce());
-                let sealed = sealed.ok_or_else(|| StorageError::Unavailable("a record cannot be sealed".into()))?;
-                Ok((key, Some(sealed)))
+                let sealed = ring.seal(key, value, self.nonce()).ok_or_else(|| away("a record cannot be sealed"))?;
+                Ok((key.clone(), Some(sealed)))
             }
         };
-        Ok(Txn { expect: txn.expect, write: txn.write.into_iter().map(seal).collect::<Result<_, StorageError>>()? })
+        let write: Result<_, StorageError> = txn.write.iter().map(seal).collect();
+        Ok(Txn { expect: txn.expect.clone(), write: write? })
+    }
+
+    /// Looks which key all processes seal with, and takes it up.
+    async fn agree(&self, held: &mut Held) -> Result<(), StorageError> {
+        let found = self.storage.read(&[keys::ring()]).await?.pop().flatten();
+        if let Some(record) = &found {
+            let number =
+                number_of(&record.value).ok_or_else(|| away("the number of the storage key cannot be read"))?;
+            if held.ring.active() != number {
+                let newer = self.source.as_ref().and_then(|source| source());
+                let same = || (*held.ring).clone();
+                let ring = newer.unwrap_or_else(same).with_active(number);
+                let ring =
+                    ring.ok_or_else(|| away(format!("storage key {number}, which all seal with, is not there")))?;
+                held.ring = Arc::new(ring);
+            }
+        }
+        held.agreed = Some(found.map(|record| record.revision));
+        Ok(())
+    }
+
+    /// Commits, each with the expectation that all processes still seal with the same key; where they do not, what was
+    /// not done for it is sealed anew.
+    async fn commit_agreed(&self, txns: &[Txn]) -> Vec<CommitOutcome> {
+        let mut outcomes = Vec::with_capacity(txns.len());
+        for _ in 0..TRIES {
+            let rest = txns.get(outcomes.len()..).unwrap_or_default();
+            if self.held.read().await.agreed.is_none()
+                && let Err(error) = self.agree(&mut *self.held.write().await).await
+            {
+                outcomes.extend(rest.iter().map(|_| CommitOutcome::NotDone(error.clone())));
+                return outcomes;
+            }
+            let held = self.held.read().await;
+            let expectation = (keys::ring(), held.agreed.flatten());
+            let with = |mut txn: Txn| {
+                txn.expect.push(expectation.clone());
+                txn
+            };
+            let sealed: Result<Vec<Txn>, StorageError> =
+                rest.iter().map(|txn| self.seal(&held.ring, txn).map(with)).collect();
+            let sealed = match sealed {
+                Ok(sealed) => sealed,
+                Err(error) => {
+                    outcomes.extend(rest.iter().map(|_| CommitOutcome::NotDone(error.clone())));
+                    return outcomes;
+                }
+            };
+            let found = self.storage.commit(sealed).await;
+            drop(held);
+            let is_stale = |outcome: &CommitOutcome| match outcome {
+                CommitOutcome::Conflict(found) => found.iter().any(|(key, _)| *key == keys::ring()),
+                _ => false,
+            };
+            // The key never goes back: from the first that met another one on, all did.
+            let settled = found.iter().take_while(|outcome| !is_stale(outcome)).count();
+            let all = found.len();
+            outcomes.extend(found.into_iter().take(settled));
+            if settled == all {
+                return outcomes;
+            }
+            self.held.write().await.agreed = None;
+        }
+        outcomes.resize_with(txns.len(), || CommitOutcome::NotDone(away("the storage key changes all the time")));
+        outcomes
+    }
+
+    /// Seals everything with the active key of a ring, which has to have the former keys as well. While it goes on,
+    /// everything goes on; when it has ended, nothing is sealed with another key. Where it fails it can be begun again,
+    /// with the same ring. `progress` is told how many values were sealed anew.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn rotate(&self, ring: KeyRing, mut progress: impl FnMut(u64) + Send) -> Result<u64, StorageError> {
+        self.set_active(ring).await?;
+        let mut count = 0;
+        loop {
+            let before = count;
+            let mut after: Option<Key> = None;
+            loop {
+                let page = self.storage.scan(&Key::new(""), after.as_ref(), PAGE).await?;
+                count = self.reseal(&page, count).await?;
+                progress(count);
+                after = page.records.last().map(|(key, _)| key.clone());
+                if !page.more {
+                    break;
+                }
+            }
+            if count == before {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// From now on nobody seals with another key.
+    async fn set_active(&self, ring: KeyRing) -> Result<(), StorageError> {
+        let mut held = self.held.write().await;
+        let found = self.storage.read(&[keys::ring()]).await?.pop().flatten();
+        let revision = found.as_ref().map(|record| record.revision);
+        let is_set = found.is_some_and(|record| number_of(&record.value) == Some(ring.active()));
+        held.agreed = Some(revision);
+        if !is_set {
+            let key = keys::ring();
+            let value = ring.seal(&key, &ring.active().to_be_bytes(), self.nonce());
+            let value = value.ok_or_else(|| away("a record cannot be sealed"))?;
+            let txn = Txn { expect: vec![(key.clone(), revision)], write: vec![(key, Some(value))] };
+            match self.storage.commit(vec![txn]).await.pop() {
+                Some(CommitOutcome::Done(revision)) => held.agreed = Some(Some(revision)),
+                Some(CommitOutcome::Conflict(_)) => return Err(away("another rotation is under way")),
+                Some(CommitOutcome::NotDone(error)) => return Err(error),
+                Some(CommitOutcome::Unknown(error)) => {
+                    held.agreed = None;
+                    return Err(error);
+                }
+                None => return Err(away("a verdict is missing")),
+            }
+        }
+        held.ring = Arc::new(ring);
+        Ok(())
+    }
+
+    /// Seals the values of a page anew that are sealed with another key than the active one.
+    async fn reseal(&self, page: &Page, count: u64) -> Result<u64, StorageError> {
+        let ring = Arc::clone(&self.held.read().await.ring);
+        let mut txns = Vec::new();
+        for (key, record) in &page.records {
+            if number_of(&record.value) == Some(ring.active()) {
+                continue;
+            }
+            let value = ring.open(key, &record.value);
+            let value = value.map_err(|why: Unopened| StorageError::Corrupt(format!("{key:?}: {why}")))?;
+            let sealed = ring.seal(key, &value, self.nonce()).ok_or_else(|| away("a record cannot be sealed"))?;
+            txns.push(Txn {
+                expect: vec![(key.clone(), Some(record.revision))],
+                write: vec![(key.clone(), Some(sealed))],
+            });
+        }
+        let changed = u64::try_from(txns.len()).unwrap_or(u64::MAX);
+        for outcome in if txns.is_empty() { Vec::new() } else { self.storage.commit(txns).await } {
+            match outcome {
+                // Who was faster has sealed it with the active key.
+                CommitOutcome::Done(_) | CommitOutcome::Conflict(_) => (),
+                CommitOutcome::NotDone(error) | CommitOutcome::Unknown(error) => return Err(error),
+            }
+        }
+        Ok(count.saturating_add(changed))
     }
 }
 
@@ -192,34 +269,41 @@ impl Sealed {
 impl Storage for Sealed {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
         let records = self.storage.read(keys).await?;
-        let open = |(key, record): (&Key, Option<Record>)| Some(self.ring.open_record(key.clone(), record?).1);
+        let ring = self.ring_for(records.iter().flatten().map(|record| &record.value)).await;
+        let open = |(key, record): (&Key, Option<Record>)| Some(ring.open_record(key.clone(), record?).1);
         Ok(keys.iter().zip(records).map(open).collect())
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
         let Page { records, more } = self.storage.scan(prefix, after, limit).await?;
-        Ok(Page {
-            records: records.into_iter().map(|(key, record)| self.ring.open_record(key, record)).collect(),
-            more,
-        })
+        let ring = self.ring_for(records.iter().map(|(_, record)| &record.value)).await;
+        Ok(Page { records: records.into_iter().map(|(key, record)| ring.open_record(key, record)).collect(), more })
     }
 
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
-        let count = txns.len();
-        let sealed: Result<Vec<Txn>, StorageError> = txns.into_iter().map(|txn| self.seal(txn)).collect();
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(error) => return vec![CommitOutcome::NotDone(error); count],
+        let outcomes = if self.sharing() == Sharing::Shared {
+            self.commit_agreed(&txns).await
+        } else {
+            let held = self.held.read().await;
+            let sealed: Result<Vec<Txn>, StorageError> = txns.iter().map(|txn| self.seal(&held.ring, txn)).collect();
+            match sealed {
+                Ok(sealed) => self.storage.commit(sealed).await,
+                Err(error) => return vec![CommitOutcome::NotDone(error); txns.len()],
+            }
         };
+        let found = outcomes.iter().flat_map(|outcome| match outcome {
+            CommitOutcome::Conflict(found) => found.as_slice(),
+            _ => &[],
+        });
+        let ring = self.ring_for(found.filter_map(|(_, record)| Some(&record.as_ref()?.value))).await;
         let open = |(key, record): (Key, Option<Record>)| match record {
             Some(record) => {
-                let (key, record) = self.ring.open_record(key, record);
+                let (key, record) = ring.open_record(key, record);
                 (key, Some(record))
             }
             None => (key, None),
         };
-        let outcomes = self.storage.commit(sealed).await.into_iter();
-        let opened = outcomes.map(|outcome| match outcome {
+        let opened = outcomes.into_iter().map(|outcome| match outcome {
             CommitOutcome::Conflict(found) => CommitOutcome::Conflict(found.into_iter().map(open).collect()),
             other => other,
         });
@@ -228,7 +312,7 @@ impl Storage for Sealed {
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
         let snapshot = self.storage.snapshot().await?;
-        Ok(Box::new(Opened { snapshot, ring: Arc::clone(&self.ring) }))
+        Ok(Box::new(Opened { snapshot, ring: Arc::clone(&self.held.read().await.ring) }))
     }
 
     fn sharing(&self) -> Sharing {
@@ -246,9 +330,7 @@ struct Opened {
 impl Snapshot for Opened {
     async fn page(&self, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
         let Page { records, more } = self.snapshot.page(after, limit).await?;
-        Ok(Page {
-            records: records.into_iter().map(|(key, record)| self.ring.open_record(key, record)).collect(),
-            more,
-        })
+        let ring = &self.ring;
+        Ok(Page { records: records.into_iter().map(|(key, record)| ring.open_record(key, record)).collect(), more })
     }
 }
