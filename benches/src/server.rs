@@ -80,7 +80,7 @@ impl Drop for Keys {
 async fn open(url: &str) -> Result<Arc<dyn Storage>, Error> {
     let keys = Keys::new()?;
     let config = StorageConfig { keys: Some(keys.0.clone()), anchor: None };
-    Ok(open_storage(url, &config, Path::new("")).await?)
+    Ok(open_storage(url, &config, Path::new("")).await?.storage)
 }
 
 /// What the KDC is set up with.

@@ -89,6 +89,9 @@ impl fmt::Display for Findings {
     }
 }
 
+/// A member's Sender ID, and the key of its credential's record.
+type Held = (Option<Vec<u8>>, Option<Key>);
+
 /// A check under way. It takes some hundred bytes a member.
 #[derive(Default)]
 pub struct Check {
@@ -98,8 +101,7 @@ pub struct Check {
     heads: BTreeMap<GroupId, Head>,
     secrets: BTreeSet<(GroupId, u64)>,
     gids: BTreeMap<Vec<u8>, GroupId>,
-    /// Each member's Sender ID, and the key of its credential's record.
-    members: BTreeMap<(GroupId, PrincipalId), (Option<Vec<u8>>, Option<Key>)>,
+    members: BTreeMap<(GroupId, PrincipalId), Held>,
     holders: BTreeMap<(GroupId, Vec<u8>), PrincipalId>,
     credentials: BTreeMap<Key, PrincipalId>,
     memberships: BTreeSet<(GroupId, PrincipalId)>,

@@ -62,8 +62,11 @@ fn a_kdcs_own_state_is_clean() {
     assert!(check(&Records::new()).is_clean());
 }
 
+/// What is told, and what breaks it.
+type Broken = (&'static str, fn(&mut Records));
+
 /// What of a client's state can be broken.
-fn of_clients() -> Vec<(&'static str, fn(&mut Records))> {
+fn of_clients() -> Vec<Broken> {
     vec![
         ("not among the client's memberships", |r| {
             edit::<Principal>(r, &keys::principal(client(1)), |p| p.memberships.clear());
@@ -93,7 +96,7 @@ fn of_clients() -> Vec<(&'static str, fn(&mut Records))> {
 }
 
 /// What of a group's state can be broken.
-fn of_groups() -> Vec<(&'static str, fn(&mut Records))> {
+fn of_groups() -> Vec<Broken> {
     vec![
         ("is missing", |r| drop(r.remove(&keys::head(group(r))))),
         ("is missing, and there are members", |r| drop(r.remove(&keys::head(group(r))))),

@@ -40,7 +40,7 @@ fn member(desk: &mut Desk, number: u16) -> (Caller, Response) {
 
 fn sender_id(response: &Response) -> Vec<u8> {
     let joined = JoinResponse::decode(&response.payload).unwrap();
-    joined.material.key.as_bytes_item().unwrap().split_off(26)
+    joined.material.key.as_bytes_item().unwrap().split_off(28)
 }
 
 fn head(desk: &Desk) -> Head {

@@ -53,6 +53,9 @@ struct Nonce {
     number: u64,
 }
 
+/// Gid and Sender ID.
+type Identifier = (Vec<u8>, Vec<u8>);
+
 /// Sees all that comes, and says what should not have been.
 #[derive(Default)]
 pub struct Oracle {
@@ -61,7 +64,7 @@ pub struct Oracle {
     encryptions: RefCell<HashMap<Nonce, u64>>,
     hasher: RandomState,
     /// Gid and Sender ID, and who got it in which of its attempts.
-    identifiers: RefCell<HashMap<(Vec<u8>, Vec<u8>), (u32, u64)>>,
+    identifiers: RefCell<HashMap<Identifier, (u32, u64)>>,
     /// What clients sent lately, and to which process in the row.
     heard: RefCell<VecDeque<(u32, RequestId, Vec<u8>)>>,
     process: Cell<u32>,

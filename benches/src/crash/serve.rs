@@ -59,7 +59,7 @@ impl Serve {
 pub async fn serve(serve: &Serve) -> Result<(), Error> {
     ace_program::init_log();
     let config = StorageConfig { keys: Some(serve.keys.clone()), anchor: None };
-    let storage = open_storage(&serve.storage, &config, Path::new("")).await?;
+    let storage = open_storage(&serve.storage, &config, Path::new("")).await?.storage;
     let tampered = Arc::new(Tampered::new(storage, serve.sabotage));
     let hold = tampered.hold();
     let sharing = match serve.sabotage {

@@ -210,10 +210,10 @@ pub struct ToyMember {
 }
 
 impl ToyMember {
-    /// The member's identifier within the key, behind 16 bytes of secret and 10 of Gid.
+    /// The member's identifier within the key, behind 16 bytes of secret and 12 of Gid.
     fn id_of(key: &RawCbor) -> Option<Vec<u8>> {
         let bytes = key.as_bytes_item()?;
-        bytes.get(26..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
+        bytes.get(28..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
     }
 }
 

@@ -20,7 +20,7 @@ use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Running, open_storage};
+use ace_program::{Loaded, ProgramError, Role, Running, open_storage};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -72,13 +72,14 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
         })?;
     }
     tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
-    let storage = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let storage = Arc::clone(&opened.storage);
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
     let (handle, driver) = spawn(machine, storage, Arc::clone(&followed) as _, pool, clock);
     let links = [Link::new(format!("/{TOKEN}")).with("osc", "")];
-    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver).await
+    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::AuthServer)).await
 }
 
 /// Runs an AS until it is told to stop.

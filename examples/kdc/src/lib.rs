@@ -23,7 +23,7 @@ use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Running, open_storage};
+use ace_program::{Loaded, ProgramError, Role, Running, open_storage};
 use std::sync::Arc;
 
 /// Links to what the KDC serves (RFC 9594 section 4.1, Group OSCORE profile section 17.1).
@@ -46,7 +46,8 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let (engine, validator) = config::engine(loaded)?;
     let hints = engine.hints.encode();
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
-    let storage = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let storage = Arc::clone(&opened.storage);
     let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
         .map_err(|error| config::setup_error(loaded, &error))?;
     let links = links(&kdc);
@@ -59,7 +60,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
     let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, Clock::system());
-    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver).await
+    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::Kdc)).await
 }
 
 /// Runs a KDC until it is told to stop.

@@ -1,38 +1,40 @@
-//! `ace-kdc --config FILE [--storage URL]`, and `ace-kdc new-storage-keys FILE`
+//! `ace-kdc --config FILE [--storage URL]`, and commands for what is stored.
 
-use ace_program::ProgramError;
-use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use ace_program::{Loaded, Maintenance, ProgramError, Role, StorageConfig, maintain};
+use clap::Parser;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A Key Distribution Center for groups.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version)]
 struct Arguments {
     /// The configuration file.
-    #[arg(long, required = true)]
+    #[arg(long, global = true)]
     config: Option<PathBuf>,
     /// Where state is kept: `memory:`, or `fjall:FOLDER`.
-    #[arg(long, default_value = "memory:")]
+    #[arg(long, global = true, default_value = "memory:")]
     storage: String,
     #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Makes a file with a new key, for `[storage] keys` in the configuration.
-    NewStorageKeys {
-        /// The file, which must not be there.
-        file: PathBuf,
-    },
+    command: Option<Maintenance>,
 }
 
 async fn run(arguments: Arguments) -> Result<(), ProgramError> {
-    match (arguments.command, arguments.config) {
-        (Some(Command::NewStorageKeys { file }), _) => ace_program::new_storage_keys(&file),
-        (None, Some(config)) => ace_kdc::run(&ace_program::Loaded::read(&config)?, &arguments.storage).await,
-        (None, None) => Err(ProgramError::Other("--config is missing".into())),
+    let url = &arguments.storage;
+    let missing = || ProgramError::Other("--config is missing".into());
+    match (&arguments.command, &arguments.config) {
+        (None, Some(file)) => ace_kdc::run(&Loaded::read(file)?, url).await,
+        (None, None) => Err(missing()),
+        (Some(command), file) => {
+            let config = match file {
+                Some(file) => Loaded::<ace_kdc::Config>::read(file)?.config.storage,
+                None if matches!(command, Maintenance::NewStorageKeys { .. }) => StorageConfig::default(),
+                None => return Err(missing()),
+            };
+            let file = file.as_deref().unwrap_or_else(|| Path::new(""));
+            #[expect(clippy::print_stdout, reason = "what a command has to tell")]
+            maintain(Role::Kdc, command, url, &config, file, &mut |words| println!("{words}")).await
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl House {
 
     async fn group(&self) -> Vec<u8> {
         let config = StorageConfig { keys: Some(self.keys()), anchor: None };
-        let storage = open_storage(&self.url, &config, Path::new("")).await.unwrap();
+        let storage = open_storage(&self.url, &config, Path::new("")).await.unwrap().storage;
         storage.read(&[keys::name("lamps")]).await.unwrap().pop().unwrap().unwrap().value.to_vec()
     }
 }

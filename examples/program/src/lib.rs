@@ -5,11 +5,16 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
+mod control;
+mod key_file;
+mod maintenance;
 mod server;
 mod storage;
 
+pub use key_file::new_storage_keys;
+pub use maintenance::{Maintenance, Role, maintain};
 pub use server::Running;
-pub use storage::{StorageConfig, new_storage_keys, open_storage};
+pub use storage::{Opened, StorageConfig, open_storage};
 
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::from_hex;

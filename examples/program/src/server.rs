@@ -1,6 +1,6 @@
 //! Servers of one engine on one or more sockets, from start to clean stop.
 
-use crate::ProgramError;
+use crate::{Opened, ProgramError, Role, control};
 use ace_backend_coap::{Limits, Link, Server};
 use ace_backend_tokio::{EngineService, Followed, Handle, os_random};
 use ace_coap::security::MessageSecurity;
@@ -17,11 +17,12 @@ pub struct Running {
     handle: Handle,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    orders: Option<JoinHandle<()>>,
 }
 
 impl Running {
     /// Serves an engine at these addresses. All sockets share one table of security contexts, so that a message
-    /// is accepted once, wherever it comes in.
+    /// is accepted once, wherever it comes in. Orders are taken for the storage, where it takes some.
     ///
     /// # Errors
     /// [`ProgramError::Listen`] where an address cannot be bound.
@@ -32,11 +33,13 @@ impl Running {
         links: &[Link],
         handle: Handle,
         driver: JoinHandle<()>,
+        (opened, role): (Opened, Role),
     ) -> Result<Self, ProgramError> {
+        let orders = opened.durable.map(|durable| tokio::spawn(control::serve(durable, role)));
         handle.ready().await;
         let service = Arc::new(EngineService::new(handle.clone()));
         let (stop, _) = watch::channel(false);
-        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![driver] };
+        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![driver], orders };
         for &address in listen {
             let mut seed = [0; 32];
             os_random().fill_bytes(&mut seed);
@@ -69,6 +72,10 @@ impl Running {
     pub async fn stop(self) {
         self.handle.stop().await;
         let _ = self.stop.send(true);
+        if let Some(orders) = self.orders {
+            orders.abort();
+            let _ = orders.await;
+        }
         for task in self.tasks {
             let _ = task.await;
         }

@@ -1,14 +1,13 @@
-//! Where a program keeps its state, and the keys that the state is sealed with.
+//! Where a program keeps its state.
 
-use crate::{Loaded, ProgramError, SecretHex, is_readable_by_others};
+use crate::ProgramError;
+use crate::key_file::StorageKeys;
 use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::os_random;
-use ace_groupcomm::traits::storage::{Key, KeyRing, Sealed, Storage, StorageKey};
-use rand_core::Rng;
+use ace_groupcomm::keys;
+use ace_groupcomm::traits::storage::{Key, Sealed, Storage};
 use serde::Deserialize;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,8 +28,13 @@ impl StorageConfig {
         config.parent().map_or_else(|| file.to_path_buf(), |folder| folder.join(file))
     }
 
+    /// Where the anchor is, if it has a place of its own.
+    pub(crate) fn anchor(&self, config: &Path) -> Option<PathBuf> {
+        self.anchor.as_ref().map(|anchor| Self::beside(config, anchor))
+    }
+
     /// The file with the keys.
-    fn key_file(&self, config: &Path) -> Result<PathBuf, ProgramError> {
+    pub(crate) fn key_file(&self, config: &Path) -> Result<PathBuf, ProgramError> {
         let credential = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL));
         let keys = self.keys.as_ref().map(|keys| Self::beside(config, keys)).or_else(credential);
         keys.ok_or_else(|| {
@@ -41,21 +45,55 @@ impl StorageConfig {
     }
 }
 
-/// A file of storage keys.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    /// The number of the key that new values are sealed with.
-    active: u32,
-    /// The keys.
-    key: Vec<KeyEntry>,
+/// Storage that is open.
+pub struct Opened {
+    /// As an engine uses it.
+    pub storage: Arc<dyn Storage>,
+    /// What stands under the sealing, where it is on disk.
+    pub(crate) durable: Option<Durable>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyEntry {
-    number: u32,
-    secret: SecretHex,
+/// Storage that outlives the process.
+#[derive(Clone)]
+pub(crate) struct Durable {
+    /// The values as they are stored.
+    pub(crate) raw: Arc<dyn Storage>,
+    pub(crate) sealed: Arc<Sealed>,
+    /// The file with the storage keys.
+    pub(crate) keys: PathBuf,
+    /// Where a process that has the storage for itself takes orders.
+    pub(crate) control: Option<PathBuf>,
+}
+
+/// What a URL names.
+pub(crate) enum Place<'a> {
+    Memory,
+    Fjall(&'a Path),
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(url: &'a str) -> Result<Self, ProgramError> {
+        if url == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if let Some(folder) = url.strip_prefix("fjall:").filter(|folder| !folder.is_empty()) {
+            return Ok(Self::Fjall(Path::new(folder)));
+        }
+        let known = "there are memory: and fjall:FOLDER";
+        Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")))
+    }
+
+    /// Where a process that has it takes orders.
+    pub(crate) fn control(&self) -> Option<PathBuf> {
+        match self {
+            Self::Fjall(folder) => Some(folder.join("control")),
+            Self::Memory => None,
+        }
+    }
+}
+
+pub(crate) fn failed(url: &str, error: impl std::fmt::Display) -> ProgramError {
+    ProgramError::Other(format!("storage {}: {error}", url.trim_start_matches("fjall:")))
 }
 
 /// The name of the file among the credentials that systemd hands to a service.
@@ -65,62 +103,40 @@ const CREDENTIAL: &str = "storage-keys";
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path) -> Result<Arc<dyn Storage>, ProgramError> {
-    if url == "memory:" {
+pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path) -> Result<Opened, ProgramError> {
+    if matches!(Place::of(url)?, Place::Memory) {
         tracing::warn!("storage is in memory: nothing survives the end of this process");
-        return Ok(Arc::new(MemoryStorage::new()));
+        return Ok(Opened { storage: Arc::new(MemoryStorage::new()), durable: None });
     }
-    let Some(folder) = url.strip_prefix("fjall:").filter(|folder| !folder.is_empty()) else {
-        let known = "there are memory: and fjall:FOLDER";
-        return Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")));
-    };
-    let keys = config.key_file(file)?;
-    let ring = key_ring(&keys)?;
-    let folder = Path::new(folder);
-    let anchor = config.anchor.as_ref().map(|anchor| StorageConfig::beside(file, anchor));
-    let storage = FjallStorage::open(folder, &Settings { anchor, ..Settings::default() });
-    let storage = storage.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
-    let sealed = Sealed::new(Arc::new(storage), ring, Box::new(os_random()));
+    let durable = open_durable(url, config, file)?;
+    let sealed = &durable.sealed;
+    let under_way = sealed.read(&[keys::restoring()]).await.map_err(|error| failed(url, error))?;
+    if under_way.iter().flatten().next().is_some() {
+        return Err(failed(url, "a restore has not ended: begin it again, in an empty place"));
+    }
     // A record that does not open is empty. Better no start than one that can answer nothing.
-    let first = sealed.scan(&Key::new(""), None, 1).await;
-    let first = first.map_err(|error| ProgramError::Other(format!("storage {}: {error}", folder.display())))?;
+    let first = sealed.scan(&Key::new(""), None, 1).await.map_err(|error| failed(url, error))?;
     if first.records.iter().any(|(_, record)| record.value.is_empty()) {
-        let why = "what is stored does not open with these keys";
-        return Err(ProgramError::Config { path: keys, reason: why.into() });
+        let reason = "what is stored does not open with these keys".into();
+        return Err(ProgramError::Config { path: durable.keys, reason });
     }
-    Ok(Arc::new(sealed))
+    Ok(Opened { storage: Arc::clone(sealed) as _, durable: Some(durable) })
 }
 
-fn key_ring(path: &Path) -> Result<KeyRing, ProgramError> {
-    let loaded: Loaded<KeyFile> = Loaded::read(path)?;
-    if is_readable_by_others(path) {
-        let reason = "the file holds keys and can be read by others: chmod 600".to_owned();
-        return Err(ProgramError::Config { path: path.to_path_buf(), reason });
-    }
-    let keys = loaded.config.key.iter().map(|entry| StorageKey { number: entry.number, key: entry.secret.0.clone() });
-    KeyRing::new(keys.collect(), loaded.config.active).map_err(|error| loaded.error(&[], error))
-}
-
-/// Makes a file with a new storage key, readable by its owner alone.
-///
-/// # Errors
-/// [`ProgramError::File`], also where the file is there.
-pub fn new_storage_keys(path: &Path) -> Result<(), ProgramError> {
-    let mut key = [0; 32];
-    os_random().fill_bytes(&mut key);
-    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!(
-        "# What is stored is sealed with these keys: who loses them loses all that is stored.\nactive = 1\n\n[[key]]\nnumber \
-         = 1\nsecret = \"{digits}\"\n"
-    );
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let write = || {
-        let mut file = options.open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+/// Opens storage that outlives the process.
+pub(crate) fn open_durable(url: &str, config: &StorageConfig, file: &Path) -> Result<Durable, ProgramError> {
+    let place = Place::of(url)?;
+    let keys = config.key_file(file)?;
+    let ring = StorageKeys::read(&keys)?.ring()?;
+    let raw: Arc<dyn Storage> = match &place {
+        Place::Memory => return Err(ProgramError::Other("nothing is kept in memory:".into())),
+        Place::Fjall(folder) => {
+            let settings = Settings { anchor: config.anchor(file), ..Settings::default() };
+            Arc::new(FjallStorage::open(folder, &settings).map_err(|error| failed(url, error))?)
+        }
     };
-    write().map_err(|source| ProgramError::File { path: path.to_path_buf(), source })
+    let source = keys.clone();
+    let sealed = Sealed::new(Arc::clone(&raw), ring, Box::new(os_random()))
+        .with_source(move || StorageKeys::read(&source).and_then(|keys| keys.ring()).ok());
+    Ok(Durable { raw, sealed: Arc::new(sealed), keys, control: place.control() })
 }

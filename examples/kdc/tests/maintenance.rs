@@ -1,0 +1,181 @@
+//! Backups, restores, checks and new storage keys, of a KDC that runs and of one that does not.
+
+use ace_groupcomm::keys;
+use ace_groupcomm::traits::storage::{Key, Txn};
+use ace_program::{
+    Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
+};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+struct House {
+    folder: TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let house = Self { folder: tempfile::tempdir().unwrap() };
+        new_storage_keys(&house.path("keys.toml")).unwrap();
+        house
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("fjall:{}", self.path(name).display())
+    }
+
+    fn config(&self) -> StorageConfig {
+        StorageConfig { keys: Some(self.path("keys.toml")), anchor: None }
+    }
+
+    async fn start(&self, name: &str) -> Running {
+        let text =
+            include_str!("../kdc.toml").replace("# storage =", "storage =").replace("storage-keys.toml", "keys.toml");
+        let mut loaded: Loaded<ace_kdc::Config> = Loaded::parse(&self.path("kdc.toml"), text).unwrap();
+        loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
+        ace_kdc::start(&loaded, &self.url(name)).await.unwrap()
+    }
+
+    async fn open(&self, name: &str) -> Opened {
+        open_storage(&self.url(name), &self.config(), Path::new("")).await.unwrap()
+    }
+
+    async fn run(&self, role: Role, name: &str, command: Maintenance) -> Result<String, ProgramError> {
+        let mut told = String::new();
+        let mut tell = |words: String| told.push_str(&words);
+        maintain(role, &command, &self.url(name), &self.config(), Path::new(""), &mut tell).await.map(|()| told)
+    }
+
+    async fn backup(&self, name: &str, file: &str) -> Result<String, ProgramError> {
+        self.run(Role::Kdc, name, Maintenance::Backup { file: self.path(file) }).await
+    }
+
+    async fn restore(&self, name: &str, file: &str) -> Result<String, ProgramError> {
+        self.run(Role::Kdc, name, Maintenance::Restore { file: self.path(file), revoked: None }).await
+    }
+
+    async fn check(&self, name: &str) -> Result<String, ProgramError> {
+        self.run(Role::Kdc, name, Maintenance::Check).await
+    }
+
+    async fn gid(&self, name: &str) -> Vec<u8> {
+        let storage = self.open(name).await.storage;
+        let gids = storage.scan(&Key::new("gid/"), None, 10).await.unwrap().records;
+        gids.last().unwrap().0.as_bytes().to_vec()
+    }
+}
+
+fn words(result: Result<String, ProgramError>) -> String {
+    result.unwrap_or_else(|error| error.to_string())
+}
+
+// Covers: TH-5-01
+#[tokio::test]
+async fn a_backup_of_a_running_kdc_is_restored_elsewhere() {
+    let house = House::new();
+    let running = house.start("state").await;
+    assert!(words(house.check("state").await).contains("2 groups"));
+    let told = words(house.backup("state", "a.backup").await);
+    assert!(told.contains("records in"), "{told}");
+    assert!(words(house.backup("state", "a.backup").await).contains("exists"), "nothing is written over");
+    running.stop().await;
+    assert!(
+        !house.path("state/control").exists() || house.backup("state", "b.backup").await.is_ok(),
+        "stopped as well"
+    );
+
+    assert!(words(house.restore("state", "a.backup").await).contains("not empty"));
+    assert!(words(house.restore("other", "a.backup").await).ends_with("restored"));
+    let before = house.gid("state").await;
+    assert!(words(house.check("other").await).contains("2 groups"), "clean before it was ever started");
+    house.start("other").await.stop().await;
+    assert_ne!(house.gid("other").await, before);
+    assert!(house.check("other").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_or_not_ours_begins_nothing() {
+    let house = House::new();
+    house.start("state").await.stop().await;
+    house.backup("state", "a.backup").await.unwrap();
+    let whole = std::fs::read(house.path("a.backup")).unwrap();
+    std::fs::write(house.path("short"), &whole[..whole.len() - 1]).unwrap();
+    assert!(words(house.restore("other", "short").await).contains("not whole"));
+    assert!(words(house.restore("other", "nowhere").await).contains("nowhere"));
+    let of_as =
+        house.run(Role::AuthServer, "other", Maintenance::Restore { file: house.path("a.backup"), revoked: None });
+    assert!(words(of_as.await).contains("not of \"as\""));
+    std::fs::write(house.path("revoked"), "00ff\nxyz\n").unwrap();
+    let revoked = Some(house.path("revoked"));
+    let with =
+        house.run(Role::Kdc, "other", Maintenance::Restore { file: house.path("a.backup"), revoked: revoked.clone() });
+    assert!(words(with.await).contains("line 2"));
+    // With other keys it does not open.
+    std::fs::rename(house.path("keys.toml"), house.path("old.toml")).unwrap();
+    new_storage_keys(&house.path("keys.toml")).unwrap();
+    assert!(house.restore("other", "a.backup").await.is_err());
+    assert!(!house.path("other").exists(), "nothing was begun");
+    std::fs::rename(house.path("old.toml"), house.path("keys.toml")).unwrap();
+    std::fs::write(house.path("revoked"), "00ff\n\n").unwrap();
+    let with = house.run(Role::Kdc, "other", Maintenance::Restore { file: house.path("a.backup"), revoked });
+    assert!(with.await.is_ok());
+    let storage = house.open("other").await.storage;
+    assert!(storage.read(&[keys::revoked(&[0, 0xff])]).await.unwrap()[0].is_some());
+}
+
+#[tokio::test]
+async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
+    let house = House::new();
+    let storage = house.open("state").await.storage;
+    storage.commit(vec![Txn { expect: vec![], write: vec![(keys::restoring(), Some("1".into()))] }]).await;
+    drop(storage);
+    let refused = open_storage(&house.url("state"), &house.config(), Path::new("")).await.err().unwrap();
+    assert!(refused.to_string().contains("a restore has not ended"), "{refused}");
+    assert!(words(house.check("state").await).contains("is wrong"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_with_a_status() {
+    let house = House::new();
+    house.start("state").await.stop().await;
+    let storage = house.open("state").await.storage;
+    storage.commit(vec![Txn { expect: vec![], write: vec![(keys::name("ghost"), Some("x".into()))] }]).await;
+    drop(storage);
+    let mut told = String::new();
+    let mut tell = |words: String| told.push_str(&words);
+    let checked =
+        maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
+    assert_eq!(checked.unwrap_err().to_string(), "1 of what is stored is wrong");
+    assert!(told.contains("n/ghost: cannot be read"), "{told}");
+}
+
+// Covers: TH-5-05
+#[tokio::test]
+async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
+    let house = House::new();
+    let keys = || std::fs::read_to_string(house.path("keys.toml")).unwrap();
+    let first = keys();
+    let running = house.start("state").await;
+    let told = words(house.run(Role::Kdc, "state", Maintenance::RotateStorageKey).await);
+    assert!(told.contains("sealed with key 2") && !told.starts_with("0 "), "{told}");
+    assert_eq!(std::fs::read_to_string(house.path("keys.former")).unwrap().matches("[[key]]").count(), 2);
+    assert!(keys().contains("active = 2") && !keys().contains("number = 1"), "the former key is gone");
+    running.stop().await;
+    assert!(house.check("state").await.is_ok());
+    house.run(Role::Kdc, "state", Maintenance::RotateStorageKey).await.unwrap();
+    assert!(keys().contains("active = 3") && keys().matches("[[key]]").count() == 1);
+    let gid = house.gid("state").await;
+    house.start("state").await.stop().await;
+    assert_eq!(house.gid("state").await, gid);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(house.path("keys.toml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    std::fs::write(house.path("keys.toml"), first).unwrap();
+    assert!(words(house.check("state").await).contains("is wrong"), "with the first key nothing opens");
+}
