@@ -1,0 +1,126 @@
+//! One connection, made when it is needed, and made again when it is lost.
+
+use crate::error::{OpenError, unavailable, words};
+use crate::schema;
+use crate::storage::Settings;
+use ace_groupcomm::traits::storage::StorageError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How connections are made.
+pub(crate) struct Server {
+    config: Config,
+    tls: MakeRustlsConnect,
+    pub(crate) settings: Settings,
+}
+
+impl Server {
+    pub(crate) fn new(mut config: Config, tls: MakeRustlsConnect, settings: Settings) -> Self {
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(settings.patience);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("ace-groupcomm");
+        }
+        config.keepalives_idle(Duration::from_secs(30));
+        Self { config, tls, settings }
+    }
+
+    /// A new connection to a server that loses nothing.
+    pub(crate) async fn connect(&self) -> Result<Client, OpenError> {
+        let server = |error: &tokio_postgres::Error| OpenError::Server(words(error));
+        let connecting = tokio::time::timeout(self.settings.patience, self.config.connect(self.tls.clone())).await;
+        let connected = connecting.map_err(|_| OpenError::Server("no connection in time".into()))?;
+        let (client, connection) = connected.map_err(|error| server(&error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = words(&error), "a connection to the database has ended");
+            }
+        });
+        // The server gives up a little sooner than who waits for it.
+        let patience = self.settings.patience.saturating_mul(4) / 5;
+        let set = format!(
+            "SET statement_timeout = {0}; SET lock_timeout = {0}; SET idle_in_transaction_session_timeout = {1}; SET \
+             search_path = \"{2}\"",
+            patience.as_millis(),
+            self.settings.patience.saturating_mul(4).as_millis(),
+            self.settings.schema,
+        );
+        client.batch_execute(&set).await.map_err(|error| server(&error))?;
+        schema::refuse_unsafe(&client, &self.settings).await?;
+        Ok(client)
+    }
+}
+
+/// A connection, with what is asked on it again and again.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) read: Statement,
+    pub(crate) scan: Statement,
+    pub(crate) numbers: Statement,
+    pub(crate) put: Statement,
+    pub(crate) delete: Statement,
+}
+
+impl Connection {
+    async fn new(client: Client) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            read: client.prepare("SELECT key, revision, value FROM record WHERE key = ANY($1)").await?,
+            scan: client
+                .prepare(
+                    "SELECT key, revision, value FROM record WHERE key >= $1 AND NOT ($2 AND key = $1) AND ($3::bytea IS \
+                     NULL OR key < $3) ORDER BY key LIMIT $4",
+                )
+                .await?,
+            numbers: client.prepare("SELECT nextval('revision') FROM generate_series(1, $1::bigint)").await?,
+            put: client
+                .prepare(
+                    "INSERT INTO record (key, revision, value) SELECT * FROM unnest($1::bytea[], $2::bigint[], \
+                     $3::bytea[]) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value",
+                )
+                .await?,
+            delete: client.prepare("DELETE FROM record WHERE key = ANY($1)").await?,
+            client,
+        })
+    }
+}
+
+/// A connection that is made when somebody needs it.
+pub(crate) struct Link {
+    server: Arc<Server>,
+    kept: Mutex<Option<Arc<Connection>>>,
+}
+
+impl Link {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server, kept: Mutex::new(None) }
+    }
+
+    /// The connection.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, StorageError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(connection) = kept.as_ref().filter(|connection| !connection.client.is_closed()) {
+            return Ok(Arc::clone(connection));
+        }
+        let client = self.server.connect().await.map_err(|error| unavailable(error.to_string()))?;
+        let connection = tokio::time::timeout(self.server.settings.patience, Connection::new(client)).await;
+        let connection = connection.map_err(|_| unavailable("the database does not answer in time"))?;
+        let connection = Arc::new(connection.map_err(|error| unavailable(words(&error)))?);
+        *kept = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// This connection is used no more: something on it did not end as it should.
+    pub(crate) async fn give_up(&self, connection: &Arc<Connection>) {
+        let mut kept = self.kept.lock().await;
+        if kept.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            *kept = None;
+        }
+    }
+}
+
+/// Begins a transaction that writes.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";

@@ -1,0 +1,90 @@
+//! The tables, their version, and servers that are refused.
+
+use crate::error::{OpenError, words};
+use crate::storage::Settings;
+use tokio_postgres::{Client, Error};
+
+/// The latest version of the tables.
+const VERSION: i32 = 1;
+/// Held while tables are made: two processes that start at once do not meet.
+const LOCK: i64 = 0x6163_6567_7263_6f6d;
+
+fn server(error: &Error) -> OpenError {
+    OpenError::Server(words(error))
+}
+
+/// Makes the tables where they are not there, or brings them to the latest version.
+pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+    let schema = &settings.schema;
+    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
+    client.batch_execute(&begin).await.map_err(|error| server(&error))?;
+    match steps(client).await {
+        Ok(()) => client.batch_execute("COMMIT").await.map_err(|error| server(&error)),
+        Err(error) => {
+            let _ = client.batch_execute("ROLLBACK").await;
+            Err(error)
+        }
+    }
+}
+
+async fn steps(client: &Client) -> Result<(), OpenError> {
+    let there =
+        client.query_one("SELECT to_regclass('about') IS NOT NULL", &[]).await.map_err(|error| server(&error))?;
+    let found: i32 = if there.get(0) {
+        client.query_one("SELECT version FROM about", &[]).await.map_err(|error| server(&error))?.get(0)
+    } else {
+        0
+    };
+    if found > VERSION {
+        return Err(OpenError::Version { found, known: VERSION });
+    }
+    if found < 1 {
+        // A sequence without a cache grows in the order in which numbers are taken.
+        let first = "CREATE TABLE about (version integer NOT NULL, timeline integer NOT NULL);
+             CREATE TABLE record (key bytea PRIMARY KEY, revision bigint NOT NULL, value bytea NOT NULL);
+             CREATE SEQUENCE revision CACHE 1;
+             INSERT INTO about SELECT 1, timeline_id FROM pg_control_checkpoint()";
+        client.batch_execute(first).await.map_err(|error| server(&error))?;
+    }
+    Ok(())
+}
+
+async fn setting(client: &Client, name: &str) -> Result<String, OpenError> {
+    let row = client.query_one("SELECT current_setting($1)", &[&name]).await.map_err(|error| server(&error))?;
+    Ok(row.get(0))
+}
+
+/// Refuses a server that may lose what it has acknowledged.
+pub(crate) async fn refuse_unsafe(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+    for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+        if setting(client, name).await? == "off" {
+            return Err(OpenError::Unsafe(format!("{name} is off")));
+        }
+    }
+    let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(|error| server(&error))?;
+    if row.get(0) {
+        return Err(OpenError::Unsafe("it is a standby".into()));
+    }
+    let there =
+        client.query_one("SELECT to_regclass('about') IS NOT NULL", &[]).await.map_err(|error| server(&error))?;
+    if !there.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let lines = "SELECT about.timeline, now.timeline_id FROM about, pg_control_checkpoint() AS now";
+    let row = client.query_one(lines, &[]).await.map_err(|error| server(&error))?;
+    let (known, now): (i32, i32) = (row.get(0), row.get(1));
+    if known == now {
+        return Ok(());
+    }
+    // Another server has taken over. What a synchronous standby had not got was not acknowledged.
+    if setting(client, "synchronous_standby_names").await?.is_empty() && settings.accept_timeline != Some(now) {
+        let why = format!(
+            "it is on timeline {now} and was on {known}: what was committed last may be missing, and no standby is synchronous"
+        );
+        return Err(OpenError::Unsafe(why));
+    }
+    tracing::warn!(known, now, "another database server has taken over");
+    let note = "UPDATE about SET timeline = $1 WHERE timeline = $2";
+    client.execute(note, &[&now, &known]).await.map_err(|error| server(&error))?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Storage in PostgreSQL.
+
+use crate::commit::Committer;
+use crate::error::{OpenError, unavailable, words};
+use crate::link::{Connection, Link, Server};
+use crate::snapshot::Moment;
+use crate::{schema, tls};
+use ace_groupcomm::traits::storage::{
+    CommitOutcome, Key, Page, Record, Revision, Sharing, Snapshot, Storage, StorageError, Txn,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, Row};
+
+/// How PostgreSQL is used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The schema with the tables, which is made where it is not there: letters, digits and `_`.
+    pub schema: String,
+    /// A PEM file with the certificates of those that may vouch for the server; the system's where absent.
+    pub certificates: Option<PathBuf>,
+    /// For how long anything is waited for.
+    pub patience: Duration,
+    /// That another server took over without a synchronous standby is known, and nothing was lost, or a restore has
+    /// followed: the timeline that it is on now.
+    pub accept_timeline: Option<i32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            schema: "ace_groupcomm".into(),
+            certificates: None,
+            patience: Duration::from_secs(10),
+            accept_timeline: None,
+        }
+    }
+}
+
+/// Storage in PostgreSQL; see the crate's documentation.
+pub struct PostgresStorage {
+    server: Arc<Server>,
+    reads: Link,
+    committer: Committer,
+}
+
+impl PostgresStorage {
+    /// Opens the storage of this URL, `postgres://USER@HOST/DATABASE`, and makes its tables where they are not there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if settings.schema.is_empty() || !settings.schema.bytes().all(fits) {
+            return Err(OpenError::Url(format!("schema {:?} must be letters, digits or _", settings.schema)));
+        }
+        let config: Config = url.parse().map_err(|error: tokio_postgres::Error| OpenError::Url(words(&error)))?;
+        let tls = tls::connector(settings.certificates.as_deref())?;
+        let server = Arc::new(Server::new(config, tls, settings));
+        let client = server.connect().await?;
+        schema::migrate(&client, &server.settings).await?;
+        let committer = Committer::new(Link::new(Arc::clone(&server)), server.settings.patience);
+        Ok(Self { reads: Link::new(Arc::clone(&server)), committer, server })
+    }
+
+    /// What became of a read on the connection for reads.
+    async fn rows(
+        &self,
+        connection: &Arc<Connection>,
+        query: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send,
+    ) -> Result<Vec<Row>, StorageError> {
+        match timeout(self.server.settings.patience, query).await {
+            Ok(rows) => rows.map_err(|error| unavailable(words(&error))),
+            Err(_) => {
+                self.reads.give_up(connection).await;
+                Err(unavailable("the database does not answer in time"))
+            }
+        }
+    }
+}
+
+/// A record as a row has it: key, revision, value.
+pub(crate) fn record(row: &Row) -> Result<(Key, Record), StorageError> {
+    let corrupt = |error: tokio_postgres::Error| StorageError::Corrupt(words(&error));
+    let key: &[u8] = row.try_get(0).map_err(corrupt)?;
+    let revision: i64 = row.try_get(1).map_err(corrupt)?;
+    let value: &[u8] = row.try_get(2).map_err(corrupt)?;
+    let revision = u64::try_from(revision).map_err(|_| StorageError::Corrupt("a revision is negative".into()))?;
+    Ok((
+        Key::new(Bytes::copy_from_slice(key)),
+        Record { revision: Revision(revision), value: Bytes::copy_from_slice(value) },
+    ))
+}
+
+/// The first key behind all that begin with this prefix; none where there is no such key.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix.get(..=kept)?.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    Some(end)
+}
+
+pub(crate) fn page(rows: &[Row], limit: usize) -> Result<Page, StorageError> {
+    let records = rows.iter().take(limit).map(record).collect::<Result<_, _>>()?;
+    Ok(Page { records, more: rows.len() > limit })
+}
+
+pub(crate) fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+#[async_trait]
+impl Storage for PostgresStorage {
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
+        let names: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
+        let connection = self.reads.connection().await?;
+        let parameters: [&(dyn ToSql + Sync); 1] = [&names];
+        let rows = self.rows(&connection, connection.client.query(&connection.read, &parameters)).await?;
+        let found: std::collections::HashMap<Key, Record> = rows.iter().map(record).collect::<Result<_, _>>()?;
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        let (from, end) = (after.unwrap_or(prefix).as_bytes(), end_of(prefix.as_bytes()));
+        let is_behind = after.is_some();
+        let most = one_more(limit);
+        let connection = self.reads.connection().await?;
+        let parameters: [&(dyn ToSql + Sync); 4] = [&from, &is_behind, &end, &most];
+        let rows = self.rows(&connection, connection.client.query(&connection.scan, &parameters)).await?;
+        page(&rows, limit)
+    }
+
+    async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
+        self.committer.commit(&txns).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(Moment::begin(&self.server).await?))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_the_next() {
+        assert_eq!(end_of(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(end_of(&[1, 0xff, 0xff]), Some(vec![2]));
+        assert_eq!((end_of(&[0xff, 0xff]), end_of(b"")), (None, None));
+    }
+}
