@@ -13,7 +13,7 @@ use ace_groupcomm::traits::transport::Associations;
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{StorageConfig, open_storage};
+use ace_program::{Role, StorageConfig, open_storage};
 use rand_core::Rng;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,8 +79,8 @@ impl Drop for Keys {
 /// Opens storage that a URL names, sealed with a new key.
 async fn open(url: &str) -> Result<Arc<dyn Storage>, Error> {
     let keys = Keys::new()?;
-    let config = StorageConfig { keys: Some(keys.0.clone()), anchor: None };
-    Ok(open_storage(url, &config, Path::new("")).await?.storage)
+    let config = StorageConfig { keys: Some(keys.0.clone()), ..StorageConfig::default() };
+    Ok(open_storage(url, &config, Path::new(""), Role::Kdc).await?.storage)
 }
 
 /// What the KDC is set up with.

@@ -26,6 +26,9 @@ struct Arguments {
     /// Decides when to kill, and what is asked.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Stop processes for a while now and then, too, so that another one takes their clients over.
+    #[arg(long)]
+    pause: bool,
     /// What is broken on purpose.
     #[arg(long, default_value = "none")]
     sabotage: Sabotage,
@@ -68,6 +71,7 @@ async fn test(arguments: &Arguments) -> Result<Report, Error> {
         storage: arguments.storage.clone().unwrap_or_else(own),
         folder: folder.0.clone(),
         seed: arguments.seed,
+        pause: arguments.pause,
         sabotage: arguments.sabotage,
     };
     LocalSet::new().run_until(crash::run(&options)).await
@@ -77,6 +81,7 @@ fn object(report: &Report) -> Value {
     let counts = &report.counts;
     json!({
         "kills": report.kills,
+        "pauses": report.pauses,
         "between_commit_and_answer": report.between,
         "seconds": report.seconds,
         "acknowledged": {

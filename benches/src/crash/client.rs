@@ -65,10 +65,10 @@ fn identity(number: u32) -> Result<Identity, Error> {
 }
 
 impl Client {
-    pub(super) async fn new(number: u32, server: SocketAddr, oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
+    pub(super) async fn new(number: u32, servers: &[SocketAddr], oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
         Ok(Self {
             number,
-            wire: Wire::new(number, server, Rc::clone(&oracle)).await?,
+            wire: Wire::new(number, servers, Rc::clone(&oracle)).await?,
             oracle,
             rng: ChaCha12Rng::seed_from_u64(seed),
             identity: identity(number)?,
@@ -105,7 +105,12 @@ impl Client {
                 (self.current, self.membership) = (None, Membership::default());
                 self.post().await
             }
-            1..8 => self.post().await,
+            // It may turn to another process at any time.
+            1 => {
+                self.wire.turn();
+                self.retrieve().await.map(drop)
+            }
+            2..8 => self.post().await,
             8..40 => self.join().await,
             _ => self.retrieve().await.map(drop),
         }

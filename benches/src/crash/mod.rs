@@ -1,7 +1,8 @@
 //! A KDC that is killed again and again while real clients use it, and what must hold all the same.
 //!
 //! The tester starts itself as the KDC, a process of its own, and kills it with SIGKILL: at random moments, and between
-//! a commit and its answer. Clients on real sockets post tokens, join, join again and retrieve; whoever replays what it
+//! a commit and its answer. Where processes share their storage there are two, and either is killed, or stopped for a
+//! while, so that the other one takes its clients over. Clients on real sockets post tokens, join, join again and retrieve; whoever replays what it
 //! has heard does so to each new process. What was acknowledged has to be there, and no (key, nonce) may come twice:
 //! the [`Oracle`] sees all that comes in, and says what should not have been.
 //!
@@ -44,6 +45,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Decides when to kill, and what clients ask.
     pub seed: u64,
+    /// Whether processes are stopped for a while now and then, instead of killed.
+    pub pause: bool,
     /// What is broken.
     pub sabotage: Sabotage,
 }
@@ -53,6 +56,8 @@ pub struct Options {
 pub struct Report {
     /// How often the KDC was killed.
     pub kills: u32,
+    /// How often one was stopped for a while.
+    pub pauses: u32,
     /// How often of these between a commit and its answer.
     pub between: u32,
     /// What the clients saw.
@@ -68,7 +73,7 @@ impl Report {
         if let Some(what) = &self.counts.first {
             return Some(what.clone());
         }
-        if self.counts.acknowledged() < u64::from(self.kills) * 50 {
+        if self.counts.acknowledged() < u64::from(self.kills + self.pauses) * 50 {
             return Some("fewer than 50 operations a kill were acknowledged".into());
         }
         (self.between * 3 < self.kills)
@@ -79,6 +84,9 @@ impl Report {
 /// How long a kill waits for a commit to happen.
 const COMMIT: Duration = Duration::from_secs(2);
 
+/// How long a process is stopped: long enough that its clients turn to the other one.
+const PAUSE: Duration = Duration::from_millis(900);
+
 /// Runs it. It stops at the first thing that must not be.
 ///
 /// # Errors
@@ -86,35 +94,56 @@ const COMMIT: Duration = Duration::from_secs(2);
 pub async fn run(options: &Options) -> Result<Report, Error> {
     let begun = Instant::now();
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
-    let address = free_address()?;
-    let serve = Serve::new(options, address)?;
-    let oracle = Rc::new(Oracle::default());
-    let mut process = Process::start(&serve).await?;
+    let is_shared = options.storage.starts_with("postgres");
+    let mut addresses = Vec::new();
+    for _ in 0..if is_shared { 2 } else { 1 } {
+        addresses.push(free_address()?);
+    }
+    let oracle = Rc::new(Oracle::new(is_shared));
+    let (mut serves, mut processes) = (Vec::new(), Vec::new());
+    for address in &addresses {
+        let serve = Serve::new(options, *address)?;
+        processes.push(Process::start(&serve).await?);
+        serves.push(serve);
+    }
     let mut clients = Vec::new();
     for number in 0..options.clients {
-        let client = Client::new(number, address, Rc::clone(&oracle), rng.next_u64()).await?;
+        let client = Client::new(number, &addresses, Rc::clone(&oracle), rng.next_u64()).await?;
         clients.push(tokio::task::spawn_local(client.run()));
     }
-    let replayer = Replayer::new(address, Rc::clone(&oracle), rng.next_u64()).await?;
+    let replayer = Replayer::new(Rc::clone(&oracle), rng.next_u64()).await?;
     let mut report = Report::default();
     while report.kills < options.kills && oracle.is_clean() {
         tokio::time::sleep(Duration::from_millis(60 + rng.next_u64() % 180)).await;
-        // Two of five are kept for moments that have nothing to do with commits.
-        if rng.next_u64() % 5 >= 2 && process.hold(COMMIT).await? {
-            report.between += 1;
+        let chosen = usize::try_from(rng.next_u64())? % processes.len();
+        if options.pause && rng.next_u64() % 2 == 0 {
+            processes[chosen].signal("STOP").await?;
+            tokio::time::sleep(PAUSE).await;
+            oracle.next_process();
+            processes[chosen].signal("CONT").await?;
+            report.pauses += 1;
+        } else {
+            // Two of five are kept for moments that have nothing to do with commits.
+            if rng.next_u64() % 5 >= 2 && processes[chosen].hold(COMMIT).await? {
+                report.between += 1;
+            }
+            processes[chosen].kill().await?;
+            oracle.next_process();
+            report.kills += 1;
+            processes[chosen] = Process::start(&serves[chosen]).await?;
         }
-        process.kill().await?;
-        oracle.next_process();
-        report.kills += 1;
-        process = Process::start(&serve).await?;
-        replayer.replay().await?;
+        for address in &addresses {
+            replayer.replay(*address).await?;
+        }
     }
     // In the end each client looks once more after what it was told.
     oracle.stop();
     for client in clients {
         client.await??;
     }
-    process.kill().await?;
+    for process in &mut processes {
+        process.kill().await?;
+    }
     report.counts = oracle.counts();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)

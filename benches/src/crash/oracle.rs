@@ -4,7 +4,7 @@ use ace_coap::Message;
 use ace_coap::numbers::option;
 use ace_oscore::{OscoreOption, RequestId};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 /// What clients were told, and what should not have been.
@@ -57,11 +57,14 @@ struct Nonce {
 type Identifier = (Vec<u8>, Vec<u8>);
 
 /// Sees all that comes, and says what should not have been.
-#[derive(Default)]
 pub struct Oracle {
+    /// Whether two processes serve at once: then what one got and did not act on may be new to the other.
+    is_shared: bool,
     counts: RefCell<Counts>,
     /// The encryption log: each nonce, with a hash of what was encrypted under it.
     encryptions: RefCell<HashMap<Nonce, u64>>,
+    /// Requests that were acted on: by name of the association and number.
+    acted: RefCell<HashSet<(Vec<u8>, u64)>>,
     hasher: RandomState,
     /// Gid and Sender ID, and who got it in which of its attempts.
     identifiers: RefCell<HashMap<Identifier, (u32, u64)>>,
@@ -73,6 +76,23 @@ pub struct Oracle {
 }
 
 impl Oracle {
+    /// Nothing was seen yet.
+    #[must_use]
+    pub fn new(is_shared: bool) -> Self {
+        Self {
+            is_shared,
+            counts: RefCell::default(),
+            encryptions: RefCell::default(),
+            acted: RefCell::default(),
+            hasher: RandomState::new(),
+            identifiers: RefCell::default(),
+            heard: RefCell::default(),
+            process: Cell::default(),
+            num: Cell::default(),
+            stopped: Cell::default(),
+        }
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -136,9 +156,14 @@ impl Oracle {
             Some(number) => (true, number.number()),
             None => (false, request.partial_iv.number()),
         };
-        if replayed && (!own || response.payload.len() > LONGEST_CHALLENGE) {
+        let has_acted = !own || response.payload.len() > LONGEST_CHALLENGE;
+        let name = (request.kid.clone(), request.partial_iv.number());
+        if replayed && has_acted && (!self.is_shared || self.acted.borrow().contains(&name)) {
             let words = format!("a replay of request {number} was answered as if it were new");
             return self.wrong(|counts| &mut counts.repeated_nonces, words);
+        }
+        if has_acted {
+            self.acted.borrow_mut().insert(name);
         }
         let nonce = Nonce { association: request.kid.clone(), own, number };
         let hash = self.hasher.hash_one(&response.payload);

@@ -44,7 +44,14 @@ impl Process {
     }
 
     /// SIGKILL.
-    pub(super) async fn kill(mut self) -> Result<(), Error> {
+    pub(super) async fn kill(&mut self) -> Result<(), Error> {
         Ok(self.child.kill().await?)
+    }
+
+    /// Another signal.
+    pub(super) async fn signal(&self, name: &str) -> Result<(), Error> {
+        let id = self.child.id().ok_or("the process has ended")?.to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &id]).status().await?;
+        if status.success() { Ok(()) } else { Err("kill has failed".into()) }
     }
 }

@@ -25,19 +25,18 @@ pub(super) struct Replayer {
 }
 
 impl Replayer {
-    pub(super) async fn new(server: SocketAddr, oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
+    pub(super) async fn new(oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.connect(server).await?;
         Ok(Self { socket, oracle, rng: Mutex::new(ChaCha12Rng::seed_from_u64(seed)) })
     }
 
-    /// Sends what clients sent to former processes, and shows the oracle what comes.
-    pub(super) async fn replay(&self) -> Result<(), Error> {
+    /// Sends what clients sent before to this process, and shows the oracle what comes.
+    pub(super) async fn replay(&self, server: SocketAddr) -> Result<(), Error> {
         let mut requests: HashMap<Vec<u8>, RequestId> = HashMap::new();
         for (request, datagram) in self.choose() {
             let message = Message::decode(&datagram)?;
             requests.insert(message.token.as_bytes().to_vec(), request);
-            let _ = self.socket.send(&datagram).await;
+            let _ = self.socket.send_to(&datagram, server).await;
             self.oracle.count(|counts| &mut counts.replayed);
         }
         let mut buffer = [0; 2_048];

@@ -4,7 +4,7 @@ use super::sabotage::{self, Sabotage, Tampered};
 use super::{Error, Options};
 use crate::server::Setup;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
-use ace_program::{StorageConfig, new_storage_keys, open_storage};
+use ace_program::{Role, StorageConfig, new_storage_keys, open_storage};
 use clap::Args;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -58,8 +58,8 @@ impl Serve {
 /// Whatever keeps it from starting.
 pub async fn serve(serve: &Serve) -> Result<(), Error> {
     ace_program::init_log();
-    let config = StorageConfig { keys: Some(serve.keys.clone()), anchor: None };
-    let storage = open_storage(&serve.storage, &config, Path::new("")).await?.storage;
+    let config = StorageConfig { keys: Some(serve.keys.clone()), ..StorageConfig::default() };
+    let storage = open_storage(&serve.storage, &config, Path::new(""), Role::Kdc).await?.storage;
     let tampered = Arc::new(Tampered::new(storage, serve.sabotage));
     let hold = tampered.hold();
     let sharing = match serve.sabotage {

@@ -39,6 +39,9 @@ enum Came {
 pub(super) struct Wire {
     number: u32,
     socket: UdpSocket,
+    servers: Vec<SocketAddr>,
+    /// The server that it talks to.
+    current: usize,
     oracle: Rc<Oracle>,
     sent: u32,
     /// The requests that were sent, by token: an answer may come late.
@@ -46,10 +49,15 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) async fn new(number: u32, server: SocketAddr, oracle: Rc<Oracle>) -> Result<Self, Error> {
+    pub(super) async fn new(number: u32, servers: &[SocketAddr], oracle: Rc<Oracle>) -> Result<Self, Error> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.connect(server).await?;
-        Ok(Self { number, socket, oracle, sent: 0, requests: HashMap::new() })
+        let current = usize::try_from(number)?.checked_rem(servers.len()).ok_or("no server")?;
+        Ok(Self { number, socket, servers: servers.to_vec(), current, oracle, sent: 0, requests: HashMap::new() })
+    }
+
+    /// Talks to the next server from now on.
+    pub(super) fn turn(&mut self) {
+        self.current = (self.current + 1).checked_rem(self.servers.len()).unwrap_or(0);
     }
 
     /// Gives a message a token and an ID of its own.
@@ -62,8 +70,13 @@ impl Wire {
 
     /// Sends a datagram, several times, until an answer to it has come.
     async fn exchange(&mut self, token: &Token, datagram: &[u8]) -> Result<Came, Error> {
-        for _ in 0..SENT {
-            if self.socket.send(datagram).await.is_err() {
+        for attempt in 0..SENT {
+            // Who does not answer twice may be gone.
+            if attempt > 1 {
+                self.turn();
+            }
+            let Some(server) = self.servers.get(self.current) else { break };
+            if self.socket.send_to(datagram, server).await.is_err() {
                 sleep(WAIT / 4).await;
                 continue;
             }

@@ -72,7 +72,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
         })?;
     }
     tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
-    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::AuthServer).await?;
     let storage = Arc::clone(&opened.storage);
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));

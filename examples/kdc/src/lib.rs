@@ -46,7 +46,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let (engine, validator) = config::engine(loaded)?;
     let hints = engine.hints.encode();
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
-    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path).await?;
+    let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
     let storage = Arc::clone(&opened.storage);
     let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
         .map_err(|error| config::setup_error(loaded, &error))?;

@@ -28,7 +28,7 @@ impl House {
     }
 
     fn config(&self) -> StorageConfig {
-        StorageConfig { keys: Some(self.path("keys.toml")), anchor: None }
+        StorageConfig { keys: Some(self.path("keys.toml")), ..StorageConfig::default() }
     }
 
     async fn start(&self, name: &str) -> Running {
@@ -40,7 +40,7 @@ impl House {
     }
 
     async fn open(&self, name: &str) -> Opened {
-        open_storage(&self.url(name), &self.config(), Path::new("")).await.unwrap()
+        open_storage(&self.url(name), &self.config(), Path::new(""), Role::Kdc).await.unwrap()
     }
 
     async fn run(&self, role: Role, name: &str, command: Maintenance) -> Result<String, ProgramError> {
@@ -132,7 +132,7 @@ async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
     let storage = house.open("state").await.storage;
     storage.commit(vec![Txn { expect: vec![], write: vec![(keys::restoring(), Some("1".into()))] }]).await;
     drop(storage);
-    let refused = open_storage(&house.url("state"), &house.config(), Path::new("")).await.err().unwrap();
+    let refused = open_storage(&house.url("state"), &house.config(), Path::new(""), Role::Kdc).await.err().unwrap();
     assert!(refused.to_string().contains("a restore has not ended"), "{refused}");
     assert!(words(house.check("state").await).contains("is wrong"));
 }

@@ -1,7 +1,7 @@
 //! State on disk: there after a restart, sealed, and for one process.
 
 use ace_groupcomm::keys;
-use ace_program::{Loaded, Running, StorageConfig, new_storage_keys, open_storage};
+use ace_program::{Loaded, Role, Running, StorageConfig, new_storage_keys, open_storage};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -30,8 +30,8 @@ impl House {
     }
 
     async fn group(&self) -> Vec<u8> {
-        let config = StorageConfig { keys: Some(self.keys()), anchor: None };
-        let storage = open_storage(&self.url, &config, Path::new("")).await.unwrap().storage;
+        let config = StorageConfig { keys: Some(self.keys()), ..StorageConfig::default() };
+        let storage = open_storage(&self.url, &config, Path::new(""), Role::Kdc).await.unwrap().storage;
         storage.read(&[keys::name("lamps")]).await.unwrap().pop().unwrap().unwrap().value.to_vec()
     }
 }

@@ -149,15 +149,15 @@ impl Target<'_> {
         control::order(control.as_deref(), order).await.map_err(|error| self.failed(error))
     }
 
-    fn open(&self) -> Result<Durable, ProgramError> {
-        open_durable(self.url, self.config, self.file)
+    async fn open(&self) -> Result<Durable, ProgramError> {
+        open_durable(self.url, self.config, self.file, self.role).await
     }
 
     async fn source(&self) -> Result<Source, ProgramError> {
         if let Some(stream) = self.order(Order::Backup).await? {
             return Ok(Source::Process(stream));
         }
-        let durable = self.open()?;
+        let durable = self.open().await?;
         let snapshot: Box<dyn Snapshot> = durable.raw.snapshot().await.map_err(|error| self.failed(error))?;
         let (mut output, input) = duplex(PIPE);
         let whose = self.role.name();
@@ -273,7 +273,7 @@ impl Target<'_> {
                 bar.set_position(count);
             }
         } else {
-            let durable = self.open()?;
+            let durable = self.open().await?;
             let rotated = durable.sealed.rotate(keys.ring()?, |count| bar.set_position(count)).await;
             count = rotated.map_err(|error| self.failed(error))?;
         }
@@ -344,7 +344,7 @@ impl Target<'_> {
         {
             std::fs::remove_file(&anchor).map_err(|source| ProgramError::File { path: anchor, source })?;
         }
-        let durable = self.open()?;
+        let durable = self.open().await?;
         let first = durable.raw.scan(&Key::new(""), None, 1).await.map_err(|error| self.failed(error))?;
         if first.records.is_empty() {
             return Ok(durable);

@@ -1,9 +1,10 @@
 //! Where a program keeps its state.
 
-use crate::ProgramError;
 use crate::key_file::StorageKeys;
+use crate::{ProgramError, Role};
 use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_memory::MemoryStorage;
+use ace_backend_postgres::{PostgresStorage, Settings as PostgresSettings};
 use ace_backend_tokio::os_random;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Sealed, Storage};
@@ -21,6 +22,10 @@ pub struct StorageConfig {
     /// Where embedded storage notes what was acknowledged, so that it sees when it has lost something. Best on another
     /// disk, and in no backup. Where absent: in the folder.
     pub anchor: Option<PathBuf>,
+    /// A PEM file with the certificates of those that may vouch for a PostgreSQL server. Where absent: the system's.
+    pub certificates: Option<PathBuf>,
+    /// The timeline that a PostgreSQL server is on after another took over, where it is known that nothing was lost.
+    pub accept_timeline: Option<i32>,
 }
 
 impl StorageConfig {
@@ -69,6 +74,7 @@ pub(crate) struct Durable {
 pub(crate) enum Place<'a> {
     Memory,
     Fjall(&'a Path),
+    Postgres,
 }
 
 impl<'a> Place<'a> {
@@ -79,7 +85,10 @@ impl<'a> Place<'a> {
         if let Some(folder) = url.strip_prefix("fjall:").filter(|folder| !folder.is_empty()) {
             return Ok(Self::Fjall(Path::new(folder)));
         }
-        let known = "there are memory: and fjall:FOLDER";
+        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Ok(Self::Postgres);
+        }
+        let known = "there are memory:, fjall:FOLDER and postgres://USER@HOST/DATABASE";
         Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")))
     }
 
@@ -87,28 +96,32 @@ impl<'a> Place<'a> {
     pub(crate) fn control(&self) -> Option<PathBuf> {
         match self {
             Self::Fjall(folder) => Some(folder.join("control")),
-            Self::Memory => None,
+            // Others can have it at the same time, and need no orders.
+            Self::Memory | Self::Postgres => None,
         }
     }
 }
 
+/// An error of storage. A URL may hold a password: of that of a database only the kind is shown.
 pub(crate) fn failed(url: &str, error: impl std::fmt::Display) -> ProgramError {
-    ProgramError::Other(format!("storage {}: {error}", url.trim_start_matches("fjall:")))
+    let shown = url.strip_prefix("fjall:").unwrap_or_else(|| url.split(':').next().unwrap_or_default());
+    ProgramError::Other(format!("storage {shown}: {error}"))
 }
 
 /// The name of the file among the credentials that systemd hands to a service.
 const CREDENTIAL: &str = "storage-keys";
 
-/// Opens what a URL names: `memory:`, or `fjall:FOLDER`, which is sealed. `file` is where the configuration stands.
+/// Opens what a URL names: `memory:`, or `fjall:FOLDER` or `postgres://USER@HOST/DATABASE`, which are sealed. `file` is
+/// where the configuration stands.
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path) -> Result<Opened, ProgramError> {
+pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path, role: Role) -> Result<Opened, ProgramError> {
     if matches!(Place::of(url)?, Place::Memory) {
         tracing::warn!("storage is in memory: nothing survives the end of this process");
         return Ok(Opened { storage: Arc::new(MemoryStorage::new()), durable: None });
     }
-    let durable = open_durable(url, config, file)?;
+    let durable = open_durable(url, config, file, role).await?;
     let sealed = &durable.sealed;
     let under_way = sealed.read(&[keys::restoring()]).await.map_err(|error| failed(url, error))?;
     if under_way.iter().flatten().next().is_some() {
@@ -124,7 +137,12 @@ pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path) -> Res
 }
 
 /// Opens storage that outlives the process.
-pub(crate) fn open_durable(url: &str, config: &StorageConfig, file: &Path) -> Result<Durable, ProgramError> {
+pub(crate) async fn open_durable(
+    url: &str,
+    config: &StorageConfig,
+    file: &Path,
+    role: Role,
+) -> Result<Durable, ProgramError> {
     let place = Place::of(url)?;
     let keys = config.key_file(file)?;
     let ring = StorageKeys::read(&keys)?.ring()?;
@@ -133,6 +151,15 @@ pub(crate) fn open_durable(url: &str, config: &StorageConfig, file: &Path) -> Re
         Place::Fjall(folder) => {
             let settings = Settings { anchor: config.anchor(file), ..Settings::default() };
             Arc::new(FjallStorage::open(folder, &settings).map_err(|error| failed(url, error))?)
+        }
+        Place::Postgres => {
+            let settings = PostgresSettings {
+                schema: format!("ace_{}", role.name()),
+                certificates: config.certificates.as_ref().map(|path| StorageConfig::beside(file, path)),
+                accept_timeline: config.accept_timeline,
+                ..PostgresSettings::default()
+            };
+            Arc::new(PostgresStorage::open(url, settings).await.map_err(|error| failed(url, error))?)
         }
     };
     let source = keys.clone();
