@@ -6,6 +6,7 @@ use crate::storage::record;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, StorageError, Txn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -13,6 +14,9 @@ use tokio_postgres::{Error, Row};
 
 /// How often a transaction is tried that was undone for the sake of others.
 const TRIES: u32 = 20;
+
+/// The exponent of the longest pause between two tries, in milliseconds.
+const LONGEST_PAUSE: u32 = 6;
 
 /// Commits on a connection of its own.
 pub(crate) struct Committer {
@@ -82,7 +86,8 @@ impl Committer {
         if txns.is_empty() {
             return Vec::new();
         }
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            pause(attempt).await;
             let connection = match self.link.connection().await {
                 Ok(connection) => connection,
                 Err(error) => return all(CommitOutcome::NotDone(error)),
@@ -128,6 +133,15 @@ impl Committer {
             },
         };
         Ok(judged.verdicts.into_iter().map(happened).collect())
+    }
+}
+
+/// Waits before another try, longer each time and never equally long: who undid each other would do so again.
+async fn pause(attempt: u32) {
+    if attempt > 0 {
+        let most = 1_000_u64 << attempt.min(LONGEST_PAUSE);
+        let drawn = RandomState::new().hash_one(attempt).checked_rem(most).unwrap_or(0);
+        tokio::time::sleep(Duration::from_micros(drawn)).await;
     }
 }
 
@@ -178,7 +192,7 @@ async fn write(connection: &Connection, judged: &Judged, revisions: &[Revision])
     let deleting = async { if gone.is_empty() { Ok(0) } else { client.execute(delete, &of_delete).await } };
     let (put, deleted, committed) = tokio::join!(putting, deleting, client.batch_execute("COMMIT"));
     // A statement that the server refused has undone it all, whatever it was told behind that.
-    for error in [put.err(), deleted.err()].into_iter().flatten() {
+    if let Some(error) = put.err().or(deleted.err()) {
         return Err(match (error.as_db_error(), &committed) {
             (Some(_), Ok(())) => undone(&error),
             _ => Ended::Unknown(words(&error)),

@@ -41,7 +41,7 @@ impl Server {
             }
         });
         // The server gives up a little sooner than who waits for it.
-        let patience = self.settings.patience.saturating_mul(4) / 5;
+        let patience = self.settings.patience.mul_f32(0.8);
         let set = format!(
             "SET statement_timeout = {0}; SET lock_timeout = {0}; SET idle_in_transaction_session_timeout = {1}; SET \
              search_path = \"{2}\"",

@@ -52,6 +52,9 @@ pub(super) struct Client {
     current: Option<Association>,
     /// One that a token was posted for since, and of which no proof was answered.
     tentative: Option<Association>,
+    /// A proof of another association may be under way still, in a process that was stopped: when it arrives, the current
+    /// association ends.
+    may_end: bool,
     membership: Membership,
 }
 
@@ -74,6 +77,7 @@ impl Client {
             identity: identity(number)?,
             current: None,
             tentative: None,
+            may_end: false,
             membership: Membership::default(),
         })
     }
@@ -154,9 +158,10 @@ impl Client {
             Answer::Of(_) => {
                 self.oracle.count(|counts| &mut counts.proven);
                 self.current = Some(association);
+                self.may_end = false;
             }
             // What was never proven may be forgotten; the former one is still there then.
-            Answer::NoAssociation => (),
+            Answer::NoAssociation => self.may_end |= self.oracle.is_shared(),
             Answer::Unknown => self.tentative = Some(association),
         }
         Ok(())
@@ -169,7 +174,9 @@ impl Client {
             Answer::Of(answer) => Ok(Some(answer)),
             Answer::Unknown => Ok(None),
             Answer::NoAssociation => {
-                self.oracle.lost(self.number, "its association is gone");
+                if !std::mem::take(&mut self.may_end) {
+                    self.oracle.lost(self.number, "its association is gone");
+                }
                 self.current = None;
                 Ok(None)
             }
@@ -212,7 +219,7 @@ impl Client {
         if let Some(node) = answer.options.all(option::LOCATION_PATH).last() {
             self.membership.node = Some(String::from_utf8_lossy(node).into_owned());
         }
-        self.membership.in_doubt = false;
+        self.membership.in_doubt = self.wire.is_split();
         Ok(())
     }
 

@@ -105,6 +105,11 @@ impl Oracle {
         self.counts.borrow().first.is_none()
     }
 
+    /// Whether two processes serve at once.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// Clients finish now.
     pub fn stop(&self) {
         self.stopped.set(true);

@@ -8,7 +8,7 @@ use ace_oscore::{Context, PendingRequest, RequestId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +17,9 @@ const SENT: usize = 4;
 const WAIT: Duration = Duration::from_millis(120);
 /// How often a request is made anew: with an Echo, or after a 5.03.
 const MADE: usize = 12;
+
+/// How late a server acts on a request at most: it was stopped, or waits for the database.
+const LATE: Duration = Duration::from_secs(10);
 
 /// What became of a protected request.
 pub(super) enum Answer {
@@ -42,6 +45,8 @@ pub(super) struct Wire {
     servers: Vec<SocketAddr>,
     /// The server that it talks to.
     current: usize,
+    /// When it last sent one request to several servers: one of them may act on it late.
+    split: Option<Instant>,
     oracle: Rc<Oracle>,
     sent: u32,
     /// The requests that were sent, by token: an answer may come late.
@@ -52,12 +57,26 @@ impl Wire {
     pub(super) async fn new(number: u32, servers: &[SocketAddr], oracle: Rc<Oracle>) -> Result<Self, Error> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let current = usize::try_from(number)?.checked_rem(servers.len()).ok_or("no server")?;
-        Ok(Self { number, socket, servers: servers.to_vec(), current, oracle, sent: 0, requests: HashMap::new() })
+        Ok(Self {
+            number,
+            socket,
+            servers: servers.to_vec(),
+            current,
+            split: None,
+            oracle,
+            sent: 0,
+            requests: HashMap::new(),
+        })
     }
 
     /// Talks to the next server from now on.
     pub(super) fn turn(&mut self) {
         self.current = (self.current + 1).checked_rem(self.servers.len()).unwrap_or(0);
+    }
+
+    /// Whether a request of the last seconds may be acted on yet: it went to several servers, and only one has answered.
+    pub(super) fn is_split(&self) -> bool {
+        self.split.is_some_and(|at| at.elapsed() < LATE)
     }
 
     /// Gives a message a token and an ID of its own.
@@ -72,8 +91,9 @@ impl Wire {
     async fn exchange(&mut self, token: &Token, datagram: &[u8]) -> Result<Came, Error> {
         for attempt in 0..SENT {
             // Who does not answer twice may be gone.
-            if attempt > 1 {
+            if attempt > 1 && self.servers.len() > 1 {
                 self.turn();
+                self.split = Some(Instant::now());
             }
             let Some(server) = self.servers.get(self.current) else { break };
             if self.socket.send_to(datagram, server).await.is_err() {
