@@ -17,6 +17,7 @@ use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::crypto::AwsLc;
+use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
@@ -74,6 +75,11 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::AuthServer).await?;
     let storage = Arc::clone(&opened.storage);
+    if storage.sharing() == Sharing::Shared {
+        // Two processes would answer under one client's context, with the same nonces.
+        let why = "an AS needs storage that is its alone: fjall:FOLDER";
+        return Err(ProgramError::Other(why.into()));
+    }
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::inline(Arc::new(AwsLc));

@@ -12,7 +12,7 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
-    /// Where state is kept: `memory:`, `fjall:FOLDER`, or `postgres://USER@HOST/DATABASE`.
+    /// Where state is kept: `memory:`, or `fjall:FOLDER`.
     #[arg(long, global = true, default_value = "memory:")]
     storage: String,
     #[command(subcommand)]

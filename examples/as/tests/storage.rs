@@ -1,5 +1,8 @@
 //! State on disk: what an AS has issued, another process knows.
 
+#[path = "../../../backends/postgres/tests/server/mod.rs"]
+mod server;
+
 use ace_backend_coap::{Client, Limits};
 use ace_backend_tokio::os_random;
 use ace_coap::numbers::option;
@@ -10,6 +13,7 @@ use ace_oscore::{Context, Sequence};
 use ace_profile_group_oscore::scope;
 use ace_program::{Loaded, Running, new_storage_keys};
 use rand_core::Rng;
+use server::Server;
 use tempfile::TempDir;
 
 fn loaded(folder: &TempDir) -> Loaded<ace_as::Config> {
@@ -60,4 +64,13 @@ async fn rights_can_be_updated_at_another_process() {
         assert_eq!(answer.code, known, "{url}");
         second.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_as_shares_its_storage_with_nobody() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+    let refused = ace_as::start(&loaded(&folder), &server.url()).await.err().unwrap().to_string();
+    assert!(refused.contains("fjall:FOLDER"), "{refused}");
 }

@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Has it do something.
-    #[allow(dead_code, reason = "not every test asks")]
+    #[allow(dead_code, reason = "other tests share this file")]
     pub(crate) fn sql(&self, statement: &str) -> String {
         let mut psql = command(&self.programs, "psql");
         psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, &self.url()]);
