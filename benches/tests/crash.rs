@@ -1,10 +1,7 @@
 //! The crash tester finds nothing in the KDC, and finds what is broken on purpose.
 
-#[path = "../../backends/postgres/tests/server/mod.rs"]
-mod server;
-
+use ace_peers::Postgres;
 use serde_json::Value;
-use server::Server;
 use std::process::Command;
 
 /// What the tester reports; answers whether it was content, too.
@@ -46,7 +43,7 @@ fn each_sabotage_is_found() {
 // Covers: TH-1-01, TH-1-02
 #[test]
 fn two_processes_over_one_database_are_as_good_as_one() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let (content, report) = crash(&["--kills", "8", "--pause", "--storage", &server.url()]);
     assert!(content, "{report}");
     assert!(report["pauses"].as_u64() > Some(0) && report["echoes"].as_u64() > Some(20), "{report}");
@@ -54,7 +51,7 @@ fn two_processes_over_one_database_are_as_good_as_one() {
 
 #[test]
 fn a_second_owner_is_found() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let arguments = ["--kills", "40", "--pause", "--sabotage", "second-owner", "--storage", &server.url()];
     let (content, report) = crash(&arguments);
     let found = ["lost", "repeated_nonces", "repeated_identifiers"];

@@ -2,11 +2,11 @@
 
 use crate::error::{is_definite_abort, unavailable, words};
 use crate::link::{BEGIN, Connection, Link};
-use crate::storage::record;
+use crate::rows::record;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, StorageError, Txn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -18,10 +18,15 @@ const TRIES: u32 = 20;
 /// The exponent of the longest pause between two tries, in milliseconds.
 const LONGEST_PAUSE: u32 = 6;
 
+/// Spreads numbers that follow on each other: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Commits on a connection of its own.
 pub(crate) struct Committer {
     link: Link,
     patience: Duration,
+    /// A number that was drawn: no other process has drawn it.
+    drawn: AtomicU64,
 }
 
 /// How a transaction ended that was not committed.
@@ -78,7 +83,7 @@ fn judge(txns: &[Txn], found: &Found, revisions: &[Revision]) -> Judged {
 
 impl Committer {
     pub(crate) const fn new(link: Link, patience: Duration) -> Self {
-        Self { link, patience }
+        Self { link, patience, drawn: AtomicU64::new(0) }
     }
 
     pub(crate) async fn commit(&self, txns: &[Txn]) -> Vec<CommitOutcome> {
@@ -87,7 +92,7 @@ impl Committer {
             return Vec::new();
         }
         for attempt in 0..TRIES {
-            pause(attempt).await;
+            pause(attempt, self.drawn.load(Ordering::Relaxed)).await;
             let connection = match self.link.connection().await {
                 Ok(connection) => connection,
                 Err(error) => return all(CommitOutcome::NotDone(error)),
@@ -122,6 +127,9 @@ impl Committer {
             }
             Err(ended) => return Err(ended),
         };
+        if let Some(last) = revisions.last() {
+            self.drawn.store(last.0, Ordering::Relaxed);
+        }
         let judged = judge(txns, &found, &revisions);
         let written = timeout(self.patience, write(connection, &judged, &revisions)).await;
         written.unwrap_or_else(|_| Err(Ended::Unknown(silent())))?;
@@ -136,12 +144,13 @@ impl Committer {
     }
 }
 
-/// Waits before another try, longer each time and never equally long: who undid each other would do so again.
-async fn pause(attempt: u32) {
+/// Waits before another try, longer each time, and not as long as who has drawn another number: those who undid each
+/// other would do so again.
+async fn pause(attempt: u32, drawn: u64) {
     if attempt > 0 {
         let most = 1_000_u64 << attempt.min(LONGEST_PAUSE);
-        let drawn = RandomState::new().hash_one(attempt).checked_rem(most).unwrap_or(0);
-        tokio::time::sleep(Duration::from_micros(drawn)).await;
+        let spread = drawn.wrapping_mul(SPREAD).wrapping_shr(32).checked_rem(most).unwrap_or(0);
+        tokio::time::sleep(Duration::from_micros(spread)).await;
     }
 }
 

@@ -40,10 +40,13 @@
 mod commit;
 mod error;
 mod link;
+mod rows;
 mod schema;
+mod settings;
 mod snapshot;
 mod storage;
 mod tls;
 
 pub use error::OpenError;
-pub use storage::{PostgresStorage, Settings};
+pub use settings::Settings;
+pub use storage::PostgresStorage;

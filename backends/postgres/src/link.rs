@@ -2,7 +2,7 @@
 
 use crate::error::{OpenError, unavailable, words};
 use crate::schema;
-use crate::storage::Settings;
+use crate::settings::Settings;
 use ace_groupcomm::traits::storage::StorageError;
 use std::sync::Arc;
 use std::time::Duration;

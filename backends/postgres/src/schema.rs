@@ -1,7 +1,7 @@
 //! The tables, their version, and servers that are refused.
 
 use crate::error::{OpenError, words};
-use crate::storage::Settings;
+use crate::settings::Settings;
 use tokio_postgres::{Client, Error};
 
 /// The latest version of the tables.

@@ -2,7 +2,7 @@
 
 use crate::error::{unavailable, words};
 use crate::link::Server;
-use crate::storage::{one_more, page};
+use crate::rows::{one_more, page};
 use ace_groupcomm::traits::storage::{Key, Page, Snapshot, StorageError};
 use async_trait::async_trait;
 use tokio::time::timeout;

@@ -3,44 +3,16 @@
 use crate::commit::Committer;
 use crate::error::{OpenError, unavailable, words};
 use crate::link::{Connection, Link, Server};
+use crate::rows::{one_more, page, record};
+use crate::settings::Settings;
 use crate::snapshot::Moment;
 use crate::{schema, tls};
-use ace_groupcomm::traits::storage::{
-    CommitOutcome, Key, Page, Record, Revision, Sharing, Snapshot, Storage, StorageError, Txn,
-};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use async_trait::async_trait;
-use bytes::Bytes;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
-
-/// How PostgreSQL is used.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The schema with the tables, which is made where it is not there: letters, digits and `_`.
-    pub schema: String,
-    /// A PEM file with the certificates of those that may vouch for the server; the system's where absent.
-    pub certificates: Option<PathBuf>,
-    /// For how long anything is waited for.
-    pub patience: Duration,
-    /// That another server took over without a synchronous standby is known, and nothing was lost, or a restore has
-    /// followed: the timeline that it is on now.
-    pub accept_timeline: Option<i32>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            schema: "ace_groupcomm".into(),
-            certificates: None,
-            patience: Duration::from_secs(10),
-            accept_timeline: None,
-        }
-    }
-}
 
 /// Storage in PostgreSQL; see the crate's documentation.
 pub struct PostgresStorage {
@@ -84,19 +56,6 @@ impl PostgresStorage {
     }
 }
 
-/// A record as a row has it: key, revision, value.
-pub(crate) fn record(row: &Row) -> Result<(Key, Record), StorageError> {
-    let corrupt = |error: tokio_postgres::Error| StorageError::Corrupt(words(&error));
-    let key: &[u8] = row.try_get(0).map_err(corrupt)?;
-    let revision: i64 = row.try_get(1).map_err(corrupt)?;
-    let value: &[u8] = row.try_get(2).map_err(corrupt)?;
-    let revision = u64::try_from(revision).map_err(|_| StorageError::Corrupt("a revision is negative".into()))?;
-    Ok((
-        Key::new(Bytes::copy_from_slice(key)),
-        Record { revision: Revision(revision), value: Bytes::copy_from_slice(value) },
-    ))
-}
-
 /// The first key behind all that begin with this prefix; none where there is no such key.
 fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let kept = prefix.iter().rposition(|byte| *byte != 0xff)?;
@@ -105,15 +64,6 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
         *last = last.saturating_add(1);
     }
     Some(end)
-}
-
-pub(crate) fn page(rows: &[Row], limit: usize) -> Result<Page, StorageError> {
-    let records = rows.iter().take(limit).map(record).collect::<Result<_, _>>()?;
-    Ok(Page { records, more: rows.len() > limit })
-}
-
-pub(crate) fn one_more(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 #[async_trait]

@@ -1,15 +1,13 @@
 //! The contract of storage on a real PostgreSQL, several processes on one, and a server that fails.
 
-mod server;
-
 use ace_backend_postgres::{OpenError, PostgresStorage, Settings};
 use ace_groupcomm::testkit::storage::suite;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Storage, Txn};
-use server::Server;
+use ace_peers::Postgres;
 use std::sync::Arc;
 use std::time::Duration;
 
-async fn open(server: &Server) -> PostgresStorage {
+async fn open(server: &Postgres) -> PostgresStorage {
     PostgresStorage::open(&server.url(), quick()).await.unwrap()
 }
 
@@ -40,7 +38,7 @@ async fn text(storage: &PostgresStorage, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let storage = open(&server).await;
     assert_eq!(storage.sharing(), Sharing::Shared);
     assert_eq!(suite(&storage).await, Ok(()));
@@ -60,7 +58,7 @@ async fn the_contract_holds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_lose_nothing_of_each_other() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let processes = [Arc::new(open(&server).await), Arc::new(open(&server).await), Arc::new(open(&server).await)];
     commit(&processes[0], put("counter", None, "0")).await;
     let mut tasks = Vec::new();
@@ -109,7 +107,7 @@ async fn two_processes_lose_nothing_of_each_other() {
 // Covers: TH-5-03
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_lose_commits_is_refused() {
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = Postgres::start() else { return };
     drop(open(&server).await);
     for setting in ["fsync=off", "synchronous_commit=off", "full_page_writes=off"] {
         server.stop(true);
@@ -135,9 +133,52 @@ async fn a_server_that_may_lose_commits_is_refused() {
     assert_eq!(server.sql("SELECT timeline FROM ace_groupcomm.about"), "1", "a synchronous standby has all");
 }
 
+/// Certificates of one who vouches for a server, and the server's own with its key.
+fn certificates() -> (String, String, String) {
+    let (ca_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let mut ca = rcgen::CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = ca.self_signed(&ca_key).unwrap();
+    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    let certificate = server.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
+    (root.pem(), certificate.pem(), key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_secured_and_the_server_is_verified() {
+    let Some(mut server) = Postgres::start() else { return };
+    let ((root, certificate, key), (stranger, ..)) = (certificates(), certificates());
+    let (certificate, key) = (server.file("server.crt", &certificate), server.file("server.key", &key));
+    let (root, stranger) = (server.file("root.pem", &root), server.file("stranger.pem", &stranger));
+    server.stop(true);
+    let setting = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());
+    server.resume(&["ssl=on", &setting("ssl_cert_file", &certificate), &setting("ssl_key_file", &key)]);
+    let secured = format!("{}?sslmode=require", server.url());
+    let vouched = |path: &std::path::Path| Settings { certificates: Some(path.to_path_buf()), ..quick() };
+    let storage = PostgresStorage::open(&secured, vouched(&root)).await.unwrap();
+    assert!(matches!(commit(&storage, put("a", None, "1")).await, CommitOutcome::Done(_)));
+    let query = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = \
+                 'ace-groupcomm'";
+    assert_eq!(server.sql(query), "t");
+    for settings in [vouched(&stranger), quick()] {
+        let refused = PostgresStorage::open(&secured, settings).await.err().unwrap().to_string();
+        assert!(refused.contains("certificate"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_of_a_database_needs_no_more_rights() {
+    let Some(server) = Postgres::start() else { return };
+    server.sql("CREATE ROLE kdc LOGIN");
+    server.sql("CREATE DATABASE kdc OWNER kdc");
+    let url = server.url().replace("ace@", "kdc@").replace("/postgres", "/kdc");
+    let storage = PostgresStorage::open(&url, quick()).await.unwrap();
+    assert_eq!(suite(&storage).await, Ok(()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_opened_says_why() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     drop(open(&server).await);
     server.sql("UPDATE ace_groupcomm.about SET version = 99");
     let later = PostgresStorage::open(&server.url(), quick()).await.err().unwrap();
@@ -157,7 +198,7 @@ async fn what_cannot_be_opened_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_away_is_found_again() {
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = Postgres::start() else { return };
     let storage = open(&server).await;
     assert!(matches!(commit(&storage, put("a", None, "1")).await, CommitOutcome::Done(_)));
     let snapshot = storage.snapshot().await.unwrap();
@@ -176,7 +217,7 @@ async fn a_server_that_was_away_is_found_again() {
 // Covers: TH-5-02
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_meets_the_end_of_the_server_is_done_or_not_or_unknown() {
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = Postgres::start() else { return };
     let storage = Arc::new(open(&server).await);
     let (mut done, mut number, mut seen) = (Vec::new(), 0, [0; 3]);
     for round in 0..6 {
@@ -217,7 +258,7 @@ async fn a_commit_that_meets_the_end_of_the_server_is_done_or_not_or_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_answer_is_waited_for_in_vain_but_not_for_ever() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let (url, patience) = (server.url(), Duration::from_secs(1));
     let storage = PostgresStorage::open(&url, Settings { patience, ..quick() }).await.unwrap();
     commit(&storage, put("a", None, "1")).await;

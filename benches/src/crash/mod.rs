@@ -13,6 +13,7 @@ mod oracle;
 mod process;
 mod replay;
 mod sabotage;
+mod say;
 mod serve;
 mod wire;
 

@@ -1,12 +1,12 @@
 //! The KDC that is killed: the tester, started again as another process.
 
 use super::sabotage::{self, Sabotage, Tampered};
+use super::say::say;
 use super::{Error, Options};
 use crate::server::Setup;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
 use ace_program::{Role, StorageConfig, new_storage_keys, open_storage};
 use clap::Args;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,11 +80,4 @@ pub async fn serve(serve: &Serve) -> Result<(), Error> {
     });
     server.run(std::future::pending()).await?;
     Ok(())
-}
-
-/// Tells who started this process.
-pub(super) fn say(word: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{word}")?;
-    out.flush()
 }

@@ -59,6 +59,9 @@ impl KdcApp {
     /// What is said to a request under an association that is another process's, or that has ended in another one;
     /// none where it may be looked at.
     pub(super) fn turned_away(&self, view: &View<'_>, id: &[u8]) -> Result<Option<Outcome<Event>>, Stop> {
+        if self.owned.all() {
+            return Ok(None);
+        }
         let Some(association) = view.get::<Association>(&keys::association(id))? else {
             let answer = Outcome::answer(self.no_token(true).response());
             return Ok(Some(answer.with_event(Event::Gone(id.to_vec()))));

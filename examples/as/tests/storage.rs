@@ -1,8 +1,5 @@
 //! State on disk: what an AS has issued, another process knows.
 
-#[path = "../../../backends/postgres/tests/server/mod.rs"]
-mod server;
-
 use ace_backend_coap::{Client, Limits};
 use ace_backend_tokio::os_random;
 use ace_coap::numbers::option;
@@ -10,10 +7,10 @@ use ace_coap::{Code, Message};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry, ScopeValue, TokenRequest, TokenResponse};
 use ace_oscore::{Context, Sequence};
+use ace_peers::Postgres;
 use ace_profile_group_oscore::scope;
 use ace_program::{Loaded, Running, new_storage_keys};
 use rand_core::Rng;
-use server::Server;
 use tempfile::TempDir;
 
 fn loaded(folder: &TempDir) -> Loaded<ace_as::Config> {
@@ -68,7 +65,7 @@ async fn rights_can_be_updated_at_another_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_as_shares_its_storage_with_nobody() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Postgres::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
     let refused = ace_as::start(&loaded(&folder), &server.url()).await.err().unwrap().to_string();

@@ -72,7 +72,6 @@ fn words(result: Result<String, ProgramError>) -> String {
     result.unwrap_or_else(|error| error.to_string())
 }
 
-// Covers: TH-5-01
 #[tokio::test]
 async fn a_backup_of_a_running_kdc_is_restored_elsewhere() {
     let house = House::new();
@@ -152,7 +151,6 @@ async fn what_is_wrong_is_told_with_a_status() {
     assert!(told.contains("n/ghost: cannot be read"), "{told}");
 }
 
-// Covers: TH-5-05
 #[tokio::test]
 async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
     let house = House::new();

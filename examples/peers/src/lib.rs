@@ -1,5 +1,10 @@
 //! Other people's implementations as processes: sets up a Python environment with pinned versions, once, and runs
-//! scripts in it. The scripts use aiocoap, cbor2 and cryptography, and none of this workspace's code.
+//! scripts in it. The scripts use aiocoap, cbor2 and cryptography, and none of this workspace's code. [`Postgres`] is a
+//! PostgreSQL of a test's own.
+
+mod postgres;
+
+pub use postgres::Postgres;
 
 use std::path::PathBuf;
 use std::process::Command;

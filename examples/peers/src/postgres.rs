@@ -9,7 +9,7 @@ use tempfile::TempDir;
 const USER: &str = "postgres";
 
 /// A server; it ends with this value.
-pub(crate) struct Server {
+pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
     port: u16,
@@ -46,9 +46,9 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-impl Server {
+impl Postgres {
     /// Starts a server; `None` where there is no PostgreSQL, which is said loudly.
-    pub(crate) fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("ACE_REQUIRE_POSTGRES").is_none(), "PostgreSQL is missing");
             eprintln!("\n!!! PostgreSQL IS MISSING: THIS TEST SHOWS NOTHING (apt-get install postgresql)\n");
@@ -69,7 +69,7 @@ impl Server {
     }
 
     /// Starts it again, with these settings.
-    pub(crate) fn resume(&mut self, settings: &[&str]) {
+    pub fn resume(&mut self, settings: &[&str]) {
         let mut postgres = command(&self.programs, "postgres");
         postgres.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
         postgres.args(["-c", "listen_addresses=127.0.0.1", "-p", &self.port.to_string()]);
@@ -90,21 +90,31 @@ impl Server {
     }
 
     /// Ends it at once, as a crash of the machine would, or in order.
-    pub(crate) fn stop(&mut self, in_order: bool) {
+    pub fn stop(&mut self, in_order: bool) {
         let Some(mut process) = self.process.take() else { return };
         let signal = if in_order { "-INT" } else { "-QUIT" };
         let _ = Command::new("kill").args([signal, &process.id().to_string()]).status();
         let _ = process.wait();
     }
 
+    /// Puts a file in its folder that it alone can read, as it wants its keys.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        run(Command::new("chmod").arg("600").arg(&path));
+        if is_root() {
+            run(Command::new("chown").arg(USER).arg(&path));
+        }
+        path
+    }
+
     /// The URL of its database.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("postgres://ace@127.0.0.1:{}/postgres", self.port)
     }
 
     /// Has it do something.
-    #[allow(dead_code, reason = "other tests share this file")]
-    pub(crate) fn sql(&self, statement: &str) -> String {
+    pub fn sql(&self, statement: &str) -> String {
         let mut psql = command(&self.programs, "psql");
         psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, &self.url()]);
         let output = psql.output().unwrap();
@@ -113,7 +123,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop(false);
     }

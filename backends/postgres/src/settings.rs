@@ -1,0 +1,29 @@
+//! How PostgreSQL is used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How PostgreSQL is used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The schema with the tables, which is made where it is not there: letters, digits and `_`.
+    pub schema: String,
+    /// A PEM file with the certificates of those that may vouch for the server; the system's where absent.
+    pub certificates: Option<PathBuf>,
+    /// For how long anything is waited for.
+    pub patience: Duration,
+    /// That another server took over without a synchronous standby is known, and nothing was lost, or a restore has
+    /// followed: the timeline that it is on now.
+    pub accept_timeline: Option<i32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            schema: "ace_groupcomm".into(),
+            certificates: None,
+            patience: Duration::from_secs(10),
+            accept_timeline: None,
+        }
+    }
+}
