@@ -145,7 +145,6 @@ fn whatever_is_broken_is_told() {
     }
 }
 
-// Covers: TH-5-04
 #[test]
 fn each_record_that_does_not_open_is_told() {
     let whole = stored();

@@ -1,7 +1,8 @@
 //! Backups, restores, checks and new storage keys, of a KDC that runs and of one that does not.
 
+use ace_backend_fjall::{FjallStorage, Settings};
 use ace_groupcomm::keys;
-use ace_groupcomm::traits::storage::{Key, Txn};
+use ace_groupcomm::traits::storage::{Key, Storage, Txn};
 use ace_program::{
     Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
 };
@@ -154,26 +155,69 @@ async fn what_is_wrong_is_told_with_a_status() {
 #[tokio::test]
 async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
     let house = House::new();
-    let keys = || std::fs::read_to_string(house.path("keys.toml")).unwrap();
-    let first = keys();
+    let rotate = |prepare| house.run(Role::Kdc, "state", Maintenance::RotateStorageKey { prepare });
+    let keys = |name: &str| std::fs::read_to_string(house.path(name)).unwrap();
+    let numbers = |name: &str| (1..=4).filter(|n| keys(name).contains(&format!("number = {n}"))).collect::<Vec<_>>();
     let running = house.start("state").await;
-    let told = words(house.run(Role::Kdc, "state", Maintenance::RotateStorageKey).await);
+    house.backup("state", "first.backup").await.unwrap();
+    let told = words(rotate(false).await);
     assert!(told.contains("sealed with key 2") && !told.starts_with("0 "), "{told}");
-    assert_eq!(std::fs::read_to_string(house.path("keys.former")).unwrap().matches("[[key]]").count(), 2);
-    assert!(keys().contains("active = 2") && !keys().contains("number = 1"), "the former key is gone");
+    assert_eq!((numbers("keys.toml"), numbers("keys.toml.former")), (vec![2], vec![1, 2]));
     running.stop().await;
     assert!(house.check("state").await.is_ok());
-    house.run(Role::Kdc, "state", Maintenance::RotateStorageKey).await.unwrap();
-    assert!(keys().contains("active = 3") && keys().matches("[[key]]").count() == 1);
+    // In two steps: nothing is sealed with the new key before it is known everywhere.
+    for _ in 0..2 {
+        rotate(true).await.unwrap();
+        assert!(keys("keys.toml").contains("active = 2"));
+        assert_eq!(numbers("keys.toml"), [2, 3]);
+    }
+    house.start("state").await.stop().await;
+    rotate(false).await.unwrap();
+    assert!(keys("keys.toml").contains("active = 3"));
+    assert_eq!((numbers("keys.toml"), numbers("keys.toml.former")), (vec![3], vec![1, 2, 3]));
     let gid = house.gid("state").await;
     house.start("state").await.stop().await;
     assert_eq!(house.gid("state").await, gid);
     #[cfg(unix)]
-    {
+    for name in ["keys.toml", "keys.toml.former", "first.backup"] {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(house.path("keys.toml")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let mode = std::fs::metadata(house.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    std::fs::write(house.path("keys.toml"), first).unwrap();
-    assert!(words(house.check("state").await).contains("is wrong"), "with the first key nothing opens");
+    // The first backup needs the first key, which two rotations have kept.
+    assert!(words(house.restore("other", "first.backup").await).contains("storage key 1 is not there"));
+    std::fs::copy(house.path("keys.toml.former"), house.path("keys.toml")).unwrap();
+    assert!(house.restore("other", "first.backup").await.is_ok());
+}
+
+// Covers: TH-5-04
+#[tokio::test]
+async fn values_that_were_swapped_are_told() {
+    let house = House::new();
+    house.start("state").await.stop().await;
+    let raw = FjallStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let names = ["lamps", "alarms"].map(keys::name);
+    let found = raw.read(&names).await.unwrap();
+    let values = found.into_iter().map(|record| record.map(|record| record.value));
+    let write = names.into_iter().rev().zip(values).collect();
+    raw.commit(vec![Txn { expect: vec![], write }]).await;
+    drop(raw);
+    let mut told = String::new();
+    let mut tell = |words: String| told.push_str(&words);
+    let checked =
+        maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
+    assert!(checked.is_err());
+    assert!(told.contains("n/lamps: cannot be read") && told.contains("n/alarms: cannot be read"), "{told}");
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_leaves_nothing() {
+    let house = House::new();
+    std::fs::write(house.path("a.new"), "mine").unwrap();
+    assert!(house.run(Role::Kdc, "nowhere/deep", Maintenance::Backup { file: house.path("a.backup") }).await.is_err());
+    let mut left: Vec<_> =
+        std::fs::read_dir(house.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.new", "keys.toml"]);
+    assert_eq!(std::fs::read_to_string(house.path("a.new")).unwrap(), "mine");
 }

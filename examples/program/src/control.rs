@@ -120,6 +120,14 @@ pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Resu
     Ok(Some(stream))
 }
 
+/// Whether a process has the storage and takes orders.
+pub(crate) async fn is_served(control: Option<&Path>) -> bool {
+    match control {
+        Some(path) => UnixStream::connect(path).await.is_ok(),
+        None => false,
+    }
+}
+
 const fn is_nobody(kind: std::io::ErrorKind) -> bool {
     matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
 }

@@ -61,30 +61,49 @@ impl StorageKeys {
         self.active
     }
 
-    /// Whether there are keys beside the active one: a rotation has not ended.
-    pub(crate) const fn has_former(&self) -> bool {
-        self.keys.len() > 1
+    fn highest(&self) -> u32 {
+        self.keys.iter().map(|key| key.number).max().unwrap_or(0)
     }
 
-    /// Adds a new key, which new values are sealed with from now on.
-    pub(crate) fn add(&mut self) -> Result<(), ProgramError> {
-        let highest = self.keys.iter().map(|key| key.number).max().unwrap_or(0);
+    /// Adds a new key, which nothing is sealed with yet: so it can be brought to all who need it. Where there is one
+    /// already, that is it.
+    pub(crate) fn prepare(&mut self) -> Result<(), ProgramError> {
+        let highest = self.highest();
+        if highest > self.active {
+            return Ok(());
+        }
         let number = highest.checked_add(1).ok_or_else(|| ProgramError::Other("no number is left for a key".into()))?;
         let mut key = vec![0; 32];
         os_random().fill_bytes(&mut key);
         self.keys.push(StorageKey { number, key: Secret::new(key) });
-        self.active = number;
         self.replace()
     }
 
-    /// Takes all keys out but the active one. Backups need them still: they go to a file beside this one.
+    /// The newest key is the one to seal with. One that was not prepared is made, unless a rotation has not ended, which
+    /// is to be brought to its end.
+    pub(crate) fn advance(&mut self) -> Result<(), ProgramError> {
+        if self.keys.len() < 2 {
+            self.prepare()?;
+        }
+        self.active = self.highest();
+        self.replace()
+    }
+
+    /// Takes all keys out but the active one. Backups need them still: they go to a file beside this one, in which those
+    /// of earlier rotations are.
     pub(crate) fn drop_former(&mut self) -> Result<PathBuf, ProgramError> {
-        let former = self.path.with_extension("former");
-        let _ = std::fs::remove_file(&former);
-        write_new(&former, &self.text())?;
+        let mut former = if beside(&self.path, "former").exists() {
+            Self::read(&beside(&self.path, "former"))?
+        } else {
+            Self { path: beside(&self.path, "former"), keys: Vec::new(), active: self.active }
+        };
+        former.active = self.active;
+        former.keys.retain(|known| self.keys.iter().all(|key| key.number != known.number));
+        former.keys.extend(self.keys.iter().cloned());
+        former.replace()?;
         self.keys.retain(|key| key.number == self.active);
         self.replace()?;
-        Ok(former)
+        Ok(former.path)
     }
 
     fn text(&self) -> Zeroizing<String> {
@@ -103,7 +122,7 @@ impl StorageKeys {
 
     /// Writes the file anew: whoever reads it meets the former or the new one, whole.
     fn replace(&self) -> Result<(), ProgramError> {
-        let new = self.path.with_extension("new");
+        let new = beside(&self.path, "new");
         let _ = std::fs::remove_file(&new);
         write_new(&new, &self.text())?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -113,6 +132,14 @@ impl StorageKeys {
         };
         rename().map_err(|source| ProgramError::File { path: self.path.clone(), source })
     }
+}
+
+/// A name that begins as this one, and ends so.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
 }
 
 /// Writes a file that must not be there, readable by its owner alone.

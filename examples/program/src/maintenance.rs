@@ -2,7 +2,7 @@
 
 use crate::ProgramError;
 use crate::control::{self, Order};
-use crate::key_file::{StorageKeys, new_storage_keys};
+use crate::key_file::{StorageKeys, beside, new_storage_keys};
 use crate::storage::{Durable, Place, StorageConfig, failed, open_durable};
 use ace_backend_tokio::Clock;
 use ace_backend_tokio::backup::{self, BackupError, Reader};
@@ -68,8 +68,13 @@ pub enum Maintenance {
     },
     /// Reads all that is stored, also while it is in use, and tells what does not fit together.
     Check,
-    /// Seals all that is stored with a new key, also while it is in use, and forgets the former one.
-    RotateStorageKey,
+    /// Seals all that is stored with a new key, also while it is in use, and takes the former one out of the file of keys.
+    RotateStorageKey {
+        /// Only makes the new key. Where several KDCs have files of their own, bring it to all of them, and then rotate: who
+        /// has not got the key can write nothing from then on.
+        #[arg(long)]
+        prepare: bool,
+    },
 }
 
 /// A bar without an end: how much there is shows at the end.
@@ -122,7 +127,13 @@ pub async fn maintain(
             let wrong = format!("{} of what is stored is wrong", findings.wrong);
             if findings.is_clean() { Ok(()) } else { Err(ProgramError::Other(wrong)) }
         }
-        Maintenance::RotateStorageKey => {
+        Maintenance::RotateStorageKey { prepare: true } => {
+            let mut keys = StorageKeys::read(&target.config.key_file(target.file)?)?;
+            keys.prepare()?;
+            tell("the new key is in the file, and nothing is sealed with it yet".into());
+            Ok(())
+        }
+        Maintenance::RotateStorageKey { prepare: false } => {
             let (count, key, former) = target.rotate().await?;
             let former = former.display();
             tell(format!(
@@ -153,11 +164,24 @@ impl Target<'_> {
         open_durable(self.url, self.config, self.file, self.role).await
     }
 
+    /// Opens storage in which something is: a name that was mistyped must not look like a storage that is well.
+    async fn open_filled(&self) -> Result<Durable, ProgramError> {
+        let nothing = || self.failed("nothing is stored here");
+        if let Place::Fjall(folder) = Place::of(self.url)?
+            && !folder.join("format").exists()
+        {
+            return Err(nothing());
+        }
+        let durable = self.open().await?;
+        let first = durable.raw.scan(&Key::new(""), None, 1).await.map_err(|error| self.failed(error))?;
+        if first.records.is_empty() { Err(nothing()) } else { Ok(durable) }
+    }
+
     async fn source(&self) -> Result<Source, ProgramError> {
         if let Some(stream) = self.order(Order::Backup).await? {
             return Ok(Source::Process(stream));
         }
-        let durable = self.open().await?;
+        let durable = self.open_filled().await?;
         let snapshot: Box<dyn Snapshot> = durable.raw.snapshot().await.map_err(|error| self.failed(error))?;
         let (mut output, input) = duplex(PIPE);
         let whose = self.role.name();
@@ -208,10 +232,14 @@ impl Target<'_> {
         if file.exists() {
             return Err(io(std::io::ErrorKind::AlreadyExists.into()));
         }
-        let new = file.with_extension("new");
+        let new = Unfinished(beside(file, "new"));
         let bar = bar("backup");
+        let mut options = tokio::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        options.mode(0o600);
         let write = async {
-            let mut out = BufWriter::new(File::create(&new).await?);
+            let mut out = BufWriter::new(options.open(&new.0).await?);
             match self.source().await {
                 Ok(Source::Process(mut stream)) => tokio::io::copy(&mut stream, &mut out).await?,
                 Ok(Source::Storage(mut stream, _)) => tokio::io::copy(&mut stream, &mut out).await?,
@@ -224,7 +252,7 @@ impl Target<'_> {
         write.await.map_err(io)??;
         // It is a backup when it reads as one.
         let mut count = 0_u64;
-        let read = File::open(&new).await.map_err(io)?;
+        let read = File::open(&new.0).await.map_err(io)?;
         let mut counted = |_: &Key, _: &Bytes| {
             count = count.saturating_add(1);
             bar.set_position(count);
@@ -232,7 +260,7 @@ impl Target<'_> {
         };
         self.read(BufReader::new(read), &mut counted).await?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        std::fs::rename(&new, file).and_then(|()| std::fs::File::open(folder)?.sync_all()).map_err(io)?;
+        std::fs::rename(&new.0, file).and_then(|()| std::fs::File::open(folder)?.sync_all()).map_err(io)?;
         bar.finish_and_clear();
         Ok(count)
     }
@@ -252,14 +280,19 @@ impl Target<'_> {
 
     async fn rotate(&self) -> Result<(u64, u32, PathBuf), ProgramError> {
         let mut keys = StorageKeys::read(&self.config.key_file(self.file)?)?;
-        // One that has not ended is brought to its end.
-        if !keys.has_former() {
-            keys.add()?;
-        }
+        // The file of keys is changed when it is known that there is something to seal.
+        let control = Place::of(self.url)?.control();
+        let is_served = control::is_served(control.as_deref()).await;
+        let durable = if is_served { None } else { Some(self.open_filled().await?) };
+        keys.advance()?;
         tracing::info!(key = keys.active(), "everything is sealed with this key");
         let bar = bar("rotation");
         let mut count = 0;
-        if let Some(stream) = self.order(Order::Rotate).await? {
+        if let Some(durable) = durable {
+            let rotated = durable.sealed.rotate(keys.ring()?, |count| bar.set_position(count)).await;
+            count = rotated.map_err(|error| self.failed(error))?;
+        } else {
+            let stream = self.order(Order::Rotate).await?.ok_or_else(|| self.failed("the process has just ended"))?;
             let mut lines = BufReader::new(stream).lines();
             loop {
                 match lines.next_line().await.map_err(|error| self.failed(error))?.as_deref() {
@@ -272,10 +305,6 @@ impl Target<'_> {
                 }
                 bar.set_position(count);
             }
-        } else {
-            let durable = self.open().await?;
-            let rotated = durable.sealed.rotate(keys.ring()?, |count| bar.set_position(count)).await;
-            count = rotated.map_err(|error| self.failed(error))?;
         }
         bar.finish_and_clear();
         let former = keys.drop_former()?;
@@ -357,6 +386,15 @@ impl Target<'_> {
             Some(CommitOutcome::Done(_)) => Ok(()),
             other => Err(self.failed(format!("nothing can be written: {other:?}"))),
         }
+    }
+}
+
+/// A file that is removed with this value, unless it has got its name by then.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
