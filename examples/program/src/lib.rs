@@ -5,12 +5,14 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
+mod cli;
 mod control;
 mod key_file;
 mod maintenance;
 mod server;
 mod storage;
 
+pub use cli::Program;
 pub use key_file::new_storage_keys;
 pub use maintenance::{Maintenance, Role, maintain};
 pub use server::Running;

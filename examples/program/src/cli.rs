@@ -1,0 +1,75 @@
+//! The command line of a program with storage.
+
+use crate::maintenance::{Maintenance, Role, maintain};
+use crate::{Loaded, ProgramError, StorageConfig, init_log};
+use clap::{CommandFactory, FromArgMatches, Parser};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What all programs with storage take.
+#[derive(Parser)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// Where state is kept: `memory:`, `fjall:FOLDER`, or, for a KDC, `postgres://USER@HOST/DATABASE`.
+    #[arg(long, global = true, default_value = "memory:")]
+    storage: String,
+    #[command(subcommand)]
+    command: Option<Maintenance>,
+}
+
+/// A program: its name and version, and what it says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    /// Whose storage it has.
+    pub role: Role,
+}
+
+impl Program {
+    /// Takes the command line, and serves, or does what a command says. `storage` finds the table in the
+    /// configuration.
+    pub async fn run<C: DeserializeOwned>(
+        self,
+        storage: impl Fn(&C) -> &StorageConfig,
+        serve: impl AsyncFn(&Loaded<C>, &str) -> Result<(), ProgramError>,
+    ) -> ExitCode {
+        init_log();
+        let command = Arguments::command().name(self.name).version(self.version).about(self.about);
+        let arguments = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+        match self.act(&arguments, storage, serve).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn act<C: DeserializeOwned>(
+        self,
+        Arguments { config, storage: url, command }: &Arguments,
+        storage: impl Fn(&C) -> &StorageConfig,
+        serve: impl AsyncFn(&Loaded<C>, &str) -> Result<(), ProgramError>,
+    ) -> Result<(), ProgramError> {
+        let missing = || ProgramError::Other("--config is missing".into());
+        let Some(command) = command else {
+            return serve(&Loaded::read(config.as_ref().ok_or_else(missing)?)?, url).await;
+        };
+        let table = match config {
+            Some(file) => storage(&Loaded::read(file)?.config).clone(),
+            None if matches!(command, Maintenance::NewStorageKeys { .. }) => StorageConfig::default(),
+            None => return Err(missing()),
+        };
+        let file = config.as_deref().unwrap_or_else(|| Path::new(""));
+        #[expect(clippy::print_stdout, reason = "what a command has to tell")]
+        maintain(self.role, command, url, &table, file, &mut |words| println!("{words}")).await
+    }
+}
