@@ -2,7 +2,8 @@
 
 use ace_backend_fjall::{FjallStorage, OpenError, Settings};
 use ace_groupcomm::testkit::storage::suite;
-use ace_groupcomm::traits::storage::{Key, Sharing, Storage};
+use ace_groupcomm::traits::storage::{CommitOutcome, Key, Sharing, Storage, Txn};
+use std::path::Path;
 
 #[tokio::test]
 async fn a_folder_keeps_the_contract() {
@@ -53,4 +54,57 @@ async fn a_new_folder_is_for_its_owner_alone() {
     let path = folder.path().join("store");
     drop(FjallStorage::open(&path, &Settings::default()).unwrap());
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    // Files come and go meanwhile.
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => bytes_in(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+/// Replaces a hundred values, a kilobyte each, again and again.
+async fn replace_all(storage: &FjallStorage, rounds: u32) {
+    for round in 0..rounds {
+        // Bytes that do not compress.
+        let mut state = round.wrapping_add(1);
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        let value = |number: u32| (Key::new(format!("key {number}")), Some((0..1_000).map(|_| byte()).collect()));
+        let write = (0..100).map(value).collect();
+        assert!(matches!(storage.commit(vec![Txn { expect: vec![], write }]).await[..], [CommitOutcome::Done(_)]));
+    }
+}
+
+/// What was replaced takes no room, once no snapshot shows it any more.
+#[tokio::test]
+async fn what_was_replaced_is_gone_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { write_buffer: 256 << 10, ..Settings::default() };
+    let storage = FjallStorage::open(folder.path(), &settings).unwrap();
+    replace_all(&storage, 100).await;
+    let snapshot = storage.snapshot().await.unwrap();
+    let before = snapshot.page(None, 200).await.unwrap();
+    for _ in 0..2 {
+        drop(storage.snapshot().await.unwrap());
+        replace_all(&storage, 100).await;
+    }
+    assert_eq!(snapshot.page(None, 200).await.unwrap(), before, "30 MB later");
+    drop(snapshot);
+    replace_all(&storage, 150).await;
+    let mut left = u64::MAX;
+    for _ in 0..100 {
+        left = bytes_in(folder.path());
+        if left < 4_000_000 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(left < 4_000_000, "{left} bytes of 45 million are left");
 }
