@@ -79,6 +79,9 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     for number in 1..=20 {
         assert!(given.insert(join(&mut desk, number, Some(1_000)).0));
     }
+    join(&mut desk, 200, Some(1_000));
+    desk.revoke(&token_hash(&token_of(200, Some(1_000))));
+    assert!(head(&store).rekey_due.is_some());
     let backup = store.dump();
     let association = backup.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().0.clone();
     for number in 21..=120 {
@@ -91,6 +94,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
 
     for (now, revoked) in [(5_000, None), (6_000, None), (7_000, Some(evicted.to_vec()))] {
         let store = restore(&backup, now, revoked.clone());
+        assert!(head(&store).rekey_due.is_none(), "nobody is there who was told of a key");
         let mut desk = open(&store, now);
         assert_clean(&store);
         let after = head(&store);

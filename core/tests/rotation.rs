@@ -160,6 +160,10 @@ async fn two_rotations_to_different_keys_do_not_mix() {
     file.set(&[1, 2, 3], 3);
     assert!(matches!(put(&one, 1, "mine").await, CommitOutcome::Done(_)));
     assert_eq!(numbers(&store), [3]);
+    // A ring without the key in use would lose everything.
+    let ended = one.rotate(ring(&[1, 4], 4), |_| ()).await;
+    assert!(matches!(&ended, Err(StorageError::Unavailable(why)) if why.contains("key 3")), "{ended:?}");
+    assert_eq!((get(&one, 7).await, numbers(&store)), ("old".into(), vec![3]));
     // A value that does not open stops a rotation: it would be lost with its key.
     let garbled = vec![0xe1, 0, 0, 0, 1, 9];
     store.commit(vec![Txn { expect: vec![], write: vec![(key(5), Some(garbled.into()))] }]).await;

@@ -28,6 +28,8 @@ fn what_cannot_be_written_is_answered_so_until_it_can() {
         let refused = desk.ask(&caller, join());
         assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(5)));
         assert!(!desk.kdc.is_ready());
+        let again = desk.kdc.next_timeout(desk.now).unwrap();
+        assert_eq!(again.checked_sub(desk.now.mono), Some(SECOND), "whoever drives it knows when");
         // Nobody asks; it is tried all the same, once a second.
         store.fail_next(Fault::NotDone);
         store.fail_next(Fault::NotDone);

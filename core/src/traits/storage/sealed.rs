@@ -213,6 +213,10 @@ impl Sealed {
     /// From now on nobody seals with another key.
     async fn set_active(&self, ring: KeyRing) -> Result<(), StorageError> {
         let mut held = self.held.write().await;
+        let former = held.ring.active();
+        if !ring.has(former) {
+            return Err(away(format!("storage key {former}, which values are sealed with, is not among the new ones")));
+        }
         let found = self.storage.read(&[keys::ring()]).await?.pop().flatten();
         let revision = found.as_ref().map(|record| record.revision);
         let is_set = found.is_some_and(|record| number_of(&record.value) == Some(ring.active()));
