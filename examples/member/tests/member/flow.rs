@@ -1,12 +1,10 @@
 //! A member on its way, with a real AS and a real KDC, and with what may happen in between.
 
-mod house;
-
+use crate::house::{House, Mischief, joined, keys, open, run};
 use ace_groupcomm::Status;
 use ace_groupcomm::member::{Bytes, ExchangeError, MemberError, Operation};
 use ace_groupcomm_messages::GroupOscoreInputMaterial;
 use ace_member::export;
-use house::{House, Mischief, joined, keys, open, run};
 
 fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
     material.group_sender_id.as_ref().unwrap()[0]

@@ -6,6 +6,7 @@ use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
 use ace_member::{Config, Content, Member, ProgramError, Settings, export};
+use ace_oscore::OscoreOption;
 use ace_program::{Loaded, Running};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,15 +26,25 @@ pub(crate) enum Mischief {
     FalseAnswer,
 }
 
+/// A request under an association, as it can be seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Protected {
+    pub(crate) kid: Vec<u8>,
+    pub(crate) partial_iv: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
+}
+
 #[derive(Default)]
 pub(crate) struct OnTheWay {
     pub(crate) mischief: Mutex<Mischief>,
     /// Token posts that came by.
     pub(crate) posts: Mutex<usize>,
+    /// What came by under an association.
+    pub(crate) protected: Mutex<Vec<Protected>>,
 }
 
-/// Carries datagrams to the KDC and back.
-async fn relay(socket: UdpSocket, kdc: Arc<Mutex<SocketAddr>>, way: Arc<OnTheWay>) {
+/// Carries datagrams to a server and back.
+async fn relay(socket: UdpSocket, server: Arc<Mutex<SocketAddr>>, way: Arc<OnTheWay>) {
     let up = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (mut request, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
     let mut client = socket.local_addr().unwrap();
@@ -43,11 +54,12 @@ async fn relay(socket: UdpSocket, kdc: Arc<Mutex<SocketAddr>>, way: Arc<OnTheWay
                 let (length, from) = received.unwrap();
                 client = from;
                 let message = Message::decode(&request[..length]).unwrap();
+                way.note(&message);
                 let forged = way.forge(&message);
                 for forged in &forged {
                     socket.send_to(forged, client).await.unwrap();
                 }
-                let to = *kdc.lock().unwrap();
+                let to = *server.lock().unwrap();
                 let swallowed = *way.mischief.lock().unwrap() == Mischief::FalseAnswer && !forged.is_empty();
                 if !swallowed {
                     up.send_to(&request[..length], to).await.unwrap();
@@ -61,7 +73,24 @@ async fn relay(socket: UdpSocket, kdc: Arc<Mutex<SocketAddr>>, way: Arc<OnTheWay
     }
 }
 
+/// Where a way to this address begins, and what is on it.
+async fn carry(to: &Arc<Mutex<SocketAddr>>) -> (SocketAddr, Arc<OnTheWay>) {
+    let way = Arc::new(OnTheWay::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(relay(socket, Arc::clone(to), Arc::clone(&way)));
+    (address, way)
+}
+
 impl OnTheWay {
+    fn note(&self, request: &Message) {
+        let Some(option) = request.options.first(option::OSCORE) else { return };
+        let option = OscoreOption::decode(option).unwrap();
+        let partial_iv = option.partial_iv.unwrap().bytes();
+        let ciphertext = request.payload.clone();
+        self.protected.lock().unwrap().push(Protected { kid: option.kid.unwrap(), partial_iv, ciphertext });
+    }
+
     fn forge(&self, request: &Message) -> Vec<Vec<u8>> {
         let post = request.code == Code::POST && !request.options.has(option::OSCORE);
         *self.posts.lock().unwrap() += usize::from(post);
@@ -94,7 +123,10 @@ impl OnTheWay {
 
 pub(crate) struct House {
     pub(crate) folder: TempDir,
+    /// Between the member and the KDC.
     pub(crate) way: Arc<OnTheWay>,
+    /// Between the member and the AS.
+    pub(crate) way_to_as: Arc<OnTheWay>,
     kdc_address: Arc<Mutex<SocketAddr>>,
     kdc: Option<Running>,
     storage: String,
@@ -110,6 +142,8 @@ async fn start_kdc(folder: &Path, storage: &str) -> Running {
     let mut kdc: Loaded<ace_kdc::Config> =
         Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
     kdc.config.listen = any();
+    // One who is killed again and again asks more often than any other.
+    (kdc.config.limits.pending_per_client, kdc.config.limits.rejoins_per_hour) = (1_000, 10_000);
     kdc.config.storage.keys = Some("storage-keys.toml".into());
     ace_kdc::start(&kdc, storage).await.unwrap()
 }
@@ -135,11 +169,10 @@ impl House {
         let auth_server = ace_as::start(&auth_server, "memory:").await.unwrap();
         let kdc = start_kdc(folder.path(), &storage).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
-        let way = Arc::new(OnTheWay::default());
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let addresses = (auth_server.addresses[0], socket.local_addr().unwrap());
-        tokio::spawn(relay(socket, Arc::clone(&kdc_address), Arc::clone(&way)));
-        Self { folder, way, kdc_address, kdc: Some(kdc), storage, _auth_server: auth_server, addresses }
+        let (to_as, way_to_as) = carry(&Arc::new(Mutex::new(auth_server.addresses[0]))).await;
+        let (to_kdc, way) = carry(&kdc_address).await;
+        let addresses = (to_as, to_kdc);
+        Self { folder, way, way_to_as, kdc_address, kdc: Some(kdc), storage, _auth_server: auth_server, addresses }
     }
 
     /// The KDC ends, and another process takes its place.
@@ -150,12 +183,20 @@ impl House {
         self.kdc = Some(kdc);
     }
 
-    /// The sample configuration of a member.
+    /// The sample configuration of a member, as a file.
+    pub(crate) fn config(&self) -> PathBuf {
+        let (auth_server, kdc) = self.addresses;
+        let text = include_str!("../../member.toml")
+            .replace("127.0.0.1:5783", &auth_server.to_string())
+            .replace("127.0.0.1:5683", &kdc.to_string());
+        let path = self.folder.path().join("member.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The same, read.
     pub(crate) fn settings(&self) -> Settings {
-        let text = include_str!("../../member.toml").into();
-        let mut loaded: Loaded<Config> = Loaded::parse(&self.folder.path().join("member.toml"), text).unwrap();
-        (loaded.config.auth_server.address, loaded.config.kdc.address) = self.addresses;
-        Settings::new(&loaded).unwrap()
+        Settings::new(&Loaded::<Config>::read(&self.config()).unwrap()).unwrap()
     }
 
     pub(crate) fn state(&self) -> PathBuf {

@@ -1,0 +1,5 @@
+//! The member against a real AS and a real KDC, in one process and as a process that is killed.
+
+mod flow;
+mod house;
+mod killed;
