@@ -50,6 +50,8 @@ pub const ROOT: &str = "ace-group";
 pub const AUTHZ_INFO: &str = "authz-info";
 /// The path segment above a member's own resources.
 pub const NODES: &str = "nodes";
+/// The path segment of the members' credentials.
+pub const CREDS: &str = "creds";
 
 /// The table. What is not in it is not allowed.
 const TABLE: &[(Resource<'static>, Method, Who)] = &[
@@ -74,7 +76,7 @@ impl<'a> Resource<'a> {
             [AUTHZ_INFO] => (Self::AuthzInfo, ""),
             [ROOT] => (Self::Groups, ""),
             [ROOT, group] => (Self::Group, group),
-            [ROOT, group, "creds"] => (Self::Creds, group),
+            [ROOT, group, CREDS] => (Self::Creds, group),
             [ROOT, group, "kdc-cred"] => (Self::KdcCred, group),
             [ROOT, group, "policies"] => (Self::Policies, group),
             [ROOT, group, "num"] => (Self::Num, group),
@@ -83,6 +85,12 @@ impl<'a> Resource<'a> {
             [ROOT, group, ..] => (Self::Nothing, group),
             _ => return None,
         })
+    }
+
+    /// Whether members may be told of its changes (RFC 9594 sections 4.8.1 and 6.1, Group OSCORE profile section 8.2.1).
+    #[must_use]
+    pub const fn is_observable(self) -> bool {
+        matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_) | Self::Extra(_))
     }
 
     /// What a caller has to be for a method; `None` where nobody may. A profile's own resources are for

@@ -15,7 +15,7 @@ use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupSecret, Head, Issued, Mark, Member, Meta,
-    Principal, SenderId,
+    Observation, Principal, SenderId,
 };
 use crate::state::kind::Kind;
 use crate::traits::storage::Key;
@@ -38,6 +38,8 @@ pub struct Findings {
     pub clients: u64,
     /// Associations.
     pub associations: u64,
+    /// Observations. One may outlive its association: it ends when its client is told of the next change.
+    pub observations: u64,
     /// Input material that an AS has issued.
     pub issued: u64,
     /// How much is wrong.
@@ -75,6 +77,7 @@ impl fmt::Display for Findings {
             (self.members, "members"),
             (self.clients, "clients with a token"),
             (self.associations, "associations"),
+            (self.observations, "observations"),
             (self.issued, "issued keys"),
         ] {
             if count > 0 {
@@ -167,6 +170,10 @@ impl Check {
             Kind::Issued(_) => {
                 Issued::decode(value)?;
                 self.findings.issued = self.findings.issued.saturating_add(1);
+            }
+            Kind::Observation => {
+                Observation::decode(value)?;
+                self.findings.observations = self.findings.observations.saturating_add(1);
             }
             Kind::ExpiredSequence => drop(ExpiredSequence::decode(value)?),
             Kind::Revoked | Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),

@@ -41,6 +41,8 @@ pub struct Request {
     pub content_format: Option<u16>,
     /// The Content-Format that the answer should have.
     pub accept: Option<u16>,
+    /// Whether the client wants to be told when what it gets here changes.
+    pub observe: Option<Registration>,
     /// The body.
     pub payload: Bytes,
 }
@@ -52,10 +54,16 @@ impl std::fmt::Debug for Request {
             .field("path", &self.path)
             .field("content_format", &self.content_format)
             .field("accept", &self.accept)
+            .field("observe", &self.observe.is_some())
             .field("payload", &format_args!("{} bytes", self.payload.len()))
             .finish()
     }
 }
+
+/// What a client's wish to observe a resource rests on (RFC 7641), in the network side's own form: where notifications
+/// go, and what they are protected with. It is stored with the answer, so that they go on after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration(pub Bytes);
 
 impl Request {
     /// A request without a body.
@@ -66,6 +74,7 @@ impl Request {
             path: path.into_iter().map(Into::into).collect(),
             content_format: None,
             accept: None,
+            observe: None,
             payload: Bytes::new(),
         }
     }
@@ -203,6 +212,8 @@ pub struct Response {
     /// Whether it goes out unprotected although the request was protected: the token of the association
     /// has expired, so that its keys may not be used (RFC 9203 section 4.3).
     pub unprotected: bool,
+    /// Whether the client is told of changes from now on: its registration is stored.
+    pub observed: bool,
 }
 
 impl std::fmt::Debug for Response {
@@ -214,6 +225,7 @@ impl std::fmt::Debug for Response {
             .field("max_age", &self.max_age)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
             .field("unprotected", &self.unprotected)
+            .field("observed", &self.observed)
             .finish()
     }
 }
@@ -229,6 +241,7 @@ impl Response {
             max_age: None,
             payload: Bytes::new(),
             unprotected: false,
+            observed: false,
         }
     }
 

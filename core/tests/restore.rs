@@ -8,7 +8,7 @@ use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, tok
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNeed;
-use ace_groupcomm::{Caller, Corrupt, Method, Status};
+use ace_groupcomm::{Caller, Corrupt, Method, Registration, Status};
 use ace_groupcomm_messages::{JoinResponse, token_hash};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -82,6 +82,11 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     join(&mut desk, 200, Some(1_000));
     desk.revoke(&token_hash(&token_of(200, Some(1_000))));
     assert!(head(&store).rekey_due.is_some());
+    let (observer, challenge) = desk.post_token(&token_of(1, Some(1_000))).unwrap();
+    desk.ask(&observer, join_post("g1", &client(1).join("g1", 1, &challenge, &[7; 8])));
+    let mut observing = group_request(Method::Get, "g1", &["num"]);
+    observing.observe = Some(Registration(Bytes::from_static(b"registration")));
+    assert!(desk.ask(&observer, observing).observed);
     let backup = store.dump();
     let association = backup.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().0.clone();
     for number in 21..=120 {
@@ -100,7 +105,8 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         let after = head(&store);
         assert!(after.num > before.num + 100_000 && after.members == 0, "{after:?}");
         assert!(given.iter().all(|(gid, _)| *gid != after.gid.to_vec()), "a Gid that was never used");
-        // Associations are gone.
+        // Associations and observations are gone.
+        assert!(store.dump().iter().all(|(key, _)| !key.as_bytes().starts_with(b"o/")));
         let id = association.as_bytes()[2..].to_vec();
         assert!(store.record::<Association>(&association).is_none());
         desk.need(AssociationNeed::Unknown(id.clone()));

@@ -193,7 +193,9 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     desk.notices.clear();
     assert_eq!(desk.ask(&caller, post(&narrower)).status, Status::Created);
     let Caller::Peer(id) = &caller else { panic!("a peer") };
-    assert_eq!(desk.notices, [AssociationNotice::Restricted { id: id.to_vec() }], "what is kept for it is dropped");
+    let changed = AssociationNotice::Changed { path: ["ace-group", "g1", "creds"].map(Into::into).to_vec() };
+    let restricted = AssociationNotice::Restricted { id: id.to_vec() };
+    assert_eq!(desk.notices, [restricted, changed], "what is kept for it is dropped, and others learn of it");
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Forbidden, "its role is gone, and its membership");
     assert_eq!(num(&mut desk, &caller, "g2").status, Status::Content);
     assert_eq!(rekey_reasons(&desk), [RekeyReason::Narrowed]);

@@ -144,21 +144,26 @@ impl Client {
     pub async fn cancel(&mut self, observation: Observation) -> Result<Message, ClientError> {
         let mut request = observation.request.clone();
         request.options.set(option::OBSERVE, &[1]);
-        self.observed.remove(&observation.exchange.token);
-        let (answer, _) = self.exchange(&request, Some(observation.exchange.token)).await?;
+        let token = observation.exchange.token;
+        self.observed.remove(&token);
+        let (mut answer, _) = self.exchange(&request, Some(token.clone())).await?;
+        if let Some(echo) = wanted_echo(&answer) {
+            request.options.set(option::ECHO, echo);
+            (answer, _) = self.exchange(&request, Some(token)).await?;
+        }
         self.collect(&observation.request, None, answer).await
     }
 
     /// Asks, and once more with the Echo that the server wants.
     async fn ask(&mut self, request: &Message) -> Result<(Message, Exchange), ClientError> {
         let (answer, exchange) = self.send_body(request).await?;
-        match answer.options.first(option::ECHO) {
-            Some(echo) if answer.code == Code::UNAUTHORIZED => {
+        match wanted_echo(&answer) {
+            Some(echo) => {
                 let mut again = request.clone();
                 again.options.set(option::ECHO, echo);
                 self.send_body(&again).await
             }
-            _ => Ok((answer, exchange)),
+            None => Ok((answer, exchange)),
         }
     }
 
@@ -388,6 +393,11 @@ impl Exchange {
         self.doubt.get_or_insert(error);
         Ok(None)
     }
+}
+
+/// The Echo that a server wants before it answers (RFC 9175 section 2.3).
+fn wanted_echo(answer: &Message) -> Option<&[u8]> {
+    answer.options.first(option::ECHO).filter(|_| answer.code == Code::UNAUTHORIZED)
 }
 
 /// An observation of a resource. Who drops it is sent no more: the next notification is reset.

@@ -39,11 +39,13 @@ pub(crate) struct Observation {
     serial: u64,
     under_way: bool,
     changed_again: bool,
+    /// Whether its registration is kept elsewhere, to resume it after a restart.
+    is_kept: bool,
 }
 
 impl Observation {
-    pub(crate) const fn new(request: Message, binding: Option<ObservationBinding>) -> Self {
-        Self { request, binding, number: 0, serial: 0, under_way: false, changed_again: false }
+    pub(crate) const fn new(request: Message, binding: Option<ObservationBinding>, is_kept: bool) -> Self {
+        Self { request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
     }
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Observations {
     shares: Shares,
     /// When it has to be seen whether a client is still there.
     checks: VecDeque<(Duration, Notifies)>,
+    /// Those that have ended, of those that are kept elsewhere.
+    ended: Vec<(ObservationId, Observation)>,
     next: u64,
 }
 
@@ -74,6 +78,7 @@ impl Observations {
             by_path: BTreeMap::new(),
             shares: Shares::default(),
             checks: VecDeque::new(),
+            ended: Vec::new(),
             next: 0,
         }
     }
@@ -84,13 +89,13 @@ impl Observations {
         let number = self.all.get(&id).map_or(0, |former| next_number(former.number));
         self.remove(&id);
         let own = self.shares.of(&share(&id.owner));
-        if self.all.len() >= self.limits.observations
-            || own >= self.limits.observations_per_peer
-            || observation.request.encode().len() > REGISTRATION
-        {
+        let has_room = self.all.len() < self.limits.observations
+            && own < self.limits.observations_per_peer
+            && observation.request.encode().len() <= REGISTRATION;
+        let Some(path) = observation.request.options.uri_path().filter(|_| has_room) else {
+            self.note_end(id, observation);
             return None;
-        }
-        let path = observation.request.options.uri_path()?;
+        };
         self.by_path.entry(path).or_default().push(id.clone());
         self.shares.take(&share(&id.owner));
         (observation.serial, observation.number) = (self.next, number);
@@ -117,6 +122,26 @@ impl Observations {
             checks.retain(|(_, notifies)| self.of(notifies).is_some());
             self.checks = checks;
         }
+        self.note_end(id.clone(), observation);
+    }
+
+    fn note_end(&mut self, id: ObservationId, observation: Observation) {
+        if observation.is_kept {
+            self.ended.push((id, observation));
+        }
+    }
+
+    /// Those that have ended since, of those that are kept elsewhere.
+    pub(crate) fn take_ended(&mut self) -> Vec<(ObservationId, Observation)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// What an owner observes is to be asked for again: now, or when what is under way has come to its end.
+    pub(crate) fn of_owner(&mut self, owner: &Owner) -> Vec<Notifies> {
+        let own = self.all.iter().filter(|(id, _)| id.owner == *owner);
+        let own: Vec<_> =
+            own.map(|(id, observation)| Notifies { id: id.clone(), serial: observation.serial }).collect();
+        own.into_iter().filter(|notifies| self.changed_meanwhile(notifies)).collect()
     }
 
     /// Ends all observations of an owner.
@@ -206,7 +231,7 @@ mod tests {
     use ace_coap::Code;
 
     fn observation(path: &str) -> Observation {
-        Observation::new(Message::request(Code::GET).with_path([path]), None)
+        Observation::new(Message::request(Code::GET).with_path([path]), None, false)
     }
 
     fn at(seconds: u64) -> Duration {

@@ -6,6 +6,7 @@
 mod incoming;
 mod outgoing;
 mod reach;
+mod resume;
 
 use crate::Limits;
 use crate::block::Transfers;
@@ -103,11 +104,14 @@ struct InFlight {
     changes: u64,
     /// The observation that this is a notification for.
     notifies: Option<Notifies>,
+    /// Whether the service was given what its observation could be resumed with.
+    is_kept: bool,
 }
 
 /// A CoAP server.
 pub struct Server {
     socket: UdpSocket,
+    local: SocketAddr,
     security: Arc<dyn MessageSecurity>,
     service: Arc<dyn Service>,
     links: Vec<Link>,
@@ -150,10 +154,12 @@ impl Server {
         seed: [u8; 32],
     ) -> io::Result<Self> {
         let socket = UdpSocket::bind(address).await?;
+        let local = socket.local_addr()?;
         let (sender, events) = unbounded_channel();
         let reach = Reach::new(seed);
         Ok(Self {
             socket,
+            local,
             security,
             service,
             links: Vec::new(),
@@ -215,7 +221,9 @@ impl Server {
         let mut buffer = vec![0; DATAGRAM];
         let mut events = Vec::with_capacity(TICK);
         tokio::pin!(stop);
+        self.ask_more();
         loop {
+            self.report_ended();
             let due = self.next_due();
             if due.is_some_and(|at| at <= self.now()) {
                 // Before what comes in: a flood must not hold up acknowledgements and retransmissions.

@@ -16,6 +16,11 @@ pub struct Received {
     pub fresh: bool,
     /// The request.
     pub message: Message,
+    /// What an observation of a known peer can be resumed with by another process ([`Server::resume`]), where this
+    /// request begins one and the service answers that it may.
+    ///
+    /// [`Server::resume`]: crate::Server::resume
+    pub registration: Option<Vec<u8>>,
 }
 
 /// An answer, and how it is to be sent.
@@ -41,6 +46,7 @@ pub(crate) enum Event {
     Answer(u64, Answer),
     Changed(Vec<String>),
     Forget(PeerId),
+    Restricted(PeerId),
     Settled(PeerId, Settled),
 }
 
@@ -95,10 +101,15 @@ impl Notifier {
 }
 
 impl Notifier {
-    /// A peer is gone, or may do less than before: blocks of answers that are kept for it are given out no more, and
-    /// its observations end.
+    /// A peer is gone: blocks of answers that are kept for it are given out no more, and its observations end.
     pub fn forget(&self, peer: PeerId) {
         let _ = self.0.send(Event::Forget(peer));
+    }
+
+    /// A peer may do less than before: blocks of answers that are kept for it are given out no more, and what it
+    /// observes is asked for again. It is told where it may not observe that any more.
+    pub fn restricted(&self, peer: PeerId) {
+        let _ = self.0.send(Event::Restricted(peer));
     }
 
     /// What was needed of a peer is there: messages that wait for it ([`Inbound::Later`]) are looked at again.
@@ -124,4 +135,7 @@ impl Notifier {
 pub trait Service: Send + Sync {
     /// Takes a request.
     fn call(&self, request: Received, responder: Responder);
+
+    /// An observation with this registration has ended: it is not to be resumed.
+    fn ended(&self, _peer: &PeerId, _registration: &[u8]) {}
 }

@@ -6,7 +6,7 @@ use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
-use ace_groupcomm::{Caller, Method, Request, Response};
+use ace_groupcomm::{Caller, Method, Registration, Request, Response};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -46,6 +46,7 @@ fn request(message: Message) -> Result<Request, Code> {
         path: message.options.uri_path().ok_or(Code::BAD_OPTION)?,
         content_format: uint16(&message, option::CONTENT_FORMAT),
         accept: uint16(&message, option::ACCEPT),
+        observe: None,
         payload: message.payload.into(),
     })
 }
@@ -62,7 +63,7 @@ fn answer(response: &Response) -> Answer {
         message.options.push_uint(option::MAX_AGE, seconds);
     }
     message.payload = response.payload.to_vec();
-    Answer { message, unprotected: response.unprotected, observable: false }
+    Answer { message, unprotected: response.unprotected, observable: response.observed }
 }
 
 impl Service for EngineService {
@@ -70,10 +71,15 @@ impl Service for EngineService {
         let caller = received.peer.map_or(Caller::Anonymous, |peer| Caller::peer(peer.as_bytes()));
         match request(received.message) {
             Err(code) => responder.send(Message::response(code)),
-            Ok(request) => {
+            Ok(mut request) => {
+                request.observe = received.registration.map(|state| Registration(state.into()));
                 self.0.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }
+    }
+
+    fn ended(&self, peer: &PeerId, registration: &[u8]) {
+        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().to_vec(), registration.to_vec()));
     }
 }
 
@@ -95,6 +101,10 @@ impl Followed {
     pub fn add(&self, server: Notifier) {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
     }
+
+    fn each(&self, tell: impl Fn(&Notifier)) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(tell);
+    }
 }
 
 /// What a server is told of a peer.
@@ -104,19 +114,21 @@ impl Associations for Followed {
     fn notice(&self, notice: AssociationNotice) {
         let tell: Option<(Tell, PeerId)> = match &notice {
             AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
-            AssociationNotice::Restricted { id } => Some((Notifier::forget, PeerId::new(id))),
+            AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id))),
             AssociationNotice::Restored { id, .. } | AssociationNotice::Claimed { id } => {
                 Some((Notifier::ready, PeerId::new(id)))
             }
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id))),
             AssociationNotice::New { .. } | AssociationNotice::Sequence { .. } | AssociationNotice::Lost { .. } => None,
+            AssociationNotice::Changed { path } => {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                return self.each(|server| server.changed(&path));
+            }
         };
         // First the table: messages that waited for this are looked at again.
         self.associations.notice(notice);
         if let Some((tell, peer)) = tell {
-            for server in &*self.servers.lock().unwrap_or_else(PoisonError::into_inner) {
-                tell(server, peer.clone());
-            }
+            self.each(|server| tell(server, peer.clone()));
         }
     }
 

@@ -5,7 +5,7 @@ use crate::committer;
 use crate::crypto_pool::CryptoPool;
 use ace_groupcomm::engine::{Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
 use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
-use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Now, Request, Response, Status};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -30,6 +30,7 @@ type Done = Box<dyn FnOnce(Response) + Send>;
 
 enum Command {
     Call(Caller, Request, Done),
+    Need(AssociationNeed),
     Ready(oneshot::Sender<()>),
     Stop,
 }
@@ -48,6 +49,13 @@ impl Handle {
             && let Command::Call(_, _, done) = refused.into_inner()
         {
             done(unavailable());
+        }
+    }
+
+    /// Has the engine see to what is needed of an association. Nothing is said of it where the engine takes no more.
+    pub fn need(&self, need: AssociationNeed) {
+        if self.commands.try_send(Command::Need(need)).is_err() {
+            tracing::debug!("an engine takes no more");
         }
     }
 
@@ -204,6 +212,7 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                     }
                 }
             }
+            Command::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
             Command::Ready(sender) => self.awaiting_start.push(sender),
             Command::Stop => self.stopping = true,
         }

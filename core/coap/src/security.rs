@@ -7,6 +7,7 @@
 use crate::Message;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::any::Any;
 use thiserror::Error;
 
@@ -155,6 +156,16 @@ pub trait MessageSecurity: Send + Sync {
     /// # Errors
     /// [`ProtectError`]; [`ProtectError::NeedSequence`] is worth another try.
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError>;
+
+    /// A binding as bytes that outlive the process; `None` where notifications end with it.
+    fn keep(&self, _binding: &ObservationBinding) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// A binding that another process kept; `None` where these are not its bytes.
+    fn resume(&self, _kept: &[u8]) -> Option<ObservationBinding> {
+        None
+    }
 }
 
 /// No protection: every message is passed on as it is.

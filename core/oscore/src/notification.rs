@@ -3,6 +3,7 @@
 use crate::protect::{Exchange, ResponseRight};
 use crate::{Context, Error};
 use ace_coap::{Message, numbers::option};
+use alloc::vec::Vec;
 
 /// What a server keeps of a registration, so that it can protect notifications. Each has a Partial IV of
 /// its own, so this can be used as often as there are sequence numbers.
@@ -12,6 +13,21 @@ pub struct Registration(Exchange);
 impl core::fmt::Debug for Registration {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Registration")
+    }
+}
+
+impl Registration {
+    /// As bytes, which may outlive the process. They are no secret: what they hold was in the request's OSCORE option.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.aad.clone()
+    }
+
+    /// The registration again. Its notifications verify where the bytes are those of [`Self::to_bytes`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        // The nonce of the request is for the first response alone.
+        Self(Exchange { aad: bytes.to_vec(), nonce: Vec::new() })
     }
 }
 

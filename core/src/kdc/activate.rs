@@ -2,6 +2,7 @@
 //! the client's former ones, in one commit (RFC 9203 section 6). Until then the former ones live.
 
 use super::associations::reserve;
+use super::observe::creds_changed;
 use super::{Event, KdcApp, Pending};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
@@ -63,7 +64,7 @@ impl KdcApp {
                 memberships: Vec::new(),
             },
         };
-        self.replace_token(view, id, &mut principal, pending.token.clone(), &mut changes)?;
+        events.extend(self.replace_token(view, id, &mut principal, pending.token.clone(), &mut changes)?);
         principal.association = ByteBuf::from(pending.id.clone());
         principal.kdcchallenge = pending
             .kdcchallenge
@@ -76,7 +77,7 @@ impl KdcApp {
     }
 
     /// Puts a token in the place of another, with what is known by its hash and time, and ends memberships
-    /// that it no longer covers.
+    /// that it no longer covers. What others are to be told comes back.
     pub(super) fn replace_token(
         &self,
         view: &View<'_>,
@@ -84,7 +85,7 @@ impl KdcApp {
         principal: &mut Principal,
         token: StoredToken,
         changes: &mut Changes,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<Event>, Stop> {
         let old = std::mem::replace(&mut principal.token, token);
         if old.hash != principal.token.hash {
             changes.delete(keys::token(&old.hash));
@@ -96,17 +97,18 @@ impl KdcApp {
         let at = principal.token.expires;
         changes.put(keys::token(&principal.token.hash), BelongsTo(id));
         changes.put(keys::expiry(at, id), Expiry { at, principal: id });
-        let mut kept = Vec::new();
+        let (mut kept, mut events) = (Vec::new(), Vec::new());
         for (gname, group) in std::mem::take(&mut principal.memberships) {
             let granted = self.granted(&principal.token, &gname);
             if self.still_covers(view, id, group, granted)? {
                 kept.push((gname, group));
             } else {
                 self.evict(view, id, group, RekeyReason::Narrowed, changes)?;
+                events.push(creds_changed(&gname));
             }
         }
         principal.memberships = kept;
-        Ok(())
+        Ok(events)
     }
 
     /// The roles that a token grants in a group; none where it does not name it.

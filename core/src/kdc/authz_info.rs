@@ -223,12 +223,12 @@ impl KdcApp {
         }
         let mut changes = Changes::new();
         let mut principal = holder.principal.clone();
-        self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
+        let changed = self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
         let expires = Event::Expires(principal.token.expires);
         let restricted = Event::Restricted(principal.association.to_vec());
         changes.put(keys::principal(holder.id), principal);
-        let outcome = Outcome::changed(Response::new(Status::Created), changes).with_event(expires);
-        Ok(outcome.with_event(restricted))
+        let outcome = Outcome::changed(Response::new(Status::Created), changes);
+        Ok([expires, restricted].into_iter().chain(changed).fold(outcome, Outcome::with_event))
     }
 }
 

@@ -4,6 +4,7 @@
 //! swept in pages, each in one commit, with the time of it: so what has expired once does so for ever, whatever the
 //! clock does then. While the clock has jumped nothing is swept.
 
+use super::observe::creds_changed;
 use super::{Event, KdcApp};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
@@ -130,9 +131,10 @@ impl KdcApp {
         let Expiry { at, principal: id } = expiry;
         match view.get::<Principal>(&keys::principal(id))? {
             Some(principal) if principal.token.expires <= time => {
-                self.end(view, id, principal, RekeyReason::Expired, changes)?;
+                let changed = self.end(view, id, principal, RekeyReason::Expired, changes)?;
                 self.note_expired(view, principal, changes)?;
                 events.push(Event::Gone(principal.association.to_vec()));
+                events.extend(changed);
             }
             // A later token has taken its place, and has an entry of its own.
             _ => changes.delete(keys::expiry(at, id)),
@@ -140,7 +142,8 @@ impl KdcApp {
         Ok(())
     }
 
-    /// Ends all that a token allowed: memberships, association, and what is known of the client.
+    /// Ends all that a token allowed: memberships, association, and what is known of the client. What others are to be
+    /// told comes back.
     pub(super) fn end(
         &self,
         view: &View<'_>,
@@ -148,7 +151,7 @@ impl KdcApp {
         principal: &Principal,
         why: RekeyReason,
         changes: &mut Changes,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<Event>, Stop> {
         let evicted: Vec<_> =
             principal.memberships.iter().map(|(_, group)| self.evict(view, id, *group, why, changes)).collect();
         evicted.into_iter().collect::<Result<(), Stop>>()?;
@@ -156,7 +159,7 @@ impl KdcApp {
         changes.delete(keys::association(&principal.association));
         changes.delete(keys::token(&principal.token.hash));
         changes.delete(keys::expiry(principal.token.expires, id));
-        Ok(())
+        Ok(principal.memberships.iter().map(|(gname, _)| creds_changed(gname)).collect())
     }
 }
 

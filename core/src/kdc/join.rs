@@ -2,6 +2,7 @@
 
 use super::caller::{Authorised, Standing};
 use super::evict::give_up;
+use super::observe::creds_changed;
 use super::{Event, KdcApp, creds, ids};
 use crate::Roles;
 use crate::access::{NODES, ROOT};
@@ -287,7 +288,7 @@ impl KdcApp {
         let status = if former.is_some() { Status::Changed } else { Status::Created };
         let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
         answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
-        Ok(Outcome::changed(answer, changes))
+        Ok(Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname)))
     }
 
     /// Takes a new Sender ID for the member, and gives up the one that it had.

@@ -19,12 +19,14 @@ mod join;
 mod kdc_cred;
 mod node;
 mod num;
+mod observe;
 mod pending;
 mod policies;
 mod process;
 mod restore;
 mod tasks;
 
+pub use observe::registrations;
 pub use pending::PendingLimits;
 pub use restore::Restore;
 
@@ -193,6 +195,8 @@ pub enum Event {
     },
     /// A group is there.
     Founded(String),
+    /// The resource with this path has changed.
+    Changed(Vec<String>),
 }
 
 /// One group: its name, and the rules of its profile.
@@ -210,6 +214,7 @@ pub struct KdcApp {
     pendings: Pendings,
     rejoins_per_hour: u32,
     process: Option<u16>,
+    sharing: Sharing,
     owned: Owned,
     expiry: Expiries,
     /// Groups that are not known to be there.
@@ -283,6 +288,7 @@ impl App for KdcApp {
             Event::Founded(gname) => {
                 self.missing.remove(&gname);
             }
+            Event::Changed(path) => out.push(AssociationNotice::Changed { path }),
         }
     }
 
@@ -324,6 +330,18 @@ impl App for KdcApp {
 impl KdcApp {
     fn request(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
+        let outcome = self.serve(view, caller, request, resource, gname)?;
+        Ok(self.observed(caller, resource, request, outcome))
+    }
+
+    fn serve(
+        &self,
+        view: &View<'_>,
+        caller: &Caller,
+        request: &Request,
+        resource: Resource<'_>,
+        gname: &str,
+    ) -> Result<Outcome<Event>, Stop> {
         if let Caller::Peer(id) = caller {
             if let Some(pending) = self.pendings.get(id) {
                 return self.activate(view, pending);
@@ -428,6 +446,7 @@ impl Kdc {
             pendings: Pendings::new(config.pending),
             rejoins_per_hour: config.rejoins_per_hour,
             process: None,
+            sharing,
             owned: Owned::new(sharing),
             expiry: Expiries::new(sharing),
         };

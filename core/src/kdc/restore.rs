@@ -71,6 +71,7 @@ impl Restore {
             | Kind::Token(_)
             | Kind::Expiry(..)
             | Kind::Association(_)
+            | Kind::Observation
             | Kind::Turn
             | Kind::Probe
             | Kind::Ring

@@ -18,6 +18,7 @@ impl KdcApp {
             Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
             Task::Association(AssociationNeed::Unknown(id)) => self.restore(view, id),
             Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
+            Task::Association(AssociationNeed::Unobserved(id, state)) => self.unobserve(view, id, state),
         }
     }
 
@@ -29,9 +30,9 @@ impl KdcApp {
         };
         match view.get::<Principal>(&keys::principal(*id))? {
             Some(principal) if principal.token.hash.as_slice() == hash => {
-                let gone = Event::Gone(principal.association.to_vec());
-                self.end(view, *id, principal, RekeyReason::Revoked, &mut changes)?;
-                Ok(Outcome::done_with(changes).with_event(gone))
+                let mut events = vec![Event::Gone(principal.association.to_vec())];
+                events.extend(self.end(view, *id, principal, RekeyReason::Revoked, &mut changes)?);
+                Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))
             }
             _ => Ok(Outcome::done_with(changes)),
         }

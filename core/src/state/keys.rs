@@ -174,6 +174,18 @@ pub fn association(id: &[u8]) -> Key {
     key(&[b"a/", id])
 }
 
+/// All observations.
+#[must_use]
+pub fn observations() -> Key {
+    key(&[b"o/"])
+}
+
+/// An observation of the client with this association, by its registration.
+#[must_use]
+pub fn observation(association: &[u8], registration: &[u8]) -> Key {
+    key(&[b"o/", &first_16(&Sha256::digest(registration)), b"/", association])
+}
+
 /// Format, incarnation, highest time seen.
 #[must_use]
 pub fn meta() -> Key {

@@ -205,6 +205,15 @@ pub struct Association {
     pub sequence_limit: u64,
 }
 
+/// A client's registration as an observer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The association under which it is told of changes.
+    pub association: ByteBuf,
+    /// The registration, in the network side's form.
+    pub state: ByteBuf,
+}
+
 /// A record whose existence is all that it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark;
@@ -237,6 +246,7 @@ crate::plain_record!(
     Mark,
     Issued,
     ExpiredSequence,
+    Observation,
 );
 
 #[cfg(test)]

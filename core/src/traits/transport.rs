@@ -131,6 +131,11 @@ pub enum AssociationNotice {
         /// Its name.
         id: Vec<u8>,
     },
+    /// A resource has changed: who observes it is to be told.
+    Changed {
+        /// Its path, segment by segment.
+        path: Vec<String>,
+    },
 }
 
 /// What the network side needs for an association.
@@ -144,6 +149,8 @@ pub enum AssociationNeed {
     /// It is to be this process's: its client has proven here, by Echo, that it asks now. Nothing less may take an
     /// association from another process, else a replay could.
     Claim(Vec<u8>),
+    /// One of its observations has ended: what is stored of the registration goes.
+    Unobserved(Vec<u8>, Vec<u8>),
 }
 
 impl AssociationNeed {
@@ -151,7 +158,7 @@ impl AssociationNeed {
     #[must_use]
     pub fn id(&self) -> &[u8] {
         match self {
-            Self::Sequence(id) | Self::Unknown(id) | Self::Claim(id) => id,
+            Self::Sequence(id) | Self::Unknown(id) | Self::Claim(id) | Self::Unobserved(id, _) => id,
         }
     }
 }

@@ -3,7 +3,9 @@
 use crate::{Opened, ProgramError, Role, control};
 use ace_backend_coap::{Limits, Link, Server};
 use ace_backend_tokio::{EngineService, Followed, Handle, os_random};
-use ace_coap::security::MessageSecurity;
+use ace_coap::security::{MessageSecurity, PeerId};
+use ace_groupcomm::kdc::registrations;
+use ace_groupcomm::traits::transport::AssociationNeed;
 use rand_core::Rng;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +37,13 @@ impl Running {
         driver: JoinHandle<()>,
         (opened, role): (Opened, Role),
     ) -> Result<Self, ProgramError> {
+        let kept = match role {
+            Role::Kdc => {
+                registrations(&*opened.storage).await.map_err(|error| ProgramError::Other(error.to_string()))?
+            }
+            Role::AuthServer => Vec::new(),
+        };
+        let mut resumed = vec![false; kept.len()];
         let orders = opened.durable.map(|durable| tokio::spawn(control::serve(durable, role)));
         handle.ready().await;
         let service = Arc::new(EngineService::new(handle.clone()));
@@ -46,7 +55,10 @@ impl Running {
             let failed = |source| ProgramError::Listen { address, source };
             let (security, service) = (Arc::clone(&security), Arc::clone(&service));
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
-            let server = server.with_links(links.to_vec());
+            let mut server = server.with_links(links.to_vec());
+            for ((peer, registration), resumed) in kept.iter().zip(&mut resumed) {
+                *resumed |= server.resume(&PeerId::new(peer), &registration.0);
+            }
             followed.add(server.notifier());
             let local = server.local_addr().map_err(failed)?;
             tracing::info!(address = %local, "listening");
@@ -58,6 +70,10 @@ impl Running {
                     tracing::error!(%error, "a socket has failed");
                 }
             }));
+        }
+        let lost = kept.into_iter().zip(resumed).filter(|(_, resumed)| !resumed);
+        for ((peer, registration), _) in lost {
+            running.handle.need(AssociationNeed::Unobserved(peer, registration.0.to_vec()));
         }
         Ok(running)
     }

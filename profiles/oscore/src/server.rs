@@ -73,17 +73,17 @@ impl Table {
         }
     }
 
-    /// Has a name looked up that is not known.
-    fn look_up(&mut self, kid: Vec<u8>) -> Step {
-        let peer = PeerId::new(&kid);
-        if !self.looked_up.contains(&kid) {
-            if self.looked_up.len() >= LOOK_UPS {
-                return Step::Now(Inbound::Discard);
-            }
-            self.looked_up.insert(kid.clone());
-            self.need(AssociationNeed::Unknown(kid));
+    /// Has a name looked up that is not known, unless too many are.
+    fn look_up(&mut self, kid: &[u8]) -> bool {
+        if self.looked_up.contains(kid) {
+            return true;
         }
-        Step::Later(peer)
+        if self.looked_up.len() >= LOOK_UPS {
+            return false;
+        }
+        self.looked_up.insert(kid.to_vec());
+        self.need(AssociationNeed::Unknown(kid.to_vec()));
+        true
     }
 }
 
@@ -198,7 +198,11 @@ impl OscoreServer {
         let mut guard = self.lock();
         let table = &mut *guard;
         let Some(slot) = table.slots.get_mut(&kid) else {
-            return if looks_up { Ok(table.look_up(kid)) } else { Err(Error::NoContext) };
+            return match looks_up {
+                true if table.look_up(&kid) => Ok(Step::Later(PeerId::new(&kid))),
+                true => Ok(Step::Now(Inbound::Discard)),
+                false => Err(Error::NoContext),
+            };
         };
         // An absent and an empty kid context name the same context; another one than ours names none.
         let named = kid_context.as_deref().unwrap_or_default();
@@ -267,10 +271,30 @@ impl MessageSecurity for OscoreServer {
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
         let Observing { kid, registration } = binding.inner().ok_or(ProtectError::ForeignBinding)?;
         let mut table = self.lock();
-        let slot = table.slots.get_mut(kid).ok_or(ProtectError::NoAssociation)?;
+        let Some(slot) = table.slots.get_mut(kid) else {
+            if !self.looks_up {
+                return Err(ProtectError::NoAssociation);
+            }
+            // It may be one of a former process: with it sequence numbers come, or the word that it is gone.
+            table.look_up(kid);
+            return Err(ProtectError::NeedSequence);
+        };
         let protected = slot.context.protect_notification(&response, registration);
         table.note_need(kid);
         protected.map_err(protect_error)
+    }
+
+    fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
+        let Observing { kid, registration } = binding.inner()?;
+        let length = u8::try_from(kid.len()).ok()?;
+        Some([&[length], kid.as_slice(), &registration.to_bytes()].concat())
+    }
+
+    fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
+        let (&length, rest) = kept.split_first()?;
+        let (kid, registration) = rest.split_at_checked(usize::from(length))?;
+        let registration = Registration::from_bytes(registration);
+        Some(ObservationBinding::new(Observing { kid: kid.to_vec(), registration }))
     }
 }
 
@@ -320,7 +344,7 @@ impl Associations for OscoreServer {
                     slot.asked = false;
                 }
             }
-            AssociationNotice::Restricted { .. } => (),
+            AssociationNotice::Restricted { .. } | AssociationNotice::Changed { .. } => (),
             AssociationNotice::Gone { id } => {
                 table.settle(&id);
                 table.slots.remove(&id);

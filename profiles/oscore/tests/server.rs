@@ -98,6 +98,13 @@ fn request(client: &mut Context) -> (Message, PendingRequest) {
     client.protect_request(&Message::request(Code::GET).with_path(["a"])).unwrap()
 }
 
+/// A request that registers an observer.
+fn registration(client: &mut Context) -> (Message, PendingRequest) {
+    let mut message = Message::request(Code::GET).with_path(["a"]);
+    message.options.push(option::OBSERVE, &[]);
+    client.protect_request(&message).unwrap()
+}
+
 fn content() -> Message {
     Message { payload: b"content".to_vec(), ..Message::response(Code::CONTENT) }
 }
@@ -411,4 +418,36 @@ fn whoever_waits_for_needs_is_woken() {
     assert_eq!(calls.0.load(Ordering::Relaxed), 1);
     assert!(server.poll_needs(&mut context).is_ready());
     assert!(server.poll_needs(&mut context).is_pending());
+}
+
+#[test]
+fn an_observation_outlives_its_process() {
+    let former = server(Responses::ReuseNonce);
+    let (mut client, new) = agree(None);
+    admit(&former, &new);
+    let (protected, mut pending) = registration(&mut client);
+    let held = verified(former.unprotect(protected)).1;
+    let watched = former.observe(&held).unwrap();
+    let kept = former.keep(&watched).unwrap();
+    let mut first = content();
+    first.options.set(option::OBSERVE, &[]);
+    client.unprotect_response(&former.protect(first.clone(), held).unwrap(), &mut pending).unwrap();
+
+    let server = server(Responses::ReuseNonce).with_look_up();
+    let watched = server.resume(&kept).unwrap();
+    assert_eq!(server.keep(&watched).as_ref(), Some(&kept));
+    for _ in 0..2 {
+        assert_eq!(server.notify(first.clone(), &watched), Err(ProtectError::NeedSequence), "not yet");
+    }
+    assert_eq!(needs(&server), [AssociationNeed::Unknown(new.id.clone())], "looked up, once");
+    restored(&server, &new, 64, true);
+    let told = server.notify(first, &watched).unwrap();
+    let told = client.unprotect_response(&told, &mut pending).unwrap();
+    assert_eq!((told.payload.as_slice(), told.options.uint(option::OBSERVE)), (&b"content"[..], Some(64)));
+    // What is no binding is refused; of a name that is not known nothing comes.
+    assert!(server.resume(&[]).is_none() && server.resume(&[200, 1, 2]).is_none());
+    assert!(server.keep(&ObservationBinding::new(1)).is_none());
+    let strange = server.resume(&[2, 7, 7, 1]).unwrap();
+    assert_eq!(server.notify(content(), &strange), Err(ProtectError::NeedSequence));
+    assert_eq!(needs(&server), [AssociationNeed::Unknown(vec![7, 7])]);
 }

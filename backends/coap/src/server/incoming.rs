@@ -89,6 +89,7 @@ impl Server {
             budget: (!proven).then(|| reach::budget(datagram.len())),
             changes: self.changes,
             notifies: None,
+            is_kept: false,
         };
         let message = match checked(message) {
             Ok(message) => message,
@@ -216,7 +217,9 @@ impl Server {
             self.to_acknowledge.push_back((at, self.next_exchange));
         }
         let endpoint = exchange.from;
-        self.call(exchange, Received { peer, endpoint, fresh, message });
+        let registration = self.registration_of(&exchange);
+        exchange.is_kept = registration.is_some();
+        self.call(exchange, Received { peer, endpoint, fresh, message, registration });
     }
 
     pub(super) fn call(&mut self, exchange: InFlight, request: Received) {

@@ -1,5 +1,6 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
+use super::resume::is_registration;
 use super::{AGAIN, InFlight, NOTIFYING, Server, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, next_number};
 use crate::owner::Owner;
@@ -32,6 +33,13 @@ impl Server {
                 self.transfers.forget(&owner);
                 self.observations.forget(&owner);
             }
+            Event::Restricted(peer) => {
+                let owner = Owner::Peer(peer);
+                self.transfers.forget(&owner);
+                let own = self.observations.of_owner(&owner);
+                self.to_ask.extend(own);
+                self.ask_more();
+            }
             Event::Settled(peer, settled) => self.settled_for(&peer, settled).await,
             Event::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);
@@ -63,7 +71,7 @@ impl Server {
     /// Makes an observation of a request, unless its address has proven nothing: notifications would go there again
     /// and again.
     fn begin_observation(&mut self, exchange: &mut InFlight, message: &mut Message) {
-        if exchange.budget.is_some() || ![Code::GET, Code::FETCH].contains(&exchange.request.code) {
+        if exchange.budget.is_some() || !is_registration(&exchange.request) {
             return;
         }
         let binding = match &exchange.binding {
@@ -74,7 +82,7 @@ impl Server {
             },
         };
         let now = self.now();
-        let observation = Observation::new(exchange.request.clone(), binding);
+        let observation = Observation::new(exchange.request.clone(), binding, exchange.is_kept);
         let Some(notifies) = self.observations.add(now, name(exchange), observation) else { return };
         let number = self.observations.of(&notifies).map_or(0, |observation| observation.number);
         message.options.remove(option::OBSERVE);
@@ -189,9 +197,10 @@ impl Server {
             budget: None,
             changes: self.changes,
             notifies: Some(notifies),
+            is_kept: false,
         };
         self.notifying = self.notifying.saturating_add(1);
-        self.call(exchange, Received { peer, endpoint: to, fresh: false, message });
+        self.call(exchange, Received { peer, endpoint: to, fresh: false, message, registration: None });
     }
 
     /// Sends a notification. An error ends the observation, and is sent without Observe.
@@ -238,7 +247,7 @@ impl Server {
 }
 
 /// The name of the observation that a request makes or ends.
-fn name(exchange: &InFlight) -> ObservationId {
+pub(super) fn name(exchange: &InFlight) -> ObservationId {
     ObservationId { owner: exchange.owner.clone(), to: exchange.from, token: exchange.token.clone() }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `r` is refused at length,
 /// `z` gets no answer protected, `o` cannot observe, notifications to `g` find it gone, and every other one to `n`
-/// finds no number; who begins with `l` has to wait until more is known of it; what a proxy has done to messages of `c` shows on their outside alone.
+/// finds no number; observations of who begins with `k` are kept; who begins with `l` has to wait until more is known of it; what a proxy has done to messages of `c` shows on their outside alone.
 #[derive(Default)]
 pub(crate) struct Marked {
     asked: Mutex<bool>,
@@ -79,7 +79,18 @@ impl MessageSecurity for Marked {
         message.options.set(option::OSCORE, name);
         Ok(message)
     }
+
+    fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
+        binding.inner::<Vec<u8>>().filter(|name| name.starts_with(b"k")).cloned()
+    }
+
+    fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
+        kept.starts_with(b"k").then(|| ObservationBinding::new(kept.to_vec()))
+    }
 }
+
+/// A peer, and what an observation of it can be resumed with.
+pub(crate) type Kept = (PeerId, Vec<u8>);
 
 /// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
 /// long what it got was, `big` is big, begins as it is told to and counts them too, `state` can be observed until it is gone, `late` can be observed and answers when
@@ -90,6 +101,9 @@ pub(crate) struct Resources {
     pub(crate) big: Mutex<u32>,
     pub(crate) held: Mutex<Vec<Responder>>,
     pub(crate) gone: Mutex<bool>,
+    /// What was given to be kept, and what of it has ended.
+    pub(crate) kept: Mutex<Vec<Kept>>,
+    pub(crate) ended: Mutex<Vec<Kept>>,
     notifier: OnceLock<Notifier>,
 }
 
@@ -116,7 +130,14 @@ pub(crate) fn content(payload: &[u8]) -> Message {
 }
 
 impl Service for Resources {
+    fn ended(&self, peer: &PeerId, registration: &[u8]) {
+        self.ended.lock().unwrap().push((peer.clone(), registration.to_vec()));
+    }
+
     fn call(&self, request: Received, responder: Responder) {
+        if let (Some(peer), Some(registration)) = (&request.peer, &request.registration) {
+            self.kept.lock().unwrap().push((peer.clone(), registration.clone()));
+        }
         let path = request.message.options.uri_path().unwrap_or_default();
         let answer = match path.first().map(String::as_str) {
             Some("slow" | "late") => return self.held.lock().unwrap().push(responder),
@@ -158,18 +179,30 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn new(limits: Limits) -> Self {
+        Self::resuming("127.0.0.1:0".parse().unwrap(), limits, &[]).await.0
+    }
+
+    /// A server that goes on where another has ended; with it, which observations it has taken up.
+    pub(crate) async fn resuming(any: SocketAddr, limits: Limits, kept: &[Kept]) -> (Self, Vec<bool>) {
         let resources = Arc::new(Resources::default());
-        let any = "127.0.0.1:0".parse().unwrap();
         let security = Arc::new(Marked::default());
         let server = Server::bind(any, Arc::clone(&security) as _, Arc::clone(&resources) as _, limits, [7; 32]);
         let server = server.await.unwrap();
         let links = (0..9).map(|n| Link::new(format!("/group/{n}")).with("rt", if n == 3 { "three" } else { "other" }));
-        let server = server.with_links(links.collect());
+        let mut server = server.with_links(links.collect());
+        let resumed = kept.iter().map(|(peer, registration)| server.resume(peer, registration)).collect();
         resources.notifier.set(server.notifier()).ok();
         let (address, stats) = (server.local_addr().unwrap(), server.stats());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { address, stats, resources, security, stop: Some(stop), ended }
+        (Self { address, stats, resources, security, stop: Some(stop), ended }, resumed)
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(mut self) -> Arc<Resources> {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.ended.await.unwrap().unwrap();
+        self.resources
     }
 
     pub(crate) fn notifier(&self) -> &Notifier {

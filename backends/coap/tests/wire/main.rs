@@ -3,6 +3,7 @@
 mod blocks;
 mod lab;
 mod observations;
+mod resumed;
 
 use ace_backend_coap::Limits;
 use ace_coap::numbers::option;

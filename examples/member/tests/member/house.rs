@@ -2,12 +2,13 @@
 
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
+use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
 use ace_member::{Config, Content, Member, ProgramError, Settings, export};
 use ace_oscore::OscoreOption;
-use ace_program::{Loaded, Running};
+use ace_program::{Loaded, Role, Running, StorageConfig, open_storage};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -138,10 +139,10 @@ fn any() -> Vec<SocketAddr> {
     vec![([127, 0, 0, 1], 0).into()]
 }
 
-async fn start_kdc(folder: &Path, storage: &str) -> Running {
+async fn start_kdc(folder: &Path, storage: &str, listen: Vec<SocketAddr>) -> Running {
     let mut kdc: Loaded<ace_kdc::Config> =
         Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
-    kdc.config.listen = any();
+    kdc.config.listen = listen;
     // One who is killed again and again asks more often than any other.
     (kdc.config.limits.pending_per_client, kdc.config.limits.rejoins_per_hour) = (1_000, 10_000);
     kdc.config.storage.keys = Some("storage-keys.toml".into());
@@ -167,7 +168,7 @@ impl House {
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
         auth_server.config.listen = any();
         let auth_server = ace_as::start(&auth_server, "memory:").await.unwrap();
-        let kdc = start_kdc(folder.path(), &storage).await;
+        let kdc = start_kdc(folder.path(), &storage, any()).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
         let (to_as, way_to_as) = carry(&Arc::new(Mutex::new(auth_server.addresses[0]))).await;
         let (to_kdc, way) = carry(&kdc_address).await;
@@ -175,12 +176,41 @@ impl House {
         Self { folder, way, way_to_as, kdc_address, kdc: Some(kdc), storage, _auth_server: auth_server, addresses }
     }
 
-    /// The KDC ends, and another process takes its place.
+    /// The KDC ends, and another process takes its place, at the same address.
     pub(crate) async fn restart_kdc(&mut self) {
-        self.kdc.take().unwrap().stop().await;
-        let kdc = start_kdc(self.folder.path(), &self.storage).await;
-        *self.kdc_address.lock().unwrap() = kdc.addresses[0];
-        self.kdc = Some(kdc);
+        let kdc = self.kdc.take().unwrap();
+        let listen = kdc.addresses.clone();
+        kdc.stop().await;
+        self.kdc = Some(start_kdc(self.folder.path(), &self.storage, listen).await);
+    }
+
+    /// How many registrations of observers are stored. The KDC ends and starts meanwhile.
+    pub(crate) async fn registrations(&mut self) -> usize {
+        let kdc = self.kdc.take().unwrap();
+        let listen = kdc.addresses.clone();
+        kdc.stop().await;
+        let config = StorageConfig { keys: Some("storage-keys.toml".into()), ..StorageConfig::default() };
+        let beside = self.folder.path().join("kdc.toml");
+        let storage = open_storage(&self.storage, &config, &beside, Role::Kdc).await.unwrap().storage;
+        let stored = registrations(&*storage).await.unwrap().len();
+        drop(storage);
+        self.kdc = Some(start_kdc(self.folder.path(), &self.storage, listen).await);
+        stored
+    }
+
+    /// The same as [`Self::settings`], of the client named "switch".
+    pub(crate) fn switch(&self) -> Settings {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let text = text
+            .replace("\"01\"", "\"02\"")
+            .replace("6c616d702e2e2e2e2e2e\"", "7377697463682e2e2e2e\"")
+            .replace("6b65792d6c616d70", "6b65792d73776974")
+            .replace("\"lamp\"", "\"switch\"")
+            .replace("lamp.state", "switch.state");
+        let mut loaded = Loaded::<Config>::parse(&self.folder.path().join("switch.toml"), text).unwrap();
+        // The way is one client's.
+        loaded.config.kdc.address = *self.kdc_address.lock().unwrap();
+        Settings::new(&loaded).unwrap()
     }
 
     /// The sample configuration of a member, as a file.

@@ -3,3 +3,4 @@
 mod flow;
 mod house;
 mod killed;
+mod observe;

@@ -1,0 +1,149 @@
+//! Observations that go on when another process takes the server's place.
+
+use crate::lab::{Kept, Lab, Raw, get, of};
+use ace_backend_coap::Limits;
+use ace_coap::numbers::option;
+use ace_coap::security::PeerId;
+use ace_coap::{Code, Message, Type};
+use std::time::Duration;
+
+fn register(id: u16, name: &[u8], path: &str) -> Message {
+    let mut message = of(name, get(id, path));
+    message.options.push(option::OBSERVE, &[]);
+    message
+}
+
+fn kept(lab: &Lab) -> Vec<Kept> {
+    lab.resources.kept.lock().unwrap().clone()
+}
+
+/// What has ended, once the server has looked.
+async fn ended(lab: &Lab, raw: &Raw) -> Vec<Kept> {
+    assert!(raw.is_quiet().await && raw.is_quiet().await);
+    lab.resources.ended.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_was_observed_is_told_by_the_next_process() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    let first = raw.ask(&register(1, b"k1", "state")).await;
+    assert!(first.options.has(option::OBSERVE));
+    let all = kept(&lab);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].0, PeerId::new(b"k1"));
+    // What is no registration, or of somebody whose observations end with the process, is not kept.
+    raw.ask(&of(b"k1", get(2, "state"))).await;
+    raw.ask(&register(3, b"a", "state")).await;
+    let mut plain = get(4, "state");
+    plain.options.push(option::OBSERVE, &[]);
+    raw.ask(&plain).await;
+    assert_eq!(kept(&lab), all);
+    let address = lab.address;
+    assert!(lab.end().await.ended.lock().unwrap().is_empty(), "it has not ended with the process");
+
+    let (lab, resumed) = Lab::resuming(address, Limits::default(), &all).await;
+    assert_eq!(resumed, [true]);
+    let told = raw.message().await;
+    assert_eq!((told.kind, &told.token), (Type::Confirmable, &first.token), "at once, since it may have changed");
+    assert!(told.options.has(option::OBSERVE) && told.options.first(option::OSCORE) == Some(&b"k1"[..]));
+    assert_eq!(told.payload, b"0");
+    raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
+    lab.resources.change();
+    let told = raw.message().await;
+    assert_eq!(told.payload, b"1");
+    assert!(lab.resources.ended.lock().unwrap().is_empty());
+    raw.send(&Message::empty(Type::Reset, told.id).encode()).await;
+    assert_eq!(ended(&lab, &raw).await, all, "the very bytes that were kept");
+}
+
+#[tokio::test]
+async fn what_is_not_this_servers_is_not_taken_up() {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    for id in 1..=3 {
+        raw.ask(&register(id, b"k1", "state")).await;
+    }
+    let all = kept(&lab);
+    let address = lab.address;
+    let (other, resumed) = Lab::resuming("127.0.0.1:0".parse().unwrap(), Limits::default(), &all).await;
+    assert_eq!(resumed, [false; 3], "another address");
+    other.end().await;
+    lab.end().await;
+    let mut strange: Vec<Kept> = (0..all[0].1.len()).map(|cut| (all[0].0.clone(), all[0].1[..cut].to_vec())).collect();
+    let mut foreign = all[0].clone();
+    let at = foreign.1.len() - 2;
+    assert_eq!(foreign.1[at..], *b"k1");
+    foreign.1[at] = b'x';
+    strange.push(foreign);
+    let limits = Limits { observations_per_peer: 2, ..Limits::default() };
+    let (lab, resumed) = Lab::resuming(address, limits, &[strange, all].concat()).await;
+    assert!(resumed[..resumed.len() - 3].iter().all(|resumed| !resumed), "what is damaged or another protocol's");
+    assert_eq!(resumed[resumed.len() - 3..], [true, true, false], "as many as there is room for");
+    assert!(lab.resources.ended.lock().unwrap().is_empty(), "who asked knows");
+}
+
+#[tokio::test]
+async fn whatever_ends_an_observation_is_reported() {
+    let limits = Limits {
+        observations_per_peer: 2,
+        ack_timeout: Duration::from_millis(20),
+        max_retransmit: 0,
+        ..Limits::default()
+    };
+    let lab = Lab::new(limits).await;
+    let raw = Raw::new(&lab).await;
+    let all = async |count: usize| {
+        let ended = ended(&lab, &raw).await;
+        assert_eq!(ended.len(), count, "{ended:?}");
+        assert_eq!(*ended.last().unwrap(), *kept(&lab).get(count - 1).unwrap());
+    };
+    // The client says so.
+    raw.ask(&register(1, b"k1", "state")).await;
+    let mut cancel = of(b"k1", get(2, "state"));
+    cancel.token = get(1, "state").token;
+    cancel.options.push(option::OBSERVE, &[1]);
+    raw.ask(&cancel).await;
+    all(1).await;
+    // It asks for another under the same token: the second is kept.
+    let mut anew = register(3, b"k1", "state");
+    raw.ask(&anew).await;
+    (anew.id, anew.payload) = (4, vec![1]);
+    anew.options.push(option::ACCEPT, &[]);
+    raw.ask(&anew).await;
+    all(2).await;
+    // It is not there any more.
+    lab.resources.change();
+    raw.message().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    all(3).await;
+    // Its association is gone.
+    raw.ask(&register(5, b"k1", "state")).await;
+    lab.resources.forget(b"k1");
+    all(4).await;
+    // There was no room, after all.
+    raw.ask(&register(6, b"k2", "state")).await;
+    raw.ask(&register(7, b"k2", "state")).await;
+    assert!(!raw.ask(&register(8, b"k2", "state")).await.options.has(option::OBSERVE));
+    let seen = ended(&lab, &raw).await;
+    assert_eq!((seen.len(), seen.last()), (5, kept(&lab).last()));
+}
+
+#[tokio::test]
+async fn who_may_do_less_is_asked_for_again() {
+    let lab = Lab::new(Limits::default()).await;
+    let (raw, other) = (Raw::new(&lab).await, Raw::new(&lab).await);
+    raw.ask(&register(1, b"k1", "state")).await;
+    other.ask(&register(1, b"k2", "state")).await;
+    lab.notifier().restricted(PeerId::new(b"k1"));
+    let told = raw.message().await;
+    assert_eq!((told.code, told.payload.as_slice()), (Code::CONTENT, &b"0"[..]), "it may go on");
+    raw.send(&Message::empty(Type::Acknowledgement, told.id).encode()).await;
+    assert!(raw.is_quiet().await && other.is_quiet().await, "nobody else is told");
+    *lab.resources.gone.lock().unwrap() = true;
+    lab.notifier().restricted(PeerId::new(b"k1"));
+    let last = raw.message().await;
+    assert!(last.code == Code::NOT_FOUND && !last.options.has(option::OBSERVE));
+    raw.send(&Message::empty(Type::Acknowledgement, last.id).encode()).await;
+    assert_eq!(ended(&lab, &raw).await, kept(&lab)[..1]);
+}

@@ -1,0 +1,87 @@
+//! Members that are told of changes (RFC 7641, RFC 9594 section 6.1). A registration is stored before it is answered,
+//! and ends with its association at the latest.
+//!
+//! On storage that several processes write to, none would learn of the others' changes: there nothing is observed, and
+//! members ask now and then.
+
+use super::{Event, KdcApp};
+use crate::access::{CREDS, ROOT, Resource};
+use crate::engine::Outcome;
+use crate::request::{Caller, Method, Registration, Request};
+use crate::state::changes::Changes;
+use crate::state::keys;
+use crate::state::records::Observation;
+use crate::traits::storage::{Sharing, Storage, StorageError};
+use crate::view::{Stop, View};
+use crate::{Corrupt, RecordType};
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+/// How many registrations are read at once.
+const PAGE: usize = 256;
+
+impl KdcApp {
+    /// The outcome of a request of a member that wants to observe what it got.
+    pub(super) fn observed(
+        &self,
+        caller: &Caller,
+        resource: Resource<'_>,
+        request: &Request,
+        outcome: Outcome<Event>,
+    ) -> Outcome<Event> {
+        let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
+        let is_observable = self.sharing == Sharing::Exclusive
+            && request.method == Method::Get
+            && resource.is_observable()
+            && outcome.changes.is_empty();
+        match outcome.response {
+            Some(mut response) if is_observable && response.status.is_success() => {
+                let mut changes = Changes::new();
+                let state = ByteBuf::from(registration.0.to_vec());
+                changes.put(keys::observation(id, &state), Observation { association: ByteBuf::from(&**id), state });
+                response.observed = true;
+                Outcome { events: outcome.events, ..Outcome::changed(response, changes) }
+            }
+            _ => outcome,
+        }
+    }
+
+    /// A registration has come to its end.
+    pub(super) fn unobserve(&self, view: &View<'_>, id: &[u8], state: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::observation(id, state);
+        if view.get::<Observation>(&key)?.is_none() {
+            return Ok(Outcome::done());
+        }
+        let mut changes = Changes::new();
+        changes.delete(key);
+        Ok(Outcome::done_with(changes))
+    }
+}
+
+/// The members of a group, or their credentials, are others now.
+pub(super) fn creds_changed(gname: &str) -> Event {
+    Event::Changed([ROOT, gname, CREDS].map(Into::into).to_vec())
+}
+
+/// The registrations that a former process has stored, each with the name of its association. Hand them to the network
+/// side when a KDC starts.
+///
+/// # Errors
+/// [`StorageError`] where they cannot be read.
+pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(Vec<u8>, Registration)>, StorageError> {
+    let prefix = keys::observations();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = storage.scan(&prefix, after.as_ref(), PAGE).await?;
+        for (_, record) in &page.records {
+            let read: Result<Observation, Corrupt> = Observation::decode(&record.value);
+            // One that cannot be read is nobody's loss but its client's, who asks again.
+            let Ok(Observation { association, state }) = read else { continue };
+            found.push((association.into_vec(), Registration(Bytes::from(state.into_vec()))));
+        }
+        match page.records.into_iter().last().filter(|_| page.more) {
+            Some((last, _)) => after = Some(last),
+            None => return Ok(found),
+        }
+    }
+}

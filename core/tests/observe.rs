@@ -1,0 +1,171 @@
+//! Registrations of observers: what is stored of them and when it goes, and who is told of what.
+
+use ace_groupcomm::check::Check;
+use ace_groupcomm::kdc::registrations;
+use ace_groupcomm::records::Observation;
+use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::store::Fault;
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
+use ace_groupcomm::{Caller, Method, RecordType, Registration, Request, Status};
+
+const TALKER: u64 = 1;
+const LISTENER: u64 = 2;
+const LATER: u64 = 2_000_000;
+
+fn desk(sharing: Sharing) -> Desk {
+    Desk::new(TestStore::new(sharing), desk::config(&["g1", "g2"])).unwrap()
+}
+
+fn id(caller: &Caller) -> Vec<u8> {
+    match caller {
+        Caller::Peer(id) => id.to_vec(),
+        Caller::Anonymous => panic!("nobody"),
+    }
+}
+
+/// A member of g1; with it its node.
+fn member(desk: &mut Desk, number: u16, expires: u64) -> (Caller, String) {
+    let client = Client::new(number).unwrap();
+    let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], expires))).unwrap();
+    let answer = desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!(answer.status, Status::Created);
+    (caller, answer.location_path[3].clone())
+}
+
+/// A request that wants to be told of changes.
+fn observing(method: Method, resource: &[&str], registration: &'static [u8]) -> Request {
+    let mut request = group_request(method, "g1", resource);
+    request.observe = Some(Registration(registration.into()));
+    request
+}
+
+/// Those that are stored.
+fn stored(desk: &Desk) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let all = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().starts_with(b"o/"));
+    let read = all.map(|(_, record)| Observation::decode(&record.value).unwrap());
+    let mut read: Vec<_> = read.map(|one| (one.association.into_vec(), one.state.into_vec())).collect();
+    read.sort();
+    read
+}
+
+fn creds_changed() -> AssociationNotice {
+    AssociationNotice::Changed { path: ["ace-group", "g1", "creds"].map(Into::into).to_vec() }
+}
+
+/// How often others were told that the members are others.
+fn told(desk: &mut Desk) -> usize {
+    std::mem::take(&mut desk.notices).into_iter().filter(|notice| *notice == creds_changed()).count()
+}
+
+#[test]
+fn what_is_observed_is_stored_with_the_answer() {
+    let mut desk = desk(Sharing::Exclusive);
+    let (caller, node) = member(&mut desk, 1, LATER);
+    let kept = |registration: &[u8]| (id(&caller), registration.to_vec());
+    for (number, resource) in [&[][..], &["creds"], &["num"], &["nodes", &node]].into_iter().enumerate() {
+        let registration: &'static [u8] = [&b"0"[..], b"1", b"2", b"3"][number];
+        let answer = desk.ask(&caller, observing(Method::Get, resource, registration));
+        assert_eq!((answer.status, answer.observed), (Status::Content, true), "{resource:?}");
+        assert_eq!(stored(&desk).len(), number + 1);
+        let without = desk.ask(&caller, group_request(Method::Get, "g1", resource));
+        assert_eq!((without.payload, without.observed), (answer.payload, false), "the same, without");
+    }
+    // The same again is the same.
+    assert!(desk.ask(&caller, observing(Method::Get, &["num"], b"2")).observed);
+    assert_eq!(stored(&desk), [kept(b"0"), kept(b"1"), kept(b"2"), kept(b"3")]);
+    // It ends, once.
+    desk.need(AssociationNeed::Unobserved(id(&caller), b"1".to_vec()));
+    assert_eq!(stored(&desk), [kept(b"0"), kept(b"2"), kept(b"3")]);
+    let commits = desk.kdc.stats().commits;
+    desk.need(AssociationNeed::Unobserved(id(&caller), b"1".to_vec()));
+    desk.need(AssociationNeed::Unobserved(b"nobody".to_vec(), b"2".to_vec()));
+    assert_eq!((stored(&desk).len(), desk.kdc.stats().commits), (3, commits));
+    // A check counts them.
+    let mut check = Check::default();
+    desk.store.dump().iter().for_each(|(key, record)| check.record(key, &record.value));
+    let findings = check.finish();
+    assert!(findings.is_clean() && findings.observations == 3, "{findings}");
+    assert!(findings.to_string().contains("3 observations"));
+}
+
+#[test]
+fn what_cannot_be_observed_is_answered_without() {
+    let mut desk = desk(Sharing::Exclusive);
+    let (caller, _) = member(&mut desk, 1, LATER);
+    for (method, resource) in [
+        (Method::Get, &["policies"][..]),
+        (Method::Get, &["kdc-cred"]),
+        (Method::Fetch, &["creds"]),
+        (Method::Get, &["nodes", "another"]),
+        (Method::Get, &["nothing", "there"]),
+        (Method::Post, &[]),
+    ] {
+        let answer = desk.ask(&caller, observing(method, resource, b"r"));
+        assert!(!answer.observed, "{method:?} {resource:?}");
+    }
+    assert!(!desk.ask(&Caller::Anonymous, observing(Method::Get, &[], b"r")).observed);
+    let stranger = desk.post_token(&token(1, &Client::new(2).unwrap().claims(&[("g1", LISTENER)], LATER))).unwrap().0;
+    let refused = desk.ask(&stranger, observing(Method::Get, &[], b"r"));
+    assert!(!refused.status.is_success() && !refused.observed, "no member");
+    assert!(stored(&desk).is_empty());
+    // Another process's changes would be nobody's news.
+    let mut shared = self::desk(Sharing::Shared);
+    let (caller, _) = member(&mut shared, 1, LATER);
+    let answer = shared.ask(&caller, observing(Method::Get, &[], b"r"));
+    assert_eq!((answer.status, answer.observed, stored(&shared).len()), (Status::Content, false, 0));
+}
+
+#[test]
+fn a_registration_that_is_not_safe_is_not_acknowledged() {
+    let mut desk = desk(Sharing::Exclusive);
+    let (caller, _) = member(&mut desk, 1, LATER);
+    desk.store.fail_next(Fault::NotDone);
+    let answer = desk.ask(&caller, observing(Method::Get, &[], b"r"));
+    assert_eq!((answer.status, answer.observed), (Status::ServiceUnavailable, false));
+    assert!(stored(&desk).is_empty());
+}
+
+#[test]
+fn others_learn_who_comes_and_goes() {
+    let mut desk = desk(Sharing::Exclusive);
+    let (caller, _) = member(&mut desk, 1, LATER);
+    assert_eq!(told(&mut desk), 1, "it has joined");
+    let refused = desk.ask(&caller, join_post("g1", &Client::new(1).unwrap().join("g1", TALKER, b"", &[7; 8])));
+    assert_eq!((refused.status, told(&mut desk)), (Status::BadRequest, 0));
+    let soon = desk.now.unix + 100;
+    member(&mut desk, 2, soon);
+    assert_eq!(told(&mut desk), 1);
+    desk.pass(std::time::Duration::from_secs(101));
+    desk.due();
+    assert_eq!(told(&mut desk), 1, "its token has expired");
+    let third = Client::new(3).unwrap();
+    let bytes = token(1, &third.claims(&[("g1", TALKER)], LATER));
+    let (other, challenge) = desk.post_token(&bytes).unwrap();
+    desk.ask(&other, join_post("g1", &third.join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!(told(&mut desk), 1);
+    desk.revoke(&ace_groupcomm_messages::token_hash(&bytes));
+    assert_eq!(told(&mut desk), 1, "its token was revoked");
+    // A new token and association without the role.
+    let narrower = token(1, &Client::new(1).unwrap().claims(&[("g1", LISTENER)], LATER + 1));
+    let anew = desk.post_token(&narrower).unwrap().0;
+    desk.ask(&anew, group_request(Method::Get, "g1", &["num"]));
+    assert_eq!(told(&mut desk), 1);
+}
+
+#[tokio::test]
+async fn all_that_are_stored_are_found() {
+    let mut desk = desk(Sharing::Exclusive);
+    let (caller, _) = member(&mut desk, 1, LATER);
+    let mut expected = Vec::new();
+    for number in 0..600_u16 {
+        let mut request = group_request(Method::Get, "g1", &["num"]);
+        request.observe = Some(Registration(number.to_be_bytes().to_vec().into()));
+        assert!(desk.ask(&caller, request).observed);
+        expected.push((id(&caller), Registration(number.to_be_bytes().to_vec().into())));
+    }
+    let mut found = registrations(&desk.store).await.unwrap();
+    found.sort_by(|one, other| one.1.0.cmp(&other.1.0));
+    assert_eq!(found, expected);
+}
