@@ -4,6 +4,7 @@
 //! the clients see: operations a second, latencies, errors. The floor is what an operation cannot do without, timed
 //! on the same machine just before: its signatures, its AEAD operations, its exchange of datagrams.
 
+pub mod cpu;
 pub mod crash;
 pub mod floor;
 pub mod load;

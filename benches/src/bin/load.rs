@@ -1,7 +1,7 @@
 //! `load retrieve|join [--json]`: operations a second of a KDC, beside their floor.
 
 use ace_benches::load::{Operation, Report, join_all, prepare, run};
-use ace_benches::{floor, server};
+use ace_benches::{cpu, floor, server};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -59,13 +59,17 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let mut members = prepare(address, 0, arguments.members)?;
     join_all(address, &mut members)?;
     let time = Duration::from_secs(arguments.seconds);
-    let (name, report) = match arguments.operation {
-        Wanted::Retrieve => ("retrieve", run(address, Operation::Retrieve, &mut members, arguments.in_flight, time)?),
-        Wanted::Join => {
-            let mut clients = prepare(address, arguments.members, arguments.clients)?;
-            ("join", run(address, Operation::Join, &mut clients, arguments.in_flight, time)?)
-        }
+    let (name, operation) = match arguments.operation {
+        Wanted::Retrieve => ("retrieve", Operation::Retrieve),
+        Wanted::Join => ("join", Operation::Join),
     };
+    let mut clients = match operation {
+        Operation::Retrieve => members,
+        Operation::Join => prepare(address, arguments.members, arguments.clients)?,
+    };
+    let before = Cpu::now();
+    let report = run(address, operation, &mut clients, arguments.in_flight, time)?;
+    let cpu = before.since(report.done);
     // The server has nothing to do any more, so the floor is not disturbed.
     let (verify, sign) = match arguments.operation {
         Wanted::Retrieve => (0.0, 0.0),
@@ -74,7 +78,28 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let (request, answer) = report.sizes;
     let aead = floor::aead(request.saturating_sub(30), answer.saturating_sub(20));
     let exchange = floor::exchange(request, answer)?;
-    Ok(object(name, &report, verify, sign, aead, exchange))
+    let mut measured = object(name, &report, verify, sign, aead, exchange);
+    measured["cpu_us"] = cpu;
+    Ok(measured)
+}
+
+/// CPU time of all but the load.
+struct Cpu {
+    kdc: f64,
+    postgres: f64,
+}
+
+impl Cpu {
+    fn now() -> Self {
+        // The load is this thread's alone.
+        Self { kdc: cpu::process() - cpu::thread(), postgres: cpu::named("postgres") }
+    }
+
+    /// Microseconds an operation since then.
+    fn since(&self, done: u64) -> Value {
+        let (now, each) = (Self::now(), 1e6 / done as f64);
+        json!({ "kdc": (now.kdc - self.kdc) * each, "postgres": (now.postgres - self.postgres) * each })
+    }
 }
 
 fn object(name: &str, report: &Report, verify: f64, sign: f64, aead: f64, exchange: f64) -> Value {
@@ -118,6 +143,7 @@ fn main() -> ExitCode {
                 number("/floor_per_second")
             );
             println!("{:.0}% of the floor", number("/of_floor") * 100.0);
+            println!("CPU us: KDC {:.1}, PostgreSQL {:.1}", number("/cpu_us/kdc"), number("/cpu_us/postgres"));
             if arguments.storage.is_some() {
                 let (memory, share) = (number("/storage/in_memory_per_second"), number("/storage/of_memory"));
                 println!("in memory {memory:.0} a second: {:.0}% of it", share * 100.0);

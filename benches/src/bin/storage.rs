@@ -1,6 +1,7 @@
 //! `storage FOLDER [--json]`: what the embedded storage costs for each join, with the records that a join writes.
 
 use ace_backend_fjall::{FjallStorage, Settings};
+use ace_benches::cpu;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, Txn};
 use bytes::Bytes;
 use clap::Parser;
@@ -35,14 +36,6 @@ struct Arguments {
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Seconds of CPU that this process has used, by all its threads.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
-}
 
 /// A figure of this process's memory, in MB.
 fn memory(name: &str) -> f64 {
@@ -91,7 +84,7 @@ async fn measure(arguments: &Arguments) -> Result<Value, Error> {
     let storage = FjallStorage::open(&arguments.folder, &settings)?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut heads = vec![None; usize::try_from(arguments.groups)?];
-    let (begun, before) = (Instant::now(), cpu());
+    let (begun, before) = (Instant::now(), cpu::process());
     let mut making = 0.0;
     for first in (0..arguments.members).step_by(usize::try_from(arguments.batch)?) {
         let from = Instant::now();
@@ -107,7 +100,7 @@ async fn measure(arguments: &Arguments) -> Result<Value, Error> {
             }
         }
     }
-    let (seconds, used) = (begun.elapsed().as_secs_f64(), cpu() - before - making);
+    let (seconds, used) = (begun.elapsed().as_secs_f64(), cpu::process() - before - making);
     let (resident, peak) = (memory("VmRSS"), memory("VmHWM"));
     drop(storage);
     let reopening = Instant::now();

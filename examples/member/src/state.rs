@@ -172,6 +172,11 @@ mod tests {
         file.close().unwrap();
         let again = StateFile::open(&path).unwrap();
         assert!(again.content.generation > 2);
+        #[cfg(target_os = "linux")]
+        {
+            let kernels = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+            assert_eq!(again.content.boot, kernels.trim());
+        }
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
