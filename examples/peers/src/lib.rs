@@ -1,10 +1,12 @@
 //! Other people's implementations as processes: sets up a Python environment with pinned versions, once, and runs
 //! scripts in it. The scripts use aiocoap, cbor2 and cryptography, and none of this workspace's code. [`Postgres`] is a
-//! PostgreSQL of a test's own.
+//! PostgreSQL of a test's own, and [`Strace`] kills processes where it is told to.
 
 mod postgres;
+mod strace;
 
 pub use postgres::Postgres;
+pub use strace::Strace;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,26 +3,17 @@
 
 use crate::house::{House, Protected};
 use ace_member::Content;
+use ace_peers::Strace;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+const MEMBER: &str = env!("CARGO_BIN_EXE_ace-member");
 /// The calls that make a write of the state safe. The member is killed before each of them, however often it is made.
 const WRITES: [&str; 5] = ["openat", "ftruncate", "write", "fsync", "rename"];
 /// The calls that send and receive.
 const NETWORK: [&str; 2] = ["sendto", "recvfrom"];
-
-/// Whether processes can be killed at a call; where they cannot, it is said loudly.
-fn has_strace() -> bool {
-    let found = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    let found = found.is_ok_and(|output| output.status.success());
-    assert!(found || std::env::var_os("ACE_REQUIRE_STRACE").is_none(), "strace is missing");
-    if !found {
-        eprintln!("\n!!! STRACE IS MISSING: THIS TEST SHOWS NOTHING (apt-get install strace)\n");
-    }
-    found
-}
 
 /// The files of the state: itself, the one that takes its place, the lock, and the folder.
 fn files(folder: &Path) -> [PathBuf; 4] {
@@ -32,6 +23,7 @@ fn files(folder: &Path) -> [PathBuf; 4] {
 /// The member as a process, and all that was seen of it.
 struct Watched<'a> {
     house: &'a House,
+    strace: Strace,
     config: PathBuf,
     /// ms, Gid and Sender ID of the keys that were handed out.
     handed: HashSet<[String; 3]>,
@@ -39,8 +31,8 @@ struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn new(house: &'a House) -> Self {
-        Self { house, config: house.config(), handed: HashSet::new(), kills: 0 }
+    fn new(house: &'a House, strace: Strace) -> Self {
+        Self { house, strace, config: house.config(), handed: HashSet::new(), kills: 0 }
     }
 
     async fn output(&mut self, mut command: Command, what: &str) -> Output {
@@ -59,22 +51,15 @@ impl<'a> Watched<'a> {
 
     /// Runs it to its end.
     async fn run(&mut self, what: &str) {
-        let output = self.output(Command::new(env!("CARGO_BIN_EXE_ace-member")), what).await;
+        let output = self.output(Command::new(MEMBER), what).await;
         assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs it and kills it before a call is made for this time; whether it came to that.
     async fn kill(&mut self, what: &str, call: &str, nth: usize) -> bool {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null"]);
-        if WRITES.contains(&call) {
-            for file in files(self.house.folder.path()) {
-                command.arg("-P").arg(file);
-            }
-        }
-        command.arg("-e").arg(format!("trace={call}"));
-        command.arg("-e").arg(format!("inject={call}:signal=SIGKILL:when={nth}"));
-        command.arg(env!("CARGO_BIN_EXE_ace-member"));
+        let files = files(self.house.folder.path());
+        let on = if WRITES.contains(&call) { &files[..] } else { &[] };
+        let command = self.strace.killing(MEMBER, call, nth, on);
         let output = self.output(command, what).await;
         if output.status.code().is_some() {
             assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
@@ -140,11 +125,9 @@ fn nonces_are_used_once(sent: &[Protected]) {
 // Covers: TH-7-02, TH-7-03, TH-7-04
 #[tokio::test]
 async fn a_member_that_is_killed_anywhere_uses_nothing_twice() {
-    if !has_strace() {
-        return;
-    }
+    let Some(strace) = Strace::find() else { return };
     let house = House::new().await;
-    let mut member = Watched::new(&house);
+    let mut member = Watched::new(&house, strace);
     // Before it is a member.
     member.kill_everywhere(&[], "token", &["token"]).await;
     member.kill_everywhere(&[], "upload", &["upload"]).await;
@@ -173,18 +156,14 @@ enum Written {
 // Covers: TH-7-03
 #[tokio::test]
 async fn what_is_sent_was_written_for_good_before() {
-    if !has_strace() {
-        return;
-    }
+    let Some(strace) = Strace::find() else { return };
     let house = House::new().await;
-    let mut member = Watched::new(&house);
+    let mut member = Watched::new(&house, strace);
     for command in ["token", "upload", "join"] {
         member.run(command).await;
     }
     let trace = house.folder.path().join("trace");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-qq", "-e", "trace=write,fsync,fdatasync,rename,renameat2,sendto", "-o"]).arg(&trace);
-    command.arg(env!("CARGO_BIN_EXE_ace-member"));
+    let command = strace.tracing(MEMBER, "write,fsync,fdatasync,rename,renameat2,sendto", &trace);
     assert!(member.output(command, "keys").await.status.success());
     let [state, new, _, folder] = files(house.folder.path()).map(|path| path.display().to_string());
     let (mut written, mut writes, mut sent) = (Written::Safe, 0, 0);
