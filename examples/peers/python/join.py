@@ -1,7 +1,10 @@
 """A client that has nothing of this project: gets a token, posts it, joins a group, checks the Group Manager, and
 prints what it got as one JSON object.
 
-usage: join.py AS_PORT KDC_PORT CLIENT_ID_HEX MASTER_SECRET_HEX GROUP TPERM SEED_HEX SUBJECT
+With NOTIFICATIONS it observes the members' credentials between, until it was told so often, and prints a line each
+time.
+
+usage: join.py AS_PORT KDC_PORT CLIENT_ID_HEX MASTER_SECRET_HEX GROUP TPERM SEED_HEX SUBJECT [NOTIFICATIONS]
 """
 
 import asyncio
@@ -21,7 +24,18 @@ from common import context
 ACE_CBOR, GROUPCOMM = 19, 261
 
 
-async def main(as_port, kdc_port, client_id, secret, group, tperm, seed, subject):
+async def observe(coap, uri, notifications):
+    request = coap.request(Message(code=aiocoap.GET, uri=uri, observe=0))
+    print(len(cbor2.loads((await request.response).payload)[13]), flush=True)
+    async for told in request.observation:
+        print(len(cbor2.loads(told.payload)[13]), flush=True)
+        notifications -= 1
+        if notifications == 0:
+            break
+    request.observation.cancel()
+
+
+async def main(as_port, kdc_port, client_id, secret, group, tperm, seed, subject, notifications=0):
     coap = await aiocoap.Context.create_client_context()
     as_uri, kdc_uri = f"coap://127.0.0.1:{as_port}", f"coap://127.0.0.1:{kdc_port}"
 
@@ -65,6 +79,9 @@ async def main(as_port, kdc_port, client_id, secret, group, tperm, seed, subject
     assert joined[7] == 1 and joined[10] == 1 and joined[9] == 0, joined
     gm = cbor2.loads(joined[17])[8][1]
     Ed25519PublicKey.from_public_bytes(gm[-2]).verify(joined[19], cbor2.dumps(n_c) + cbor2.dumps(joined[18]))
+
+    if notifications:
+        await observe(coap, f"{kdc_uri}/ace-group/{group}/creds", notifications)
 
     # What members read.
     async def get(path):
@@ -111,4 +128,5 @@ async def main(as_port, kdc_port, client_id, secret, group, tperm, seed, subject
 
 
 a = sys.argv
-asyncio.run(main(int(a[1]), int(a[2]), bytes.fromhex(a[3]), bytes.fromhex(a[4]), a[5], int(a[6]), bytes.fromhex(a[7]), a[8]))
+asyncio.run(main(int(a[1]), int(a[2]), bytes.fromhex(a[3]), bytes.fromhex(a[4]), a[5], int(a[6]), bytes.fromhex(a[7]), a[8],
+                 *map(int, a[9:])))
