@@ -5,8 +5,9 @@
 
 use crate::Limits;
 use crate::owner::{Owner, Shares};
+use ace_coap::numbers::option;
 use ace_coap::security::ObservationBinding;
-use ace_coap::{Message, Token};
+use ace_coap::{Code, Message, Token};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -47,6 +48,11 @@ impl Observation {
     pub(crate) const fn new(request: Message, binding: Option<ObservationBinding>, is_kept: bool) -> Self {
         Self { request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
     }
+}
+
+/// Whether a request asks to observe what can be observed.
+pub(crate) fn is_registration(request: &Message) -> bool {
+    [Code::GET, Code::FETCH].contains(&request.code) && request.options.uint(option::OBSERVE) == Some(0)
 }
 
 /// All observations of a server.
@@ -228,7 +234,6 @@ pub(crate) const fn next_number(number: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ace_coap::Code;
 
     fn observation(path: &str) -> Observation {
         Observation::new(Message::request(Code::GET).with_path([path]), None, false)

@@ -13,7 +13,7 @@ use crate::block::Transfers;
 use crate::discovery::Link;
 use crate::exchange::{Exchanges, MessageKey};
 use crate::held::Held;
-use crate::observe::{Notifies, Observations};
+use crate::observe::{Notifies, ObservationId, Observations};
 use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
 use crate::service::{Event, Notifier, Service};
@@ -106,6 +106,13 @@ struct InFlight {
     notifies: Option<Notifies>,
     /// Whether the service was given what its observation could be resumed with.
     is_kept: bool,
+}
+
+impl InFlight {
+    /// The name of the observation that it makes or ends.
+    fn observation(&self) -> ObservationId {
+        ObservationId { owner: self.owner.clone(), to: self.from, token: self.token.clone() }
+    }
 }
 
 /// A CoAP server.

@@ -1,8 +1,7 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
-use super::resume::is_registration;
 use super::{AGAIN, InFlight, NOTIFYING, Server, StatsHandle, reach};
-use crate::observe::{Notifies, Observation, ObservationId, next_number};
+use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
 use crate::service::{Answer, Event, Received};
 use ace_coap::numbers::option;
@@ -61,7 +60,7 @@ impl Server {
         if asked == Some(0) && observable && message.code.is_success() && !unprotected {
             self.begin_observation(&mut exchange, &mut message);
         } else if asked == Some(1) {
-            self.observations.remove(&name(&exchange));
+            self.observations.remove(&exchange.observation());
         }
         let now = self.now();
         let message = self.transfers.response(now, &exchange.owner, &exchange.request, message, exchange.block1);
@@ -83,7 +82,7 @@ impl Server {
         };
         let now = self.now();
         let observation = Observation::new(exchange.request.clone(), binding, exchange.is_kept);
-        let Some(notifies) = self.observations.add(now, name(exchange), observation) else { return };
+        let Some(notifies) = self.observations.add(now, exchange.observation(), observation) else { return };
         let number = self.observations.of(&notifies).map_or(0, |observation| observation.number);
         message.options.remove(option::OBSERVE);
         message.options.push_uint(option::OBSERVE, number);
@@ -108,7 +107,7 @@ impl Server {
                 Err(error) => {
                     self.stats.count(StatsHandle::UNPROTECTABLE);
                     tracing::debug!(%error, "an answer is dropped");
-                    self.observations.remove(&name(&exchange));
+                    self.observations.remove(&exchange.observation());
                     return self.end_without_answer(&exchange, Type::Reset).await;
                 }
             },
@@ -244,11 +243,6 @@ impl Server {
         self.retransmissions.add(now, &self.limits, to, message.id, Arc::clone(&bytes), Some(notifies));
         self.send(to, &bytes).await;
     }
-}
-
-/// The name of the observation that a request makes or ends.
-pub(super) fn name(exchange: &InFlight) -> ObservationId {
-    ObservationId { owner: exchange.owner.clone(), to: exchange.from, token: exchange.token.clone() }
 }
 
 /// Whether the client said that it does not want this class of answers (RFC 7967).

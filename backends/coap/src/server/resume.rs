@@ -3,13 +3,11 @@
 //! They are those of known peers alone. Notifications are put in order by what protects them, so that their numbers may
 //! begin anew.
 
-use super::outgoing::name;
 use super::{InFlight, Server};
-use crate::observe::{Observation, ObservationId};
+use crate::observe::{Observation, ObservationId, is_registration};
 use crate::owner::Owner;
-use ace_coap::numbers::option;
 use ace_coap::security::{ObservationBinding, PeerId};
-use ace_coap::{Code, Message, Token};
+use ace_coap::{Message, Token};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -46,7 +44,7 @@ impl Server {
     /// The same of a request that has come.
     pub(super) fn registration_of(&self, exchange: &InFlight) -> Option<Vec<u8>> {
         let binding = exchange.binding.as_ref().filter(|_| is_registration(&exchange.request))?;
-        self.registration(&name(exchange), &exchange.request, &self.security.observe(binding)?)
+        self.registration(&exchange.observation(), &exchange.request, &self.security.observe(binding)?)
     }
 
     /// Takes up an observation that another process at this address has kept ([`Received::registration`]); whether it
@@ -85,9 +83,4 @@ impl Server {
             }
         }
     }
-}
-
-/// Whether a request asks to observe what can be observed.
-pub(super) fn is_registration(request: &Message) -> bool {
-    [Code::GET, Code::FETCH].contains(&request.code) && request.options.uint(option::OBSERVE) == Some(0)
 }
