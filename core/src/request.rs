@@ -60,10 +60,15 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// What a client's wish to observe a resource rests on (RFC 7641), in the network side's own form: where notifications
-/// go, and what they are protected with. It is stored with the answer, so that they go on after a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration(pub Bytes);
+/// A client's registration as an observer (RFC 7641), in the network side's own form. It is stored with the answer, so
+/// that notifications go on after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Registration {
+    /// Which of the client's observations it is: a later registration of this name takes its place.
+    pub name: Bytes,
+    /// What is asked for, and what notifications are protected with.
+    pub state: Bytes,
+}
 
 impl Request {
     /// A request without a body.

@@ -9,6 +9,7 @@ use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm::{Caller, Method, RecordType, Registration, Request, Status};
+use bytes::Bytes;
 
 const TALKER: u64 = 1;
 const LISTENER: u64 = 2;
@@ -37,8 +38,13 @@ fn member(desk: &mut Desk, number: u16, expires: u64) -> (Caller, String) {
 /// A request that wants to be told of changes.
 fn observing(method: Method, resource: &[&str], registration: &'static [u8]) -> Request {
     let mut request = group_request(method, "g1", resource);
-    request.observe = Some(Registration(registration.into()));
+    request.observe = Some(named(registration));
     request
+}
+
+/// A registration; its name is the first byte.
+fn named(registration: &'static [u8]) -> Registration {
+    Registration { name: Bytes::from_static(&registration[..1]), state: Bytes::from_static(registration) }
 }
 
 /// Those that are stored.
@@ -76,12 +82,16 @@ fn what_is_observed_is_stored_with_the_answer() {
     assert!(desk.ask(&caller, observing(Method::Get, &["num"], b"2")).observed);
     assert_eq!(stored(&desk), [kept(b"0"), kept(b"1"), kept(b"2"), kept(b"3")]);
     // It ends, once.
-    desk.need(AssociationNeed::Unobserved(id(&caller), b"1".to_vec()));
+    desk.need(AssociationNeed::Unobserved(id(&caller), named(b"1")));
     assert_eq!(stored(&desk), [kept(b"0"), kept(b"2"), kept(b"3")]);
     let commits = desk.kdc.stats().commits;
-    desk.need(AssociationNeed::Unobserved(id(&caller), b"1".to_vec()));
-    desk.need(AssociationNeed::Unobserved(b"nobody".to_vec(), b"2".to_vec()));
+    desk.need(AssociationNeed::Unobserved(id(&caller), named(b"1")));
+    desk.need(AssociationNeed::Unobserved(b"nobody".to_vec(), named(b"2")));
     assert_eq!((stored(&desk).len(), desk.kdc.stats().commits), (3, commits));
+    // What takes another's place is not ended with it.
+    assert!(desk.ask(&caller, observing(Method::Get, &["num"], b"2 again")).observed);
+    desk.need(AssociationNeed::Unobserved(id(&caller), named(b"2")));
+    assert_eq!(stored(&desk), [kept(b"0"), kept(b"2 again"), kept(b"3")]);
     // A check counts them.
     let mut check = Check::default();
     desk.store.dump().iter().for_each(|(key, record)| check.record(key, &record.value));
@@ -128,12 +138,38 @@ fn a_registration_that_is_not_safe_is_not_acknowledged() {
 }
 
 #[test]
+fn registrations_in_one_group_go_out_together() {
+    let mut desk = desk(Sharing::Exclusive);
+    let members = [1, 2, 3, 4].map(|number| member(&mut desk, number, LATER));
+    let node = members[3].1.clone();
+    let resources = [&[][..], &["creds"], &["num"], &["nodes", &node]];
+    let all = || members.iter().map(|(caller, _)| caller.clone()).zip(resources);
+    all().for_each(|(caller, resource)| drop(desk.ask(&caller, group_request(Method::Get, "g1", resource))));
+    let commits = desk.kdc.stats().commits;
+    let asked = all().map(|(caller, resource)| (caller, observing(Method::Get, resource, b"0"))).collect();
+    assert!(desk.ask_all(asked).iter().all(|answer| answer.observed));
+    assert_eq!((desk.kdc.stats().commits - commits, stored(&desk).len()), (1, 4));
+}
+
+#[test]
 fn others_learn_who_comes_and_goes() {
     let mut desk = desk(Sharing::Exclusive);
     let (caller, _) = member(&mut desk, 1, LATER);
     assert_eq!(told(&mut desk), 1, "it has joined");
     let refused = desk.ask(&caller, join_post("g1", &Client::new(1).unwrap().join("g1", TALKER, b"", &[7; 8])));
     assert_eq!((refused.status, told(&mut desk)), (Status::BadRequest, 0));
+    // It joins again: its own resource is another then.
+    let rejoining = Client::new(4).unwrap();
+    let bytes = token(1, &rejoining.claims(&[("g1", TALKER)], LATER));
+    let (anew, challenge) = desk.post_token(&bytes).unwrap();
+    let join = join_post("g1", &rejoining.join("g1", TALKER, &challenge, &[7; 8]));
+    assert_eq!(desk.ask(&anew, join.clone()).status, Status::Created);
+    assert_eq!(told(&mut desk), 1);
+    let again = desk.ask(&anew, join);
+    assert_eq!(again.status, Status::Changed);
+    let own = AssociationNotice::Changed { path: again.location_path };
+    assert!(desk.notices.contains(&own));
+    assert_eq!(told(&mut desk), 1);
     let soon = desk.now.unix + 100;
     member(&mut desk, 2, soon);
     assert_eq!(told(&mut desk), 1);
@@ -161,11 +197,13 @@ async fn all_that_are_stored_are_found() {
     let mut expected = Vec::new();
     for number in 0..600_u16 {
         let mut request = group_request(Method::Get, "g1", &["num"]);
-        request.observe = Some(Registration(number.to_be_bytes().to_vec().into()));
+        let registration =
+            Registration { name: number.to_be_bytes().to_vec().into(), state: Bytes::from_static(b"state") };
+        request.observe = Some(registration.clone());
         assert!(desk.ask(&caller, request).observed);
-        expected.push((id(&caller), Registration(number.to_be_bytes().to_vec().into())));
+        expected.push((id(&caller), registration));
     }
     let mut found = registrations(&desk.store).await.unwrap();
-    found.sort_by(|one, other| one.1.0.cmp(&other.1.0));
+    found.sort_by(|one, other| one.1.name.cmp(&other.1.name));
     assert_eq!(found, expected);
 }

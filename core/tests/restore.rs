@@ -85,7 +85,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     let (observer, challenge) = desk.post_token(&token_of(1, Some(1_000))).unwrap();
     desk.ask(&observer, join_post("g1", &client(1).join("g1", 1, &challenge, &[7; 8])));
     let mut observing = group_request(Method::Get, "g1", &["num"]);
-    observing.observe = Some(Registration(Bytes::from_static(b"registration")));
+    observing.observe = Some(Registration { name: Bytes::new(), state: Bytes::from_static(b"state") });
     assert!(desk.ask(&observer, observing).observed);
     let backup = store.dump();
     let association = backup.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().0.clone();

@@ -59,4 +59,4 @@ pub use client::{Client, ClientError, Observation};
 pub use discovery::{Link, link_format};
 pub use limits::Limits;
 pub use server::{Server, ServerStats, StatsHandle};
-pub use service::{Answer, Notifier, Received, Responder, Service};
+pub use service::{Answer, Notifier, Received, Registration, Responder, Service};

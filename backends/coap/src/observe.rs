@@ -61,6 +61,9 @@ pub(crate) struct Observations {
     all: HashMap<ObservationId, Observation>,
     by_path: BTreeMap<Vec<String>, Vec<ObservationId>>,
     shares: Shares,
+    /// Registrations that are being answered, for which there is room.
+    reserved: Shares,
+    reserved_in_all: usize,
     /// When it has to be seen whether a client is still there.
     checks: VecDeque<(Duration, Notifies)>,
     /// Those that have ended, of those that are kept elsewhere.
@@ -83,6 +86,8 @@ impl Observations {
             all: HashMap::new(),
             by_path: BTreeMap::new(),
             shares: Shares::default(),
+            reserved: Shares::default(),
+            reserved_in_all: 0,
             checks: VecDeque::new(),
             ended: Vec::new(),
             next: 0,
@@ -94,10 +99,7 @@ impl Observations {
     pub(crate) fn add(&mut self, now: Duration, id: ObservationId, mut observation: Observation) -> Option<Notifies> {
         let number = self.all.get(&id).map_or(0, |former| next_number(former.number));
         self.remove(&id);
-        let own = self.shares.of(&share(&id.owner));
-        let has_room = self.all.len() < self.limits.observations
-            && own < self.limits.observations_per_peer
-            && observation.request.encode().len() <= REGISTRATION;
+        let has_room = self.has_room(&id, &observation.request, 0, 0);
         let Some(path) = observation.request.options.uri_path().filter(|_| has_room) else {
             self.note_end(id, observation);
             return None;
@@ -110,6 +112,36 @@ impl Observations {
         self.checks.push_back((now.saturating_add(self.limits.observation_check), notifies.clone()));
         self.all.insert(id, observation);
         Some(notifies)
+    }
+
+    /// Whether there is room for one more, beside so many of its owner and in all that are to come.
+    fn has_room(&self, id: &ObservationId, request: &Message, own: usize, all: usize) -> bool {
+        self.all.len().saturating_add(all) < self.limits.observations
+            && self.shares.of(&share(&id.owner)).saturating_add(own) < self.limits.observations_per_peer
+            && request.encode().len() <= REGISTRATION
+    }
+
+    /// Keeps room for an observation whose registration is being answered, where there is some. It is to be given back
+    /// by [`Self::release`].
+    pub(crate) fn reserve(&mut self, id: &ObservationId, request: &Message) -> bool {
+        let own = self.reserved.of(&share(&id.owner));
+        // One of the same name makes room.
+        let has_room = if self.all.contains_key(id) {
+            own < self.limits.observations_per_peer && request.encode().len() <= REGISTRATION
+        } else {
+            self.has_room(id, request, own, self.reserved_in_all)
+        };
+        if has_room {
+            self.reserved.take(&share(&id.owner));
+            self.reserved_in_all = self.reserved_in_all.saturating_add(1);
+        }
+        has_room
+    }
+
+    /// A registration is answered.
+    pub(crate) fn release(&mut self, owner: &Owner) {
+        self.reserved.give(&share(owner));
+        self.reserved_in_all = self.reserved_in_all.saturating_sub(1);
     }
 
     pub(crate) fn remove(&mut self, id: &ObservationId) {

@@ -21,7 +21,7 @@ use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
 use foldhash::fast::RandomState;
 use reach::Reach;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ const TICK: usize = 64;
 const NOTIFYING: usize = 64;
 /// After which time a notification is tried again that could not be protected.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After which time a resource is asked again of which nothing could be said.
+const LATER: Duration = Duration::from_secs(10);
 /// The largest datagram of UDP.
 const DATAGRAM: usize = 65_536;
 
@@ -138,7 +140,8 @@ pub struct Server {
     notifying: usize,
     to_ask: VecDeque<Notifies>,
     /// Notifications that could not be protected, and when they are tried again.
-    retries: VecDeque<(Duration, Notifies)>,
+    retries: BTreeMap<(Duration, u64), Notifies>,
+    next_retry: u64,
     /// How many changes of resources there have been.
     changes: u64,
     /// Confirmable requests, and when they are acknowledged if there is no answer yet.
@@ -184,7 +187,8 @@ impl Server {
             shares: Shares::default(),
             notifying: 0,
             to_ask: VecDeque::new(),
-            retries: VecDeque::new(),
+            retries: BTreeMap::new(),
+            next_retry: 0,
             changes: 0,
             to_acknowledge: VecDeque::new(),
             next_exchange: 0,
@@ -267,7 +271,7 @@ impl Server {
 
     fn next_due(&self) -> Option<Duration> {
         let acknowledge = self.to_acknowledge.front().map(|&(at, _)| at);
-        let retry = self.retries.front().map(|(at, _)| *at);
+        let retry = self.retries.keys().next().map(|&(at, _)| at);
         let check = self.observations.next_check();
         [acknowledge, retry, check, self.retransmissions.next()].into_iter().flatten().min()
     }
@@ -304,8 +308,8 @@ impl Server {
                 self.reply_empty(to, Type::Acknowledgement, id, message).await;
             }
         }
-        while self.retries.front().is_some_and(|(at, _)| *at <= now) {
-            self.to_ask.extend(self.retries.pop_front().map(|(_, notifies)| notifies));
+        while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.to_ask.push_back(entry.remove());
         }
         while let Some(notifies) = self.observations.check(now) {
             self.to_ask.push_back(notifies);

@@ -20,7 +20,16 @@ pub struct Received {
     /// request begins one and the service answers that it may.
     ///
     /// [`Server::resume`]: crate::Server::resume
-    pub registration: Option<Vec<u8>>,
+    pub registration: Option<Registration>,
+}
+
+/// What an observation can be resumed with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Registration {
+    /// Which of the peer's observations it is: a later one of this name takes its place.
+    pub name: Vec<u8>,
+    /// What is asked for, and what notifications are protected with.
+    pub state: Vec<u8>,
 }
 
 /// An answer, and how it is to be sent.
@@ -137,5 +146,5 @@ pub trait Service: Send + Sync {
     fn call(&self, request: Received, responder: Responder);
 
     /// An observation with this registration has ended: it is not to be resumed.
-    fn ended(&self, _peer: &PeerId, _registration: &[u8]) {}
+    fn ended(&self, _peer: &PeerId, _registration: Registration) {}
 }

@@ -51,6 +51,10 @@ fn request(message: Message) -> Result<Request, Code> {
     })
 }
 
+fn registration(kept: ace_backend_coap::Registration) -> Registration {
+    Registration { name: kept.name.into(), state: kept.state.into() }
+}
+
 fn answer(response: &Response) -> Answer {
     let mut message = Message::response(Code(response.status.coap()));
     for segment in &response.location_path {
@@ -72,14 +76,14 @@ impl Service for EngineService {
         match request(received.message) {
             Err(code) => responder.send(Message::response(code)),
             Ok(mut request) => {
-                request.observe = received.registration.map(|state| Registration(state.into()));
+                request.observe = received.registration.map(registration);
                 self.0.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }
     }
 
-    fn ended(&self, peer: &PeerId, registration: &[u8]) {
-        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().to_vec(), registration.to_vec()));
+    fn ended(&self, peer: &PeerId, ended: ace_backend_coap::Registration) {
+        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().to_vec(), registration(ended)));
     }
 }
 

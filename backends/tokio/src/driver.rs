@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -52,10 +53,12 @@ impl Handle {
         }
     }
 
-    /// Has the engine see to what is needed of an association. Nothing is said of it where the engine takes no more.
+    /// Has the engine see to what is needed of an association, when it takes more. It is to be called on a runtime.
     pub fn need(&self, need: AssociationNeed) {
-        if self.commands.try_send(Command::Need(need)).is_err() {
-            tracing::debug!("an engine takes no more");
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(Command::Need(need)) {
+            let commands = self.commands.clone();
+            // An engine that has stopped needs to see to nothing.
+            tokio::spawn(async move { drop(commands.send(command).await) });
         }
     }
 

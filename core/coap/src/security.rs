@@ -157,6 +157,11 @@ pub trait MessageSecurity: Send + Sync {
     /// [`ProtectError`]; [`ProtectError::NeedSequence`] is worth another try.
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError>;
 
+    /// Whether notifications can be protected now. Where they cannot, what is needed for it is asked for.
+    fn can_notify(&self, _binding: &ObservationBinding) -> bool {
+        true
+    }
+
     /// A binding as bytes that outlive the process; `None` where notifications end with it.
     fn keep(&self, _binding: &ObservationBinding) -> Option<Vec<u8>> {
         None

@@ -309,7 +309,8 @@ impl<A: App> Machine for Engine<A> {
             self.stats.bounded = self.stats.bounded.saturating_add(1);
             return Reply::Now(Durable(Refusal::Unavailable("too many requests wait", 2).response()));
         }
-        let safe = request.method.is_safe();
+        // A registration is stored: alone it would lose to a lane that commits all the time.
+        let safe = request.method.is_safe() && request.observe.is_none();
         let input = Input::Request(caller, request);
         let lane = if safe { None } else { self.app.lane(&input) };
         let ticket = self.enter(now, input, lane, rng);

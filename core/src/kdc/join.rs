@@ -288,7 +288,8 @@ impl KdcApp {
         let status = if former.is_some() { Status::Changed } else { Status::Created };
         let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
         answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
-        Ok(Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname)))
+        let node = Event::Changed(answer.location_path.clone());
+        Ok(Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname)).with_event(node))
     }
 
     /// Takes a new Sender ID for the member, and gives up the one that it had.

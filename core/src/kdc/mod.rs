@@ -237,8 +237,10 @@ impl App for KdcApp {
         match input {
             // Names that a stranger makes up get no lane.
             Input::Request(_, request) => match Resource::of(&request.path) {
-                Some((Resource::Group | Resource::Node(_), gname)) if self.groups.contains_key(gname) => {
-                    Some(format!("g/{gname}"))
+                Some((resource, gname)) if self.groups.contains_key(gname) => {
+                    let observes = request.observe.is_some() && resource.is_observable();
+                    let changes = matches!(resource, Resource::Group | Resource::Node(_));
+                    (changes || observes).then(|| format!("g/{gname}"))
                 }
                 _ => None,
             },

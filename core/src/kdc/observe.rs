@@ -37,8 +37,13 @@ impl KdcApp {
         match outcome.response {
             Some(mut response) if is_observable && response.status.is_success() => {
                 let mut changes = Changes::new();
-                let state = ByteBuf::from(registration.0.to_vec());
-                changes.put(keys::observation(id, &state), Observation { association: ByteBuf::from(&**id), state });
+                let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
+                let observation = Observation {
+                    association: ByteBuf::from(&**id),
+                    name: bytes(&registration.name),
+                    state: bytes(&registration.state),
+                };
+                changes.put(keys::observation(id, &registration.name), observation);
                 response.observed = true;
                 Outcome { events: outcome.events, ..Outcome::changed(response, changes) }
             }
@@ -46,10 +51,16 @@ impl KdcApp {
         }
     }
 
-    /// A registration has come to its end.
-    pub(super) fn unobserve(&self, view: &View<'_>, id: &[u8], state: &[u8]) -> Result<Outcome<Event>, Stop> {
-        let key = keys::observation(id, state);
-        if view.get::<Observation>(&key)?.is_none() {
+    /// A registration has come to its end, unless a later one has taken its place.
+    pub(super) fn unobserve(
+        &self,
+        view: &View<'_>,
+        id: &[u8],
+        registration: &Registration,
+    ) -> Result<Outcome<Event>, Stop> {
+        let key = keys::observation(id, &registration.name);
+        let stored = view.get::<Observation>(&key)?;
+        if stored.is_none_or(|stored| *stored.state != *registration.state) {
             return Ok(Outcome::done());
         }
         let mut changes = Changes::new();
@@ -76,8 +87,9 @@ pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(Vec<u8>, Regist
         for (_, record) in &page.records {
             let read: Result<Observation, Corrupt> = Observation::decode(&record.value);
             // One that cannot be read is nobody's loss but its client's, who asks again.
-            let Ok(Observation { association, state }) = read else { continue };
-            found.push((association.into_vec(), Registration(Bytes::from(state.into_vec()))));
+            let Ok(Observation { association, name, state }) = read else { continue };
+            let registration = Registration { name: name.into_vec().into(), state: state.into_vec().into() };
+            found.push((association.into_vec(), registration));
         }
         match page.records.into_iter().last().filter(|_| page.more) {
             Some((last, _)) => after = Some(last),

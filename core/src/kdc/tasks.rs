@@ -18,7 +18,7 @@ impl KdcApp {
             Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
             Task::Association(AssociationNeed::Unknown(id)) => self.restore(view, id),
             Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
-            Task::Association(AssociationNeed::Unobserved(id, state)) => self.unobserve(view, id, state),
+            Task::Association(AssociationNeed::Unobserved(id, registration)) => self.unobserve(view, id, registration),
         }
     }
 

@@ -180,10 +180,10 @@ pub fn observations() -> Key {
     key(&[b"o/"])
 }
 
-/// An observation of the client with this association, by its registration.
+/// An observation of the client with this association, by its name there.
 #[must_use]
-pub fn observation(association: &[u8], registration: &[u8]) -> Key {
-    key(&[b"o/", &first_16(&Sha256::digest(registration)), b"/", association])
+pub fn observation(association: &[u8], name: &[u8]) -> Key {
+    key(&[b"o/", &first_16(&Sha256::digest(name)), b"/", association])
 }
 
 /// Format, incarnation, highest time seen.

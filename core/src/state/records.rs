@@ -210,7 +210,9 @@ pub struct Association {
 pub struct Observation {
     /// The association under which it is told of changes.
     pub association: ByteBuf,
-    /// The registration, in the network side's form.
+    /// Which of the client's observations it is, in the network side's form.
+    pub name: ByteBuf,
+    /// The registration, in the same form.
     pub state: ByteBuf,
 }
 

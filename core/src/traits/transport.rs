@@ -1,6 +1,7 @@
 //! Transport profiles: how a client and the KDC come to an association out of a token.
 
 use crate::Secret;
+use crate::request::Registration;
 use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
 use std::task::{Context, Poll};
 use thiserror::Error;
@@ -150,7 +151,7 @@ pub enum AssociationNeed {
     /// association from another process, else a replay could.
     Claim(Vec<u8>),
     /// One of its observations has ended: what is stored of the registration goes.
-    Unobserved(Vec<u8>, Vec<u8>),
+    Unobserved(Vec<u8>, Registration),
 }
 
 impl AssociationNeed {

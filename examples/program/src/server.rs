@@ -57,7 +57,11 @@ impl Running {
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
             let mut server = server.with_links(links.to_vec());
             for ((peer, registration), resumed) in kept.iter().zip(&mut resumed) {
-                *resumed |= server.resume(&PeerId::new(peer), &registration.0);
+                let kept = ace_backend_coap::Registration {
+                    name: registration.name.to_vec(),
+                    state: registration.state.to_vec(),
+                };
+                *resumed |= server.resume(&PeerId::new(peer), &kept);
             }
             followed.add(server.notifier());
             let local = server.local_addr().map_err(failed)?;
@@ -73,7 +77,7 @@ impl Running {
         }
         let lost = kept.into_iter().zip(resumed).filter(|(_, resumed)| !resumed);
         for ((peer, registration), _) in lost {
-            running.handle.need(AssociationNeed::Unobserved(peer, registration.0.to_vec()));
+            running.handle.need(AssociationNeed::Unobserved(peer, registration));
         }
         Ok(running)
     }

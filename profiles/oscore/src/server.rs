@@ -271,17 +271,20 @@ impl MessageSecurity for OscoreServer {
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
         let Observing { kid, registration } = binding.inner().ok_or(ProtectError::ForeignBinding)?;
         let mut table = self.lock();
-        let Some(slot) = table.slots.get_mut(kid) else {
-            if !self.looks_up {
-                return Err(ProtectError::NoAssociation);
-            }
-            // It may be one of a former process: with it sequence numbers come, or the word that it is gone.
-            table.look_up(kid);
-            return Err(ProtectError::NeedSequence);
-        };
+        let slot = table.slots.get_mut(kid).ok_or(ProtectError::NoAssociation)?;
         let protected = slot.context.protect_notification(&response, registration);
         table.note_need(kid);
         protected.map_err(protect_error)
+    }
+
+    fn can_notify(&self, binding: &ObservationBinding) -> bool {
+        let Some(Observing { kid, .. }) = binding.inner() else { return true };
+        let mut table = self.lock();
+        let is_known = table.slots.contains_key(kid);
+        if !is_known && self.looks_up {
+            table.look_up(kid);
+        }
+        is_known || !self.looks_up
     }
 
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {

@@ -436,11 +436,10 @@ fn an_observation_outlives_its_process() {
     let server = server(Responses::ReuseNonce).with_look_up();
     let watched = server.resume(&kept).unwrap();
     assert_eq!(server.keep(&watched).as_ref(), Some(&kept));
-    for _ in 0..2 {
-        assert_eq!(server.notify(first.clone(), &watched), Err(ProtectError::NeedSequence), "not yet");
-    }
+    assert!(!server.can_notify(&watched) && !server.can_notify(&watched), "not yet");
     assert_eq!(needs(&server), [AssociationNeed::Unknown(new.id.clone())], "looked up, once");
     restored(&server, &new, 64, true);
+    assert!(server.can_notify(&watched) && needs(&server).is_empty());
     let told = server.notify(first, &watched).unwrap();
     let told = client.unprotect_response(&told, &mut pending).unwrap();
     assert_eq!((told.payload.as_slice(), told.options.uint(option::OBSERVE)), (&b"content"[..], Some(64)));
@@ -448,6 +447,9 @@ fn an_observation_outlives_its_process() {
     assert!(server.resume(&[]).is_none() && server.resume(&[200, 1, 2]).is_none());
     assert!(server.keep(&ObservationBinding::new(1)).is_none());
     let strange = server.resume(&[2, 7, 7, 1]).unwrap();
-    assert_eq!(server.notify(content(), &strange), Err(ProtectError::NeedSequence));
+    assert_eq!(server.notify(content(), &strange), Err(ProtectError::NoAssociation));
+    assert!(
+        !server.can_notify(&strange) && former.can_notify(&strange) && server.can_notify(&ObservationBinding::new(1))
+    );
     assert_eq!(needs(&server), [AssociationNeed::Unknown(vec![7, 7])]);
 }

@@ -1,6 +1,6 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
-use super::{AGAIN, InFlight, NOTIFYING, Server, StatsHandle, reach};
+use super::{AGAIN, InFlight, LATER, NOTIFYING, Server, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
 use crate::service::{Answer, Event, Received};
@@ -9,6 +9,7 @@ use ace_coap::security::ProtectError;
 use ace_coap::{Code, Message, Type};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Server {
     pub(super) async fn event(&mut self, event: Event) {
@@ -52,6 +53,9 @@ impl Server {
     /// Sends the answer to a request; with it an observation may begin or end.
     pub(super) async fn respond(&mut self, mut exchange: InFlight, answer: Answer) {
         let Answer { mut message, unprotected, observable } = answer;
+        if exchange.is_kept {
+            self.observations.release(&exchange.owner);
+        }
         if exchange.budget.is_some() && !message.code.is_success() {
             // A refusal is cut where it is sent, not into blocks.
             exchange.request.options.remove(option::BLOCK2);
@@ -173,6 +177,9 @@ impl Server {
     /// Asks a registration again; the answer goes out as a notification.
     fn ask_for(&mut self, notifies: Notifies) {
         let Some(observation) = self.observations.of(&notifies) else { return };
+        if observation.binding.as_ref().is_some_and(|binding| !self.security.can_notify(binding)) {
+            return self.ask_again(AGAIN, notifies);
+        }
         let request = observation.request.clone();
         let mut message = request.clone();
         message.options.remove(option::OBSERVE);
@@ -202,11 +209,21 @@ impl Server {
         self.call(exchange, Received { peer, endpoint: to, fresh: false, message, registration: None });
     }
 
+    fn ask_again(&mut self, after: Duration, notifies: Notifies) {
+        self.next_retry = self.next_retry.wrapping_add(1);
+        self.retries.insert((self.now().saturating_add(after), self.next_retry), notifies);
+    }
+
     /// Sends a notification. An error ends the observation, and is sent without Observe.
     async fn notify(&mut self, exchange: InFlight, notifies: Notifies, answer: Answer) {
         let now = self.now();
         if self.observations.of(&notifies).is_none() {
             return;
+        }
+        // What passes ends nothing; and what may not go out protected says that the association ends, or that the
+        // clock is not to be trusted.
+        if answer.unprotected || answer.message.code.class() == 5 {
+            return self.ask_again(LATER, notifies);
         }
         let mut message = self.transfers.response(now, &exchange.owner, &exchange.request, answer.message, None);
         let ends = !message.code.is_success();
@@ -220,7 +237,7 @@ impl Server {
             None => Ok(message),
             Some(binding) => self.security.notify(message, binding),
         };
-        if ends || protected == Err(ProtectError::NoAssociation) {
+        if ends && protected.is_ok() || protected == Err(ProtectError::NoAssociation) {
             self.observations.end(&notifies);
         }
         let mut message = match protected {
@@ -229,7 +246,7 @@ impl Server {
                 self.stats.count(StatsHandle::UNPROTECTABLE);
                 tracing::debug!(%error, "a notification is dropped");
                 if error == ProtectError::NeedSequence {
-                    self.retries.push_back((now.saturating_add(AGAIN), notifies));
+                    self.ask_again(AGAIN, notifies);
                 } else if self.observations.settled(&notifies) {
                     self.to_ask.push_back(notifies);
                 }

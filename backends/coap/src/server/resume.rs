@@ -4,73 +4,95 @@
 //! begin anew.
 
 use super::{InFlight, Server};
+use crate::Registration;
 use crate::observe::{Observation, ObservationId, is_registration};
 use crate::owner::Owner;
 use ace_coap::security::{ObservationBinding, PeerId};
 use ace_coap::{Message, Token};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-/// What is kept of a registration.
+/// An address; with the link that it is of, which serde leaves out.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Address(IpAddr, u16, u32);
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        Self(address.ip(), address.port(), scope)
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(Address(ip, port, scope): Address) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::new(ip, port),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+        }
+    }
+}
+
+/// The name of an observation.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    /// Where it came in.
-    at: SocketAddr,
-    to: SocketAddr,
+struct Name {
+    /// Where the registration came in.
+    at: Address,
+    to: Address,
     token: Vec<u8>,
+}
+
+/// What notifications need.
+#[derive(Serialize, Deserialize)]
+struct State {
     /// The request, as a message without token.
     request: Vec<u8>,
     binding: Vec<u8>,
 }
 
 impl Server {
-    /// What a request's observation could be resumed with, where it begins one.
-    pub(super) fn registration(
+    /// What an observation can be resumed with.
+    fn registration(
         &self,
         id: &ObservationId,
         request: &Message,
         binding: &ObservationBinding,
-    ) -> Option<Vec<u8>> {
-        let kept = Kept {
-            at: self.local,
-            to: id.to,
-            token: id.token.as_bytes().to_vec(),
-            request: request.encode(),
-            binding: self.security.keep(binding)?,
-        };
-        postcard::to_stdvec(&kept).ok()
+    ) -> Option<Registration> {
+        let name = Name { at: self.local.into(), to: id.to.into(), token: id.token.as_bytes().to_vec() };
+        let state = State { request: request.encode(), binding: self.security.keep(binding)? };
+        Some(Registration { name: postcard::to_stdvec(&name).ok()?, state: postcard::to_stdvec(&state).ok()? })
     }
 
-    /// The same of a request that has come.
-    pub(super) fn registration_of(&self, exchange: &InFlight) -> Option<Vec<u8>> {
+    /// The same of a request that has come, where it begins an observation for which there is room. The room is taken.
+    pub(super) fn registration_of(&mut self, exchange: &InFlight) -> Option<Registration> {
         let binding = exchange.binding.as_ref().filter(|_| is_registration(&exchange.request))?;
-        self.registration(&exchange.observation(), &exchange.request, &self.security.observe(binding)?)
+        let id = exchange.observation();
+        let registration = self.registration(&id, &exchange.request, &self.security.observe(binding)?)?;
+        self.observations.reserve(&id, &exchange.request).then_some(registration)
     }
 
     /// Takes up an observation that another process at this address has kept ([`Received::registration`]); whether it
     /// is one of this server's, and there is room for it. Its client is told how the resource is now.
     ///
     /// [`Received::registration`]: crate::Received::registration
-    pub fn resume(&mut self, peer: &PeerId, registration: &[u8]) -> bool {
+    pub fn resume(&mut self, peer: &PeerId, registration: &Registration) -> bool {
         let Some((id, observation)) = self.resumed(peer, registration) else { return false };
         let now = self.now();
-        let added = self.observations.add(now, id, observation);
-        let Some(notifies) = added else {
-            // The caller is told by the answer.
-            self.observations.take_ended();
-            return false;
-        };
+        let Some(notifies) = self.observations.add(now, id, observation) else { return false };
         if self.observations.changed_meanwhile(&notifies) {
             self.to_ask.push_back(notifies);
         }
         true
     }
 
-    fn resumed(&self, peer: &PeerId, registration: &[u8]) -> Option<(ObservationId, Observation)> {
-        let kept: Kept = postcard::from_bytes(registration).ok()?;
-        let request = Message::decode(&kept.request).ok().filter(|_| kept.at == self.local)?;
-        let observation = Observation::new(request, Some(self.security.resume(&kept.binding)?), true);
-        let id = ObservationId { owner: Owner::Peer(peer.clone()), to: kept.to, token: Token::new(&kept.token) };
+    fn resumed(&self, peer: &PeerId, registration: &Registration) -> Option<(ObservationId, Observation)> {
+        let Name { at, to, token } = postcard::from_bytes(&registration.name).ok()?;
+        let State { request, binding } = postcard::from_bytes(&registration.state).ok()?;
+        let request = Message::decode(&request).ok().filter(|_| at == self.local.into())?;
+        let observation = Observation::new(request, Some(self.security.resume(&binding)?), true);
+        let id = ObservationId { owner: Owner::Peer(peer.clone()), to: to.into(), token: Token::new(&token) };
         Some((id, observation))
     }
 
@@ -79,8 +101,22 @@ impl Server {
         for (id, observation) in self.observations.take_ended() {
             let (Owner::Peer(peer), Some(binding)) = (&id.owner, &observation.binding) else { continue };
             if let Some(registration) = self.registration(&id, &observation.request, binding) {
-                self.service.ended(peer, &registration);
+                self.service.ended(peer, registration);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_link() {
+        for text in ["192.0.2.1:5683", "[2001:db8::1]:5683", "[fe80::1%2]:61616"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let bytes = postcard::to_stdvec(&Address::from(address)).unwrap();
+            assert_eq!(SocketAddr::from(postcard::from_bytes::<Address>(&bytes).unwrap()), address, "{text}");
         }
     }
 }

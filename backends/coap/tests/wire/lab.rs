@@ -1,6 +1,8 @@
 //! A server with something of everything, and a socket that talks to it in bytes.
 
-use ace_backend_coap::{Answer, Limits, Link, Notifier, Received, Responder, Server, Service, StatsHandle};
+use ace_backend_coap::{
+    Answer, Limits, Link, Notifier, Received, Registration, Responder, Server, Service, StatsHandle,
+};
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
 use ace_coap::{Code, Message, Token, Type};
@@ -90,7 +92,7 @@ impl MessageSecurity for Marked {
 }
 
 /// A peer, and what an observation of it can be resumed with.
-pub(crate) type Kept = (PeerId, Vec<u8>);
+pub(crate) type Kept = (PeerId, Registration);
 
 /// Resources: `count` counts its requests, `slow` answers when it is told to, `drop` never does, `body` says how
 /// long what it got was, `big` is big, begins as it is told to and counts them too, `state` can be observed until it is gone, `late` can be observed and answers when
@@ -101,6 +103,8 @@ pub(crate) struct Resources {
     pub(crate) big: Mutex<u32>,
     pub(crate) held: Mutex<Vec<Responder>>,
     pub(crate) gone: Mutex<bool>,
+    /// Nothing can be said of `state` for now, or nothing protected.
+    pub(crate) trouble: Mutex<Option<Code>>,
     /// What was given to be kept, and what of it has ended.
     pub(crate) kept: Mutex<Vec<Kept>>,
     pub(crate) ended: Mutex<Vec<Kept>>,
@@ -130,8 +134,8 @@ pub(crate) fn content(payload: &[u8]) -> Message {
 }
 
 impl Service for Resources {
-    fn ended(&self, peer: &PeerId, registration: &[u8]) {
-        self.ended.lock().unwrap().push((peer.clone(), registration.to_vec()));
+    fn ended(&self, peer: &PeerId, registration: Registration) {
+        self.ended.lock().unwrap().push((peer.clone(), registration));
     }
 
     fn call(&self, request: Received, responder: Responder) {
@@ -156,6 +160,11 @@ impl Service for Resources {
             Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
             Some("bare") => {
                 return responder.send(Answer { message: content(b"bare"), unprotected: true, observable: true });
+            }
+            Some("state") if self.trouble.lock().unwrap().is_some() => {
+                let code = self.trouble.lock().unwrap().unwrap();
+                let unprotected = code == Code::UNAUTHORIZED;
+                return responder.send(Answer { message: Message::response(code), unprotected, observable: false });
             }
             Some("state") if *self.gone.lock().unwrap() => Message::response(Code::NOT_FOUND),
             Some("state") => {
@@ -232,10 +241,19 @@ impl Raw {
 
     /// What comes within a second and a half.
     pub(crate) async fn receive(&self) -> Option<Vec<u8>> {
+        self.within(Duration::from_millis(1_500)).await
+    }
+
+    async fn within(&self, time: Duration) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 65_536];
-        let length = tokio::time::timeout(Duration::from_millis(1_500), self.0.recv(&mut buffer)).await.ok()?.unwrap();
+        let length = tokio::time::timeout(time, self.0.recv(&mut buffer)).await.ok()?.unwrap();
         buffer.truncate(length);
         Some(buffer)
+    }
+
+    /// What comes within this time, which has to be a message.
+    pub(crate) async fn later(&self, time: Duration) -> Message {
+        Message::decode(&self.within(time).await.expect("nothing comes")).unwrap()
     }
 
     /// What comes next, which has to be a message.

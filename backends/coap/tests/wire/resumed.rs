@@ -1,7 +1,7 @@
 //! Observations that go on when another process takes the server's place.
 
 use crate::lab::{Kept, Lab, Raw, get, of};
-use ace_backend_coap::Limits;
+use ace_backend_coap::{Limits, Registration};
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message, Type};
@@ -66,21 +66,30 @@ async fn what_is_not_this_servers_is_not_taken_up() {
     }
     let all = kept(&lab);
     let address = lab.address;
+    let kept_last = all[2].clone();
     let (other, resumed) = Lab::resuming("127.0.0.1:0".parse().unwrap(), Limits::default(), &all).await;
     assert_eq!(resumed, [false; 3], "another address");
     other.end().await;
     lab.end().await;
-    let mut strange: Vec<Kept> = (0..all[0].1.len()).map(|cut| (all[0].0.clone(), all[0].1[..cut].to_vec())).collect();
-    let mut foreign = all[0].clone();
-    let at = foreign.1.len() - 2;
-    assert_eq!(foreign.1[at..], *b"k1");
-    foreign.1[at] = b'x';
-    strange.push(foreign);
+    let mut strange = Vec::new();
+    let (peer, whole) = &all[0];
+    for cut in 0..whole.name.len() {
+        strange.push((peer.clone(), Registration { name: whole.name[..cut].to_vec(), ..whole.clone() }));
+    }
+    for cut in 0..whole.state.len() {
+        strange.push((peer.clone(), Registration { state: whole.state[..cut].to_vec(), ..whole.clone() }));
+    }
+    let mut foreign = whole.clone();
+    let at = foreign.state.len() - 2;
+    assert_eq!(foreign.state[at..], *b"k1");
+    foreign.state[at] = b'x';
+    strange.push((peer.clone(), foreign));
     let limits = Limits { observations_per_peer: 2, ..Limits::default() };
     let (lab, resumed) = Lab::resuming(address, limits, &[strange, all].concat()).await;
     assert!(resumed[..resumed.len() - 3].iter().all(|resumed| !resumed), "what is damaged or another protocol's");
     assert_eq!(resumed[resumed.len() - 3..], [true, true, false], "as many as there is room for");
-    assert!(lab.resources.ended.lock().unwrap().is_empty(), "who asked knows");
+    let raw = Raw::new(&lab).await;
+    assert_eq!(ended(&lab, &raw).await, [kept_last], "for which there was none");
 }
 
 #[tokio::test]
@@ -121,12 +130,51 @@ async fn whatever_ends_an_observation_is_reported() {
     raw.ask(&register(5, b"k1", "state")).await;
     lab.resources.forget(b"k1");
     all(4).await;
-    // There was no room, after all.
+    // Where there is no room nothing is given to be kept.
+    let before = kept(&lab).len();
     raw.ask(&register(6, b"k2", "state")).await;
     raw.ask(&register(7, b"k2", "state")).await;
     assert!(!raw.ask(&register(8, b"k2", "state")).await.options.has(option::OBSERVE));
-    let seen = ended(&lab, &raw).await;
-    assert_eq!((seen.len(), seen.last()), (5, kept(&lab).last()));
+    let mut long = register(9, b"k3", "state");
+    long.options.push(65_000, &[0; 1_100]);
+    assert!(!raw.ask(&long).await.options.has(option::OBSERVE));
+    assert_eq!((kept(&lab).len(), ended(&lab, &raw).await.len()), (before + 2, 4));
+    // One that takes another's place needs none; one that is not answered yet takes some.
+    raw.ask(&register(7, b"k2", "bare")).await;
+    let mut again = register(10, b"k2", "state");
+    again.token = get(7, "state").token;
+    assert!(raw.ask(&again).await.options.has(option::OBSERVE));
+    raw.send(&register(11, b"k4", "late").encode()).await;
+    raw.send(&register(12, b"k4", "late").encode()).await;
+    raw.send(&register(13, b"k4", "late").encode()).await;
+    assert!(raw.is_quiet().await);
+    assert_eq!(lab.resources.held.lock().unwrap().len(), 3);
+    let of_k4 = kept(&lab).into_iter().filter(|(peer, _)| *peer == PeerId::new(b"k4"));
+    assert_eq!(of_k4.count(), 2, "as many as there would be room for");
+}
+
+/// What comes of an observation of which nothing can be said for a while.
+async fn in_trouble(code: Code) {
+    let lab = Lab::new(Limits::default()).await;
+    let raw = Raw::new(&lab).await;
+    raw.ask(&register(1, b"k1", "state")).await;
+    *lab.resources.trouble.lock().unwrap() = Some(code);
+    lab.resources.change();
+    assert!(raw.is_quiet().await, "nothing can be said of it now");
+    *lab.resources.trouble.lock().unwrap() = None;
+    let told = raw.later(Duration::from_secs(15)).await;
+    assert_eq!((told.code, told.payload.as_slice()), (Code::CONTENT, &b"1"[..]), "but later");
+    assert!(ended(&lab, &raw).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_passes_ends_no_observation() {
+    tokio::join!(in_trouble(Code::SERVICE_UNAVAILABLE), in_trouble(Code::INTERNAL_SERVER_ERROR));
+}
+
+#[tokio::test]
+async fn what_may_not_be_protected_is_not_told() {
+    in_trouble(Code::UNAUTHORIZED).await;
 }
 
 #[tokio::test]
