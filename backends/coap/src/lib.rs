@@ -30,6 +30,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A service that answers with [`Answer::observable`] has the client told of each change ([`Notifier::changed`]). Those
+//! observations go on after a restart whose [`Registration`] the service keeps: it comes with the request
+//! ([`Received::registration`]), ends with [`Service::ended`], and is taken up by [`Server::resume`].
 
 #![cfg_attr(
     not(test),

@@ -1,7 +1,9 @@
 //! Drives the engines of `ace-groupcomm` on tokio.
 //!
 //! [`spawn`] runs a KDC or an Authorization Server: it reads and commits, has signatures made and verified, keeps
-//! the time, and hands answers back through a [`Handle`]. [`EngineService`] puts the handle behind CoAP.
+//! the time, and hands answers back through a [`Handle`]. [`EngineService`] puts the handle behind CoAP; observations
+//! that a former process has stored ([`registrations`](ace_groupcomm::kdc::registrations)) are for the server's
+//! [`resume`](ace_backend_coap::Server::resume).
 //!
 //! ```
 //! use ace_backend_memory::MemoryStorage;

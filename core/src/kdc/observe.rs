@@ -27,28 +27,23 @@ impl KdcApp {
         caller: &Caller,
         resource: Resource<'_>,
         request: &Request,
-        outcome: Outcome<Event>,
+        mut outcome: Outcome<Event>,
     ) -> Outcome<Event> {
         let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
-        let is_observable = self.sharing == Sharing::Exclusive
-            && request.method == Method::Get
-            && resource.is_observable()
-            && outcome.changes.is_empty();
-        match outcome.response {
-            Some(mut response) if is_observable && response.status.is_success() => {
-                let mut changes = Changes::new();
-                let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
-                let observation = Observation {
-                    association: ByteBuf::from(&**id),
-                    name: bytes(&registration.name),
-                    state: bytes(&registration.state),
-                };
-                changes.put(keys::observation(id, &registration.name), observation);
-                response.observed = true;
-                Outcome { events: outcome.events, ..Outcome::changed(response, changes) }
-            }
-            _ => outcome,
+        let is_observable =
+            self.sharing == Sharing::Exclusive && request.method == Method::Get && resource.is_observable();
+        let response = outcome.response.as_mut().filter(|response| is_observable && response.status.is_success());
+        if let Some(response) = response {
+            response.observed = true;
+            let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
+            let observation = Observation {
+                association: ByteBuf::from(&**id),
+                name: bytes(&registration.name),
+                state: bytes(&registration.state),
+            };
+            outcome.changes.put(keys::observation(id, &registration.name), observation);
         }
+        outcome
     }
 
     /// A registration has come to its end, unless a later one has taken its place.
