@@ -114,23 +114,21 @@ impl Observations {
         Some(notifies)
     }
 
-    /// Whether there is room for one more, beside so many of its owner and in all that are to come.
+    /// Whether there is room for this one, beside so many of its owner and in all that are to come.
     fn has_room(&self, id: &ObservationId, request: &Message, own: usize, all: usize) -> bool {
-        self.all.len().saturating_add(all) < self.limits.observations
-            && self.shares.of(&share(&id.owner)).saturating_add(own) < self.limits.observations_per_peer
+        // One of the same name makes room.
+        let replaced = usize::from(self.all.contains_key(id));
+        let own = self.shares.of(&share(&id.owner)).saturating_add(own);
+        let all = self.all.len().saturating_add(all);
+        all < self.limits.observations.saturating_add(replaced)
+            && own < self.limits.observations_per_peer.saturating_add(replaced)
             && request.encode().len() <= REGISTRATION
     }
 
     /// Keeps room for an observation whose registration is being answered, where there is some. It is to be given back
     /// by [`Self::release`].
     pub(crate) fn reserve(&mut self, id: &ObservationId, request: &Message) -> bool {
-        let own = self.reserved.of(&share(&id.owner));
-        // One of the same name makes room.
-        let has_room = if self.all.contains_key(id) {
-            own < self.limits.observations_per_peer && request.encode().len() <= REGISTRATION
-        } else {
-            self.has_room(id, request, own, self.reserved_in_all)
-        };
+        let has_room = self.has_room(id, request, self.reserved.of(&share(&id.owner)), self.reserved_in_all);
         if has_room {
             self.reserved.take(&share(&id.owner));
             self.reserved_in_all = self.reserved_in_all.saturating_add(1);
@@ -306,6 +304,29 @@ mod tests {
         all.remove(&id(1, 1));
         assert!(add(&mut all, 1, 3, "a") && add(&mut all, 3, 1, "a"), "there is room again");
         assert!(!add(&mut all, 4, 1, "a"));
+    }
+
+    #[test]
+    fn registrations_that_are_being_answered_have_room_kept() {
+        let limits = Limits { observations: 3, observations_per_peer: 2, ..Limits::default() };
+        let mut all = Observations::new(&limits);
+        let request = observation("a").request;
+        assert!(all.reserve(&id(1, 1), &request) && all.reserve(&id(1, 2), &request));
+        assert!(!all.reserve(&id(1, 3), &request), "one peer's share");
+        assert!(all.reserve(&id(2, 1), &request));
+        assert!(!all.reserve(&id(3, 1), &request), "no more in all");
+        all.release(&id(1, 1).owner);
+        assert!(add(&mut all, 1, 1, "a"), "its own room");
+        assert!(!all.reserve(&id(1, 3), &request) && !all.reserve(&id(3, 1), &request));
+        all.release(&id(1, 2).owner);
+        all.release(&id(2, 1).owner);
+        assert!(add(&mut all, 1, 2, "a") && add(&mut all, 2, 1, "a"));
+        assert!(!all.reserve(&id(1, 3), &request) && !all.reserve(&id(3, 1), &request));
+        assert!(all.reserve(&id(1, 1), &request), "one of the same name makes room");
+        assert!(!all.reserve(&id(1, 2), &request), "once");
+        all.release(&id(1, 1).owner);
+        all.remove(&id(1, 1));
+        assert!(all.reserve(&id(3, 1), &request));
     }
 
     #[test]
