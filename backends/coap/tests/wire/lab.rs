@@ -105,6 +105,8 @@ pub(crate) struct Resources {
     pub(crate) gone: Mutex<bool>,
     /// Nothing can be said of `state` for now, or nothing protected.
     pub(crate) trouble: Mutex<Option<Code>>,
+    /// How often that was said.
+    pub(crate) troubled: Mutex<u32>,
     /// What was given to be kept, and what of it has ended.
     pub(crate) kept: Mutex<Vec<Kept>>,
     pub(crate) ended: Mutex<Vec<Kept>>,
@@ -164,6 +166,7 @@ impl Service for Resources {
             Some("state") if self.trouble.lock().unwrap().is_some() => {
                 let code = self.trouble.lock().unwrap().unwrap();
                 let unprotected = code == Code::UNAUTHORIZED;
+                *self.troubled.lock().unwrap() += 1;
                 return responder.send(Answer { message: Message::response(code), unprotected, observable: false });
             }
             Some("state") if *self.gone.lock().unwrap() => Message::response(Code::NOT_FOUND),

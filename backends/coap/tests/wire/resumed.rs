@@ -160,7 +160,9 @@ async fn in_trouble(code: Code) {
     raw.ask(&register(1, b"k1", "state")).await;
     *lab.resources.trouble.lock().unwrap() = Some(code);
     lab.resources.change();
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(raw.is_quiet().await, "nothing can be said of it now");
+    assert_eq!(*lab.resources.troubled.lock().unwrap(), 1, "it is not asked all the time");
     *lab.resources.trouble.lock().unwrap() = None;
     let told = raw.later(Duration::from_secs(15)).await;
     assert_eq!((told.code, told.payload.as_slice()), (Code::CONTENT, &b"1"[..]), "but later");
