@@ -237,11 +237,7 @@ impl App for KdcApp {
         match input {
             // Names that a stranger makes up get no lane.
             Input::Request(_, request) => match Resource::of(&request.path) {
-                Some((resource, gname)) if self.groups.contains_key(gname) => {
-                    let observes = request.observe.is_some() && resource.is_observable();
-                    let changes = matches!(resource, Resource::Group | Resource::Node(_));
-                    (changes || observes).then(|| format!("g/{gname}"))
-                }
+                Some((_, gname)) if self.groups.contains_key(gname) => Some(format!("g/{gname}")),
                 _ => None,
             },
             Input::Task(Task::Found(_) | Task::Enter) => Some("found".into()),
