@@ -258,3 +258,20 @@ impl Response {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: TH-9-01
+    #[test]
+    fn debug_shows_what_is_asked_and_no_body() {
+        let mut request = Request::new(Method::Post, ["authz-info"]).with_payload(19, vec![0x5e; 77]);
+        request.observe = Some(Registration { name: Bytes::new(), state: Bytes::new() });
+        let text = format!("{request:?}");
+        assert!(text.contains("authz-info") && text.contains("77 bytes") && text.contains("observe: true"), "{text}");
+        assert!(!text.contains('^') && !text.contains("94"), "{text}");
+        let text = format!("{:?}", Response::new(Status::Created).with_payload(19, vec![0x5e; 77]));
+        assert!(text.contains("Created") && text.contains("77 bytes") && !text.contains('^'), "{text}");
+    }
+}
