@@ -42,7 +42,7 @@ const FORMAT: &[u8] = b"ace-groupcomm backup 1\n";
 /// Records that are read at once.
 const PAGE: usize = 1_000;
 /// The longest key and value: more is no backup of ours.
-const LONGEST: usize = 64 << 20;
+const LONGEST: usize = 4 << 20;
 
 /// Why a backup cannot be written or read.
 #[derive(Debug, Error)]

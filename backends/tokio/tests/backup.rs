@@ -57,6 +57,14 @@ async fn a_file_that_is_not_whole_or_was_changed_is_refused() {
     assert!(matches!(read(&longer).await, Err(BackupError::Damaged)));
 }
 
+#[tokio::test]
+async fn a_record_has_a_bound() {
+    let record = |length: usize| vec![(Key::new("key"), Bytes::from(vec![7; length]))];
+    let longest = record(4 << 20);
+    assert_eq!(read(&written(&longest).await).await.unwrap(), longest);
+    assert!(matches!(read(&written(&record((4 << 20) + 1)).await).await, Err(BackupError::Damaged)));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), with_head in any::<bool>()) {
