@@ -58,6 +58,7 @@ async fn who_observes_is_told_of_changes_also_after_a_restart() {
     assert_eq!(house.registrations().await, 0);
 }
 
+// Covers: GO-8.2.1-04
 #[tokio::test]
 async fn what_cannot_be_observed_is_answered_once() {
     let mut house = House::on_disk().await;
@@ -70,10 +71,12 @@ async fn what_cannot_be_observed_is_answered_once() {
     let (refused, observation) = client.observe(get(["ace-group", "lamps", "nothing"])).await.unwrap();
     assert!(refused.code == Code::NOT_FOUND && observation.is_none());
     let (_, num) = client.observe(get(["ace-group", "lamps", "num"])).await.unwrap();
-    assert_eq!(house.registrations().await, 1);
+    let (_, active) = client.observe(get(["ace-group", "lamps", "active"])).await.unwrap();
+    assert!(num.is_some() && active.is_some());
+    assert_eq!(house.registrations().await, 2);
     // Who is gone rejects what comes, and is told no more.
-    drop(num);
-    let mut left = 1;
+    drop((num, active));
+    let mut left = 2;
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let answer = client.request(get(["ace-group", "lamps", "num"])).await.unwrap();
