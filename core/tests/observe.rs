@@ -126,6 +126,7 @@ fn what_cannot_be_observed_is_answered_without() {
     let (caller, _) = member(&mut shared, 1, LATER);
     let answer = shared.ask(&caller, observing(Method::Get, &[], b"r"));
     assert_eq!((answer.status, answer.observed, stored(&shared).len()), (Status::Content, false, 0));
+    assert_eq!(told(&mut shared), 0);
 }
 
 #[test]
@@ -156,6 +157,7 @@ fn registrations_in_one_group_go_out_together() {
 fn others_learn_who_comes_and_goes() {
     let mut desk = desk(Sharing::Exclusive);
     let (caller, _) = member(&mut desk, 1, LATER);
+    assert!(!desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Changed { path } if path.len() > 3)));
     assert_eq!(told(&mut desk), 1, "it has joined");
     let refused = desk.ask(&caller, join_post("g1", &Client::new(1).unwrap().join("g1", TALKER, b"", &[7; 8])));
     assert_eq!((refused.status, told(&mut desk)), (Status::BadRequest, 0));

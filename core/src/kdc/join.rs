@@ -288,8 +288,10 @@ impl KdcApp {
         let status = if former.is_some() { Status::Changed } else { Status::Created };
         let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
         answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
-        let node = Event::Changed(answer.location_path.clone());
-        Ok(Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname)).with_event(node))
+        // Nobody observes a node that has just come to be.
+        let own = former.map(|_| Event::Changed(answer.location_path.clone()));
+        let outcome = Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname));
+        Ok(own.into_iter().fold(outcome, Outcome::with_event))
     }
 
     /// Takes a new Sender ID for the member, and gives up the one that it had.

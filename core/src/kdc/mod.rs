@@ -286,7 +286,11 @@ impl App for KdcApp {
             Event::Founded(gname) => {
                 self.missing.remove(&gname);
             }
-            Event::Changed(path) => out.push(AssociationNotice::Changed { path }),
+            Event::Changed(path) if self.sharing == Sharing::Exclusive => {
+                out.push(AssociationNotice::Changed { path });
+            }
+            // Nobody observes.
+            Event::Changed(_) => (),
         }
     }
 

@@ -1,9 +1,9 @@
 //! A KDC goes on from a backup, and never where the backup stood.
 //!
 //! What happened since the backup nobody knows: who joined under which Sender ID, what was encrypted, who was put out. So
-//! a restore begins a new incarnation: associations, tokens and memberships are dropped, and clients post a token and
-//! join again; each group gets a new secret and a Gid that was never used, and its version leaps ahead of all that
-//! members may have seen. Tokens from before are refused, unless it is known which were revoked.
+//! a restore begins a new incarnation: associations, observations, tokens and memberships are dropped, and clients post
+//! a token and join again; each group gets a new secret and a Gid that was never used, and its version leaps ahead of
+//! all that members may have seen. Tokens from before are refused, unless it is known which were revoked.
 
 use super::KdcApp;
 use crate::refusal::Refusal;
