@@ -3,12 +3,13 @@
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Association, Meta};
-use ace_groupcomm::testkit::build::{Client, group_request, token};
+use ace_groupcomm::testkit::build::{Client, group_request, token, token_post_with};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm::{Caller, Method, Request, Status};
+use ace_groupcomm_messages::TokenTransferResponse;
 
 fn on(store: &TestStore) -> Desk {
     let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
@@ -125,6 +126,50 @@ fn an_association_that_ended_elsewhere_is_forgotten() {
     assert_eq!(one.notices, [AssociationNotice::Gone { id: former.clone() }]);
     let claim = need(&mut one, AssociationNeed::Claim(former.clone()));
     assert_eq!(claim, AssociationNotice::Gone { id: former });
+}
+
+/// Posts a token anew; answers the name of the association that waits.
+fn posted(desk: &mut Desk, nonce: u8) -> Caller {
+    let claims = Client::new(1).unwrap().claims(&[("g1", 1)], 2_000_000);
+    let answer = desk.ask(&Caller::Anonymous, token_post_with(&token(1, &claims), &[nonce; 8]));
+    let response = TokenTransferResponse::decode(&answer.payload).unwrap();
+    Caller::peer(&response.server_recipient_id.unwrap())
+}
+
+#[test]
+fn a_proof_that_comes_late_ends_no_newer_association() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (on(&store), on(&store));
+    let before = posted(&mut one, 0);
+    let (late, later) = (posted(&mut one, 1), posted(&mut one, 2));
+    let newer = posted(&mut other, 3);
+    assert_eq!(other.ask(&newer, num()).status, Status::Forbidden, "proven");
+    for caller in [&before, &late, &later] {
+        assert_eq!(one.ask(caller, num()).status, Status::Unauthorized);
+    }
+    assert_eq!(other.ask(&newer, num()).status, Status::Forbidden, "it lives");
+    // What is posted after it takes its place.
+    let next = posted(&mut one, 4);
+    assert_eq!(one.ask(&next, num()).status, Status::Forbidden);
+    assert_eq!(other.ask(&newer, num()).status, Status::Unauthorized);
+}
+
+#[test]
+fn of_several_that_wait_the_later_ones_may_follow() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = on(&store);
+    let waiting: Vec<Caller> = (0..4).map(|nonce| posted(&mut desk, nonce)).collect();
+    desk.notices.clear();
+    assert_eq!(desk.ask(&waiting[1], num()).status, Status::Forbidden);
+    let gone = |caller: &Caller| match caller {
+        Caller::Peer(id) => AssociationNotice::Gone { id: id.to_vec() },
+        other => panic!("{other:?}"),
+    };
+    assert!(desk.notices.contains(&gone(&waiting[0])), "nobody waits for an earlier one: {:?}", desk.notices);
+    assert_eq!(desk.ask(&waiting[0], num()).status, Status::Unauthorized);
+    assert_eq!(desk.ask(&waiting[1], num()).status, Status::Forbidden);
+    assert_eq!(desk.ask(&waiting[3], num()).status, Status::Forbidden);
+    assert!(desk.notices.contains(&gone(&waiting[1])) && desk.notices.contains(&gone(&waiting[2])));
 }
 
 // Covers: TH-1-04, TH-5-02

@@ -49,6 +49,9 @@ pub(crate) struct Replay {
     pub(crate) sent: Option<Vec<u8>>,
     /// The one that was answered last: a client may repeat it.
     pub(crate) answered: Option<Vec<u8>>,
+    /// Another process may have acted on requests that are in front of the window: those alone are taken that carry
+    /// an Echo value of this process.
+    pub(crate) taken_over: bool,
 }
 
 /// A security context: the keys for both directions, the sequence numbers, and the replay window.
@@ -135,6 +138,13 @@ impl Context {
     /// an Echo, as under [`Self::restored`]. Sequence numbers go on.
     pub fn forget_window(&mut self) {
         self.replay = Replay::default();
+    }
+
+    /// Another process owned the context until now, while the last Echo value of this one was on its way. What
+    /// carries that value the other one has not acted on. But it may have acted on anything else, later requests
+    /// included: those wait for one more Echo.
+    pub const fn take_over(&mut self) {
+        self.replay.taken_over = true;
     }
 
     /// The Sender ID.

@@ -175,8 +175,14 @@ impl Context {
         let echo = message.options.first(option::ECHO);
         let echoed = echo.is_some_and(|echo| same(self.replay.sent.as_deref(), echo));
         // An Echo value of another process says that the client takes that one for the owner.
-        let foreign = !echoed && echo.is_some_and(|echo| !same(self.replay.answered.as_deref(), echo));
+        let ours = echoed || echo.is_some_and(|echo| same(self.replay.answered.as_deref(), echo));
+        let foreign = !ours && (echo.is_some() || self.replay.taken_over);
         match &mut self.replay.window {
+            // What came before this request may be known to the former owner alone.
+            Some(window) if echoed && self.replay.taken_over => {
+                *window = ReplayWindow::after(partial_iv.number());
+                self.replay.taken_over = false;
+            }
             Some(window) if !foreign => window.mark(partial_iv.number()),
             window @ None if echoed => *window = Some(ReplayWindow::after(partial_iv.number())),
             _ => return Ok(Incoming::Unsynchronised(Challenge(exchange))),

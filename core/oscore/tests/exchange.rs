@@ -214,6 +214,33 @@ fn a_window_that_is_forgotten_comes_back_with_an_echo_alone() {
     assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
 }
 
+// Covers: TH-1-01
+#[test]
+fn a_context_that_is_taken_over_takes_what_carries_its_own_echo_until_a_new_one_is_answered() {
+    let (mut client, mut server) = (client(), server());
+    server.sequence().extend(0, 10);
+    server.forget_window();
+    let (first, _) = client.protect_request(&get()).unwrap();
+    challenged(&mut server, &first, [1; 8]);
+    let claims = with_echo(&mut client, &[1; 8]);
+    let repeats = with_echo(&mut client, &[1; 8]);
+    let [early, elsewhere, between] = [0; 3].map(|_| client.protect_request(&get()).unwrap().0);
+
+    server.take_over();
+    assert!(accept(&mut server, &claims).2);
+    assert!(!accept(&mut server, &repeats).2, "its own value, once more");
+    challenged(&mut server, &early, [2; 8]);
+    challenged(&mut server, &elsewhere, [3; 8]);
+    challenged(&mut server, &with_echo(&mut client, &[3; 8]), [4; 8]);
+    let proof = with_echo(&mut client, &[2; 8]);
+    assert!(accept(&mut server, &proof).2);
+    for old in [&claims, &repeats, &early, &elsewhere, &between, &proof] {
+        assert_eq!(server.unprotect_request(old).unwrap_err(), Error::Replay);
+    }
+    let (next, _) = client.protect_request(&get()).unwrap();
+    assert!(!accept(&mut server, &next).2);
+}
+
 // Covers: TH-1-04, OS-7.2-01
 #[test]
 fn without_numbers_nothing_is_sent() {

@@ -32,7 +32,10 @@ impl KdcApp {
         // A former attempt may have succeeded without anybody knowing. Otherwise that a name is taken is the rarest of
         // accidents; the client posts its token again.
         let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
-        if taken.is_some() && !own || revoked.is_some() || pending.token.expires <= time {
+        // A proof may come late: the client has had another association since, from here or from another process.
+        let current = former.map(|former| former.association.as_slice());
+        let outrun = current.is_some_and(|id| id != pending.id.as_slice() && Some(id) != pending.former.as_deref());
+        if outrun || taken.is_some() && !own || revoked.is_some() || pending.token.expires <= time {
             return Err(self.no_token(true).into());
         }
         let mut changes = Changes::new();

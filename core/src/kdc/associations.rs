@@ -2,7 +2,8 @@
 //!
 //! On shared storage an association is one process's at a time, the one that raised its term last. Each request under
 //! it reads the term, and each commit expects it unchanged, so that what is replayed to a former owner does nothing.
-//! The term is raised when a client has proven by Echo that it asks here and now, and for no less.
+//! The term is raised when a client has proven by Echo that it asks here and now, and for no less. What the former
+//! owner acted on until then the new one does not know: the network side asks for a second Echo, made after the change.
 
 use super::{Event, KdcApp};
 use crate::engine::Outcome;

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response, Status};
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{Association, Mark, StoredToken};
+use crate::state::records::{Association, Mark, Principal, StoredToken};
 use crate::traits::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use crate::view::{Stop, View};
@@ -82,9 +82,11 @@ impl KdcApp {
             let answer = self.transfer_response(post, &valid, &known.nonce2, &known.id, known.kdcchallenge.clone());
             return Ok(Outcome::answer(answer));
         }
-        if !self.pendings.has_room(view.now(), PrincipalId::of(&valid.issuer, &valid.subject)) {
+        let client = PrincipalId::of(&valid.issuer, &valid.subject);
+        if !self.pendings.has_room(view.now(), client) {
             return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
         }
+        let former = view.get::<Principal>(&keys::principal(client))?.map(|known| known.association.to_vec());
         let (profile, new) = self.associate(view, post, &valid)?;
         let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = self.transfer_response(post, &valid, &new.nonce2, &new.id, kdcchallenge.clone());
@@ -98,6 +100,7 @@ impl KdcApp {
             subject: valid.subject,
             nonce2: new.nonce2,
             kdcchallenge,
+            former,
             post: digest,
         };
         Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))

@@ -260,7 +260,8 @@ impl App for KdcApp {
             }
             Event::Entered(process) => self.process = Some(process),
             Event::Proven { id, term, start, limit } => {
-                self.pendings.remove(&id);
+                let earlier = self.pendings.proven(&id);
+                out.extend(earlier.into_iter().map(|id| AssociationNotice::Gone { id }));
                 self.owned.take(id.clone(), term);
                 out.push(AssociationNotice::Sequence { id, start, limit });
             }

@@ -55,6 +55,8 @@ pub struct Pending {
     pub nonce2: Vec<u8>,
     /// N_S, where one was sent.
     pub kdcchallenge: Option<Vec<u8>>,
+    /// The association that the client had when the post came; it is the one that this takes the place of.
+    pub former: Option<Vec<u8>>,
     /// A hash of the post: who replays it gets the same answer, and no second association.
     pub post: [u8; 32],
 }
@@ -156,6 +158,23 @@ impl Pendings {
         }
     }
 
+    /// One has been proven. The later ones of its client may take its place, the earlier ones may not: answers these,
+    /// which go.
+    pub(super) fn proven(&mut self, id: &[u8]) -> Vec<Vec<u8>> {
+        let Some(pending) = self.get(id) else { return Vec::new() };
+        let own = self.by_client.get(&pending.client()).cloned().unwrap_or_default();
+        let earlier: Vec<_> = own.iter().take_while(|other| *other != id).cloned().collect();
+        for later in own.iter().skip_while(|other| *other != id) {
+            if let Some((_, pending)) = self.by_id.get_mut(later) {
+                pending.former = Some(id.to_vec());
+            }
+        }
+        for gone in earlier.iter().map(Vec::as_slice).chain([id]) {
+            self.remove(gone);
+        }
+        earlier
+    }
+
     /// When the oldest one goes.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         self.by_age.first().map(|(came, _)| came.saturating_add(self.limits.lifetime))
@@ -193,6 +212,7 @@ mod tests {
             token: StoredToken { hash: ByteBuf::from([id]), scope: vec![], expires: 0, sequence: None },
             nonce2: vec![],
             kdcchallenge: None,
+            former: None,
             post: [id; 32],
         }
     }

@@ -107,7 +107,9 @@ pub enum AssociationNotice {
         /// Whether no other process can have it. Otherwise it is claimed first: [`AssociationNeed::Claim`].
         owned: bool,
     },
-    /// The association is this process's from now on: a request that proved by Echo that it is new may be taken.
+    /// The association is this process's from now on: a request that proved by Echo that it is new may be taken. The
+    /// former owner has acted on no request with that Echo value, but maybe on any other one, sent later too: those
+    /// are asked for one more Echo.
     Claimed {
         /// Its name.
         id: Vec<u8>,

@@ -326,6 +326,7 @@ impl Associations for OscoreServer {
             AssociationNotice::Claimed { id } => {
                 if let Some(slot) = table.slots.get_mut(&id) {
                     (slot.owned, slot.claiming) = (true, false);
+                    slot.context.take_over();
                 }
             }
             AssociationNotice::Lost { id } => {

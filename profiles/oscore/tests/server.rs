@@ -397,6 +397,31 @@ fn an_association_of_another_process_is_claimed_with_an_echo_and_nothing_less() 
     assert_eq!(needs(&one), [AssociationNeed::Claim(new.id)]);
 }
 
+// Covers: TH-1-01
+#[test]
+fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
+    let (one, other) = (server(Responses::Numbered), server(Responses::Numbered).with_look_up());
+    let (mut client, new) = agree(None);
+    admit(&one, &new);
+    numbers(&one, &new, 0, 64);
+    restored(&other, &new, 64, false);
+    let (first, pending) = request(&mut client);
+    let asked = answer(other.unprotect(first));
+    // The answer to the Echo is under way, while the client goes on at the former owner.
+    let (late, _) = echoing(&mut client, &asked, pending);
+    let (acted, pending) = request(&mut client);
+    verified(one.unprotect(acted.clone()));
+    let held = later(other.unprotect(late));
+    other.notice(AssociationNotice::Claimed { id: new.id });
+    verified(other.unprotect_again(held));
+
+    // Replayed, a later request than the one that claimed is still an old one.
+    let asked = answer(other.unprotect(acted));
+    let (proof, _) = echoing(&mut client, &asked, pending);
+    assert!(verified(other.unprotect(proof)).2);
+    verified(other.unprotect(request(&mut client).0));
+}
+
 #[derive(Default)]
 struct Calls(AtomicUsize);
 
