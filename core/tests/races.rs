@@ -94,3 +94,39 @@ fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made()
     assert_eq!(one.answers.pop().unwrap().status, Status::ServiceUnavailable);
     assert_eq!(members(&store), 0);
 }
+
+// Covers: TH-1-02
+#[test]
+fn what_came_before_an_association_came_back_is_not_acted_on() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
+    let client = one.client(1);
+    let Caller::Peer(id) = &client.1 else { panic!("a peer") };
+    let claim = |process: &mut Process| {
+        let mut out = Vec::new();
+        let need = AssociationNeed::Claim(id.to_vec());
+        process.kdc.need(process.now, need, &mut process.rng, &mut out);
+        process.run(out);
+    };
+    let second = one.client(2);
+    claim(&mut other);
+    other.commit_all();
+    other.join(&client);
+    other.commit_all();
+    assert_eq!(other.answers.pop().unwrap().status, Status::Created);
+
+    // The same join, replayed to the former owner, waits in the lane; meanwhile the client comes back.
+    one.join(&second);
+    one.join(&client);
+    one.pass(Duration::from_millis(10));
+    claim(&mut one);
+    one.held.reverse();
+    one.commit_all();
+    let mut statuses: Vec<Status> = one.answers.drain(..).map(|answer| answer.status).collect();
+    statuses.sort_by_key(|status| status.coap());
+    assert_eq!(statuses, [Status::Created, Status::ServiceUnavailable]);
+    // What comes from now on is acted on.
+    one.join(&client);
+    one.commit_all();
+    assert_eq!(one.answers.pop().unwrap().status, Status::Changed);
+}

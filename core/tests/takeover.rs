@@ -83,9 +83,8 @@ fn what_cannot_be_looked_up_is_said_so_and_not_tried_again() {
     }
     // Numbers are what an association that lives cannot do without.
     store.fail_next(Fault::NotDone);
+    assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.clone())), AssociationNotice::Unavailable { id });
     desk.notices.clear();
-    desk.need(AssociationNeed::Sequence(id));
-    assert!(desk.notices.is_empty());
     desk.pass(std::time::Duration::from_secs(10));
     assert!(matches!(desk.notices[..], [AssociationNotice::Sequence { .. }]), "{:?}", desk.notices);
 }
@@ -183,13 +182,56 @@ fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     store.fail_next(Fault::UnknownDone);
     assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
     need(&mut other, AssociationNeed::Unknown(id.to_vec()));
-    need(&mut other, AssociationNeed::Claim(id.to_vec()));
     let used = stored(&store, id);
     assert_eq!(status(&mut one, id).0, Status::Forbidden, "the request proves it again");
     let AssociationNotice::Sequence { start, .. } = one.notices[0] else { panic!("{:?}", one.notices) };
     assert_eq!(start, used.sequence_limit);
-    assert_eq!(stored(&store, id).term, used.term + 1);
     assert_eq!(status(&mut other, id).0, Status::ServiceUnavailable);
+}
+
+// Covers: TH-1-02
+#[test]
+fn an_activation_whose_outcome_was_unknown_takes_nothing_from_who_has_claimed_since() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (on(&store), on(&store));
+    let caller = posted(&mut one, 1);
+    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    store.fail_next(Fault::UnknownDone);
+    assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
+    need(&mut other, AssociationNeed::Unknown(id.to_vec()));
+    need(&mut other, AssociationNeed::Claim(id.to_vec()));
+    let claimed = stored(&store, id);
+    for _ in 0..2 {
+        assert_eq!(status(&mut one, id), (Status::ServiceUnavailable, Some(1)), "a replay, for all that it knows");
+        assert_eq!(one.notices, [AssociationNotice::Lost { id: id.to_vec() }]);
+    }
+    assert_eq!((stored(&store, id), status(&mut other, id).0), (claimed, Status::Forbidden));
+}
+
+// Covers: TH-1-04
+#[test]
+fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
+    for sharing in [Sharing::Shared, Sharing::Exclusive] {
+        let store = TestStore::new(sharing);
+        let mut desk = on(&store);
+        let caller = posted(&mut desk, 1);
+        let Caller::Peer(id) = &caller else { panic!("a peer") };
+        store.fail_next(Fault::NotDone);
+        let asked = AssociationNeed::Sequence(id.to_vec());
+        assert_eq!(need(&mut desk, asked.clone()), AssociationNotice::Unavailable { id: id.to_vec() });
+        let AssociationNotice::Sequence { start, limit, .. } = need(&mut desk, asked) else { panic!("no numbers") };
+        assert_eq!(stored(&store, id).sequence_limit, limit);
+        assert!(start < limit);
+        assert_eq!(desk.ask(&caller, num()).status, Status::Forbidden, "known, and no member");
+    }
+    // One that can no longer be proven is gone.
+    let mut desk = on(&TestStore::new(Sharing::Shared));
+    let caller = posted(&mut desk, 1);
+    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    desk.pass(std::time::Duration::from_secs(1));
+    desk.now.unix = 2_000_001;
+    assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.to_vec())), AssociationNotice::Gone { id: id.to_vec() });
+    assert_eq!(desk.ask(&caller, num()).status, Status::Unauthorized);
 }
 
 // Covers: TH-1-05

@@ -119,11 +119,11 @@ impl Associations for Followed {
         let tell: Option<(Tell, PeerId)> = match &notice {
             AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
             AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id))),
-            AssociationNotice::Restored { id, .. } | AssociationNotice::Claimed { id } => {
-                Some((Notifier::ready, PeerId::new(id)))
-            }
+            AssociationNotice::Restored { id, .. }
+            | AssociationNotice::Claimed { id }
+            | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id))),
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id))),
-            AssociationNotice::New { .. } | AssociationNotice::Sequence { .. } | AssociationNotice::Lost { .. } => None,
+            AssociationNotice::New { .. } | AssociationNotice::Lost { .. } => None,
             AssociationNotice::Changed { path } => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed(&path));

@@ -158,20 +158,10 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::Replay`], [`Error::Decryption`], [`Error::Content`];
-    /// [`Error::response`] is what to answer.
+    /// [`Error::response`] is what to answer. [`Error::NoContext`] also where the sequence numbers have come to their
+    /// end: such a context is not used any more.
     pub fn unprotect_request(&mut self, request: &Message) -> Result<Incoming, Error> {
-        let RequestId { kid, partial_iv, .. } = RequestId::of(request)?;
-        if kid != self.recipient_id {
-            return Err(Error::NoContext);
-        }
-        if self.replay.window.as_ref().is_some_and(|window| !window.is_new(partial_iv.number())) {
-            return Err(Error::Replay);
-        }
-        let exchange = self.exchange(&kid, partial_iv);
-        let message = self.open(request, &exchange, &exchange.nonce)?;
-        if !message.code.is_request() {
-            return Err(Error::Content);
-        }
+        let (partial_iv, exchange, message) = self.verify_request(request)?;
         let echo = message.options.first(option::ECHO);
         let echoed = echo.is_some_and(|echo| same(self.replay.sent.as_deref(), echo));
         // An Echo value of another process says that the client takes that one for the owner.
@@ -191,6 +181,30 @@ impl Context {
             self.replay.answered = self.replay.sent.take();
         }
         Ok(Incoming::Accepted { message, right: ResponseRight { exchange, own: true }, echoed })
+    }
+
+    /// Verifies a request, and changes nothing: what has to be there before it is accepted can be had.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_request`].
+    pub fn would_verify(&self, request: &Message) -> Result<(), Error> {
+        self.verify_request(request).map(drop)
+    }
+
+    fn verify_request(&self, request: &Message) -> Result<(PartialIv, Exchange, Message), Error> {
+        let RequestId { kid, partial_iv, .. } = RequestId::of(request)?;
+        if kid != self.recipient_id || self.sequence.is_exhausted() {
+            return Err(Error::NoContext);
+        }
+        if self.replay.window.as_ref().is_some_and(|window| !window.is_new(partial_iv.number())) {
+            return Err(Error::Replay);
+        }
+        let exchange = self.exchange(&kid, partial_iv);
+        let message = self.open(request, &exchange, &exchange.nonce)?;
+        if !message.code.is_request() {
+            return Err(Error::Content);
+        }
+        Ok((partial_iv, exchange, message))
     }
 
     /// Whether a request answers the Echo value that was sent while the window was lost. It changes nothing: what

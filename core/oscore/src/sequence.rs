@@ -63,6 +63,18 @@ impl Sequence {
         self.limit <= PartialIv::MAX && self.limit.saturating_sub(self.next) <= self.size / 2
     }
 
+    /// Whether the block is used up, and another one would help.
+    #[must_use]
+    pub const fn is_used_up(&self) -> bool {
+        self.next >= self.limit && !self.is_exhausted()
+    }
+
+    /// Whether there are no more numbers at all: the context has come to its end (RFC 8613 section 7.2.1).
+    #[must_use]
+    pub const fn is_exhausted(&self) -> bool {
+        self.next > PartialIv::MAX
+    }
+
     /// The next number, and the end of what is reserved.
     #[must_use]
     pub const fn range(&self) -> (u64, u64) {

@@ -55,6 +55,13 @@ impl<E> Outcome<E> {
         Self::changed(Response::new(crate::Status::Changed), changes)
     }
 
+    /// Done when the changes are durable, where it would run again.
+    #[must_use]
+    pub fn or_done(mut self) -> Self {
+        self.response.get_or_insert_with(|| Response::new(crate::Status::Changed));
+        self
+    }
+
     /// Adds what becomes true with the answer.
     #[must_use]
     pub fn with_event(mut self, event: E) -> Self {

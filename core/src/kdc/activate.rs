@@ -1,7 +1,7 @@
 //! The first proven request under a new association: it, and the token that it was made of, take the place of
 //! the client's former ones, in one commit (RFC 9203 section 6). Until then the former ones live.
 
-use super::associations::reserve;
+use super::associations::{lost, reserve};
 use super::observe::creds_changed;
 use super::{Event, KdcApp, Pending};
 use crate::engine::Outcome;
@@ -17,6 +17,9 @@ use serde_bytes::ByteBuf;
 /// Sequence numbers that are reserved with an association. They are used for messages that are no answers.
 pub(super) const FIRST_BLOCK: u64 = 64;
 
+/// The term of the process that made an association. Whoever claims it has a higher one.
+const FIRST_TERM: u64 = 1;
+
 impl KdcApp {
     /// Swaps associations and tokens. The request runs again when that is durable.
     pub(super) fn activate(&self, view: &View<'_>, pending: &Pending) -> Result<Outcome<Event>, Stop> {
@@ -29,14 +32,17 @@ impl KdcApp {
             view.get::<Mark>(&keys::revoked(&pending.token.hash)),
         );
         let (time, former, taken, revoked) = (time?, former?, taken?, revoked?);
-        // A former attempt may have succeeded without anybody knowing. Otherwise that a name is taken is the rarest of
-        // accidents; the client posts its token again.
+        // A former attempt may have succeeded without anybody knowing, and another process may have claimed it since.
+        // Otherwise that a name is taken is the rarest of accidents; the client posts its token again.
         let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
         // A proof may come late: the client has had another association since, from here or from another process.
         let current = former.map(|former| former.association.as_slice());
         let outrun = current.is_some_and(|id| id != pending.id.as_slice() && Some(id) != pending.former.as_deref());
         if outrun || taken.is_some() && !own || revoked.is_some() || pending.token.expires <= time {
             return Err(self.no_token(true).into());
+        }
+        if taken.is_some_and(|taken| taken.term != FIRST_TERM) {
+            return Ok(lost(&pending.id));
         }
         let mut changes = Changes::new();
         // Numbers that a former attempt has reserved may be in use.
@@ -45,10 +51,9 @@ impl KdcApp {
             profile: pending.profile,
             material: pending.material.clone(),
             input_id: ByteBuf::from(pending.input_id.clone()),
-            term: 0,
+            term: FIRST_TERM,
             sequence_limit: 0,
         });
-        association.term = association.term.saturating_add(1);
         let (start, limit) = reserve(&mut association, FIRST_BLOCK);
         let mut events = vec![Event::Proven { id: pending.id.clone(), term: association.term, start, limit }];
         let mut principal = match former {

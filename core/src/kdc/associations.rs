@@ -14,19 +14,27 @@ use crate::state::records::Association;
 use crate::traits::storage::Sharing;
 use crate::view::{Stop, View};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How many sequence numbers are reserved at once.
 const BLOCK: u64 = 1_024;
 
-/// The terms of the associations that are this process's.
+/// One stay of an association with this process.
+struct Tenure {
+    term: u64,
+    /// When it was taken from another process, on the monotonic clock; zero where it never was another's.
+    since: Duration,
+}
+
+/// The associations that are this process's.
 pub(super) struct Owned {
     sharing: Sharing,
-    terms: HashMap<Vec<u8>, u64>,
+    tenures: HashMap<Vec<u8>, Tenure>,
 }
 
 impl Owned {
     pub(super) fn new(sharing: Sharing) -> Self {
-        Self { sharing, terms: HashMap::new() }
+        Self { sharing, tenures: HashMap::new() }
     }
 
     /// Nobody else can have any: then all are this process's, and none is noted.
@@ -34,18 +42,24 @@ impl Owned {
         matches!(self.sharing, Sharing::Exclusive)
     }
 
-    pub(super) fn take(&mut self, id: Vec<u8>, term: u64) {
+    pub(super) fn take(&mut self, id: Vec<u8>, term: u64, since: Duration) {
         if !self.all() {
-            self.terms.insert(id, term);
+            self.tenures.insert(id, Tenure { term, since });
         }
     }
 
     pub(super) fn lose(&mut self, id: &[u8]) {
-        self.terms.remove(id);
+        self.tenures.remove(id);
     }
 
     fn has(&self, id: &[u8], term: u64) -> bool {
-        self.all() || self.terms.get(id) == Some(&term)
+        self.all() || self.tenures.get(id).is_some_and(|tenure| tenure.term == term)
+    }
+
+    /// Whether what came at this moment came before the association was taken from another process: the window that
+    /// has let it pass was an older one.
+    fn is_from_before(&self, id: &[u8], arrived: Duration) -> bool {
+        self.tenures.get(id).is_some_and(|tenure| arrived < tenure.since)
     }
 }
 
@@ -67,16 +81,24 @@ impl KdcApp {
             let answer = Outcome::answer(self.no_token(true).response());
             return Ok(Some(answer.with_event(Event::Gone(id.to_vec()))));
         };
-        if self.owned.has(id, association.term) {
-            return Ok(None);
+        if !self.owned.has(id, association.term) {
+            return Ok(Some(lost(id)));
         }
-        // The next request is asked for an Echo.
-        let refusal = Refusal::Unavailable("another process has the association", 1);
-        Ok(Some(Outcome::answer(refusal.response()).with_event(Event::Lost(id.to_vec()))))
+        let is_from_before = self.owned.is_from_before(id, view.arrived().mono);
+        let refusal = Refusal::Unavailable("another process had the association when this came", 1);
+        Ok(is_from_before.then(|| Outcome::answer(refusal.response())))
     }
 
-    /// Reserves sequence numbers.
+    /// Reserves sequence numbers. Who needs some for an association that waits has verified a message under it, and is
+    /// about to answer: that proves it.
     pub(super) fn sequence(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        if let Some(pending) = self.pendings.get(id) {
+            return match self.activate(view, pending) {
+                Err(Stop::Refuse(_)) => Ok(gone(id)),
+                // Nothing is to run again behind it.
+                activated => activated.map(Outcome::or_done),
+            };
+        }
         let key = keys::association(id);
         let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
         let (start, limit) = reserve(&mut association, BLOCK);
@@ -109,6 +131,12 @@ impl KdcApp {
         changes.put(key, association);
         Ok(Outcome::done_with(changes).with_event(claimed))
     }
+}
+
+/// Says that another process has an association. The next request is asked for an Echo.
+pub(super) fn lost(id: &[u8]) -> Outcome<Event> {
+    let refusal = Refusal::Unavailable("another process has the association", 1);
+    Outcome::answer(refusal.response()).with_event(Event::Lost(id.to_vec()))
 }
 
 fn gone(id: &[u8]) -> Outcome<Event> {

@@ -262,21 +262,23 @@ impl App for KdcApp {
             Event::Proven { id, term, start, limit } => {
                 let earlier = self.pendings.proven(&id);
                 out.extend(earlier.into_iter().map(|id| AssociationNotice::Gone { id }));
-                self.owned.take(id.clone(), term);
+                self.owned.take(id.clone(), term, Duration::ZERO);
                 out.push(AssociationNotice::Sequence { id, start, limit });
             }
             Event::Restored { id, profile, material, start, limit, owned } => {
                 out.push(AssociationNotice::Restored { id, profile, material, start, limit, owned });
             }
             Event::Claimed { id, term } => {
-                self.owned.take(id.clone(), term);
+                self.owned.take(id.clone(), term, now.mono);
                 out.push(AssociationNotice::Claimed { id });
             }
             Event::Lost(id) => {
+                self.pendings.remove(&id);
                 self.owned.lose(&id);
                 out.push(AssociationNotice::Lost { id });
             }
             Event::Gone(id) => {
+                self.pendings.remove(&id);
                 self.owned.lose(&id);
                 out.push(AssociationNotice::Gone { id });
             }
@@ -314,6 +316,11 @@ impl App for KdcApp {
             Task::Association(AssociationNeed::Unknown(id) | AssociationNeed::Claim(id)) => {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 None
+            }
+            // So does one here; but an association that lives cannot do without numbers.
+            Task::Association(AssociationNeed::Sequence(id)) => {
+                out.push(AssociationNotice::Unavailable { id: id.clone() });
+                Some(task.clone())
             }
             other => Some(other.clone()),
         }

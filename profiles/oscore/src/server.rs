@@ -216,6 +216,13 @@ impl OscoreServer {
             }
             return Ok(Step::Later(peer));
         }
+        // Its answer, whoever gives it, will need a number.
+        if self.responses == Responses::Numbered && slot.context.sequence().is_used_up() {
+            slot.context.would_verify(outer)?;
+            let peer = slot.peer.clone();
+            table.note_need(&kid);
+            return Ok(Step::Later(peer));
+        }
         let inbound = match slot.context.unprotect_request(outer)? {
             Incoming::Accepted { message, right, echoed } => {
                 let right = if self.responses == Responses::Numbered { right.numbered() } else { right };

@@ -218,6 +218,7 @@ fn who_runs_low_is_named_once_until_numbers_come() {
     assert!(sequences(&server).is_empty());
     numbers(&server, &new, 1 << 40, u64::MAX);
     assert_eq!(server.notify(content(), &watched), Err(ProtectError::NoAssociation), "no number is left at all");
+    assert_eq!(answer(server.unprotect(request(&mut client).0)).code, Code::UNAUTHORIZED, "the association has ended");
 }
 
 #[test]
@@ -225,12 +226,17 @@ fn where_others_answer_too_each_answer_has_a_number_of_its_own() {
     let server = server(Responses::Numbered);
     let (mut client, new) = agree(None);
     admit(&server, &new);
-    let held = binding(&server, &mut client);
-    assert_eq!(server.protect(content(), held), Err(ProtectError::NeedSequence), "never under the request's nonce");
-    assert_eq!(sequences(&server), [new.id.as_slice()]);
-    numbers(&server, &new, 7, 20);
+    // Never under the request's nonce: what cannot be answered yet waits, where it verifies.
     let (protected, mut pending) = request(&mut client);
-    let held = verified(server.unprotect(protected)).1;
+    let mut forged = protected.clone();
+    forged.payload[0] ^= 1;
+    assert_eq!(answer(server.unprotect(forged)).code, Code::BAD_REQUEST);
+    assert!(sequences(&server).is_empty(), "a stranger asks for nothing");
+    let waits = later(server.unprotect(protected.clone()));
+    later(server.unprotect(protected));
+    assert_eq!(sequences(&server), [new.id.as_slice()], "once");
+    numbers(&server, &new, 7, 20);
+    let held = verified(server.unprotect_again(waits)).1;
     let answered = server.protect(content(), held).unwrap();
     assert_eq!(answered.options.first(option::OSCORE), Some(&[1, 7][..]), "Partial IV 7");
     assert_eq!(client.unprotect_response(&answered, &mut pending).unwrap().payload, b"content");
