@@ -8,6 +8,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
@@ -25,6 +26,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Committer {
     link: Link,
     patience: Duration,
+    /// Held by the transaction that is on the connection: there is one at a time.
+    turn: Mutex<()>,
     /// A number that was drawn: no other process has drawn it.
     drawn: AtomicU64,
 }
@@ -82,8 +85,8 @@ fn judge(txns: &[Txn], found: &Found, revisions: &[Revision]) -> Judged {
 }
 
 impl Committer {
-    pub(crate) const fn new(link: Link, patience: Duration) -> Self {
-        Self { link, patience, drawn: AtomicU64::new(0) }
+    pub(crate) fn new(link: Link, patience: Duration) -> Self {
+        Self { link, patience, turn: Mutex::default(), drawn: AtomicU64::new(0) }
     }
 
     pub(crate) async fn commit(&self, txns: &[Txn]) -> Vec<CommitOutcome> {
@@ -91,6 +94,7 @@ impl Committer {
         if txns.is_empty() {
             return Vec::new();
         }
+        let _turn = self.turn.lock().await;
         for attempt in 0..TRIES {
             pause(attempt, self.drawn.load(Ordering::Relaxed)).await;
             let connection = match self.link.connection().await {

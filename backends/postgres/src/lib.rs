@@ -19,8 +19,10 @@
 //! and never tried again.
 //!
 //! A server that may lose what it has acknowledged is refused ([`OpenError::Unsafe`]): `fsync` or
-//! `synchronous_commit` off, a server in recovery, or one that took over from another without a synchronous standby, so
-//! that commits may be missing. The last is a restore: see [`Settings::accept_timeline`].
+//! `synchronous_commit` off, a server in recovery, or one that took over from another that did not wait for a synchronous
+//! standby, so that commits may be missing. The last is a restore: see [`Settings::accept_timeline`]. Where there are
+//! several standbys, it is for whoever promotes one to choose a synchronous one. A server whose sequences give each
+//! connection numbers of its own is refused, too.
 //!
 //! Connections use TLS with the system's certificates or those of [`Settings::certificates`]; the URL's `sslmode` says
 //! whether they must. Each is made again when it is lost, and nothing waits longer than [`Settings::patience`].

@@ -29,12 +29,34 @@ impl Server {
         Self { config, tls, settings }
     }
 
+    /// What has to end in time.
+    async fn in_time<T>(&self, doing: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
+        let done = tokio::time::timeout(self.settings.patience, doing).await;
+        done.unwrap_or_else(|_| Err(OpenError::Server("no answer in time".into())))
+    }
+
     /// A new connection to a server that loses nothing.
     pub(crate) async fn connect(&self) -> Result<Client, OpenError> {
+        self.in_time(async {
+            let client = self.connect_first().await?;
+            schema::refuse_takeover(&client, &self.settings).await?;
+            Ok(client)
+        })
+        .await
+    }
+
+    /// Makes the tables where they are not there, and looks whether the server can be used.
+    pub(crate) async fn prepare(&self) -> Result<(), OpenError> {
+        let client = self.in_time(self.connect_first()).await?;
+        self.in_time(schema::migrate(&client, &self.settings)).await?;
+        let other = self.connect().await?;
+        self.in_time(schema::refuse_unordered(&client, &other)).await
+    }
+
+    /// A connection; the tables may not be there yet.
+    async fn connect_first(&self) -> Result<Client, OpenError> {
         let server = |error: &tokio_postgres::Error| OpenError::Server(words(error));
-        let connecting = tokio::time::timeout(self.settings.patience, self.config.connect(self.tls.clone())).await;
-        let connected = connecting.map_err(|_| OpenError::Server("no connection in time".into()))?;
-        let (client, connection) = connected.map_err(|error| server(&error))?;
+        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(|error| server(&error))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = words(&error), "a connection to the database has ended");
@@ -50,7 +72,11 @@ impl Server {
             self.settings.schema,
         );
         client.batch_execute(&set).await.map_err(|error| server(&error))?;
-        schema::refuse_unsafe(&client, &self.settings).await?;
+        schema::refuse_unsafe(&client).await?;
+        // A commit is done when a standby that counts has it, whatever is the rule for others.
+        let strict = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') \
+                      IN ('local', 'remote_write')";
+        client.batch_execute(strict).await.map_err(|error| server(&error))?;
         Ok(client)
     }
 }

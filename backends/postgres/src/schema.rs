@@ -5,7 +5,9 @@ use crate::settings::Settings;
 use tokio_postgres::{Client, Error};
 
 /// The latest version of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+/// The timeline that is written now. The control file has it only after a checkpoint.
+const TIMELINE: &str = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer";
 /// Held while tables are made: two processes that start at once do not meet.
 const LOCK: i64 = 0x6163_6567_7263_6f6d;
 
@@ -40,11 +42,18 @@ async fn steps(client: &Client) -> Result<(), OpenError> {
     }
     if found < 1 {
         // A sequence without a cache grows in the order in which numbers are taken.
-        let first = "CREATE TABLE about (version integer NOT NULL, timeline integer NOT NULL);
+        let first = format!(
+            "CREATE TABLE about (version integer NOT NULL, timeline integer NOT NULL);
              CREATE TABLE record (key bytea PRIMARY KEY, revision bigint NOT NULL, value bytea NOT NULL);
              CREATE SEQUENCE revision CACHE 1;
-             INSERT INTO about SELECT 1, timeline_id FROM pg_control_checkpoint()";
-        client.batch_execute(first).await.map_err(|error| server(&error))?;
+             INSERT INTO about SELECT 1, {TIMELINE}"
+        );
+        client.batch_execute(&first).await.map_err(|error| server(&error))?;
+    }
+    if found < 2 {
+        let second = "ALTER TABLE about ADD COLUMN synchronous boolean NOT NULL DEFAULT false;
+             UPDATE about SET version = 2";
+        client.batch_execute(second).await.map_err(|error| server(&error))?;
     }
     Ok(())
 }
@@ -55,7 +64,7 @@ async fn setting(client: &Client, name: &str) -> Result<String, OpenError> {
 }
 
 /// Refuses a server that may lose what it has acknowledged.
-pub(crate) async fn refuse_unsafe(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+pub(crate) async fn refuse_unsafe(client: &Client) -> Result<(), OpenError> {
     for name in ["fsync", "synchronous_commit", "full_page_writes"] {
         if setting(client, name).await? == "off" {
             return Err(OpenError::Unsafe(format!("{name} is off")));
@@ -65,26 +74,44 @@ pub(crate) async fn refuse_unsafe(client: &Client, settings: &Settings) -> Resul
     if row.get(0) {
         return Err(OpenError::Unsafe("it is a standby".into()));
     }
-    let there =
-        client.query_one("SELECT to_regclass('about') IS NOT NULL", &[]).await.map_err(|error| server(&error))?;
-    if !there.get::<_, bool>(0) {
-        return Ok(());
-    }
-    let lines = "SELECT about.timeline, now.timeline_id FROM about, pg_control_checkpoint() AS now";
-    let row = client.query_one(lines, &[]).await.map_err(|error| server(&error))?;
-    let (known, now): (i32, i32) = (row.get(0), row.get(1));
-    if known == now {
-        return Ok(());
-    }
-    // Another server has taken over. What a synchronous standby had not got was not acknowledged.
-    if setting(client, "synchronous_standby_names").await?.is_empty() && settings.accept_timeline != Some(now) {
-        let why = format!(
-            "it is on timeline {now} and was on {known}: what was committed last may be missing, and no standby is synchronous"
-        );
-        return Err(OpenError::Unsafe(why));
-    }
-    tracing::warn!(known, now, "another database server has taken over");
-    let note = "UPDATE about SET timeline = $1 WHERE timeline = $2";
-    client.execute(note, &[&now, &known]).await.map_err(|error| server(&error))?;
     Ok(())
+}
+
+/// Refuses a server that took over from one that did not wait for a synchronous standby; notes which one this is.
+pub(crate) async fn refuse_takeover(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+    let lines = format!(
+        "SELECT timeline, synchronous, {TIMELINE}, current_setting('synchronous_standby_names') <> '' FROM about"
+    );
+    let row = client.query_one(&lines, &[]).await.map_err(|error| server(&error))?;
+    let (known, waited): (i32, bool) = (row.get(0), row.get(1));
+    let (now, waits): (i32, bool) = (row.get(2), row.get(3));
+    if known != now {
+        // What a synchronous standby had not got was not acknowledged.
+        if !waited && settings.accept_timeline != Some(now) {
+            return Err(OpenError::Unsafe(format!(
+                "it is on timeline {now} and was on {known}: what was committed last may be missing, and no standby was \
+                 synchronous"
+            )));
+        }
+        tracing::warn!(known, now, "another database server has taken over");
+    }
+    if (known, waited) != (now, waits) {
+        let note = "UPDATE about SET timeline = $1, synchronous = $2";
+        client.execute(note, &[&now, &waits]).await.map_err(|error| server(&error))?;
+    }
+    Ok(())
+}
+
+/// Refuses a server that gives numbers in another order than they are asked for: revisions would go back.
+pub(crate) async fn refuse_unordered(one: &Client, other: &Client) -> Result<(), OpenError> {
+    let mut drawn = Vec::new();
+    for client in [one, other, one] {
+        let row = client.query_one("SELECT nextval('revision')", &[]).await.map_err(|error| server(&error))?;
+        drawn.push(row.get::<_, i64>(0));
+    }
+    if drawn.is_sorted() {
+        return Ok(());
+    }
+    let why = "its sequences keep numbers for each connection (CACHE, or ysql_sequence_cache_minval, is not 1)";
+    Err(OpenError::Unsafe(why.into()))
 }

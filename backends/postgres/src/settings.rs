@@ -12,7 +12,7 @@ pub struct Settings {
     pub certificates: Option<PathBuf>,
     /// For how long anything is waited for.
     pub patience: Duration,
-    /// That another server took over without a synchronous standby is known, and nothing was lost, or a restore has
+    /// That another server took over from one without a synchronous standby is known, and nothing was lost, or a restore has
     /// followed: the timeline that it is on now.
     pub accept_timeline: Option<i32>,
 }

@@ -21,7 +21,8 @@ impl Moment {
         // The moment is that of the first statement; who reads may take its time between pages.
         let first = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                      SELECT 1 FROM record LIMIT 1";
-        client.batch_execute(first).await.map_err(failed)?;
+        let begun = timeout(server.settings.patience, client.batch_execute(first)).await;
+        begun.map_err(|_| unavailable("the database does not answer in time"))?.map_err(failed)?;
         Ok(Self { client, patience: server.settings.patience })
     }
 }

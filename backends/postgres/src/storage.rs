@@ -6,7 +6,7 @@ use crate::link::{Connection, Link, Server};
 use crate::rows::{one_more, page, record};
 use crate::settings::Settings;
 use crate::snapshot::Moment;
-use crate::{schema, tls};
+use crate::tls;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -34,8 +34,7 @@ impl PostgresStorage {
         let config: Config = url.parse().map_err(|error: tokio_postgres::Error| OpenError::Url(words(&error)))?;
         let tls = tls::connector(settings.certificates.as_deref())?;
         let server = Arc::new(Server::new(config, tls, settings));
-        let client = server.connect().await?;
-        schema::migrate(&client, &server.settings).await?;
+        server.prepare().await?;
         let committer = Committer::new(Link::new(Arc::clone(&server)), server.settings.patience);
         Ok(Self { reads: Link::new(Arc::clone(&server)), committer, server })
     }

@@ -118,19 +118,140 @@ async fn a_server_that_may_lose_commits_is_refused() {
     }
     server.stop(true);
     server.resume(&[]);
-    // Another server has taken over: what was committed last may be missing.
-    server.sql("UPDATE ace_groupcomm.about SET timeline = 7");
+    drop(open(&server).await);
+    server.sql("ALTER SEQUENCE ace_groupcomm.revision CACHE 50");
     let refused = PostgresStorage::open(&server.url(), quick()).await.err().unwrap();
-    assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("timeline 1 and was on 7")), "{refused}");
-    let accepting = Settings { accept_timeline: Some(1), ..quick() };
-    drop(PostgresStorage::open(&server.url(), accepting).await.unwrap());
-    drop(open(&server).await);
-    server.sql("UPDATE ace_groupcomm.about SET timeline = 7");
-    server.sql("ALTER SYSTEM SET synchronous_standby_names = 'other'");
-    server.stop(true);
-    server.resume(&["synchronous_commit=local"]);
-    drop(open(&server).await);
-    assert_eq!(server.sql("SELECT timeline FROM ace_groupcomm.about"), "1", "a synchronous standby has all");
+    assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("CACHE")), "{refused}");
+}
+
+/// The primary ends at once, and its standby takes over.
+fn fail_over(mut primary: Postgres, standby: &Postgres) {
+    primary.stop(false);
+    assert_eq!(standby.sql("SELECT pg_promote()"), "t");
+}
+
+// Covers: TH-5-03
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_not_waited_for_is_refused_as_soon_as_it_takes_over() {
+    let Some(primary) = Postgres::start() else { return };
+    let storage = open(&primary).await;
+    commit(&storage, put("a", None, "1")).await;
+    let standby = primary.standby();
+    let refused = PostgresStorage::open(&standby.url(), quick()).await.err().unwrap();
+    assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("standby")), "{refused}");
+    fail_over(primary, &standby);
+    for _ in 0..2 {
+        let refused = PostgresStorage::open(&standby.url(), quick()).await.err().unwrap();
+        assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("timeline 2 and was on 1")), "{refused}");
+    }
+    let accepting = |timeline| Settings { accept_timeline: Some(timeline), ..quick() };
+    assert!(PostgresStorage::open(&standby.url(), accepting(3)).await.is_err());
+    drop(PostgresStorage::open(&standby.url(), accepting(2)).await.unwrap());
+    assert_eq!(text(&open(&standby).await, "a").await, "1", "it is known from now on");
+}
+
+// Covers: TH-5-03
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_waited_for_takes_over_with_all_that_was_acknowledged() {
+    let Some(primary) = Postgres::start() else { return };
+    drop(open(&primary).await);
+    let standby = primary.standby();
+    // For others the server does not wait; for what is committed here it does.
+    primary.sql("ALTER SYSTEM SET synchronous_commit = 'local'");
+    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    primary.sql("SELECT pg_reload_conf()");
+    let storage = open(&primary).await;
+    for number in 0..50 {
+        let outcome = commit(&storage, put(&format!("key {number}"), Some(None), "x")).await;
+        assert!(matches!(outcome, CommitOutcome::Done(_)), "{outcome:?}");
+    }
+    fail_over(primary, &standby);
+    let after = open(&standby).await;
+    assert_eq!(after.scan(&key("key "), None, 100).await.unwrap().records.len(), 50);
+    assert_eq!(standby.sql("SELECT timeline, synchronous FROM ace_groupcomm.about"), "2|f", "nobody follows it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_the_first_version_are_brought_up_to_date() {
+    let Some(server) = Postgres::start() else { return };
+    commit(&open(&server).await, put("a", None, "1")).await;
+    server.sql("ALTER TABLE ace_groupcomm.about DROP COLUMN synchronous");
+    server.sql("UPDATE ace_groupcomm.about SET version = 1");
+    assert_eq!(text(&open(&server).await, "a").await, "1");
+    assert_eq!(server.sql("SELECT version, timeline, synchronous FROM ace_groupcomm.about"), "2|1|f");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_on_one_storage_at_once_stay_apart() {
+    let Some(server) = Postgres::start() else { return };
+    let storage = Arc::new(open(&server).await);
+    commit(&storage, put("counter", None, "0")).await;
+    let count = |storage: Arc<PostgresStorage>| async move {
+        for _ in 0..40 {
+            loop {
+                let record = get(&storage, "counter").await.unwrap();
+                let number: u64 = String::from_utf8(record.value.to_vec()).unwrap().parse().unwrap();
+                let next = (number + 1).to_string();
+                if let CommitOutcome::Done(_) =
+                    commit(&storage, put("counter", Some(Some(record.revision)), &next)).await
+                {
+                    break;
+                }
+            }
+        }
+    };
+    let tasks: Vec<_> = (0..4).map(|_| tokio::spawn(count(Arc::clone(&storage)))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(text(&storage, "counter").await, "160");
+}
+
+/// Lets a client talk to the server until it is told to go silent.
+async fn relay(port: u16) -> (u16, Arc<std::sync::atomic::AtomicBool>) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let silent = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&silent);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            let heard = Arc::clone(&heard);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4_096];
+                while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+                    if !heard.load(Ordering::Relaxed) {
+                        to_client.write_all(&buffer[..length]).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (own, silent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_swallows_answers_is_not_waited_for_either() {
+    let Some(server) = Postgres::start() else { return };
+    let port = server.url().rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
+    let (relayed, silent) = relay(port).await;
+    let url = server.url().replace(&port.to_string(), &relayed.to_string());
+    let settings = Settings { patience: Duration::from_secs(1), ..quick() };
+    let storage = PostgresStorage::open(&url, settings.clone()).await.unwrap();
+    commit(&storage, put("a", None, "1")).await;
+    silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(!matches!(commit(&storage, put("a", None, "2")).await, CommitOutcome::Done(_)));
+    assert!(matches!(commit(&storage, put("a", None, "3")).await, CommitOutcome::NotDone(_)), "no connection");
+    assert!(storage.read(&[key("a")]).await.is_err() && storage.snapshot().await.is_err());
+    assert!(PostgresStorage::open(&url, settings).await.is_err());
+    silent.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(commit(&storage, put("a", None, "4")).await, CommitOutcome::Done(_)));
+    assert_eq!(text(&storage, "a").await, "4");
 }
 
 /// Certificates of one who vouches for a server, and the server's own with its key.
@@ -182,7 +303,7 @@ async fn what_cannot_be_opened_says_why() {
     drop(open(&server).await);
     server.sql("UPDATE ace_groupcomm.about SET version = 99");
     let later = PostgresStorage::open(&server.url(), quick()).await.err().unwrap();
-    assert!(matches!(later, OpenError::Version { found: 99, known: 1 }), "{later}");
+    assert!(matches!(later, OpenError::Version { found: 99, known: 2 }), "{later}");
     let schema = Settings { schema: "x\"; DROP TABLE record".into(), ..quick() };
     for (url, settings, words) in [
         (server.url(), schema, "schema"),

@@ -68,6 +68,21 @@ impl Postgres {
         Some(server)
     }
 
+    /// A standby that follows this one, in a folder of its own.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg(USER).arg(folder.path()));
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let from = self.url();
+        let mut copy = command(&self.programs, "pg_basebackup");
+        run(copy.args(["-R", "-X", "stream", "-c", "fast", "-d", &from, "-D"]).arg(folder.path().join("data")));
+        let mut standby = Self { folder, programs: self.programs.clone(), port, process: None };
+        standby.resume(&["synchronous_standby_names="]);
+        standby
+    }
+
     /// Starts it again, with these settings.
     pub fn resume(&mut self, settings: &[&str]) {
         let mut postgres = command(&self.programs, "postgres");
