@@ -9,7 +9,7 @@ use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, Corrupt, Method, Registration, Status};
-use ace_groupcomm_messages::{JoinResponse, token_hash};
+use ace_groupcomm_messages::{Claims, JoinResponse, token_hash};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -133,6 +133,23 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         open(&store, now + 10);
         assert_eq!(head(&store), again);
     }
+}
+
+// Covers: TH-2-08
+#[test]
+fn a_token_whose_time_begins_with_its_receipt_gets_none_from_a_restore() {
+    let backup = open(&TestStore::new(Sharing::Exclusive), 1_000).store.dump();
+    let store = restore(&backup, 5_000, Some(Vec::new()));
+    let mut desk = open(&store, 5_000);
+    let post = |desk: &mut Desk, issued: Option<u64>| {
+        let claims = client(1).claims(&[("g1", 1)], 0);
+        let cti = Some(b"kdc\x07".to_vec());
+        let bytes = token(1, &Claims { exp: None, exi: Some(600), cti, iat: issued, ..claims });
+        desk.ask(&Caller::Anonymous, token_post(&bytes)).status
+    };
+    assert_eq!(post(&mut desk, Some(4_999)), Status::Unauthorized, "it may have come before the restore");
+    assert_eq!(post(&mut desk, None), Status::Unauthorized);
+    assert_eq!(post(&mut desk, Some(5_000)), Status::Created);
 }
 
 #[test]

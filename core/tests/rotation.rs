@@ -194,3 +194,18 @@ async fn expectations_hold_across_a_change_of_the_key() {
         ("x".into(), "old".into(), "x".into())
     );
 }
+
+// Covers: TH-5-05
+#[tokio::test]
+async fn a_process_that_did_nothing_during_a_rotation_goes_on() {
+    let file = KeyFile::new(&[1], 1);
+    let (store, storage) = filled(Sharing::Shared, &file).await;
+    let idle = file.open(&store);
+    assert!(matches!(put(&idle, 0, "mine").await, CommitOutcome::Done(_)));
+    file.set(&[1, 2], 2);
+    assert_eq!(storage.rotate(file.ring(), |_| ()).await, Ok(600));
+    file.set(&[2], 2);
+    assert_eq!(get(&idle, 1).await, "old");
+    assert!(matches!(put(&idle, 1, "mine").await, CommitOutcome::Done(_)));
+    assert_eq!((get(&idle, 1).await.as_str(), numbers(&store)), ("mine", vec![2]));
+}

@@ -4,7 +4,7 @@
 //! ends before it has lost something.
 
 use crate::error::OpenError;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -23,11 +23,17 @@ fn sealed(revision: u64) -> [u8; 12] {
 }
 
 impl Anchor {
-    /// Opens it, and reads what stands there; 0 where there is none, or one that was torn.
+    /// Opens it, and reads what stands there; 0 where there is none, or one that was torn. As long as this lives it is of
+    /// no use to another storage.
     pub(crate) fn open(path: &Path) -> Result<(Self, u64), OpenError> {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
         let revision = bytes.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));

@@ -126,6 +126,10 @@ impl FjallStorage {
         if known && found.is_empty() {
             return Err(OpenError::Damaged("there is no log".into()));
         }
+        // Where there are none they would be begun anew, with what the log has of late.
+        if known && !Tables::are_there(&path.join("tables")) {
+            return Err(OpenError::Damaged("there are no tables".into()));
+        }
         let tables = Arc::new(Tables::open(&path.join("tables"), settings.cache)?);
         found.replay(|entry| tables.apply(&[entry]))?;
         tables.go_on_from(found.next);

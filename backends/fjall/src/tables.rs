@@ -46,6 +46,11 @@ fn unpack(mut packed: Bytes) -> Result<Record, StorageError> {
 }
 
 impl Tables {
+    /// Whether there are tables in this folder.
+    pub(crate) fn are_there(path: &Path) -> bool {
+        path.join("current").exists()
+    }
+
     pub(crate) fn open(path: &Path, cache: u64) -> Result<Self, OpenError> {
         let (next, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let config = Config::new(path, next.clone(), visible.clone());

@@ -60,7 +60,7 @@ impl KdcApp {
         if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
-        if !self.is_recent(view, valid.issued)? {
+        if !self.is_recent(view, &valid)? {
             return Err(Refusal::TokenRejected("it is from before a restore").into());
         }
         for entry in &valid.scope.0 {

@@ -12,6 +12,7 @@ use crate::state::keys::{self, GroupId};
 use crate::state::kind::Kind;
 use crate::state::records::{GidOwner, GroupSecret, Head, Mark, Meta};
 use crate::traits::storage::Key;
+use crate::traits::token::ValidToken;
 use crate::view::{Stop, View};
 use crate::{Corrupt, RecordType};
 use bytes::Bytes;
@@ -88,6 +89,7 @@ impl Restore {
         let by_time = u32::try_from(self.now).unwrap_or(u32::MAX);
         meta.incarnation = meta.incarnation.saturating_add(1).max(by_time);
         meta.latest = meta.latest.max(self.now);
+        meta.restored = meta.restored.max(self.now);
         if self.revoked.is_none() {
             meta.tokens_since = meta.tokens_since.max(self.now);
         }
@@ -138,9 +140,11 @@ impl KdcApp {
         Ok(Some(changes))
     }
 
-    /// Whether a token that was issued then may be used: after a restore only those may that came later.
-    pub(super) fn is_recent(&self, view: &View<'_>, issued: Option<u64>) -> Result<bool, Stop> {
-        let since = view.get::<Meta>(&keys::meta())?.map_or(0, |meta| meta.tokens_since);
-        Ok(since == 0 || issued.is_some_and(|at| at >= since))
+    /// Whether a token may be used for when it was issued: after a restore only those may that came later, where what was
+    /// revoked is not known. Nor may one whose time begins when it comes first: a restore forgets when it did.
+    pub(super) fn is_recent(&self, view: &View<'_>, token: &ValidToken) -> Result<bool, Stop> {
+        let Some(meta) = view.get::<Meta>(&keys::meta())? else { return Ok(true) };
+        let since = if token.sequence.is_some() { meta.restored.max(meta.tokens_since) } else { meta.tokens_since };
+        Ok(since == 0 || token.issued.is_some_and(|at| at >= since))
     }
 }

@@ -122,7 +122,9 @@ impl Cache {
     /// Takes in what a load has read.
     pub(crate) fn loaded(&mut self, key: Key, record: Option<Record>, load: LoadId) {
         let revision = record.as_ref().map(|r| r.revision);
-        let same = revision.is_some() && self.entries.get(&key).is_some_and(|entry| entry.revision == revision);
+        // What could not be read may open by now.
+        let known = |entry: &Entry| entry.revision == revision && !matches!(entry.typed.get(), Some(Err(Corrupt)));
+        let same = revision.is_some() && self.entries.get(&key).is_some_and(known);
         if !same && self.settled.get(&key).is_some_and(|&until| load <= until) {
             return;
         }

@@ -123,11 +123,14 @@ pub struct Meta {
     /// Tokens that were issued before this time are refused, in seconds since 1970; 0 where none are for that.
     #[serde(default)]
     pub tokens_since: u64,
+    /// When the last restore was, in seconds since 1970: of tokens from before it nobody knows when they came first.
+    #[serde(default)]
+    pub restored: u64,
 }
 
 impl Default for Meta {
     fn default() -> Self {
-        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0 }
+        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0, restored: 0 }
     }
 }
 

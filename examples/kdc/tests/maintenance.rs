@@ -1,6 +1,7 @@
 //! Backups, restores, checks and new storage keys, of a KDC that runs and of one that does not.
 
 use ace_backend_fjall::{FjallStorage, Settings};
+use ace_backend_tokio::backup;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Storage, Txn};
 use ace_program::{
@@ -135,6 +136,80 @@ async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
     let refused = open_storage(&house.url("state"), &house.config(), Path::new(""), Role::Kdc).await.err().unwrap();
     assert!(refused.to_string().contains("a restore has not ended"), "{refused}");
     assert!(words(house.check("state").await).contains("is wrong"));
+    // Nor is it worth a backup; one that was made all the same restores nothing.
+    assert!(words(house.backup("state", "a.backup").await).contains("has not ended"));
+    let raw = FjallStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let mut file = tokio::fs::File::create(house.path("a.backup")).await.unwrap();
+    backup::write(&*raw.snapshot().await.unwrap(), "kdc", &mut file, |_| ()).await.unwrap();
+    file.sync_all().await.unwrap();
+    assert!(words(house.restore("other", "a.backup").await).contains("has not ended"));
+    assert!(!house.path("other").exists());
+}
+
+/// With a path that is too long for a socket nobody takes orders: what does not run can be worked on.
+#[tokio::test]
+async fn a_long_path_has_backups_while_nothing_runs() {
+    let house = House::new();
+    let name = "x".repeat(120);
+    let running = house.start(&name).await;
+    assert!(words(house.backup(&name, "a.backup").await).contains("in use"));
+    running.stop().await;
+    house.backup(&name, "a.backup").await.unwrap();
+    assert!(house.check(&name).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_process_with_other_keys_is_not_taken_for_one_that_rotates() {
+    let house = House::new();
+    let running = house.start("state").await;
+    // The service has a copy of the file, as systemd makes one.
+    std::fs::copy(house.path("keys.toml"), house.path("other.toml")).unwrap();
+    let config = StorageConfig { keys: Some(house.path("other.toml")), ..StorageConfig::default() };
+    let rotate = Maintenance::RotateStorageKey { prepare: false };
+    let rotated = maintain(Role::Kdc, &rotate, &house.url("state"), &config, Path::new(""), &mut |_| ()).await;
+    let why = rotated.unwrap_err().to_string();
+    assert!(why.contains("seals with key 1") && why.contains("keys.toml"), "{why}");
+    running.stop().await;
+    let kept = std::fs::read_to_string(house.path("other.toml")).unwrap();
+    assert!(kept.contains("number = 1") && kept.contains("number = 2"), "nothing is dropped: {kept}");
+    house.open("state").await;
+}
+
+/// Who changes the keys may be another user than the service that reads them.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_of_keys_keeps_its_owner() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let house = House::new();
+    house.start("state").await.stop().await;
+    if chown(house.path("keys.toml"), Some(12_345), Some(54_321)).is_err() {
+        eprintln!("not root: nobody's file can be given away");
+        return;
+    }
+    house.run(Role::Kdc, "state", Maintenance::RotateStorageKey { prepare: false }).await.unwrap();
+    for name in ["keys.toml", "keys.toml.former"] {
+        let file = std::fs::metadata(house.path(name)).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (12_345, 54_321, 0o600), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_leaves_the_anchor_of_what_runs() {
+    let house = House::new();
+    let anchored = |name: &str| StorageConfig { anchor: Some(house.path(name)), ..house.config() };
+    house.start("state").await.stop().await;
+    house.backup("state", "a.backup").await.unwrap();
+    let running = open_storage(&house.url("state"), &anchored("anchor"), Path::new(""), Role::Kdc).await.unwrap();
+    let restore = Maintenance::Restore { file: house.path("a.backup"), revoked: None };
+    let into = |config: StorageConfig| {
+        let (url, restore) = (house.url("other"), restore.clone());
+        async move { maintain(Role::Kdc, &restore, &url, &config, Path::new(""), &mut |_| ()).await }
+    };
+    let refused = into(anchored("anchor")).await.unwrap_err().to_string();
+    assert!(refused.contains("in use"), "{refused}");
+    assert!(house.path("anchor").exists());
+    drop(running);
+    into(anchored("anchor")).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! Orders to a process that has its storage for itself: a socket in the storage's folder, for its owner alone.
 //!
-//! An order is a line: `backup` is answered with a backup, `rotate` with how many values were sealed anew, line by line,
-//! and `done` or what has failed.
+//! An order is a line: `backup` is answered with a backup, `rotate N`, to the key of this number, with how many values were
+//! sealed anew, line by line, and `done` or what has failed.
 
 use crate::key_file::StorageKeys;
 use crate::storage::Durable;
 use crate::{ProgramError, Role};
 use ace_backend_tokio::backup;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -17,20 +20,38 @@ use tokio::time::timeout;
 const LONGEST: u64 = 64;
 /// How long an order may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long who has given an order may take to read on.
+const STALLED: Duration = Duration::from_secs(60);
+/// Bytes on their way to who has given an order.
+const PIPE: usize = 1 << 16;
 
 /// What a process can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Backup,
-    Rotate,
+    /// To the key of this number: who is told has to have it.
+    Rotate(u32),
 }
 
-impl Order {
-    const fn word(self) -> &'static str {
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Backup => "backup",
-            Self::Rotate => "rotate",
+            Self::Backup => f.write_str("backup"),
+            Self::Rotate(key) => write!(f, "rotate {key}"),
         }
+    }
+}
+
+impl FromStr for Order {
+    type Err = ProgramError;
+
+    fn from_str(line: &str) -> Result<Self, ProgramError> {
+        let order = match line.split_once(' ') {
+            None if line == "backup" => Some(Self::Backup),
+            Some(("rotate", key)) => key.parse().ok().map(Self::Rotate),
+            _ => None,
+        };
+        order.ok_or_else(|| ProgramError::Other(format!("{line:?} is no order")))
     }
 }
 
@@ -68,44 +89,70 @@ impl Drop for Socket {
     }
 }
 
+fn other(error: &dyn fmt::Display) -> ProgramError {
+    ProgramError::Other(error.to_string())
+}
+
 async fn obey(stream: UnixStream, durable: &Durable, role: Role) -> Result<(), ProgramError> {
-    let other = |error: &dyn std::fmt::Display| ProgramError::Other(error.to_string());
-    let (input, mut output) = stream.into_split();
+    let (input, output) = stream.into_split();
     let mut order = String::new();
     let mut input = BufReader::new(input.take(LONGEST));
     let read = timeout(PATIENCE, input.read_line(&mut order)).await;
     read.map_err(|error| other(&error))?.map_err(|error| other(&error))?;
-    let order = order.trim();
-    if order == Order::Backup.word() {
-        let snapshot = durable.raw.snapshot().await.map_err(|error| other(&error))?;
-        let count = backup::write(&*snapshot, role.name(), &mut output, |_| ()).await.map_err(|error| other(&error))?;
-        tracing::info!(records = count, "a backup was made");
-    } else if order == Order::Rotate.word() {
-        let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
-        let rotate = async {
-            let ring = StorageKeys::read(&durable.keys)?.ring()?;
-            let rotated = durable.sealed.rotate(ring, move |count| {
-                let _ = told.send(count);
-            });
-            let rotated = rotated.await;
-            rotated.map_err(|error| other(&error))
-        };
-        let tell = async {
-            while let Some(count) = news.recv().await {
-                output.write_all(format!("{count}\n").as_bytes()).await?;
-            }
-            Ok::<_, std::io::Error>(output)
-        };
-        let (rotated, output) = tokio::join!(rotate, tell);
-        let last = rotated.as_ref().map_or_else(ToString::to_string, |_| "done".into());
-        output
-            .map_err(|error| other(&error))?
-            .write_all(format!("{last}\n").as_bytes())
-            .await
-            .map_err(|error| other(&error))?;
-        tracing::info!(values = rotated?, "the storage key was rotated");
+    let order: Order = order.trim().parse()?;
+    let (answer, pipe) = tokio::io::duplex(PIPE);
+    let done = async {
+        match order {
+            Order::Backup => backup(durable, role, answer).await,
+            Order::Rotate(key) => rotate(durable, key, answer).await,
+        }
+    };
+    let (done, passed) = tokio::join!(done, pass_on(pipe, output));
+    done.and(passed.map_err(|error| other(&error)))
+}
+
+/// Hands an answer on, for as long as somebody reads it: one who does not must not keep others waiting.
+async fn pass_on(mut from: DuplexStream, mut to: OwnedWriteHalf) -> std::io::Result<()> {
+    let mut buffer = vec![0; PIPE];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
+        timeout(STALLED, to.write_all(read)).await??;
     }
+}
+
+async fn backup(durable: &Durable, role: Role, mut answer: DuplexStream) -> Result<(), ProgramError> {
+    let snapshot = durable.raw.snapshot().await.map_err(|error| other(&error))?;
+    let count = backup::write(&*snapshot, role.name(), &mut answer, |_| ()).await.map_err(|error| other(&error))?;
+    tracing::info!(records = count, "a backup was made");
     Ok(())
+}
+
+async fn rotate(durable: &Durable, key: u32, mut answer: DuplexStream) -> Result<(), ProgramError> {
+    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let rotate = async {
+        let keys = StorageKeys::read(&durable.keys)?;
+        if keys.active() != key {
+            let (known, file) = (keys.active(), durable.keys.display());
+            return Err(ProgramError::Other(format!("the process seals with key {known} of {file}, not with {key}")));
+        }
+        let rotated = durable.sealed.rotate(keys.ring()?, move |count| {
+            let _ = told.send(count);
+        });
+        rotated.await.map_err(|error| other(&error))
+    };
+    // A rotation goes on where nobody reads how far it is.
+    let tell = async {
+        while let Some(count) = news.recv().await {
+            let _ = answer.write_all(format!("{count}\n").as_bytes()).await;
+        }
+        answer
+    };
+    let (rotated, mut answer) = tokio::join!(rotate, tell);
+    let last = rotated.as_ref().map_or_else(ToString::to_string, |_| "done".into());
+    let told = answer.write_all(format!("{last}\n").as_bytes()).await;
+    tracing::info!(values = rotated?, "the storage key was rotated");
+    told.map_err(|error| other(&error))
 }
 
 /// Gives an order to the process that has the storage; `None` where there is none.
@@ -116,7 +163,7 @@ pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Resu
         Err(error) if is_nobody(error.kind()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    stream.write_all(format!("{}\n", order.word()).as_bytes()).await?;
+    stream.write_all(format!("{order}\n").as_bytes()).await?;
     Ok(Some(stream))
 }
 
@@ -128,6 +175,8 @@ pub(crate) async fn is_served(control: Option<&Path>) -> bool {
     }
 }
 
+/// Whether nobody listens, or nobody can: a path may be too long for a socket.
 const fn is_nobody(kind: std::io::ErrorKind) -> bool {
-    matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+    use std::io::ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
+    matches!(kind, NotFound | ConnectionRefused | InvalidInput)
 }

@@ -100,7 +100,7 @@ impl StorageKeys {
         former.active = self.active;
         former.keys.retain(|known| self.keys.iter().all(|key| key.number != known.number));
         former.keys.extend(self.keys.iter().cloned());
-        former.replace()?;
+        former.replace_like(&self.path)?;
         self.keys.retain(|key| key.number == self.active);
         self.replace()?;
         Ok(former.path)
@@ -120,11 +120,18 @@ impl StorageKeys {
         text
     }
 
-    /// Writes the file anew: whoever reads it meets the former or the new one, whole.
     fn replace(&self) -> Result<(), ProgramError> {
+        self.replace_like(&self.path)
+    }
+
+    /// Writes the file anew: whoever reads it meets the former or the new one, whole. It belongs to whom this other file
+    /// belongs to: the service reads it as another user than who changes it.
+    fn replace_like(&self, other: &Path) -> Result<(), ProgramError> {
         let new = beside(&self.path, "new");
         let _ = std::fs::remove_file(&new);
         write_new(&new, &self.text())?;
+        #[cfg(unix)]
+        give_like(&new, other).map_err(|source| ProgramError::File { path: other.to_path_buf(), source })?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let rename = || {
             std::fs::rename(&new, &self.path)?;
@@ -132,6 +139,17 @@ impl StorageKeys {
         };
         rename().map_err(|source| ProgramError::File { path: self.path.clone(), source })
     }
+}
+
+/// Gives a file the owner of another one.
+#[cfg(unix)]
+fn give_like(file: &Path, other: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (own, like) = (std::fs::metadata(file)?, std::fs::metadata(other)?);
+    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    chown(file, Some(like.uid()), Some(like.gid()))
 }
 
 /// A name that begins as this one, and ends so.

@@ -227,6 +227,11 @@ impl Target<'_> {
         if whose == ours { Ok(()) } else { Err(ProgramError::Other(format!("this is of {name:?}, not of {ours:?}"))) }
     }
 
+    /// Refuses what a restore that has not ended has left: nobody knows what is missing.
+    fn is_whole(&self, key: &Key) -> Result<(), ProgramError> {
+        if *key == keys::restoring() { Err(self.failed("a restore into this has not ended")) } else { Ok(()) }
+    }
+
     async fn backup(&self, file: &Path) -> Result<u64, ProgramError> {
         let io = |source| ProgramError::File { path: file.to_path_buf(), source };
         if file.exists() {
@@ -253,10 +258,10 @@ impl Target<'_> {
         // It is a backup when it reads as one.
         let mut count = 0_u64;
         let read = File::open(&new.0).await.map_err(io)?;
-        let mut counted = |_: &Key, _: &Bytes| {
+        let mut counted = |key: &Key, _: &Bytes| {
             count = count.saturating_add(1);
             bar.set_position(count);
-            Ok(())
+            self.is_whole(key)
         };
         self.read(BufReader::new(read), &mut counted).await?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -292,7 +297,10 @@ impl Target<'_> {
             let rotated = durable.sealed.rotate(keys.ring()?, |count| bar.set_position(count)).await;
             count = rotated.map_err(|error| self.failed(error))?;
         } else {
-            let stream = self.order(Order::Rotate).await?.ok_or_else(|| self.failed("the process has just ended"))?;
+            let stream = self
+                .order(Order::Rotate(keys.active()))
+                .await?
+                .ok_or_else(|| self.failed("the process has just ended"))?;
             let mut lines = BufReader::new(stream).lines();
             loop {
                 match lines.next_line().await.map_err(|error| self.failed(error))?.as_deref() {
@@ -325,6 +333,7 @@ impl Target<'_> {
         let mut kept = 0_u64;
         self.read(open().await?, &mut |key, value| {
             bar.inc(1);
+            self.is_whole(key)?;
             let opened = ring.open(key, value).map_err(|why| ProgramError::Other(format!("{key:?}: {why}")))?;
             let is_kept = self.kept(&mut restore, key, &opened)?.is_some();
             kept = kept.saturating_add(u64::from(is_kept));
@@ -371,7 +380,12 @@ impl Target<'_> {
             && !folder.join("format").exists()
             && anchor.exists()
         {
-            std::fs::remove_file(&anchor).map_err(|source| ProgramError::File { path: anchor, source })?;
+            let io = |source| ProgramError::File { path: anchor.clone(), source };
+            let file = std::fs::File::open(&anchor).map_err(io)?;
+            if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+                return Err(self.failed(format!("the anchor {} is in use by what runs", anchor.display())));
+            }
+            std::fs::remove_file(&anchor).map_err(io)?;
         }
         let durable = self.open().await?;
         let first = durable.raw.scan(&Key::new(""), None, 1).await.map_err(|error| self.failed(error))?;

@@ -89,7 +89,9 @@ impl<'a> Place<'a> {
             return Ok(Self::Postgres);
         }
         let known = "there are memory:, fjall:FOLDER and postgres://USER@HOST/DATABASE";
-        Err(ProgramError::Other(format!("storage {url:?} is not known; {known}")))
+        // What follows may hold a password.
+        let scheme = url.split(':').next().unwrap_or_default();
+        Err(ProgramError::Other(format!("storage {scheme:?} is not known; {known}")))
     }
 
     /// Where a process that has it takes orders.

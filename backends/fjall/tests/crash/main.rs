@@ -268,7 +268,23 @@ async fn a_folder_put_back_is_behind_its_anchor() {
     copy_all(&store, &copy);
     let storage = FjallStorage::open(&store, &settings).unwrap();
     done(&storage, 1).await;
+    assert!(matches!(FjallStorage::open(&copy, &settings), Err(OpenError::InUse(_))), "the anchor is another's");
     drop(storage);
     assert!(matches!(FjallStorage::open(&copy, &settings), Err(OpenError::Damaged(_))));
     assert_eq!(there(&FjallStorage::open(&store, &settings).unwrap(), 2).await, [true, true]);
+}
+
+#[tokio::test]
+async fn tables_that_are_gone_are_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { write_buffer: 1, ..Settings::default() };
+    let open = || FjallStorage::open(folder.path(), &settings);
+    let storage = open().unwrap();
+    for number in 0..5 {
+        done(&storage, number).await;
+    }
+    drop(storage);
+    assert_eq!(there(&open().unwrap(), 5).await, [true; 5]);
+    std::fs::remove_dir_all(folder.path().join("tables")).unwrap();
+    assert!(matches!(open(), Err(OpenError::Damaged(why)) if why.contains("tables")));
 }

@@ -49,6 +49,19 @@ fn listing(cache: &Cache, at: Option<Option<u64>>) -> Option<Vec<String>> {
 }
 
 #[test]
+fn what_could_not_be_read_is_looked_at_again() {
+    let mut cache = Cache::default();
+    let (first, second) = (cache.begin_load(), cache.begin_load());
+    let is_corrupt = |cache: &Cache| cache.get(&key("a")).unwrap().record::<Word>().is_err();
+    let empty = Some(Record { value: Vec::new().into(), revision: Revision(5) });
+    cache.loaded(key("a"), empty, first);
+    assert!(is_corrupt(&cache));
+    cache.loaded(key("a"), stored(7, 5), second);
+    assert!(!is_corrupt(&cache));
+    assert_eq!((seen(&cache, "a"), span(&cache, "a")), (Some(Some(7)), (2, 2)));
+}
+
+#[test]
 fn a_value_is_known_from_the_first_to_the_last_load_that_showed_it() {
     let mut cache = Cache::default();
     let loads: Vec<LoadId> = (0..4).map(|_| cache.begin_load()).collect();

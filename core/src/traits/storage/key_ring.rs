@@ -93,6 +93,13 @@ impl KeyRing {
         self.has(active).then_some(Self { active, ..self })
     }
 
+    /// The keys of both, sealing with the one as before.
+    pub(super) fn with_keys_of(&self, other: Self) -> Self {
+        let mut ciphers = other.ciphers;
+        ciphers.extend(self.ciphers.iter().map(|(number, cipher)| (*number, cipher.clone())));
+        Self { ciphers, active: self.active }
+    }
+
     /// Whether it has the key of this number.
     pub(super) fn has(&self, number: u32) -> bool {
         self.ciphers.contains_key(&number)

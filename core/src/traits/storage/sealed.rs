@@ -98,11 +98,10 @@ impl Sealed {
         let lacks = values.any(|value| number_of(value).is_some_and(|number| !ring.has(number)));
         let newer = if lacks { self.source.as_ref().and_then(|source| source()) } else { None };
         let Some(newer) = newer else { return ring };
-        // What new values are sealed with is not changed by a look.
+        // What new values are sealed with is not changed by a look: who commits next agrees on it, also where the key that
+        // was active here is taken out by now.
         let mut held = self.held.write().await;
-        if let Some(newer) = newer.with_active(held.ring.active()) {
-            held.ring = Arc::new(newer);
-        }
+        held.ring = Arc::new(held.ring.with_keys_of(newer));
         Arc::clone(&held.ring)
     }
 
