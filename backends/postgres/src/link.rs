@@ -22,6 +22,9 @@ impl Server {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(settings.patience);
         }
+        if let Some(password) = &settings.password {
+            config.password(password.expose());
+        }
         if config.get_application_name().is_none() {
             config.application_name("ace-groupcomm");
         }

@@ -1,5 +1,6 @@
 //! How PostgreSQL is used.
 
+use ace_groupcomm::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ pub struct Settings {
     pub schema: String,
     /// A PEM file with the certificates of those that may vouch for the server; the system's where absent.
     pub certificates: Option<PathBuf>,
+    /// The password, where it is not in the URL.
+    pub password: Option<Secret>,
     /// For how long anything is waited for.
     pub patience: Duration,
     /// That another server took over from one without a synchronous standby is known, and nothing was lost, or a restore has
@@ -22,6 +25,7 @@ impl Default for Settings {
         Self {
             schema: "ace_groupcomm".into(),
             certificates: None,
+            password: None,
             patience: Duration::from_secs(10),
             accept_timeline: None,
         }

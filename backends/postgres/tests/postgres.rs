@@ -1,6 +1,7 @@
 //! The contract of storage on a real PostgreSQL, several processes on one, and a server that fails.
 
 use ace_backend_postgres::{OpenError, PostgresStorage, Settings};
+use ace_groupcomm::Secret;
 use ace_groupcomm::testkit::storage::suite;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Storage, Txn};
 use ace_peers::Postgres;
@@ -295,6 +296,21 @@ async fn an_owner_of_a_database_needs_no_more_rights() {
     let url = server.url().replace("ace@", "kdc@").replace("/postgres", "/kdc");
     let storage = PostgresStorage::open(&url, quick()).await.unwrap();
     assert_eq!(suite(&storage).await, Ok(()));
+}
+
+// Covers: TH-9-02
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_need_not_stand_in_the_url() {
+    let Some(server) = Postgres::start() else { return };
+    server.sql("CREATE ROLE kdc LOGIN PASSWORD 'open sesame'");
+    server.sql("CREATE DATABASE kdc OWNER kdc");
+    server.file("data/pg_hba.conf", "host all kdc all scram-sha-256\nhost all all all trust\n");
+    server.sql("SELECT pg_reload_conf()");
+    let url = server.url().replace("ace@", "kdc@").replace("/postgres", "/kdc");
+    assert!(PostgresStorage::open(&url, quick()).await.is_err());
+    let settings = Settings { password: Some(Secret::new(b"open sesame".to_vec())), ..quick() };
+    assert!(!format!("{settings:?}").contains("sesame"));
+    drop(PostgresStorage::open(&url, settings).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,7 +126,7 @@ where
     let (results, done) = unbounded_channel();
     let (commits, transactions) = unbounded_channel();
     pool.start(&results);
-    let committer = tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
+    let mut committer = tokio::spawn(committer::run(Arc::clone(&storage), transactions, results.clone()));
     let ready = Arc::new(AtomicBool::new(false));
     let driver = Driver {
         machine,
@@ -143,10 +143,18 @@ where
     };
     let ended = Arc::clone(&ready);
     let run = async move {
-        driver.run(incoming, done).await;
-        // Whoever waits for the end may open the storage again.
+        let alive = tokio::select! {
+            () = driver.run(incoming, done) => true,
+            // It ends after the driver, unless storage has panicked: nothing can be trusted then.
+            _ = &mut committer => false,
+        };
         ended.store(false, Ordering::Relaxed);
-        let _ = committer.await;
+        if alive {
+            // Whoever waits for the end may open the storage again.
+            let _ = committer.await;
+        } else {
+            tracing::error!("storage has failed beyond repair: the engine has ended");
+        }
     };
     (Handle { commands, ready }, tokio::spawn(run))
 }

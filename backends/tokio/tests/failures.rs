@@ -11,10 +11,17 @@ use ace_groupcomm_messages::TokenTransferResponse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Storage whose first reads panic.
+/// Storage whose first reads panic, and whose commits do from a moment on.
 struct Panics {
     inner: MemoryStorage,
     left: AtomicUsize,
+    broken: AtomicBool,
+}
+
+impl Panics {
+    fn new(left: usize) -> Arc<Self> {
+        Arc::new(Self { inner: MemoryStorage::new(), left: AtomicUsize::new(left), broken: AtomicBool::new(false) })
+    }
 }
 
 #[async_trait::async_trait]
@@ -30,6 +37,7 @@ impl Storage for Panics {
     }
 
     async fn commit(&self, txns: Vec<Txn>) -> Vec<CommitOutcome> {
+        assert!(!self.broken.load(Ordering::SeqCst), "this commit panics");
         self.inner.commit(txns).await
     }
 
@@ -53,16 +61,37 @@ impl CryptoProvider for Breaks {
 }
 
 async fn kdc(storage: Arc<dyn Storage>, pool: CryptoPool) -> Handle {
+    with_driver(storage, pool).await.0
+}
+
+async fn with_driver(storage: Arc<dyn Storage>, pool: CryptoPool) -> (Handle, tokio::task::JoinHandle<()>) {
     let validator = Box::new(build::validator(&["g1"]));
     let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, storage.sharing()).unwrap();
-    let (handle, _) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
+    let (handle, driver) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
     handle.ready().await;
-    handle
+    (handle, driver)
+}
+
+#[tokio::test]
+async fn a_commit_that_panics_ends_the_engine() {
+    let storage = Panics::new(0);
+    let (handle, driver) = with_driver(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
+    let client = build::Client::new(1).unwrap();
+    let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
+    let answer = handle.call(Caller::Anonymous, build::token_post(&token)).await;
+    let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
+    let caller = Caller::peer(&answer.server_recipient_id.unwrap());
+    storage.broken.store(true, Ordering::SeqCst);
+    let num = || build::group_request(Method::Get, "g1", &["num"]);
+    assert!(!handle.call(caller.clone(), num()).await.status.is_success(), "nobody waits for ever");
+    driver.await.unwrap();
+    assert!(!handle.is_ready() && !handle.call(caller, num()).await.status.is_success());
+    handle.stop().await;
 }
 
 #[tokio::test]
 async fn reads_that_panic_have_failed_and_are_tried_again() {
-    let storage = Arc::new(Panics { inner: MemoryStorage::new(), left: AtomicUsize::new(1) });
+    let storage = Panics::new(1);
     // It gets ready although the first read of its own panics.
     let handle = kdc(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
     let request = || build::group_request(Method::Get, "g1", &["num"]);

@@ -68,6 +68,5 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
 /// # Errors
 /// [`ProgramError`].
 pub async fn run(loaded: &Loaded<Config>, storage_url: &str) -> Result<(), ProgramError> {
-    start(loaded, storage_url).await?.until_stopped().await;
-    Ok(())
+    start(loaded, storage_url).await?.until_stopped().await
 }

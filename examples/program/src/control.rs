@@ -180,3 +180,28 @@ const fn is_nobody(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
     matches!(kind, NotFound | ConnectionRefused | InvalidInput)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_lines() {
+        for order in [Order::Backup, Order::Rotate(7)] {
+            assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
+        }
+        for line in ["", "rotate", "rotate x", "backup 1", "dance"] {
+            assert!(line.parse::<Order>().is_err(), "{line:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_waited_for_in_vain_but_not_for_ever() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut answer, pipe) = tokio::io::duplex(PIPE);
+        let tell = async move { while answer.write_all(&[0; 4_096]).await.is_ok() {} };
+        let ((), passed) = tokio::join!(tell, pass_on(pipe, ours.into_split().1));
+        assert_eq!(passed.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        drop(theirs);
+    }
+}

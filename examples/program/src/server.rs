@@ -9,7 +9,7 @@ use ace_groupcomm::traits::transport::AssociationNeed;
 use rand_core::Rng;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// A program that runs.
@@ -20,6 +20,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     orders: Option<JoinHandle<()>>,
+    /// What has ended by itself.
+    ended: mpsc::UnboundedReceiver<String>,
 }
 
 impl Running {
@@ -48,7 +50,13 @@ impl Running {
         handle.ready().await;
         let service = Arc::new(EngineService::new(handle.clone()));
         let (stop, _) = watch::channel(false);
-        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![driver], orders };
+        let (end, ended) = mpsc::unbounded_channel();
+        let of_engine = end.clone();
+        let engine = tokio::spawn(async move {
+            let _ = driver.await;
+            let _ = of_engine.send("the engine has ended".into());
+        });
+        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![engine], orders, ended };
         for &address in listen {
             let mut seed = [0; 32];
             os_random().fill_bytes(&mut seed);
@@ -68,11 +76,11 @@ impl Running {
             tracing::info!(address = %local, "listening");
             running.addresses.push(local);
             let mut stopped = running.stop.subscribe();
+            let end = end.clone();
             running.tasks.push(tokio::spawn(async move {
                 let result = server.run(async move { drop(stopped.changed().await) }).await;
-                if let Err(error) = result {
-                    tracing::error!(%error, "a socket has failed");
-                }
+                let _ =
+                    end.send(result.map_or_else(|error| format!("{local}: {error}"), |()| format!("{local}: closed")));
             }));
         }
         let lost = kept.into_iter().zip(resumed).filter(|(_, resumed)| !resumed);
@@ -102,9 +110,46 @@ impl Running {
     }
 
     /// Runs until SIGTERM or Ctrl-C.
-    pub async fn until_stopped(self) {
-        crate::stop_signal().await;
+    ///
+    /// # Errors
+    /// [`ProgramError`] where it has ended by itself: whoever has started the process starts it again.
+    pub async fn until_stopped(mut self) -> Result<(), ProgramError> {
+        let why = tokio::select! {
+            () = crate::stop_signal() => None,
+            why = self.ended.recv() => why,
+        };
         tracing::info!("stopping");
         self.stop().await;
+        why.map_or(Ok(()), |why| Err(ProgramError::Other(why)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ace_backend_memory::MemoryStorage;
+    use ace_backend_tokio::{Clock, CryptoPool, NoAssociations, spawn};
+    use ace_coap::security::Unprotected;
+    use ace_groupcomm::kdc::Kdc;
+    use ace_groupcomm::testkit::{build, desk, toy};
+    use ace_groupcomm::traits::crypto::AwsLc;
+    use ace_groupcomm::traits::storage::Sharing;
+
+    #[tokio::test]
+    async fn a_process_whose_engine_is_gone_ends_with_an_error() {
+        let storage = Arc::new(MemoryStorage::new());
+        let validator = Box::new(build::validator(&["g1"]));
+        let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, Sharing::Exclusive).unwrap();
+        let (pool, none) = (CryptoPool::inline(Arc::new(AwsLc)), Arc::new(NoAssociations));
+        let (handle, driver) = spawn(kdc, Arc::clone(&storage) as _, Arc::clone(&none) as _, pool, Clock::system());
+        let kill = driver.abort_handle();
+        let opened = Opened { storage, durable: None };
+        let (security, followed) = (Arc::new(Unprotected), Followed::new(none));
+        let listen = ["127.0.0.1:0".parse().unwrap()];
+        let running = Running::serve(&listen, security, &followed, &[], handle, driver, (opened, Role::Kdc));
+        let running = running.await.unwrap();
+        kill.abort();
+        let why = running.until_stopped().await.unwrap_err();
+        assert!(why.to_string().contains("engine"), "{why}");
     }
 }

@@ -6,11 +6,12 @@ use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_postgres::{PostgresStorage, Settings as PostgresSettings};
 use ace_backend_tokio::os_random;
-use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Sealed, Storage};
+use ace_groupcomm::{Secret, keys};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// The table `[storage]` of a configuration. Relative paths begin where the configuration file is.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +25,8 @@ pub struct StorageConfig {
     pub anchor: Option<PathBuf>,
     /// A PEM file with the certificates of those that may vouch for a PostgreSQL server. Where absent: the system's.
     pub certificates: Option<PathBuf>,
+    /// A file with the password of a PostgreSQL server. One in the URL is shown to whoever lists processes.
+    pub password: Option<PathBuf>,
     /// The timeline that a PostgreSQL server is on after another took over, where it is known that nothing was lost.
     pub accept_timeline: Option<i32>,
 }
@@ -138,6 +141,13 @@ pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path, role: 
     Ok(Opened { storage: Arc::clone(sealed) as _, durable: Some(durable) })
 }
 
+/// The password that a file holds, which may end with a line's end.
+fn password(path: &Path) -> Result<Secret, ProgramError> {
+    let text = std::fs::read(path).map_err(|source| ProgramError::File { path: path.to_path_buf(), source })?;
+    let text = Zeroizing::new(text);
+    Ok(Secret::new(text.trim_ascii_end().to_vec()))
+}
+
 /// Opens storage that outlives the process.
 pub(crate) async fn open_durable(
     url: &str,
@@ -155,7 +165,9 @@ pub(crate) async fn open_durable(
             Arc::new(FjallStorage::open(folder, &settings).map_err(|error| failed(url, error))?)
         }
         Place::Postgres => {
+            let password = config.password.as_ref().map(|path| password(&StorageConfig::beside(file, path)));
             let settings = PostgresSettings {
+                password: password.transpose()?,
                 schema: format!("ace_{}", role.name()),
                 certificates: config.certificates.as_ref().map(|path| StorageConfig::beside(file, path)),
                 accept_timeline: config.accept_timeline,
@@ -168,4 +180,28 @@ pub(crate) async fn open_durable(
     let sealed = Sealed::new(Arc::clone(&raw), ring, Box::new(os_random()))
         .with_source(move || StorageKeys::read(&source).and_then(|keys| keys.ring()).ok());
     Ok(Durable { raw, sealed: Arc::new(sealed), keys, control: place.control() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: TH-9-02
+    #[tokio::test]
+    async fn a_url_that_is_mistyped_is_not_shown_whole() {
+        let config = StorageConfig::default();
+        for url in ["postgress://user:sesame@host/db", "postgres://user:sesame@host:x/db"] {
+            let error = open_storage(url, &config, Path::new("x.toml"), Role::Kdc).await.err().unwrap().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_what_stands_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "open sesame\n").unwrap();
+        assert_eq!(password(&path).unwrap().expose(), b"open sesame");
+        assert!(password(&folder.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+    }
 }
