@@ -15,7 +15,7 @@ use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupSecret, Head, Issued, Mark, Member, Meta,
-    Observation, Principal, SenderId,
+    Observation, Principal, SenderId, SequenceLimit,
 };
 use crate::state::kind::Kind;
 use crate::traits::storage::Key;
@@ -176,6 +176,7 @@ impl Check {
                 self.findings.observations = self.findings.observations.saturating_add(1);
             }
             Kind::ExpiredSequence => drop(ExpiredSequence::decode(value)?),
+            Kind::SequenceLimit => drop(SequenceLimit::decode(value)?),
             Kind::Revoked | Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
             // The form is a profile's own, or not settled yet; that it opens is all that can be said.
             Kind::Restoring => self.findings.wrong(key.clone(), "a restore has not ended"),

@@ -77,6 +77,7 @@ impl Restore {
             | Kind::Probe
             | Kind::Ring
             | Kind::Restoring
+            | Kind::SequenceLimit
             | Kind::Issued(_) => Ok(None),
         }
     }

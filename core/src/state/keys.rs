@@ -210,6 +210,12 @@ pub fn restoring() -> Key {
     key(&[b"restoring"])
 }
 
+/// The sequence numbers that an Authorization Server has reserved.
+#[must_use]
+pub fn sequence_limit() -> Key {
+    key(&[b"sequence"])
+}
+
 /// All OSCORE input material that an Authorization Server issued.
 #[must_use]
 pub fn all_issued() -> Key {

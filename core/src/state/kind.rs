@@ -27,6 +27,7 @@ pub(crate) enum Kind<'a> {
     Probe,
     Ring,
     Restoring,
+    SequenceLimit,
     Issued(&'a [u8]),
 }
 
@@ -64,6 +65,7 @@ impl<'a> Kind<'a> {
             b"probe" => return Some(Self::Probe),
             b"ring" => return Some(Self::Ring),
             b"restoring" => return Some(Self::Restoring),
+            b"sequence" => return Some(Self::SequenceLimit),
             _ => (),
         }
         let at = bytes.iter().position(|byte| *byte == b'/')?;
@@ -120,6 +122,7 @@ mod tests {
             (keys::probe(), Kind::Probe),
             (keys::ring(), Kind::Ring),
             (keys::restoring(), Kind::Restoring),
+            (keys::sequence_limit(), Kind::SequenceLimit),
             (keys::issued(b"1"), Kind::Issued(b"1")),
         ] {
             assert_eq!(Kind::of(&key), Some(kind), "{key:?}");

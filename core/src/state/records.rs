@@ -223,6 +223,10 @@ pub struct Observation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark;
 
+/// Sequence numbers of an Authorization Server below this one are reserved, for each of its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceLimit(pub u64);
+
 /// OSCORE input material that an Authorization Server issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
@@ -252,6 +256,7 @@ crate::plain_record!(
     Issued,
     ExpiredSequence,
     Observation,
+    SequenceLimit,
 );
 
 #[cfg(test)]

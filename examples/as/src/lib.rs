@@ -9,6 +9,7 @@
 )]
 
 mod config;
+mod numbers;
 
 pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
@@ -17,21 +18,14 @@ use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::crypto::AwsLc;
-use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::storage::{Sharing, StorageError};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
 use ace_program::{Loaded, ProgramError, Role, Running, open_storage};
+use numbers::Numbers;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-/// The sequence numbers of this second: the first, and the end. The AS uses them for Echo alone; storage in memory
-/// forgets what was used, so they follow the time, 256 a second, which lasts until 2106. Whoever replays old requests
-/// to a new process can use up those of a second, and none that a later process may use.
-fn numbers(clock: &Clock) -> (u64, u64) {
-    let start = clock.now().unix.saturating_mul(256);
-    (start, start.saturating_add(256))
-}
 
 /// Waits for the second after this one: a process that ended in this one may have used its numbers.
 async fn next_second(clock: &Clock) {
@@ -42,14 +36,23 @@ async fn next_second(clock: &Clock) {
 }
 
 /// Gives each client's association the numbers of each second, as long as somebody uses it.
-async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, clock: Clock) {
+async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, mut numbers: Numbers) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut failing = false;
     loop {
         second.tick().await;
         let Some(security) = security.upgrade() else { return };
-        let (start, limit) = numbers(&clock);
-        for id in &clients {
-            security.notice(AssociationNotice::Sequence { id: id.clone(), start, limit });
+        match numbers.of_this_second().await {
+            Ok((start, limit)) => {
+                failing = false;
+                for id in &clients {
+                    security.notice(AssociationNotice::Sequence { id: id.clone(), start, limit });
+                }
+            }
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::error!(%error, "no sequence numbers can be reserved: nobody can be asked for an Echo");
+            }
+            Err(_) => (),
         }
     }
 }
@@ -63,16 +66,6 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let clock = Clock::system();
     next_second(&clock).await;
     let security = Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce));
-    let mut associations = Vec::new();
-    for client in &loaded.config.clients {
-        let (parameters, (start, limit)) = (client.oscore.server(), numbers(&clock));
-        associations.push(parameters.recipient_id.clone());
-        let peer = PeerId::new(client.name.as_bytes());
-        security.add(peer, &parameters, Sequence::block(start, limit), false).map_err(|_| {
-            loaded.error(&["[[client]]", &client.name, "client_id"], "the identifier is too long, or used twice")
-        })?;
-    }
-    tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, clock.clone()));
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::AuthServer).await?;
     let storage = Arc::clone(&opened.storage);
     if storage.sharing() == Sharing::Shared {
@@ -80,6 +73,19 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
         let why = "an AS needs storage that is its alone: fjall:FOLDER";
         return Err(ProgramError::Other(why.into()));
     }
+    let failed = |error: StorageError| ProgramError::Other(format!("sequence numbers: {error}"));
+    let mut numbers = Numbers::open(&storage, clock.clone()).await.map_err(failed)?;
+    let (start, limit) = numbers.of_this_second().await.map_err(failed)?;
+    let mut associations = Vec::new();
+    for client in &loaded.config.clients {
+        let parameters = client.oscore.server();
+        associations.push(parameters.recipient_id.clone());
+        let peer = PeerId::new(client.name.as_bytes());
+        security.add(peer, &parameters, Sequence::block(start, limit), false).map_err(|_| {
+            loaded.error(&["[[client]]", &client.name, "client_id"], "the identifier is too long, or used twice")
+        })?;
+    }
+    tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, numbers));
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
