@@ -109,35 +109,41 @@ pub fn prepare(server: SocketAddr, first: u32, count: u32) -> Result<Vec<LoadCli
     let mut line = Line::new(server)?;
     let mut clients = Vec::new();
     for number in first..first.saturating_add(count) {
-        let material = OscoreInputMaterial {
-            id: bytes(number, 1),
-            version: None,
-            ms: bytes(number, 2),
-            hkdf: None,
-            alg: None,
-            salt: Some(vec![1; 8]),
-            context_id: None,
-        };
-        let token = token(number, &material).ok_or("no token")?;
-        let upload = Upload::new(material, bytes(number, 3).into_iter().take(8).collect(), vec![1]);
-        let post = Message::request(Code::POST).with_path([AUTHZ_INFO]);
-        let answer = line.ask(post.with_payload(ACE_CBOR, upload.request(token).encode()))?;
-        let response = TokenTransferResponse::decode(&answer.payload)?;
-        let challenge = response.kdcchallenge.clone().unwrap_or_default();
-        let mut context = Context::fresh(&upload.finish(&response)?, Sequence::all())?;
+        let mut client = posted(&mut line, number)?;
         // The first request proves the association.
         let num = Message::request(Code::GET).with_path([ROOT, GROUP, "num"]);
-        let (protected, mut pending) = context.protect_request(&num)?;
+        let (protected, mut pending) = client.context.protect_request(&num)?;
         let answer = line.ask(protected)?;
-        context.unprotect_response(&answer, &mut pending)?;
-        let seed: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
-        let key = SigningKey::ed25519(Secret::new(seed)).ok_or("no key")?;
-        let identity = Identity::ccs(&format!("client{number}"), key);
-        let roles = Roles(REQUESTER.0 | RESPONDER.0);
-        let join = join_request(GROUP, roles, &identity, &challenge, &bytes(number, 5), None)?.encode();
-        clients.push(LoadClient { context, join });
+        client.context.unprotect_response(&answer, &mut pending)?;
+        clients.push(client);
     }
     Ok(clients)
+}
+
+/// A client that has posted its token, and not used its association yet.
+fn posted(line: &mut Line, number: u32) -> Result<LoadClient, Error> {
+    let material = OscoreInputMaterial {
+        id: bytes(number, 1),
+        version: None,
+        ms: bytes(number, 2),
+        hkdf: None,
+        alg: None,
+        salt: Some(vec![1; 8]),
+        context_id: None,
+    };
+    let token = token(number, &material).ok_or("no token")?;
+    let upload = Upload::new(material, bytes(number, 3).into_iter().take(8).collect(), vec![1]);
+    let post = Message::request(Code::POST).with_path([AUTHZ_INFO]);
+    let answer = line.ask(post.with_payload(ACE_CBOR, upload.request(token).encode()))?;
+    let response = TokenTransferResponse::decode(&answer.payload)?;
+    let challenge = response.kdcchallenge.clone().unwrap_or_default();
+    let context = Context::fresh(&upload.finish(&response)?, Sequence::all())?;
+    let seed: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
+    let key = SigningKey::ed25519(Secret::new(seed)).ok_or("no key")?;
+    let identity = Identity::ccs(&format!("client{number}"), key);
+    let roles = Roles(REQUESTER.0 | RESPONDER.0);
+    let join = join_request(GROUP, roles, &identity, &challenge, &bytes(number, 5), None)?.encode();
+    Ok(LoadClient { context, join })
 }
 
 fn request(operation: Operation, client: &LoadClient) -> Message {
@@ -274,4 +280,33 @@ pub fn run(
     }
     run.report.time = begun.elapsed();
     Ok(run.report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Setup;
+    use ace_backend_coap::{Client, Limits};
+    use ace_backend_memory::MemoryStorage;
+    use ace_groupcomm::traits::storage::Sharing;
+    use std::sync::Arc;
+
+    /// What a client asks first may be answered before the KDC has heard of it: a block, say.
+    #[tokio::test]
+    async fn the_first_request_under_an_association_may_come_in_blocks() {
+        for sharing in [Sharing::Shared, Sharing::Exclusive] {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let setup = Setup { sharing, ..Setup::on(Arc::new(MemoryStorage::new()), any) };
+            let server = setup.start().await.unwrap();
+            let address = server.local_addr().unwrap();
+            let serving = tokio::spawn(server.run(std::future::pending()));
+            let client = tokio::task::spawn_blocking(move || posted(&mut Line::new(address).unwrap(), 1).unwrap());
+            let client = client.await.unwrap();
+            let join = request(Operation::Join, &client);
+            let mut line = Client::connect(address, Limits { szx: 1, ..Limits::default() }, 1).await.unwrap();
+            line.protect_with(client.context);
+            assert_eq!(line.request(join).await.unwrap().code, Code::CREATED, "{sharing:?}");
+            serving.abort();
+        }
+    }
 }
