@@ -4,7 +4,7 @@ mod process;
 
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{BelongsTo, Head, Member};
+use ace_groupcomm::records::{BelongsTo, Head, Mark, Member};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::token;
 use ace_groupcomm::traits::storage::Sharing;
@@ -129,4 +129,31 @@ fn what_came_before_an_association_came_back_is_not_acted_on() {
     one.join(&client);
     one.commit_all();
     assert_eq!(one.answers.pop().unwrap().status, Status::Changed);
+}
+
+// Covers: TH-2-07
+#[test]
+fn a_revocation_gets_its_turn_among_joins_that_never_end() {
+    for sharing in [Sharing::Exclusive, Sharing::Shared] {
+        let store = TestStore::new(sharing);
+        let mut one = Process::new(&store, 1);
+        let clients: Vec<_> = (1..=60).map(|number| one.client(number)).collect();
+        one.join(&clients[0]);
+        one.commit_all();
+        let mut joining = clients[1..].iter();
+        let mut next = |one: &mut Process| one.join(joining.next().expect("the revocation waits for ever"));
+        next(&mut one);
+        next(&mut one);
+        let hash = token_hash(&token(1, &clients[0].0.claims(&[("g1", 1)], 2_000_000)));
+        let mut out = Vec::new();
+        one.kdc.revoke(one.now, &hash, &mut one.rng, &mut out);
+        one.run(out);
+        let mut commits = 0;
+        while store.record::<Mark>(&keys::revoked(&hash)).is_none() {
+            next(&mut one);
+            one.commit();
+            commits += 1;
+        }
+        assert!(commits <= 5, "{commits} on {sharing:?}");
+    }
 }

@@ -22,7 +22,7 @@ impl<A: App> Engine<A> {
         let turn = self.turn(lane);
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let fresh = state.take_fresh();
-        let yields = if state.busy { Yields::Waits } else { state.yields_to(turn, now.mono) };
+        let yields = if state.busy || state.outrun { Yields::Waits } else { state.yields_to(turn, now.mono) };
         if yields != Yields::No {
             for ticket in fresh {
                 let _ = self.run(now, ticket, None);
@@ -40,6 +40,12 @@ impl<A: App> Engine<A> {
         if batch.overlay.0.is_empty() {
             return;
         }
+        if self.would_lose(&batch.expected) {
+            if let Some(state) = self.lanes.get_mut(lane) {
+                state.outrun = true;
+            }
+            return;
+        }
         if claimed {
             // It is this lane's own, or its holder has had its time.
             batch.overlay.0.insert(keys::turn(lane), None);
@@ -48,6 +54,30 @@ impl<A: App> Engine<A> {
             batch.members.iter().for_each(|member| state.pause(member.ticket));
         }
         self.commit(batch, out);
+    }
+
+    /// Whether a commit of ours that is under way writes what one with these expectations rests on: that one would come
+    /// too late, again and again where others follow on each other.
+    pub(super) fn would_lose(&self, expected: &BTreeMap<Key, Option<Revision>>) -> bool {
+        expected.keys().any(|key| self.committing.contains_key(key))
+    }
+
+    /// Whoever waited for a commit to end comes before others.
+    pub(super) fn run_outrun(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+        if !std::mem::take(&mut self.released) {
+            return;
+        }
+        for ticket in std::mem::take(&mut self.outrun) {
+            self.drive(now, ticket, out);
+        }
+        let outrun: Vec<String> =
+            self.lanes.iter().filter(|(_, lane)| lane.outrun).map(|(name, _)| name.clone()).collect();
+        for lane in outrun {
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.outrun = false;
+            }
+            self.run_lane(now, &lane, out);
+        }
     }
 
     /// The claim of a lane's turn, as far as it is known.
@@ -153,6 +183,7 @@ impl<A: App> Engine<A> {
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
             state.busy = false;
         }
+        self.released = true;
         match &outcome {
             CommitOutcome::Done(_) => self.note_commit(now, None, batch.probes),
             CommitOutcome::Conflict(_) => (),

@@ -48,6 +48,8 @@ pub(super) struct Lane {
     waiting: usize,
     /// Whether a commit of the lane is under way.
     pub(super) busy: bool,
+    /// Whether its commit would lose to another one that is under way: it waits for that to end.
+    pub(super) outrun: bool,
     /// Whether one of them has lost too often.
     pub(super) impatient: bool,
     /// The turn that this engine has claimed.

@@ -127,6 +127,10 @@ pub struct Engine<A: App> {
     scans: Scans,
     /// Keys that commits under way write: what a load shows of them must not be mixed with older records.
     committing: BTreeMap<Key, u32>,
+    /// Requests in no lane whose commit would lose to one that is under way.
+    outrun: Vec<Ticket>,
+    /// A commit has ended since these waited for one.
+    released: bool,
     /// Loads and scans under way.
     loads: BTreeSet<LoadId>,
     next: u64,
@@ -156,6 +160,8 @@ impl<A: App> Engine<A> {
             wanted_jobs: Vec::new(),
             scans: Scans::default(),
             committing: BTreeMap::new(),
+            outrun: Vec::new(),
+            released: false,
             loads: BTreeSet::new(),
             next: 0,
             stats: Stats::default(),
@@ -384,6 +390,7 @@ impl<A: App> Machine for Engine<A> {
         let now = self.tick(now);
         // Reads first: the batches that leave below would make them wait for one commit after the other.
         self.emit_needs(out);
+        self.run_outrun(now, out);
         let lanes: Vec<String> =
             self.lanes.iter().filter(|(_, lane)| lane.has_ready()).map(|(name, _)| name.clone()).collect();
         for lane in lanes {

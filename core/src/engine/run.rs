@@ -71,6 +71,7 @@ impl<A: App> Engine<A> {
                     self.finish(now, ticket, outcome, out);
                 }
             }
+            Ran::Done(_, log) if self.would_lose(&log.reads) => self.outrun.push(ticket),
             Ran::Done(outcome, log) => {
                 let overlay = Overlay(outcome.changes.0);
                 let member = BatchMember { ticket, response: outcome.response, events: outcome.events };

@@ -6,7 +6,7 @@ use ace_groupcomm::testkit::build::{Client, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{TestStore, build, desk, toy};
 
 use ace_groupcomm::traits::crypto::{AwsLc, CryptoProvider};
-use ace_groupcomm::traits::storage::{CommitOutcome, Sharing, Txn};
+use ace_groupcomm::traits::storage::{CommitOutcome, Storage, Txn};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Now, Response};
 use ace_groupcomm_messages::TokenTransferResponse;
@@ -31,7 +31,7 @@ impl Process {
 
     pub(crate) fn with(store: &TestStore, number: u8, limits: Limits) -> Self {
         let config = KdcConfig { limits, ..desk::config(&["g1"]) };
-        let kdc = Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), Sharing::Shared).unwrap();
+        let kdc = Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), store.sharing()).unwrap();
         let (now, rng) = (Now::new(1_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(u64::from(number)));
         let mut process = Self { kdc, store: store.clone(), now, rng, held: Vec::new(), answers: Vec::new() };
         let mut out = Vec::new();
