@@ -6,7 +6,7 @@ use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{BelongsTo, Head, Mark, Member};
 use ace_groupcomm::testkit::TestStore;
-use ace_groupcomm::testkit::build::token;
+use ace_groupcomm::testkit::build::{Client, token, update_post};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, RecordType, Status};
@@ -131,29 +131,52 @@ fn what_came_before_an_association_came_back_is_not_acted_on() {
     assert_eq!(one.answers.pop().unwrap().status, Status::Changed);
 }
 
+/// How many commits it takes until something is so, while joins never end.
+fn commits_until(
+    sharing: Sharing,
+    act: impl Fn(&mut Process, &(Client, Caller, Vec<u8>)),
+    is_so: impl Fn(&TestStore) -> bool,
+) -> u32 {
+    let store = TestStore::new(sharing);
+    let mut one = Process::new(&store, 1);
+    let clients: Vec<_> = (1..=60).map(|number| one.client(number)).collect();
+    one.join(&clients[0]);
+    one.commit_all();
+    let mut joining = clients[1..].iter();
+    let mut next = |one: &mut Process| one.join(joining.next().expect("it waits for ever"));
+    next(&mut one);
+    next(&mut one);
+    act(&mut one, &clients[0]);
+    let mut commits = 0;
+    while !is_so(&store) {
+        next(&mut one);
+        one.commit();
+        commits += 1;
+    }
+    commits
+}
+
 // Covers: TH-2-07
 #[test]
-fn a_revocation_gets_its_turn_among_joins_that_never_end() {
+fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
     for sharing in [Sharing::Exclusive, Sharing::Shared] {
-        let store = TestStore::new(sharing);
-        let mut one = Process::new(&store, 1);
-        let clients: Vec<_> = (1..=60).map(|number| one.client(number)).collect();
-        one.join(&clients[0]);
-        one.commit_all();
-        let mut joining = clients[1..].iter();
-        let mut next = |one: &mut Process| one.join(joining.next().expect("the revocation waits for ever"));
-        next(&mut one);
-        next(&mut one);
-        let hash = token_hash(&token(1, &clients[0].0.claims(&[("g1", 1)], 2_000_000)));
-        let mut out = Vec::new();
-        one.kdc.revoke(one.now, &hash, &mut one.rng, &mut out);
-        one.run(out);
-        let mut commits = 0;
-        while store.record::<Mark>(&keys::revoked(&hash)).is_none() {
-            next(&mut one);
-            one.commit();
-            commits += 1;
-        }
-        assert!(commits <= 5, "{commits} on {sharing:?}");
+        let hash = |client: &Client| token_hash(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
+        let revoke = |one: &mut Process, (client, ..): &(Client, Caller, Vec<u8>)| {
+            let mut out = Vec::new();
+            one.kdc.revoke(one.now, &hash(client), &mut one.rng, &mut out);
+            one.run(out);
+        };
+        let revoked = keys::revoked(&hash(&Client::new(1).unwrap()));
+        let commits = commits_until(sharing, revoke, |store| store.record::<Mark>(&revoked).is_some());
+        assert!(commits <= 5, "a revocation: {commits} on {sharing:?}");
+        let narrow = |one: &mut Process, (client, caller, _): &(Client, Caller, Vec<u8>)| {
+            one.ask(caller, update_post(&token(1, &client.update(&[("g1", 2)], 2_000_001))));
+        };
+        let due = |store: &TestStore| {
+            let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+            store.record::<Head>(&keys::head(id)).unwrap().rekey_due.is_some()
+        };
+        let commits = commits_until(sharing, narrow, due);
+        assert!(commits <= 5, "an update: {commits} on {sharing:?}");
     }
 }
