@@ -13,14 +13,20 @@ use crate::state::keys;
 use crate::state::records::Association;
 use crate::traits::storage::Sharing;
 use crate::view::{Stop, View};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// How many sequence numbers are reserved at once.
 const BLOCK: u64 = 1_024;
 
+/// How many associations are known to be this process's. One that had to go for others is claimed again, like another
+/// process's; many have ended elsewhere, without a word.
+const TENURES: usize = 262_144;
+
 /// One stay of an association with this process.
 struct Tenure {
+    /// Which one of all.
+    number: u64,
     term: u64,
     /// When it was taken from another process, on the monotonic clock; zero where it never was another's.
     since: Duration,
@@ -30,11 +36,14 @@ struct Tenure {
 pub(super) struct Owned {
     sharing: Sharing,
     tenures: HashMap<Vec<u8>, Tenure>,
+    /// By their numbers.
+    oldest: BTreeMap<u64, Vec<u8>>,
+    next: u64,
 }
 
 impl Owned {
     pub(super) fn new(sharing: Sharing) -> Self {
-        Self { sharing, tenures: HashMap::new() }
+        Self { sharing, tenures: HashMap::new(), oldest: BTreeMap::new(), next: 0 }
     }
 
     /// Nobody else can have any: then all are this process's, and none is noted.
@@ -43,13 +52,25 @@ impl Owned {
     }
 
     pub(super) fn take(&mut self, id: Vec<u8>, term: u64, since: Duration) {
-        if !self.all() {
-            self.tenures.insert(id, Tenure { term, since });
+        if self.all() {
+            return;
+        }
+        self.lose(&id);
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        self.oldest.insert(number, id.clone());
+        self.tenures.insert(id, Tenure { number, term, since });
+        if self.tenures.len() > TENURES
+            && let Some((_, oldest)) = self.oldest.pop_first()
+        {
+            self.tenures.remove(&oldest);
         }
     }
 
     pub(super) fn lose(&mut self, id: &[u8]) {
-        self.tenures.remove(id);
+        if let Some(tenure) = self.tenures.remove(id) {
+            self.oldest.remove(&tenure.number);
+        }
     }
 
     fn has(&self, id: &[u8], term: u64) -> bool {
@@ -141,4 +162,28 @@ pub(super) fn lost(id: &[u8]) -> Outcome<Event> {
 
 fn gone(id: &[u8]) -> Outcome<Event> {
     Outcome::done().with_event(Event::Gone(id.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: TH-6-01
+    #[test]
+    fn what_is_known_to_be_ours_has_a_bound() {
+        let mut owned = Owned::new(Sharing::Shared);
+        let id = |number: usize| number.to_be_bytes().to_vec();
+        for number in 0..TENURES {
+            owned.take(id(number), 1, Duration::ZERO);
+        }
+        owned.take(id(0), 2, Duration::ZERO);
+        assert!(owned.has(&id(0), 2) && owned.has(&id(1), 1) && !owned.has(&id(0), 1));
+        owned.take(id(TENURES), 1, Duration::ZERO);
+        assert!(owned.has(&id(0), 2) && !owned.has(&id(1), 1) && owned.has(&id(2), 1));
+        owned.lose(&id(2));
+        owned.lose(&id(2));
+        owned.take(id(1), 3, Duration::ZERO);
+        assert!(owned.has(&id(3), 1) && !owned.has(&id(2), 1));
+        assert_eq!((owned.tenures.len(), owned.oldest.len()), (TENURES, TENURES));
+    }
 }

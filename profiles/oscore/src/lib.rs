@@ -46,6 +46,7 @@
 mod client;
 mod derivation;
 mod server;
+mod table;
 mod transport;
 
 pub use client::{OscoreClient, Upload, UploadError, client_parameters};

@@ -1,5 +1,6 @@
 //! The contexts of a server, and the protection of its messages.
 
+use crate::table::{Slot, Table};
 use crate::transport::restore;
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
@@ -8,12 +9,8 @@ use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Assoc
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::{Context, Error, Incoming, Parameters, Registration, RequestId, ResponseRight, Sequence};
 use rand_core::CryptoRng;
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
-
-/// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
-const LOOK_UPS: usize = 1_024;
+use std::task::Poll;
 
 /// How responses get their nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -23,68 +20,6 @@ pub enum Responses {
     ReuseNonce,
     /// One of their own: another process may have answered the same request.
     Numbered,
-}
-
-struct Slot {
-    context: Context,
-    peer: PeerId,
-    /// Sequence numbers were asked for and have not come.
-    asked: bool,
-    /// Whether it is this process's. Until then its client is asked for an Echo, and no more.
-    owned: bool,
-    /// It is to be this process's.
-    claiming: bool,
-}
-
-impl Slot {
-    const fn new(context: Context, peer: PeerId, owned: bool) -> Self {
-        Self { context, peer, asked: false, owned, claiming: false }
-    }
-}
-
-struct Table {
-    slots: HashMap<Vec<u8>, Slot>,
-    /// Names that are looked up.
-    looked_up: HashSet<Vec<u8>>,
-    needs: BTreeSet<AssociationNeed>,
-    waker: Option<Waker>,
-    rng: Box<dyn CryptoRng + Send>,
-}
-
-impl Table {
-    fn need(&mut self, need: AssociationNeed) {
-        self.needs.insert(need);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Nothing is needed any more of an association that is gone.
-    fn settle(&mut self, id: &[u8]) {
-        self.looked_up.remove(id);
-        self.needs.retain(|need| need.id() != id);
-    }
-
-    /// Notes a context whose sequence numbers come to an end.
-    fn note_need(&mut self, kid: &[u8]) {
-        let Some(slot) = self.slots.get_mut(kid) else { return };
-        if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
-            self.need(AssociationNeed::Sequence(kid.to_vec()));
-        }
-    }
-
-    /// Has a name looked up that is not known, unless too many are.
-    fn look_up(&mut self, kid: &[u8]) -> bool {
-        if self.looked_up.contains(kid) {
-            return true;
-        }
-        if self.looked_up.len() >= LOOK_UPS {
-            return false;
-        }
-        self.looked_up.insert(kid.to_vec());
-        self.need(AssociationNeed::Unknown(kid.to_vec()));
-        true
-    }
 }
 
 /// What comes of a message, now or later.
@@ -118,16 +53,24 @@ impl OscoreServer {
     /// No contexts yet. `rng` gives Echo values.
     #[must_use]
     pub fn new(rng: Box<dyn CryptoRng + Send>, responses: Responses) -> Self {
-        let table =
-            Table { slots: HashMap::new(), looked_up: HashSet::new(), needs: BTreeSet::new(), waker: None, rng };
-        Self { table: Mutex::new(table), responses, looks_up: false, unknown: None }
+        Self { table: Mutex::new(Table::new(rng)), responses, looks_up: false, unknown: None }
     }
 
     /// Asks for an association that is not known here ([`AssociationNeed::Unknown`]) before its messages are refused:
-    /// it may be stored.
+    /// it may be stored. So no more than [`Self::CONTEXTS`] are kept.
     #[must_use]
-    pub const fn with_look_up(mut self) -> Self {
+    pub fn with_look_up(mut self) -> Self {
         self.looks_up = true;
+        self.with_capacity(Self::CONTEXTS)
+    }
+
+    /// How many contexts are kept where they can be looked up.
+    pub const CONTEXTS: usize = 262_144;
+
+    /// Keeps so many contexts at most, of those that can be looked up again.
+    #[must_use]
+    pub fn with_capacity(mut self, contexts: usize) -> Self {
+        self.table.get_mut().unwrap_or_else(PoisonError::into_inner).capacity = contexts;
         self
     }
 
@@ -154,17 +97,17 @@ impl OscoreServer {
         let context =
             if known { Context::fresh(parameters, sequence) } else { Context::restored(parameters, sequence) }?;
         let mut table = self.lock();
-        if table.slots.contains_key(context.recipient_id()) {
+        if table.has(context.recipient_id()) {
             return Err(Error::Parameter);
         }
-        table.slots.insert(context.recipient_id().to_vec(), Slot::new(context, peer, true));
+        table.add(context.recipient_id().to_vec(), Slot::new(context, peer, true));
         Ok(())
     }
 
     /// How many contexts there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().slots.len()
+        self.lock().len()
     }
 
     /// Whether there are none.
@@ -197,7 +140,7 @@ impl OscoreServer {
         let RequestId { kid, kid_context, .. } = RequestId::of(outer)?;
         let mut guard = self.lock();
         let table = &mut *guard;
-        let Some(slot) = table.slots.get_mut(&kid) else {
+        let Some(slot) = table.used(&kid) else {
             return match looks_up {
                 true if table.look_up(&kid) => Ok(Step::Later(PeerId::new(&kid))),
                 true => Ok(Step::Now(Inbound::Discard)),
@@ -233,6 +176,7 @@ impl OscoreServer {
             Incoming::Unsynchronised(challenge) => {
                 let mut echo = [0; 8];
                 table.rng.fill_bytes(&mut echo);
+                let slot = table.get(&kid).ok_or(Error::NoContext)?;
                 let answer = slot.context.challenge(outer, challenge, echo);
                 table.note_need(&kid);
                 answer.map_or(Inbound::Discard, Inbound::Answer)
@@ -262,7 +206,7 @@ impl MessageSecurity for OscoreServer {
     fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
         let Reply { kid, right } = binding.into_inner().ok_or(ProtectError::ForeignBinding)?;
         let mut table = self.lock();
-        let slot = table.slots.get_mut(&kid).ok_or(ProtectError::NoAssociation)?;
+        let slot = table.get(&kid).ok_or(ProtectError::NoAssociation)?;
         let protected = slot.context.protect_response(&response, right);
         if self.responses == Responses::Numbered {
             table.note_need(&kid);
@@ -278,7 +222,7 @@ impl MessageSecurity for OscoreServer {
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
         let Observing { kid, registration } = binding.inner().ok_or(ProtectError::ForeignBinding)?;
         let mut table = self.lock();
-        let slot = table.slots.get_mut(kid).ok_or(ProtectError::NoAssociation)?;
+        let slot = table.get(kid).ok_or(ProtectError::NoAssociation)?;
         let protected = slot.context.protect_notification(&response, registration);
         table.note_need(kid);
         protected.map_err(protect_error)
@@ -287,7 +231,7 @@ impl MessageSecurity for OscoreServer {
     fn can_notify(&self, binding: &ObservationBinding) -> bool {
         let Some(Observing { kid, .. }) = binding.inner() else { return true };
         let mut table = self.lock();
-        let is_known = table.slots.contains_key(kid);
+        let is_known = table.has(kid);
         if !is_known && self.looks_up {
             table.look_up(kid);
         }
@@ -316,9 +260,8 @@ impl Associations for OscoreServer {
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::fresh(&p, Sequence::none()).ok());
                 if let Some(context) = context {
-                    // A context that is in use stays: replacing it would let its sequence numbers begin again.
                     let peer = PeerId::new(&id);
-                    table.slots.entry(id).or_insert(Slot::new(context, peer, true));
+                    table.add(id, Slot::new(context, peer, true));
                 }
             }
             AssociationNotice::Restored { id, profile, material, start, limit, owned } => {
@@ -327,30 +270,30 @@ impl Associations for OscoreServer {
                 let context = parameters.and_then(|p| Context::restored(&p, Sequence::block(start, limit)).ok());
                 if let Some(context) = context {
                     let peer = PeerId::new(&id);
-                    table.slots.entry(id).or_insert(Slot::new(context, peer, owned));
+                    table.add(id, Slot::new(context, peer, owned));
                 }
             }
             AssociationNotice::Claimed { id } => {
-                if let Some(slot) = table.slots.get_mut(&id) {
+                if let Some(slot) = table.get(&id) {
                     (slot.owned, slot.claiming) = (true, false);
                     slot.context.take_over();
                 }
             }
             AssociationNotice::Lost { id } => {
-                if let Some(slot) = table.slots.get_mut(&id) {
+                if let Some(slot) = table.get(&id) {
                     (slot.owned, slot.claiming) = (false, false);
                     slot.context.forget_window();
                 }
             }
             AssociationNotice::Unavailable { id } => {
                 table.looked_up.remove(&id);
-                if let Some(slot) = table.slots.get_mut(&id) {
+                if let Some(slot) = table.get(&id) {
                     slot.claiming = false;
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {
                 table.needs.remove(&AssociationNeed::Sequence(id.clone()));
-                if let Some(slot) = table.slots.get_mut(&id) {
+                if let Some(slot) = table.get(&id) {
                     slot.context.sequence().extend(start, limit);
                     slot.asked = false;
                 }
@@ -358,7 +301,7 @@ impl Associations for OscoreServer {
             AssociationNotice::Restricted { .. } | AssociationNotice::Changed { .. } => (),
             AssociationNotice::Gone { id } => {
                 table.settle(&id);
-                table.slots.remove(&id);
+                table.remove(&id);
             }
         }
     }

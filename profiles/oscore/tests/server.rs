@@ -428,6 +428,44 @@ fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
     verified(other.unprotect(request(&mut client).0));
 }
 
+// Covers: TH-6-01
+#[test]
+fn contexts_that_can_be_looked_up_have_a_bound_and_those_in_use_stay() {
+    let server = server(Responses::Numbered).with_look_up().with_capacity(10);
+    let from = |number: u32| {
+        let mut parameters = configured(true);
+        parameters.sender_id = number.to_be_bytes().to_vec();
+        Context::fresh(&parameters, Sequence::all()).unwrap()
+    };
+    let new = |number: u32| {
+        let (_, new) = agree(None);
+        let id = number.to_be_bytes().to_vec();
+        server.notice(AssociationNotice::New { id, profile: COAP_OSCORE, material: new.material });
+    };
+    let proven = |number: u32| {
+        let id = number.to_be_bytes().to_vec();
+        server.notice(AssociationNotice::Sequence { id, start: 0, limit: 64 });
+    };
+    let is_known = |number: u32| {
+        let inbound = server.unprotect(request(&mut from(number)).0);
+        needs(&server);
+        !matches!(inbound, Inbound::Later(..))
+    };
+    for number in 0..10_000 {
+        new(number);
+        proven(number);
+        assert!(is_known(0), "{number}: it is used all the time");
+    }
+    assert_eq!(server.len(), 10);
+    assert!(!is_known(1) && !is_known(9_000) && is_known(9_999));
+    // Those that wait for their proof are nowhere else.
+    (20_000..20_020).for_each(new);
+    assert!(server.len() >= 20);
+    (20_000..20_020).for_each(proven);
+    new(30_000);
+    assert!(server.len() <= 11, "{}", server.len());
+}
+
 #[derive(Default)]
 struct Calls(AtomicUsize);
 

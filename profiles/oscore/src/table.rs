@@ -1,0 +1,153 @@
+//! The contexts of a server, by the name under which a request comes.
+//!
+//! Where an association can be looked up again there is a bound: those that nobody has used for the longest time go. What
+//! ended at another process is among them sooner or later.
+
+use ace_coap::security::PeerId;
+use ace_groupcomm::traits::transport::AssociationNeed;
+use ace_oscore::Context;
+use rand_core::CryptoRng;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::task::Waker;
+
+/// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
+const LOOK_UPS: usize = 1_024;
+
+/// A context.
+pub(crate) struct Slot {
+    pub(crate) context: Context,
+    pub(crate) peer: PeerId,
+    /// Sequence numbers were asked for and have not come.
+    pub(crate) asked: bool,
+    /// Whether it is this process's. Until then its client is asked for an Echo, and no more.
+    pub(crate) owned: bool,
+    /// It is to be this process's.
+    pub(crate) claiming: bool,
+    /// Whether it was used since its last turn to go.
+    used: bool,
+}
+
+impl Slot {
+    pub(crate) const fn new(context: Context, peer: PeerId, owned: bool) -> Self {
+        Self { context, peer, asked: false, owned, claiming: false, used: false }
+    }
+}
+
+/// All contexts, and what is needed for them.
+pub(crate) struct Table {
+    slots: HashMap<Vec<u8>, Slot>,
+    /// Their names in the order in which they go; some may be gone already.
+    order: VecDeque<Vec<u8>>,
+    /// How many there may be.
+    pub(crate) capacity: usize,
+    /// Names that are looked up.
+    pub(crate) looked_up: HashSet<Vec<u8>>,
+    pub(crate) needs: BTreeSet<AssociationNeed>,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) rng: Box<dyn CryptoRng + Send>,
+}
+
+impl Table {
+    pub(crate) fn new(rng: Box<dyn CryptoRng + Send>) -> Self {
+        Self {
+            slots: HashMap::new(),
+            order: VecDeque::new(),
+            capacity: usize::MAX,
+            looked_up: HashSet::new(),
+            needs: BTreeSet::new(),
+            waker: None,
+            rng,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn has(&self, kid: &[u8]) -> bool {
+        self.slots.contains_key(kid)
+    }
+
+    /// A context, for whatever but its use by its client.
+    pub(crate) fn get(&mut self, kid: &[u8]) -> Option<&mut Slot> {
+        self.slots.get_mut(kid)
+    }
+
+    /// A context that its client uses.
+    pub(crate) fn used(&mut self, kid: &[u8]) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(kid)?;
+        slot.used = true;
+        Some(slot)
+    }
+
+    /// Adds a context. One that is there stays: replacing it would let its sequence numbers begin again.
+    pub(crate) fn add(&mut self, kid: Vec<u8>, slot: Slot) {
+        if self.has(&kid) {
+            return;
+        }
+        self.order.push_back(kid.clone());
+        self.slots.insert(kid, slot);
+        // Names of those that are gone must not pile up.
+        if self.order.len() > self.slots.len().saturating_mul(2).saturating_add(LOOK_UPS) {
+            let mut seen = HashSet::new();
+            self.order.retain(|kid| self.slots.contains_key(kid) && seen.insert(kid.clone()));
+        }
+        self.make_room();
+    }
+
+    pub(crate) fn remove(&mut self, kid: &[u8]) {
+        self.slots.remove(kid);
+    }
+
+    /// Drops contexts until there are no more than may be: first those that nobody has used for long. One that waits for
+    /// its proof is stored nowhere, and stays.
+    fn make_room(&mut self) {
+        let mut turns = self.order.len().saturating_mul(2);
+        while self.slots.len() > self.capacity && turns > 0 {
+            turns = turns.saturating_sub(1);
+            let Some(kid) = self.order.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(&kid) else { continue };
+            let is_stored = slot.context.sequence().range().1 > 0;
+            if is_stored && !std::mem::replace(&mut slot.used, false) && !slot.claiming {
+                self.slots.remove(&kid);
+                self.needs.retain(|need| need.id() != kid.as_slice());
+            } else {
+                self.order.push_back(kid);
+            }
+        }
+    }
+
+    pub(crate) fn need(&mut self, need: AssociationNeed) {
+        self.needs.insert(need);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Nothing is needed any more of an association that is gone.
+    pub(crate) fn settle(&mut self, id: &[u8]) {
+        self.looked_up.remove(id);
+        self.needs.retain(|need| need.id() != id);
+    }
+
+    /// Notes a context whose sequence numbers come to an end.
+    pub(crate) fn note_need(&mut self, kid: &[u8]) {
+        let Some(slot) = self.slots.get_mut(kid) else { return };
+        if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
+            self.need(AssociationNeed::Sequence(kid.to_vec()));
+        }
+    }
+
+    /// Has a name looked up that is not known, unless too many are.
+    pub(crate) fn look_up(&mut self, kid: &[u8]) -> bool {
+        if self.looked_up.contains(kid) {
+            return true;
+        }
+        if self.looked_up.len() >= LOOK_UPS {
+            return false;
+        }
+        self.looked_up.insert(kid.to_vec());
+        self.need(AssociationNeed::Unknown(kid.to_vec()));
+        true
+    }
+}
