@@ -147,6 +147,12 @@ impl Context {
         self.replay.taken_over = true;
     }
 
+    /// Forgets the Echo value that was sent: a request with it came too late to be taken for new. The next challenge
+    /// has another one.
+    pub fn forget_challenge(&mut self) {
+        self.replay.sent = None;
+    }
+
     /// The Sender ID.
     #[must_use]
     pub fn sender_id(&self) -> &[u8] {

@@ -65,7 +65,9 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let engine = config::engine(loaded)?;
     let clock = Clock::system();
     next_second(&clock).await;
-    let security = Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce));
+    let echoes = clock.clone();
+    let security = OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce);
+    let security = Arc::new(security.with_clock(move || echoes.now().mono));
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::AuthServer).await?;
     let storage = Arc::clone(&opened.storage);
     if storage.sharing() == Sharing::Shared {

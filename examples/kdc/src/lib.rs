@@ -55,11 +55,12 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
         Sharing::Exclusive => Responses::ReuseNonce,
         Sharing::Shared => Responses::Numbered,
     };
-    let security =
-        Arc::new(OscoreServer::new(Box::new(os_random()), responses).with_look_up().with_hints(ACE_CBOR, hints));
+    let (clock, echoes) = (Clock::system(), Clock::system());
+    let security = OscoreServer::new(Box::new(os_random()), responses).with_look_up().with_hints(ACE_CBOR, hints);
+    let security = Arc::new(security.with_clock(move || echoes.now().mono));
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
-    let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, Clock::system());
+    let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, clock);
     Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::Kdc)).await
 }
 

@@ -11,6 +11,7 @@ use ace_oscore::{Context, Error, Incoming, Parameters, Registration, RequestId, 
 use rand_core::CryptoRng;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 /// How responses get their nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -46,6 +47,7 @@ pub struct OscoreServer {
     table: Mutex<Table>,
     responses: Responses,
     looks_up: bool,
+    clock: Box<dyn Fn() -> Duration + Send + Sync>,
     unknown: Option<Message>,
 }
 
@@ -53,7 +55,13 @@ impl OscoreServer {
     /// No contexts yet. `rng` gives Echo values.
     #[must_use]
     pub fn new(rng: Box<dyn CryptoRng + Send>, responses: Responses) -> Self {
-        Self { table: Mutex::new(Table::new(rng)), responses, looks_up: false, unknown: None }
+        Self {
+            table: Mutex::new(Table::new(rng)),
+            responses,
+            looks_up: false,
+            clock: Box::new(|| Duration::ZERO),
+            unknown: None,
+        }
     }
 
     /// Asks for an association that is not known here ([`AssociationNeed::Unknown`]) before its messages are refused:
@@ -62,6 +70,14 @@ impl OscoreServer {
     pub fn with_look_up(mut self) -> Self {
         self.looks_up = true;
         self.with_capacity(Self::CONTEXTS)
+    }
+
+    /// Lets Echo values grow old, on a clock that never jumps: an answer is taken for a minute at most. Without one it is
+    /// for as long as nobody has answered.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
     }
 
     /// How many contexts are kept where they can be looked up.
@@ -138,6 +154,7 @@ impl OscoreServer {
 
     fn verify(&self, outer: &Message, looks_up: bool) -> Result<Step, Error> {
         let RequestId { kid, kid_context, .. } = RequestId::of(outer)?;
+        let now = (self.clock)();
         let mut guard = self.lock();
         let table = &mut *guard;
         let Some(slot) = table.used(&kid) else {
@@ -152,6 +169,7 @@ impl OscoreServer {
         if !named.is_empty() && Some(named) != slot.context.id_context() {
             return Err(Error::NoContext);
         }
+        slot.forget_late(now);
         if !slot.owned && slot.context.would_synchronise(outer)? {
             let peer = slot.peer.clone();
             if !std::mem::replace(&mut slot.claiming, true) {
@@ -177,6 +195,7 @@ impl OscoreServer {
                 let mut echo = [0; 8];
                 table.rng.fill_bytes(&mut echo);
                 let slot = table.get(&kid).ok_or(Error::NoContext)?;
+                slot.challenges(now);
                 let answer = slot.context.challenge(outer, challenge, echo);
                 table.note_need(&kid);
                 answer.map_or(Inbound::Discard, Inbound::Answer)

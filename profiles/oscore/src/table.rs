@@ -9,6 +9,7 @@ use ace_oscore::Context;
 use rand_core::CryptoRng;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::task::Waker;
+use std::time::Duration;
 
 /// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
 const LOOK_UPS: usize = 1_024;
@@ -25,11 +26,13 @@ pub(crate) struct Slot {
     pub(crate) claiming: bool,
     /// Whether it was used since its last turn to go.
     used: bool,
+    /// When its client was asked for the Echo value that is out.
+    challenged: Duration,
 }
 
 impl Slot {
     pub(crate) const fn new(context: Context, peer: PeerId, owned: bool) -> Self {
-        Self { context, peer, asked: false, owned, claiming: false, used: false }
+        Self { context, peer, asked: false, owned, claiming: false, used: false, challenged: Duration::ZERO }
     }
 }
 
@@ -45,6 +48,26 @@ pub(crate) struct Table {
     pub(crate) needs: BTreeSet<AssociationNeed>,
     pub(crate) waker: Option<Waker>,
     pub(crate) rng: Box<dyn CryptoRng + Send>,
+}
+
+/// For how long an Echo value is asked for, and for as long again its answer is taken.
+const ECHO: Duration = Duration::from_secs(30);
+
+impl Slot {
+    /// Forgets an Echo value that was asked for too long ago: who holds an answer back does not get it taken for new.
+    pub(crate) fn forget_late(&mut self, now: Duration) {
+        if now.saturating_sub(self.challenged) > ECHO.saturating_mul(2) {
+            self.context.forget_challenge();
+        }
+    }
+
+    /// The client is asked for an Echo value: the one that is out, or another one where that is old.
+    pub(crate) fn challenges(&mut self, now: Duration) {
+        if now.saturating_sub(self.challenged) > ECHO {
+            self.context.forget_challenge();
+            self.challenged = now;
+        }
+    }
 }
 
 impl Table {

@@ -428,6 +428,50 @@ fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
     verified(other.unprotect(request(&mut client).0));
 }
 
+// Covers: TH-1-02
+#[test]
+fn an_answer_to_an_echo_that_was_held_back_is_not_taken_for_new() {
+    let seconds = Arc::new(AtomicUsize::new(1_000));
+    let clock = Arc::clone(&seconds);
+    let server = server(Responses::Numbered)
+        .with_look_up()
+        .with_clock(move || std::time::Duration::from_secs(clock.load(Ordering::Relaxed) as u64));
+    let (mut client, new) = agree(None);
+    restored(&server, &new, 64, false);
+    let ask = |client: &mut Context| {
+        let (asked, pending) = request(client);
+        let asked = answer(server.unprotect(asked));
+        let mut opened = pending;
+        let echo = client.unprotect_response(&asked, &mut opened).unwrap();
+        echo.options.first(option::ECHO).unwrap().to_vec()
+    };
+    let with = |client: &mut Context, echo: &[u8]| {
+        let mut message = Message::request(Code::GET).with_path(["a"]);
+        message.options.push(option::ECHO, echo);
+        client.protect_request(&message).unwrap().0
+    };
+    let pass = |count| {
+        seconds.fetch_add(count, Ordering::Relaxed);
+    };
+    let first = ask(&mut client);
+    pass(30);
+    assert_eq!(ask(&mut client), first, "a flood of replays does not change it");
+    let (held, in_time) = (with(&mut client, &first), with(&mut client, &first));
+    pass(30);
+    later(server.unprotect(in_time));
+    assert_eq!(needs(&server), [AssociationNeed::Claim(new.id.clone())]);
+    server.notice(AssociationNotice::Unavailable { id: new.id });
+    pass(1);
+    answer(server.unprotect(held));
+    assert!(needs(&server).is_empty(), "too late");
+    let second = ask(&mut client);
+    assert_ne!(second, first);
+    pass(31);
+    let third = ask(&mut client);
+    assert_ne!(third, second, "and another one in time");
+    later(server.unprotect(with(&mut client, &third)));
+}
+
 // Covers: TH-6-01
 #[test]
 fn contexts_that_can_be_looked_up_have_a_bound_and_those_in_use_stay() {
