@@ -291,6 +291,7 @@ mod tests {
     use ace_groupcomm::traits::storage::Sharing;
     use std::sync::Arc;
 
+    // Covers: OP-4.2.1-01, OP-4.2.2-01, OP-4.3-16
     /// What a client asks first may be answered before the KDC has heard of it: a block, say.
     #[tokio::test]
     async fn the_first_request_under_an_association_may_come_in_blocks() {

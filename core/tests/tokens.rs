@@ -136,7 +136,7 @@ fn replayed_posts_disturb_nobody_and_write_nothing() {
     assert_eq!((gone.status, gone.unprotected), (Status::Unauthorized, true), "the old one is gone then");
 }
 
-// Covers: TH-1-06, OP-4.3-16, OP-6-02
+// Covers: TH-1-06, OP-6-02
 #[test]
 fn the_first_proven_request_swaps_associations() {
     let mut desk = desk();

@@ -58,7 +58,6 @@ mod tests {
     use alloc::vec;
 
     /// The message that the Group OSCORE profile's section 11.1 describes.
-    // Covers: KG-6-04, KG-6-06
     #[test]
     fn a_rekeying_message_comes_back() {
         let bytes = "a7 0701 08a2024100064237fd 0906 0a01 0b1a5fee6600 0c1a00278d00 1822814101".replace(' ', "");

@@ -292,7 +292,6 @@ mod tests {
     }
 
     /// RFC 9203 section 3.1: the second example asks for other rights under the same context.
-    // Covers: OP-3.1-01
     #[test]
     fn an_update_of_rights_names_the_input_material() {
         let request = TokenRequest {

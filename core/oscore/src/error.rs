@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     // Covers: OS-D.5.3-01
-    // Covers: OS-8.2-04, OS-8.2-05, OS-8.2-06, OS-8.2-07, OS-8.2-08, OS-8.2-09, OS-8.2-11, OS-8.2-12, OS-7.4-02,
+    // Covers: OS-8.2-04, OS-8.2-05, OS-8.2-06, OS-8.2-07, OS-8.2-08, OS-8.2-09, OS-8.2-11, OS-8.2-12,
     // Covers: OS-7.4-03, OS-7.4-04, OS-4.1.3.1-02
     #[test]
     fn a_server_answers_with_the_codes_of_section_8_2() {

@@ -120,7 +120,7 @@ mod tests {
         assert!(Sequence::none().runs_low());
     }
 
-    // Covers: OS-7.2.1-01, OS-7.2.1-02
+    // Covers: OS-7.2.1-01
     #[test]
     fn the_last_number_is_used_and_nothing_behind_it() {
         let mut sequence = Sequence::block(PartialIv::MAX - 1, u64::MAX);

@@ -44,7 +44,7 @@ fn content(text: &str) -> Message {
     response
 }
 
-// Covers: OS-7.4-01, TH-1-03
+// Covers: OS-7.4-01, OS-7.4-02, TH-1-03
 #[test]
 fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
     let (mut client, mut server) = (client(), server());
@@ -113,7 +113,7 @@ fn inner_options_are_hidden_and_outer_forgeries_dropped() {
     assert_eq!(client.protect_request(&proxied).map(|_| ()).unwrap_err(), Error::Unprotectable);
 }
 
-// Covers: OS-7.5-01, OS-B.1.2-01, TH-8-03
+// Covers: OS-7.5-01, OS-B.1.2-01
 #[test]
 fn a_restored_server_challenges_once_and_then_refuses_what_came_before() {
     let mut client = client();
@@ -214,7 +214,7 @@ fn a_window_that_is_forgotten_comes_back_with_an_echo_alone() {
     assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
 }
 
-// Covers: TH-1-01
+// Covers: TH-1-02
 #[test]
 fn a_context_that_is_taken_over_takes_what_carries_its_own_echo_until_a_new_one_is_answered() {
     let (mut client, mut server) = (client(), server());

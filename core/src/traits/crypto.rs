@@ -202,7 +202,6 @@ mod tests {
         assert!(SigningKey::ed25519(Secret::new(vec![1; 31])).is_none());
     }
 
-    // Covers: TH-2-11
     #[test]
     fn keys_of_small_order_and_in_other_encodings_prove_nothing() {
         let mut refused: Vec<Vec<u8>> = Vec::new();

@@ -25,7 +25,7 @@ fn head(desk: &Desk) -> Head {
     decoded.max_by_key(|head| (head.members, head.cursor)).unwrap()
 }
 
-// Covers: OP-4.1-06, OP-4.2-06, OP-4.2.1-01, OP-4.2.2-01
+// Covers: OP-4.1-06, OP-4.2-06
 // Covers: KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.1-01, KG-3.3.2-01
 #[test]
 fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
@@ -224,7 +224,6 @@ fn without_scope_the_token_decides_where_it_leaves_no_doubt() {
     assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
 }
 
-// Covers: TH-2-10
 #[test]
 fn a_credential_belongs_to_one_principal() {
     let mut desk = desk();

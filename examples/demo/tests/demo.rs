@@ -37,6 +37,12 @@ async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
     for line in lines {
         assert!(shown.contains(line), "{line}");
     }
+    // All but the way to an association is protected.
+    for step in &steps {
+        if let Step::Exchange(event) = step {
+            assert_eq!(event.protected, !event.request.contains("/authz-info"), "{event:?}");
+        }
+    }
     // Sample secrets are "sample…" in ASCII.
     assert!(!shown.contains("73616d706c65"), "a configured secret is shown");
     assert!(members.iter().all(|member| member.get("ms").is_none()));

@@ -85,7 +85,7 @@ async fn aiocoap_client(address: SocketAddr, folder: &Path, part: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ok");
 }
 
-// Covers: OS-4.1.3.4.1-01, OS-4.1.3.4.1-03, TH-8-03
+// Covers: OS-4.1.3.4.1-01, OS-4.1.3.4.1-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aiocoap_asks_us_also_after_we_have_lost_our_window() {
     let folder = tempfile::tempdir().unwrap();

@@ -190,6 +190,7 @@ mod tests {
         assert_eq!(GroupOscore.configure("g", map).map(|_| ()).unwrap_err().key, "backward_security");
     }
 
+    // Covers: GO-6.3-19
     #[test]
     fn policies_and_roles() {
         let rules = configure(&[]).unwrap();

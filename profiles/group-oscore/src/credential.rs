@@ -49,7 +49,6 @@ mod tests {
         );
     }
 
-    // Covers: TH-2-11
     #[test]
     fn other_keys_do_not_fit() {
         for (what, key) in [

@@ -26,7 +26,6 @@ fn stale_records(desk: &Desk) -> usize {
     desk.store.dump().iter().filter(|(key, _)| key.as_bytes().windows(7).any(|w| w == b"/stale/")).count()
 }
 
-// Covers: GO-6.3-19
 // Covers: GO-6.3-12, GO-6.3-15, GO-6.3-16, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23
 // Covers: GO-6.3-25, GO-6.3-26, GO-6.3-28, GO-7-03
 #[test]
@@ -88,7 +87,7 @@ fn who_joins_again_gives_its_sender_id_up() {
     }
 }
 
-// Covers: GO-6.1-01, GO-6.1-02, GO-6.2-12, GO-6.2-14, GO-6.2-15, GO-6.2-16
+// Covers: GO-6.1-01, GO-6.2-14, GO-6.2-15, GO-6.2-16
 #[test]
 fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let mut desk = desk();

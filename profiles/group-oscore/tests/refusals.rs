@@ -77,7 +77,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     member::joined(JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
 }
 
-// Covers: GO-6.2-13, GO-6.2.1-03, GO-6.2.1-04, TH-2-11
+// Covers: GO-6.2-13, GO-6.2.1-03, GO-6.2.1-04
 #[test]
 fn credentials_that_the_groups_algorithms_cannot_use_are_refused() {
     let mut desk = desk();

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(long.master_salt[..2], [0x58, 0x20]);
     }
 
-    // Covers: OP-3.2.1-01, OP-3.2.1-02, OP-4.3-05, TH-1-05, TH-8-01
+    // Covers: OP-3.2.1-01, OP-3.2.1-02, OP-4.3-05, TH-1-05
     #[test]
     fn algorithms_versions_and_lengths_have_bounds() {
         let algorithm = |alg: i64, hkdf: i64| {

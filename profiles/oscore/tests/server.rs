@@ -193,7 +193,7 @@ fn another_kid_context_names_no_context() {
     verified(server.unprotect(request(&mut client).0));
 }
 
-// Covers: TH-1-04
+// Covers: TH-1-04, OS-7.2.1-02, OP-6-02
 #[test]
 fn who_runs_low_is_named_once_until_numbers_come() {
     let server = server(Responses::ReuseNonce);
@@ -403,7 +403,28 @@ fn an_association_of_another_process_is_claimed_with_an_echo_and_nothing_less() 
     assert_eq!(needs(&one), [AssociationNeed::Claim(new.id)]);
 }
 
-// Covers: TH-1-01
+// Covers: TH-1-03
+#[test]
+fn of_one_datagram_that_comes_on_two_sockets_at_once_one_is_accepted() {
+    let server = server(Responses::ReuseNonce);
+    let (mut client, new) = agree(None);
+    admit(&server, &new);
+    for _ in 0..200 {
+        let (protected, _) = request(&mut client);
+        let both = std::sync::Barrier::new(2);
+        let accepted = || {
+            both.wait();
+            matches!(server.unprotect(protected.clone()), Inbound::Verified { .. })
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(accepted);
+            (accepted(), other.join().unwrap())
+        });
+        assert!(one != other, "one of the two");
+    }
+}
+
+// Covers: TH-1-02
 #[test]
 fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
     let (one, other) = (server(Responses::Numbered), server(Responses::Numbered).with_look_up());

@@ -156,7 +156,6 @@ fn short_answers_go_whole_and_small_blocks_are_given_when_asked_for() {
     assert_eq!((small.payload.len(), small.options.uint(option::BLOCK2)), (64, Some(0x0a)));
 }
 
-// Covers: TH-6-03
 #[test]
 fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     let mut transfers = Transfers::new(&limits());
@@ -183,7 +182,6 @@ fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     assert_eq!(code(&transfers.request(at(5), &peer(10), post(0, true, &[1; 16]))), Code::SERVICE_UNAVAILABLE);
 }
 
-// Covers: TH-6-03
 #[test]
 fn all_bodies_together_have_a_bound() {
     let mut transfers = Transfers::new(&Limits { bodies: 88, ..limits() });

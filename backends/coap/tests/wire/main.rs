@@ -99,7 +99,6 @@ async fn a_peer_that_waits_is_told_so_and_its_answer_follows() {
     assert!(raw.is_quiet().await, "not once more");
 }
 
-// Covers: TH-6-02
 #[tokio::test]
 async fn an_address_that_has_proven_nothing_gets_three_times_what_it_sent() {
     let limits = Limits { separate_after: Duration::from_millis(50), ..Limits::default() };
@@ -328,7 +327,6 @@ async fn answers_that_are_ready_go_out_before_the_end() {
     lab.ended.await.unwrap().unwrap();
 }
 
-// Covers: TH-6-03
 #[tokio::test]
 async fn nothing_that_is_kept_of_a_peer_outlives_its_rights() {
     let lab = Lab::new(Limits::default()).await;

@@ -257,6 +257,7 @@ async fn no_revision_comes_twice() {
     }
 }
 
+// Covers: TH-5-01
 #[tokio::test]
 async fn a_folder_put_back_is_behind_its_anchor() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -185,7 +185,6 @@ fn refusals_have_the_codes_of_rfc9200() {
     }
 }
 
-// Covers: TH-8-01
 #[test]
 fn both_names_of_an_hkdf_are_understood() {
     assert_eq!(

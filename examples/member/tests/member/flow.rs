@@ -193,7 +193,6 @@ async fn steps_out_of_order_say_what_is_missing() {
     assert_eq!(member.group().unwrap().num, 0);
 }
 
-// Covers: TH-1-07
 #[tokio::test]
 async fn two_processes_of_one_configuration_draw_other_values() {
     let (house, other) = (House::new().await, House::new().await);

@@ -39,7 +39,7 @@ pub(crate) struct Protected {
 pub(crate) struct OnTheWay {
     pub(crate) mischief: Mutex<Mischief>,
     /// Token posts that came by.
-    pub(crate) posts: Mutex<usize>,
+    pub(crate) posts: Mutex<Vec<Vec<u8>>>,
     /// What came by under an association.
     pub(crate) protected: Mutex<Vec<Protected>>,
 }
@@ -94,7 +94,9 @@ impl OnTheWay {
 
     fn forge(&self, request: &Message) -> Vec<Vec<u8>> {
         let post = request.code == Code::POST && !request.options.has(option::OSCORE);
-        *self.posts.lock().unwrap() += usize::from(post);
+        if post {
+            self.posts.lock().unwrap().push(request.payload.clone());
+        }
         let answer = |mut answer: Message| {
             (answer.kind, answer.id, answer.token) = (Type::Acknowledgement, request.id, request.token.clone());
             answer.encode()
@@ -241,7 +243,7 @@ impl House {
     }
 
     pub(crate) fn posts(&self) -> usize {
-        *self.way.posts.lock().unwrap()
+        self.way.posts.lock().unwrap().len()
     }
 }
 

@@ -2,6 +2,7 @@
 //! network. What it does afterwards is seen on the way to the AS and the KDC.
 
 use crate::house::{House, Protected};
+use ace_groupcomm_messages::TokenTransferRequest;
 use ace_member::Content;
 use ace_peers::Strace;
 use serde_json::Value;
@@ -189,4 +190,33 @@ async fn what_is_sent_was_written_for_good_before() {
     }
     assert_eq!(written, Written::Safe);
     assert!(writes >= 4 && sent >= 1, "{writes} writes, {sent} datagrams");
+}
+
+// Covers: TH-1-07
+#[tokio::test]
+async fn two_processes_started_from_one_image_of_state_draw_other_values() {
+    let house = House::new().await;
+    let config = house.config();
+    let run = async |what: &str| {
+        let mut command = Command::new(MEMBER);
+        command.args(["--config".as_ref(), config.as_os_str()]).args(["--json", what]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run("token").await;
+    let image = std::fs::read(house.state()).unwrap();
+    for _ in 0..3 {
+        std::fs::write(house.state(), &image).unwrap();
+        run("upload").await;
+    }
+    let posts = house.way.posts.lock().unwrap().clone();
+    let posts: Vec<_> = posts.iter().map(|post| TokenTransferRequest::decode(post).unwrap()).collect();
+    assert_eq!(posts.len(), 3);
+    for (number, post) in posts.iter().enumerate() {
+        assert!(post.nonce1.is_some() && post.client_recipient_id.is_some());
+        for other in &posts[..number] {
+            assert_eq!(post.access_token, other.access_token, "one image");
+            assert!(post.nonce1 != other.nonce1 && post.client_recipient_id != other.client_recipient_id);
+        }
+    }
 }
