@@ -242,7 +242,7 @@ fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     assert_eq!(desk.ask(&caller, other_form).status, Status::Created);
 }
 
-// Covers: TH-2-07, OP-4.3-17
+// Covers: TH-2-07, OP-4.3-17, OP-6-02
 #[test]
 fn expiry_ends_the_membership_in_one_commit() {
     let mut desk = desk();
