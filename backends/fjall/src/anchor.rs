@@ -8,8 +8,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The file with the anchor.
-pub(crate) struct Anchor {
+/// The file with the anchor: the last revision that was acknowledged. Other storage can have one as well.
+pub struct Anchor {
     file: File,
     failed: bool,
 }
@@ -25,7 +25,10 @@ fn sealed(revision: u64) -> [u8; 12] {
 impl Anchor {
     /// Opens it, and reads what stands there; 0 where there is none, or one that was torn. As long as this lives it is of
     /// no use to another storage.
-    pub(crate) fn open(path: &Path) -> Result<(Self, u64), OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::Io`], and [`OpenError::InUse`] where another storage has it.
+    pub fn open(path: &Path) -> Result<(Self, u64), OpenError> {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(io)?;
@@ -41,8 +44,8 @@ impl Anchor {
         Ok((Self { file, failed: false }, revision))
     }
 
-    /// Notes what has been acknowledged.
-    pub(crate) fn set(&mut self, revision: u64) {
+    /// Notes what has been acknowledged. That it cannot be written is said, and no failure: it is behind then.
+    pub fn set(&mut self, revision: u64) {
         let result = self.write(&sealed(revision));
         if let Err(error) = &result
             && !self.failed

@@ -68,6 +68,7 @@ mod storage;
 mod tables;
 mod writer;
 
+pub use anchor::Anchor;
 pub use disk::{Appending, Disk, Folder};
 pub use error::OpenError;
 pub use storage::{FjallStorage, Settings};

@@ -52,6 +52,7 @@ async fn steps(client: &Client) -> Result<(), OpenError> {
     }
     if found < 2 {
         let second = "ALTER TABLE about ADD COLUMN synchronous boolean NOT NULL DEFAULT false;
+             CREATE SEQUENCE order_probe CACHE 1;
              UPDATE about SET version = 2";
         client.batch_execute(second).await.map_err(|error| server(&error))?;
     }
@@ -102,11 +103,12 @@ pub(crate) async fn refuse_takeover(client: &Client, settings: &Settings) -> Res
     Ok(())
 }
 
-/// Refuses a server that gives numbers in another order than they are asked for: revisions would go back.
+/// Refuses a server that gives numbers in another order than they are asked for: revisions would go back. It is tried on
+/// another sequence: each revision is a commit's.
 pub(crate) async fn refuse_unordered(one: &Client, other: &Client) -> Result<(), OpenError> {
     let mut drawn = Vec::new();
     for client in [one, other, one] {
-        let row = client.query_one("SELECT nextval('revision')", &[]).await.map_err(|error| server(&error))?;
+        let row = client.query_one("SELECT nextval('order_probe')", &[]).await.map_err(|error| server(&error))?;
         drawn.push(row.get::<_, i64>(0));
     }
     if drawn.is_sorted() {

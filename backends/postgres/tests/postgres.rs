@@ -120,7 +120,7 @@ async fn a_server_that_may_lose_commits_is_refused() {
     server.stop(true);
     server.resume(&[]);
     drop(open(&server).await);
-    server.sql("ALTER SEQUENCE ace_groupcomm.revision CACHE 50");
+    server.sql("ALTER SEQUENCE ace_groupcomm.order_probe CACHE 50");
     let refused = PostgresStorage::open(&server.url(), quick()).await.err().unwrap();
     assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("CACHE")), "{refused}");
 }
@@ -177,6 +177,7 @@ async fn tables_of_the_first_version_are_brought_up_to_date() {
     let Some(server) = Postgres::start() else { return };
     commit(&open(&server).await, put("a", None, "1")).await;
     server.sql("ALTER TABLE ace_groupcomm.about DROP COLUMN synchronous");
+    server.sql("DROP SEQUENCE ace_groupcomm.order_probe");
     server.sql("UPDATE ace_groupcomm.about SET version = 1");
     assert_eq!(text(&open(&server).await, "a").await, "1");
     assert_eq!(server.sql("SELECT version, timeline, synchronous FROM ace_groupcomm.about"), "2|1|f");

@@ -4,6 +4,7 @@ use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_tokio::backup;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Storage, Txn};
+use ace_peers::Postgres;
 use ace_program::{
     Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
 };
@@ -295,4 +296,47 @@ async fn a_backup_that_fails_leaves_nothing() {
     left.sort();
     assert_eq!(left, ["a.new", "keys.toml"]);
     assert_eq!(std::fs::read_to_string(house.path("a.new")).unwrap(), "mine");
+}
+
+// Covers: TH-5-01
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_put_back_is_behind_its_anchor() {
+    let Some(server) = Postgres::start() else { return };
+    let house = House::new();
+    let config = StorageConfig { anchor: Some(house.path("anchor")), ..house.config() };
+    let url = server.url();
+    let open = || open_storage(&url, &config, Path::new(""), Role::Kdc);
+    let put = async |opened: &Opened, name: &str| {
+        let write = vec![(keys::name(name), Some("x".into()))];
+        opened.storage.commit(vec![Txn { expect: vec![], write }]).await
+    };
+    let opened = open().await.unwrap();
+    put(&opened, "a").await;
+    server.sql("CREATE TABLE kept AS TABLE ace_kdc.record");
+    let revision = server.sql("SELECT last_value FROM ace_kdc.revision");
+    put(&opened, "b").await;
+    // Commands need no anchor; another process needs one of its own.
+    let run = |command: Maintenance| {
+        let (url, config) = (url.clone(), config.clone());
+        async move { maintain(Role::Kdc, &command, &url, &config, Path::new(""), &mut |_| ()).await }
+    };
+    run(Maintenance::Backup { file: house.path("a.backup") }).await.unwrap();
+    assert!(open().await.err().unwrap().to_string().contains("use"));
+    drop(opened);
+    drop(open().await.unwrap());
+
+    server.sql("TRUNCATE ace_kdc.record");
+    server.sql("INSERT INTO ace_kdc.record SELECT * FROM kept");
+    server.sql(&format!("SELECT setval('ace_kdc.revision', {revision})"));
+    let refused = open().await.err().unwrap().to_string();
+    assert!(refused.contains("an older one"), "{refused}");
+
+    let restore = || run(Maintenance::Restore { file: house.path("a.backup"), revoked: None });
+    assert!(restore().await.unwrap_err().to_string().contains("not empty"));
+    assert!(house.path("anchor").exists());
+    server.sql("DROP SCHEMA ace_kdc CASCADE");
+    restore().await.unwrap();
+    assert!(!house.path("anchor").exists(), "that of what was there before");
+    drop(open().await.unwrap());
+    drop(open().await.unwrap());
 }

@@ -161,7 +161,7 @@ impl Target<'_> {
     }
 
     async fn open(&self) -> Result<Durable, ProgramError> {
-        open_durable(self.url, self.config, self.file, self.role).await
+        open_durable(self.url, self.config, self.file, self.role, None).await
     }
 
     /// Opens storage in which something is: a name that was mistyped must not look like a storage that is well.
@@ -374,25 +374,32 @@ impl Target<'_> {
         }
     }
 
-    /// Opens the storage, in which nothing may be. Its anchor is that of what was there before.
+    /// Opens the storage, in which nothing may be. Its anchor is that of what was there before, and goes.
     async fn open_empty(&self) -> Result<Durable, ProgramError> {
-        if let (Place::Fjall(folder), Some(anchor)) = (Place::of(self.url)?, self.config.anchor(self.file))
-            && !folder.join("format").exists()
-            && anchor.exists()
-        {
-            let io = |source| ProgramError::File { path: anchor.clone(), source };
-            let file = std::fs::File::open(&anchor).map_err(io)?;
-            if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-                return Err(self.failed(format!("the anchor {} is in use by what runs", anchor.display())));
-            }
-            std::fs::remove_file(&anchor).map_err(io)?;
+        let is_new = matches!(Place::of(self.url)?, Place::Fjall(folder) if !folder.join("format").exists());
+        if is_new {
+            self.forget_anchor()?;
         }
         let durable = self.open().await?;
         let first = durable.raw.scan(&Key::new(""), None, 1).await.map_err(|error| self.failed(error))?;
-        if first.records.is_empty() {
-            return Ok(durable);
+        if !first.records.is_empty() {
+            return Err(self.failed("is not empty: a restore needs a place of its own, or what is there put away"));
         }
-        Err(self.failed("is not empty: a restore needs a place of its own, or what is there put away"))
+        if matches!(Place::of(self.url)?, Place::Postgres) {
+            self.forget_anchor()?;
+        }
+        Ok(durable)
+    }
+
+    /// Removes the anchor, unless something that runs has it.
+    fn forget_anchor(&self) -> Result<(), ProgramError> {
+        let Some(anchor) = self.config.anchor(self.file).filter(|anchor| anchor.exists()) else { return Ok(()) };
+        let io = |source| ProgramError::File { path: anchor.clone(), source };
+        let file = std::fs::File::open(&anchor).map_err(io)?;
+        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+            return Err(self.failed(format!("the anchor {} is in use by what runs", anchor.display())));
+        }
+        std::fs::remove_file(&anchor).map_err(io)
     }
 
     async fn commit(&self, durable: &Durable, write: Vec<(Key, Option<Bytes>)>) -> Result<(), ProgramError> {

@@ -1,5 +1,6 @@
 //! Where a program keeps its state.
 
+use crate::anchored::Anchored;
 use crate::key_file::StorageKeys;
 use crate::{ProgramError, Role};
 use ace_backend_fjall::{FjallStorage, Settings};
@@ -20,8 +21,9 @@ pub struct StorageConfig {
     /// The file with the keys that what is stored is sealed with. Where absent: the credential `storage-keys` of a
     /// service of systemd.
     pub keys: Option<PathBuf>,
-    /// Where embedded storage notes what was acknowledged, so that it sees when it has lost something. Best on another
-    /// disk, and in no backup. Where absent: in the folder.
+    /// Where it is noted what was acknowledged, so that storage that has lost something is seen. Best on another disk, and
+    /// in no backup; each process has a file of its own. Where absent: in the folder of embedded storage, and nowhere for
+    /// PostgreSQL.
     pub anchor: Option<PathBuf>,
     /// A PEM file with the certificates of those that may vouch for a PostgreSQL server. Where absent: the system's.
     pub certificates: Option<PathBuf>,
@@ -126,7 +128,7 @@ pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path, role: 
         tracing::warn!("storage is in memory: nothing survives the end of this process");
         return Ok(Opened { storage: Arc::new(MemoryStorage::new()), durable: None });
     }
-    let durable = open_durable(url, config, file, role).await?;
+    let durable = open_durable(url, config, file, role, config.anchor(file).as_deref()).await?;
     let sealed = &durable.sealed;
     let under_way = sealed.read(&[keys::restoring()]).await.map_err(|error| failed(url, error))?;
     if under_way.iter().flatten().next().is_some() {
@@ -148,12 +150,14 @@ fn password(path: &Path) -> Result<Secret, ProgramError> {
     Ok(Secret::new(text.trim_ascii_end().to_vec()))
 }
 
-/// Opens storage that outlives the process.
+/// Opens storage that outlives the process. What others can have at the same time is opened without an anchor by who does
+/// not serve.
 pub(crate) async fn open_durable(
     url: &str,
     config: &StorageConfig,
     file: &Path,
     role: Role,
+    anchor: Option<&Path>,
 ) -> Result<Durable, ProgramError> {
     let place = Place::of(url)?;
     let keys = config.key_file(file)?;
@@ -173,7 +177,12 @@ pub(crate) async fn open_durable(
                 accept_timeline: config.accept_timeline,
                 ..PostgresSettings::default()
             };
-            Arc::new(PostgresStorage::open(url, settings).await.map_err(|error| failed(url, error))?)
+            let storage: Arc<dyn Storage> =
+                Arc::new(PostgresStorage::open(url, settings).await.map_err(|error| failed(url, error))?);
+            match anchor {
+                Some(anchor) => Arc::new(Anchored::open(storage, anchor).await.map_err(|why| failed(url, why))?),
+                None => storage,
+            }
         }
     };
     let source = keys.clone();
