@@ -155,7 +155,7 @@ impl Client {
         let Some(mut association) = self.tentative.take() else { return Ok(()) };
         let first = Message::request(Code::GET);
         // Some ask for what the KDC's network side answers by itself, before they ask the KDC.
-        let core = (self.rng.next_u64() % 4 == 0).then(|| first.clone().with_path([".well-known", "core"]));
+        let core = self.rng.next_u64().is_multiple_of(4).then(|| first.clone().with_path([".well-known", "core"]));
         for request in core.into_iter().chain([first.with_path([ROOT, GROUP, "num"])]) {
             match self.wire.ask(&mut association.context, request).await? {
                 Answer::Of(_) => (),
