@@ -3,7 +3,7 @@
 use crate::house::{House, Mischief, joined, keys, open, run};
 use ace_groupcomm::Status;
 use ace_groupcomm::member::{Bytes, ExchangeError, MemberError, Operation};
-use ace_groupcomm_messages::GroupOscoreInputMaterial;
+use ace_groupcomm_messages::{Confirmation, GroupOscoreInputMaterial};
 use ace_member::export;
 
 fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
@@ -219,6 +219,39 @@ async fn two_processes_of_one_configuration_draw_other_values() {
     for (one, two) in drawn[0].iter().zip(&drawn[1]) {
         assert_ne!(one, two);
     }
+}
+
+/// All bytes in a folder, file by file.
+fn stored(folder: &std::path::Path) -> Vec<Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { stored(&path) } else { vec![std::fs::read(path).unwrap_or_default()] })
+        .collect()
+}
+
+// Covers: TH-5-04
+#[tokio::test]
+async fn no_secret_of_a_run_is_stored_as_it_is() {
+    let mut house = House::on_disk().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    let key = keys(&mut member).await.unwrap();
+    member.close().unwrap();
+    let mut secrets = vec![key.ms.clone()];
+    house.edit(|state| {
+        let Confirmation::Osc(material) = Confirmation::decode(&state.member.token.as_ref().unwrap().cnf.0).unwrap()
+        else {
+            panic!("another key")
+        };
+        secrets.push(material.ms.clone());
+    });
+    // Also when it went from the log into tables.
+    house.restart_kdc().await;
+    let found = stored(&house.folder.path().join("state"));
+    let holds = |bytes: &[u8]| found.iter().any(|file| file.windows(bytes.len()).any(|part| part == bytes));
+    assert!(holds(b"n/lamps"), "this is where it is stored");
+    assert!(secrets.iter().all(|secret| secret.len() >= 16 && !holds(secret)));
 }
 
 #[tokio::test]
