@@ -120,6 +120,20 @@ mod tests {
         assert!(Sequence::none().runs_low());
     }
 
+    #[test]
+    fn a_block_is_used_up_and_numbers_come_to_their_end() {
+        let mut sequence = Sequence::none();
+        assert!(sequence.is_used_up() && !sequence.is_exhausted());
+        sequence.extend(PartialIv::MAX - 1, PartialIv::MAX);
+        assert!(!sequence.is_used_up());
+        sequence.take().unwrap();
+        assert!(sequence.is_used_up() && !sequence.is_exhausted(), "there is one more");
+        sequence.extend(PartialIv::MAX, PartialIv::MAX + 1);
+        assert!(!sequence.is_used_up() && !sequence.is_exhausted());
+        assert_eq!(sequence.take().map(PartialIv::number), Ok(PartialIv::MAX));
+        assert!(!sequence.is_used_up() && sequence.is_exhausted(), "no other block would help");
+    }
+
     // Covers: OS-7.2.1-01
     #[test]
     fn the_last_number_is_used_and_nothing_behind_it() {

@@ -241,6 +241,44 @@ fn a_context_that_is_taken_over_takes_what_carries_its_own_echo_until_a_new_one_
     assert!(!accept(&mut server, &next).2);
 }
 
+#[test]
+fn a_request_can_be_verified_beforehand() {
+    let (mut client, mut server) = (client(), server());
+    let (request, _) = client.protect_request(&get()).unwrap();
+    let mut forged = request.clone();
+    forged.payload[0] ^= 1;
+    for _ in 0..2 {
+        assert_eq!(server.would_verify(&request), Ok(()), "which changes nothing");
+    }
+    assert_eq!(server.would_verify(&forged), Err(Error::Decryption));
+    accept(&mut server, &request);
+    assert_eq!(server.would_verify(&request), Err(Error::Replay));
+}
+
+#[test]
+fn a_challenge_that_is_forgotten_is_answered_in_vain() {
+    let (mut client, mut server) = (client(), server());
+    server.sequence().extend(0, 10);
+    server.forget_window();
+    let (first, _) = client.protect_request(&get()).unwrap();
+    challenged(&mut server, &first, [1; 8]);
+    server.forget_challenge();
+    let late = with_echo(&mut client, &[1; 8]);
+    assert!(!server.would_synchronise(&late).unwrap());
+    challenged(&mut server, &late, [2; 8]);
+    assert!(accept(&mut server, &with_echo(&mut client, &[2; 8])).2);
+}
+
+// Covers: OS-7.2.1-02
+#[test]
+fn a_context_without_numbers_takes_nothing_any_more() {
+    let (mut client, mut server) = (client(), server());
+    let (request, _) = client.protect_request(&get()).unwrap();
+    server.sequence().extend(PartialIv::MAX + 1, u64::MAX);
+    assert_eq!(server.unprotect_request(&request).unwrap_err(), Error::NoContext);
+    assert_eq!(server.would_verify(&request), Err(Error::NoContext));
+}
+
 // Covers: TH-1-04, OS-7.2-01
 #[test]
 fn without_numbers_nothing_is_sent() {

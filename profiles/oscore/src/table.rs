@@ -174,3 +174,47 @@ impl Table {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ace_oscore::{Aead, Hkdf, Parameters, Sequence};
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng;
+
+    fn slot(name: u32) -> Slot {
+        let parameters = Parameters {
+            master_secret: vec![1; 16],
+            master_salt: vec![],
+            sender_id: vec![1],
+            recipient_id: name.to_be_bytes().to_vec(),
+            id_context: None,
+            aead: Aead::default(),
+            hkdf: Hkdf::default(),
+        };
+        let context = Context::fresh(&parameters, Sequence::block(0, 64)).unwrap();
+        Slot::new(context, PeerId::new(b"peer"), true)
+    }
+
+    // Covers: TH-6-01
+    #[test]
+    fn the_names_of_contexts_that_came_and_went_do_not_pile_up() {
+        let mut table = Table::new(Box::new(ChaCha12Rng::seed_from_u64(1)));
+        for name in [1_u32, 2, 3] {
+            table.add(name.to_be_bytes().to_vec(), slot(name));
+        }
+        for name in 10..5_000_u32 {
+            table.add(name.to_be_bytes().to_vec(), slot(name));
+            table.remove(&name.to_be_bytes());
+            // And one that comes back again and again.
+            table.remove(&3_u32.to_be_bytes());
+            table.add(3_u32.to_be_bytes().to_vec(), slot(3));
+        }
+        assert_eq!(table.len(), 3);
+        assert!(table.order.len() <= 2 * 4 + LOOK_UPS, "{}", table.order.len());
+        // Those that are there have their turn still, once.
+        table.capacity = 1;
+        table.add(7_u32.to_be_bytes().to_vec(), slot(7));
+        assert_eq!((table.len(), table.has(&7_u32.to_be_bytes())), (1, true));
+    }
+}
