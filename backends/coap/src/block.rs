@@ -31,6 +31,7 @@ pub(crate) enum Step {
 }
 
 struct Transfer {
+    begun: Duration,
     came: Duration,
     body: Arc<[u8]>,
     /// The answer that the body belongs to, without its payload.
@@ -233,13 +234,18 @@ impl Transfers {
             let mut kept = response;
             kept.options.remove(option::BLOCK1);
             kept.options.remove(option::OBSERVE);
-            self.going.insert(id, Transfer { came: now, body, response: kept, without_payload });
+            self.going.insert(id, Transfer { begun: now, came: now, body, response: kept, without_payload });
         }
         first.unwrap_or_else(|| Message::response(Code::BAD_OPTION))
     }
 
     /// One block of a body that is kept.
     fn serve(&mut self, now: Duration, id: &Id, block: Block) -> Option<Message> {
+        // What was true when it began is not told for ever: another process may have ended what its owner may do.
+        if now.saturating_sub(self.going.get(id)?.begun) > self.limits.exchange_lifetime {
+            self.drop_transfer(true, id);
+            return None;
+        }
         let transfer = self.going.get_mut(id)?;
         let before = std::mem::replace(&mut transfer.came, now);
         self.by_age.remove(&(before, true, id.clone()));

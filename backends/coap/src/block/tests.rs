@@ -157,6 +157,19 @@ fn short_answers_go_whole_and_small_blocks_are_given_when_asked_for() {
 }
 
 #[test]
+fn an_answer_is_not_given_out_for_ever() {
+    let mut transfers = Transfers::new(&limits());
+    let request = Message::request(Code::GET).with_path(["creds"]);
+    transfers.response(at(0), &peer(1), &request, content(40), None);
+    for seconds in (0..=240).step_by(20) {
+        let step = transfers.request(at(seconds), &peer(1), get(1, 0));
+        assert_eq!(code(&step), Code::CONTENT, "{seconds}: each block keeps it for a while");
+    }
+    assert!(matches!(transfers.request(at(248), &peer(1), get(1, 0)), Step::Whole(..)), "it is asked for anew");
+    assert_eq!((transfers.held, transfers.by_age.len()), (0, 0));
+}
+
+#[test]
 fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     let mut transfers = Transfers::new(&limits());
     transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
