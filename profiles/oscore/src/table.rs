@@ -133,7 +133,6 @@ impl Table {
             let is_stored = slot.context.sequence().range().1 > 0;
             if is_stored && !std::mem::replace(&mut slot.used, false) && !slot.claiming {
                 self.slots.remove(&kid);
-                self.needs.retain(|need| need.id() != kid.as_slice());
             } else {
                 self.order.push_back(kid);
             }
