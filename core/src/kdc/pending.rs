@@ -164,13 +164,13 @@ impl Pendings {
         let Some(pending) = self.get(id) else { return Vec::new() };
         let own = self.by_client.get(&pending.client()).cloned().unwrap_or_default();
         let earlier: Vec<_> = own.iter().take_while(|other| *other != id).cloned().collect();
-        for later in own.iter().skip_while(|other| *other != id) {
-            if let Some((_, pending)) = self.by_id.get_mut(later) {
-                pending.former = Some(id.to_vec());
-            }
-        }
         for gone in earlier.iter().map(Vec::as_slice).chain([id]) {
             self.remove(gone);
+        }
+        for later in own {
+            if let Some((_, pending)) = self.by_id.get_mut(&later) {
+                pending.former = Some(id.to_vec());
+            }
         }
         earlier
     }
