@@ -96,7 +96,7 @@ impl<'a> Place<'a> {
         let known = "there are memory:, fjall:FOLDER and postgres://USER@HOST/DATABASE";
         // What follows may hold a password.
         let scheme = url.split(':').next().unwrap_or_default();
-        Err(ProgramError::Other(format!("storage {scheme:?} is not known; {known}")))
+        Err(ProgramError::Other(format!("storage \"{scheme}:\" is not known; {known}")))
     }
 
     /// Where a process that has it takes orders.
