@@ -29,7 +29,7 @@ fn run_all(options: Options) -> Summary {
         sum.strange += summary.strange;
     }
     let each = |sum: u64| sum / seeds();
-    assert!(each(sum.joins) > 5 && sum.retrievals > 0 && sum.listings > 0 && sum.crashes > 0, "{sum:?}");
+    assert!(each(sum.joins) > 10 && sum.retrievals > 0 && sum.listings > 0 && sum.crashes > 0, "{sum:?}");
     sum
 }
 

@@ -86,8 +86,9 @@ impl KdcApp {
         if !self.pendings.has_room(view.now(), client) {
             return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
         }
-        let former = view.get::<Principal>(&keys::principal(client))?.map(|known| known.association.to_vec());
-        let (profile, new) = self.associate(view, post, &valid)?;
+        // Asked for together with the names: one read of storage, not one after the other.
+        let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
+        let (former, (profile, new)) = (former?.map(|known| known.association.to_vec()), made?);
         let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = self.transfer_response(post, &valid, &new.nonce2, &new.id, kdcchallenge.clone());
         let pending = Pending {
@@ -166,19 +167,22 @@ impl KdcApp {
     /// Two names that no association has, waiting or live: one of them may be the client's own identifier.
     fn free_names(&self, view: &View<'_>) -> Result<Vec<Vec<u8>>, Stop> {
         let seed = view.random("association name");
-        let mut free = Vec::new();
+        let (mut free, mut unknown) = (Vec::new(), None);
         let process = self.process()?;
         for name in (0_u8..16).map(|attempt| name(process, &seed, attempt)) {
-            let is_free =
-                self.pendings.get(&name).is_none() && view.get::<Association>(&keys::association(&name))?.is_none();
-            if is_free {
+            match view.get::<Association>(&keys::association(&name)) {
+                Ok(Some(_)) => continue,
+                Ok(None) => (),
+                Err(stop) => unknown = Some(stop),
+            }
+            if self.pendings.get(&name).is_none() {
                 free.push(name);
             }
             if free.len() == 2 {
                 break;
             }
         }
-        Ok(free)
+        unknown.map_or(Ok(free), Err)
     }
 
     /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
