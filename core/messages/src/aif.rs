@@ -1,10 +1,9 @@
 //! Scope: which roles in which groups (RFC 9594 section 3.1, AIF of RFC 9237), and its extended format
 //! (RFC 9594 section 7).
 
-use crate::cbor::{self, DecodeError, RawCbor, Writer, array, parse, text, tuple};
+use crate::cbor::{self, DecodeError, Item, RawCbor, Writer, array, text, tuple};
 use alloc::string::String;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// One entry of a scope in the AIF format: a group, and the roles in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,8 @@ pub enum ScopeValue {
     },
 }
 
-fn entry(value: Value) -> Result<ScopeEntry, DecodeError> {
-    let [gname, permissions] = tuple(value, "scope entry")?;
+fn entry(item: Item<'_>) -> Result<ScopeEntry, DecodeError> {
+    let [gname, permissions] = tuple(item, "scope entry")?;
     Ok(ScopeEntry { gname: text("gname")(gname)?, permissions: cbor::raw(permissions)? })
 }
 
@@ -46,7 +45,7 @@ impl ScopeEntry {
     /// # Errors
     /// [`DecodeError`] where the bytes are not an array of a text string and one more item.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        entry(parse(bytes)?)
+        entry(Item::decode(bytes)?)
     }
 
     /// The bytes that the `scope` of a Join Request wraps.
@@ -70,7 +69,7 @@ impl Scope {
     /// # Errors
     /// [`DecodeError`]; also where one group is named twice, since its roles would then be in doubt.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let entries = array("scope", entry)(parse(bytes)?)?;
+        let entries = array("scope", entry)(Item::decode(bytes)?)?;
         let mut names: Vec<&str> = entries.iter().map(|e| e.gname.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
@@ -95,13 +94,12 @@ impl Scope {
 }
 
 impl ScopeValue {
-    pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
-        match value {
-            Value::Text(text) => Ok(Self::Text(text)),
-            Value::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            Value::Tag(tag, inner) => Ok(Self::Extended { tag, bytes: cbor::bytes("scope")(*inner)? }),
-            _ => Err(DecodeError::Type("scope")),
+    pub(crate) fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        if let Some((tag, inner)) = item.tagged() {
+            return Ok(Self::Extended { tag, bytes: cbor::bytes("scope")(inner)? });
         }
+        let text = item.text().map(Self::Text);
+        text.or_else(|| item.byte_string().map(Self::Bytes)).ok_or(DecodeError::Type("scope"))
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -187,10 +185,10 @@ mod tests {
         let mut out = Writer::new();
         value.write(&mut out);
         assert_eq!(hex::encode(&out.0), "da6374022946818262673106");
-        let read = ScopeValue::from_value(parse(&out.0).unwrap()).unwrap();
+        let read = ScopeValue::from_item(Item::decode(&out.0).unwrap()).unwrap();
         assert_eq!(read, value);
         assert_eq!(read.decode(), Ok(scope(&[("g1", 6)])));
         assert!(ScopeValue::Text("g1".into()).decode().is_err());
-        assert!(ScopeValue::from_value(Value::Null).is_err());
+        assert!(ScopeValue::from_item(Item::decode(&[0xf6]).unwrap()).is_err());
     }
 }

@@ -1,9 +1,8 @@
 //! Confirmation methods: which key a token is bound to (RFC 8747 section 3, RFC 9203 section 3.2.1).
 
-use crate::cbor::{DecodeError, Label, MapReader, MapWriter, RawCbor, Writer, bytes, label, raw, uint};
+use crate::cbor::{DecodeError, Item, Label, MapReader, MapWriter, RawCbor, Writer, bytes, label, raw, uint};
 use crate::labels::{cnf, cose_key, osc};
 use alloc::vec::Vec;
-use ciborium::Value;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// OSCORE_Input_Material: what an OSCORE context between a client and a resource server is derived from
@@ -37,8 +36,8 @@ impl core::fmt::Debug for OscoreInputMaterial {
 impl OscoreInputMaterial {
     /// Reads the map. RFC 9203 section 4.2 closes it: an unknown field is an error, and so is a missing
     /// `id` or `ms`.
-    fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let mut map = MapReader::from_value(value, "osc")?;
+    fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let mut map = MapReader::from_item(item, "osc")?;
         let material = Self {
             id: map.required(osc::ID, "id", bytes("id"))?,
             version: map.optional(osc::VERSION, uint("version"))?,
@@ -104,11 +103,11 @@ impl CoseKey {
     /// # Errors
     /// [`DecodeError`] where a parameter has a wrong type, or a private key is among them.
     pub fn decode(encoded: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_value(crate::cbor::parse(encoded)?)
+        Self::from_item(Item::decode(encoded)?)
     }
 
-    fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let mut map = MapReader::from_value(value, "COSE_Key")?;
+    fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let mut map = MapReader::from_item(item, "COSE_Key")?;
         let kty = map.required(cose_key::KTY, "kty", crate::cbor::int("kty"))?;
         let mut key = Self::default();
         key.kty = kty;
@@ -211,20 +210,19 @@ impl Confirmation {
     /// # Errors
     /// [`DecodeError`] for an unknown method, more than one, or one of a wrong form.
     pub fn decode(encoded: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_value(crate::cbor::parse(encoded)?)
+        Self::from_item(Item::decode(encoded)?)
     }
 
-    pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let Value::Map(entries) = value else { return Err(DecodeError::Type("cnf")) };
-        let [(key, value)]: [(Value, Value); 1] =
-            entries.try_into().map_err(|_| DecodeError::Type("cnf with one method"))?;
+    pub(crate) fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let entry = MapReader::from_item(item, "cnf")?.only();
+        let (key, value) = entry.ok_or(DecodeError::Type("cnf with one method"))?;
         let key = label("method of cnf")(key)?;
         let Label::Int(method) = key else { return Err(DecodeError::Unknown(key)) };
         match method {
-            cnf::COSE_KEY => CoseKey::from_value(value).map(Self::CoseKey),
+            cnf::COSE_KEY => CoseKey::from_item(value).map(Self::CoseKey),
             cnf::ENCRYPTED_COSE_KEY => raw(value).map(Self::EncryptedCoseKey),
             cnf::KID => bytes("kid")(value).map(Self::Kid),
-            cnf::OSC => OscoreInputMaterial::from_value(value).map(Self::Osc),
+            cnf::OSC => OscoreInputMaterial::from_item(value).map(Self::Osc),
             _ => {
                 let found = CredentialMethod::ALL.iter().find(|&&(_, label)| label == method);
                 let &(method, _) = found.ok_or(DecodeError::Unknown(key))?;

@@ -1,9 +1,8 @@
 //! Credentials of members: asking for them with `get_creds`, and the answer (RFC 9594 sections 4.3.1 and 4.4).
 
-use crate::cbor::{DecodeError, MapReader, MapWriter, RawCbor, Writer, array, bytes, int, raw, tuple};
+use crate::cbor::{DecodeError, Item, MapReader, MapWriter, RawCbor, Writer, array, bytes, int, raw, tuple};
 use crate::labels::groupcomm;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// Which members' credentials are asked for: the value of `get_creds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +21,13 @@ pub enum GetCreds {
 }
 
 impl GetCreds {
-    pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
-        if value.is_null() {
+    pub(crate) fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        if item.is_null() {
             return Ok(Self::All);
         }
-        let [inclusive, roles, ids] = tuple(value, "get_creds")?;
+        let [inclusive, roles, ids] = tuple(item, "get_creds")?;
         Ok(Self::Filter {
-            inclusive: inclusive.into_bool().map_err(|_| DecodeError::Type("inclusion_flag"))?,
+            inclusive: inclusive.boolean().ok_or(DecodeError::Type("inclusion_flag"))?,
             roles: array("role_filter", raw)(roles)?,
             ids: array("id_filter", bytes("node identifier"))(ids)?,
         })
@@ -51,7 +50,7 @@ impl GetCreds {
     /// # Errors
     /// [`DecodeError`] where it is missing or malformed.
     pub fn decode_request(payload: &[u8]) -> Result<Self, DecodeError> {
-        MapReader::decode(payload)?.required(groupcomm::GET_CREDS, "get_creds", Self::from_value)
+        MapReader::decode(payload)?.required(groupcomm::GET_CREDS, "get_creds", Self::from_item)
     }
 
     /// The payload of a FETCH to the creds resource.
@@ -75,7 +74,7 @@ pub struct PeerCred {
 }
 
 /// Takes the three arrays out of a map and joins them.
-pub(crate) fn take(map: &mut MapReader) -> Result<Option<Vec<PeerCred>>, DecodeError> {
+pub(crate) fn take(map: &mut MapReader<'_>) -> Result<Option<Vec<PeerCred>>, DecodeError> {
     let creds = map.optional(groupcomm::CREDS, array("creds", bytes("credential")))?;
     let roles = map.optional(groupcomm::PEER_ROLES, array("peer_roles", raw))?;
     let ids = map.optional(groupcomm::PEER_IDENTIFIERS, array("peer_identifiers", bytes("node identifier")))?;

@@ -1,14 +1,15 @@
 //! CWTs: claims (RFC 8392, RFC 9200 section 8.14) and the COSE structure around them.
 
 use crate::aif::ScopeValue;
-use crate::cbor::{self, DecodeError, Label, MapReader, MapWriter, RawCbor, Writer, array, bytes, text, uint};
+use crate::cbor::{
+    self, DecodeError, Item, Label, MapReader, MapWriter, RawCbor, Writer, array, bytes, text, tuple, uint,
+};
 use crate::cnf::Confirmation;
 use crate::labels::{claim, tag};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use ciborium::Value;
-use coset::{AsCborValue, CborSerializable, Header, iana, iana::EnumI64};
+use coset::{CborSerializable, Header, iana, iana::EnumI64};
 use sha2::{Digest, Sha256};
 
 /// The claims of an access token.
@@ -43,19 +44,19 @@ pub struct Claims {
 }
 
 /// A NumericDate: seconds since 1970, of which fractions are dropped. Times before 1970 are refused.
-fn numeric_date(name: &'static str) -> impl Fn(Value) -> Result<u64, DecodeError> {
-    move |value| match value {
+fn numeric_date(name: &'static str) -> impl Fn(Item<'_>) -> Result<u64, DecodeError> {
+    move |item| match item.float() {
         // 2^53 is far beyond any date, and the last integer that a float tells from its neighbours.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
-        Value::Float(float) if (0.0..9_007_199_254_740_992.0).contains(&float) => Ok(float as u64),
-        other => uint(name)(other),
+        Some(float) if (0.0..9_007_199_254_740_992.0).contains(&float) => Ok(float as u64),
+        _ => uint(name)(item),
     }
 }
 
-fn audience(value: Value) -> Result<Vec<String>, DecodeError> {
-    match value {
-        Value::Array(_) => array("aud", text("aud"))(value),
-        one => text("aud")(one).map(|one| vec![one]),
+fn audience(item: Item<'_>) -> Result<Vec<String>, DecodeError> {
+    match item.text() {
+        Some(one) => Ok(vec![one]),
+        None => array("aud", text("aud"))(item),
     }
 }
 
@@ -74,8 +75,8 @@ impl Claims {
             nbf: map.optional(claim::NBF, numeric_date("nbf"))?,
             iat: map.optional(claim::IAT, numeric_date("iat"))?,
             cti: map.optional(claim::CTI, bytes("cti"))?,
-            cnf: map.optional(claim::CNF, Confirmation::from_value)?,
-            scope: map.optional(claim::SCOPE, ScopeValue::from_value)?,
+            cnf: map.optional(claim::CNF, Confirmation::from_item)?,
+            scope: map.optional(claim::SCOPE, ScopeValue::from_item)?,
             ace_profile: map.optional(claim::ACE_PROFILE, cbor::int("ace_profile"))?,
             cnonce: map.optional(claim::CNONCE, bytes("cnonce"))?,
             exi: map.optional(claim::EXI, uint("exi"))?,
@@ -167,46 +168,43 @@ impl Cwt {
     /// # Errors
     /// [`DecodeError`] where the bytes are no CWT, or none of the form that is taken.
     pub fn decode(encoded: &[u8], strictness: Strictness) -> Result<Self, DecodeError> {
-        let value = cbor::parse(encoded)?;
-        if strictness == Strictness::Strict && !cbor::is_shortest_form(encoded, &value) {
+        let item = Item::decode(encoded)?;
+        let lax = strictness == Strictness::Lax;
+        if !lax && !item.is_shortest_form() {
             return Err(DecodeError::Type("token in shortest form"));
         }
-        let (tagged, value) = match value {
-            Value::Tag(tag::CWT, inner) => (true, *inner),
-            other => (false, other),
+        let (tagged, item) = match item.tagged() {
+            Some((tag::CWT, inner)) => (true, inner),
+            _ => (false, item),
         };
-        let (kind, items) = match value {
-            Value::Tag(tag, items) if tagged || strictness == Strictness::Lax => match tag {
-                tag::COSE_ENCRYPT0 => (CoseKind::Encrypt0, *items),
-                tag::COSE_MAC0 => (CoseKind::Mac0, *items),
-                tag::COSE_SIGN1 => (CoseKind::Sign1, *items),
+        let (kind, items) = match item.tagged() {
+            Some((tag, items)) if tagged || lax => match tag {
+                tag::COSE_ENCRYPT0 => (CoseKind::Encrypt0, items),
+                tag::COSE_MAC0 => (CoseKind::Mac0, items),
+                tag::COSE_SIGN1 => (CoseKind::Sign1, items),
                 _ => return Err(DecodeError::Type("COSE tag of the token")),
             },
-            items @ Value::Array(_) if strictness == Strictness::Lax => (CoseKind::Encrypt0, items),
+            None if lax => (CoseKind::Encrypt0, item),
             _ => return Err(DecodeError::Type("token with its CBOR tags")),
         };
         Self::from_items(kind, items, strictness)
     }
 
-    fn from_items(kind: CoseKind, items: Value, strictness: Strictness) -> Result<Self, DecodeError> {
-        let Value::Array(items) = items else { return Err(DecodeError::Type("COSE structure")) };
-        let expected = if kind == CoseKind::Encrypt0 { 3 } else { 4 };
-        if items.len() != expected {
-            return Err(DecodeError::Type("COSE structure"));
-        }
-        let mut items = items.into_iter();
-        let mut next = || items.next().ok_or(DecodeError::Type("COSE structure"));
-        let protected = bytes("protected header")(next()?)?;
-        let unprotected = next()?;
-        let payload = bytes("payload")(next()?)?;
-        let authenticator = match next() {
-            Ok(value) => bytes("tag or signature")(value)?,
-            Err(_) => Vec::new(),
+    fn from_items(kind: CoseKind, items: Item<'_>, strictness: Strictness) -> Result<Self, DecodeError> {
+        const WHAT: &str = "COSE structure";
+        let ([protected, unprotected, payload], authenticator) = if kind == CoseKind::Encrypt0 {
+            (tuple(items, WHAT)?, None)
+        } else {
+            let [protected, unprotected, payload, authenticator] = tuple(items, WHAT)?;
+            ([protected, unprotected, payload], Some(authenticator))
         };
+        let protected = bytes("protected header")(protected)?;
+        let payload = bytes("payload")(payload)?;
+        let authenticator = authenticator.map(bytes("tag or signature")).transpose()?.unwrap_or_default();
         let header_error = |_| DecodeError::Type("COSE header");
-        cbor::parse(&protected)?;
+        Item::decode(&protected)?;
         let header = Header::from_slice(&protected).map_err(header_error)?;
-        let outside = Header::from_cbor_value(unprotected).map_err(header_error)?;
+        let outside = Header::from_slice(unprotected.as_bytes()).map_err(header_error)?;
         if strictness == Strictness::Strict && !outside.is_empty() {
             return Err(DecodeError::Type("empty unprotected header"));
         }

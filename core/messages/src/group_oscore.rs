@@ -1,9 +1,8 @@
 //! Group_OSCORE_Input_Material: the `key` object of the Group OSCORE profile (sections 6.3 and 17.6).
 
-use crate::cbor::{DecodeError, Label, MapReader, MapWriter, RawCbor, array, bytes, int, label, raw};
+use crate::cbor::{DecodeError, Item, Label, MapReader, MapWriter, RawCbor, array, bytes, int, label, raw};
 use crate::labels::osc;
 use alloc::vec::Vec;
-use ciborium::Value;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// An algorithm with its parameters: `[capabilities of the algorithm, capabilities of its key type]`.
@@ -57,7 +56,7 @@ impl core::fmt::Debug for GroupOscoreInputMaterial {
 
 /// An algorithm and its parameters stand together or not at all.
 fn parameters(
-    map: &mut MapReader,
+    map: &mut MapReader<'_>,
     algorithm: i64,
     parameters: i64,
     name: &'static str,
@@ -66,9 +65,9 @@ fn parameters(
         (None, None) => Ok(None),
         (Some(algorithm), Some(parameters)) => Ok(Some(AlgorithmParameters {
             algorithm: label(name)(algorithm)?,
-            parameters: array(name, |item: Value| match item {
-                Value::Array(_) => raw(item),
-                _ => Err(DecodeError::Type(name)),
+            parameters: array(name, |item: Item<'_>| match item.array() {
+                Some(_) => raw(item),
+                None => Err(DecodeError::Type(name)),
             })(parameters)?,
         })),
         _ => Err(DecodeError::Missing(name)),

@@ -41,7 +41,7 @@ impl JoinRequest {
         let mut map = MapReader::decode(payload)?;
         Ok(Self {
             scope: map.optional(groupcomm::SCOPE, bytes("scope"))?,
-            get_creds: map.optional(groupcomm::GET_CREDS, GetCreds::from_value)?,
+            get_creds: map.optional(groupcomm::GET_CREDS, GetCreds::from_item)?,
             client_cred: map.optional(groupcomm::CLIENT_CRED, bytes("client_cred"))?,
             cnonce: map.optional(groupcomm::CNONCE, bytes("cnonce"))?,
             client_cred_verify: map.optional(groupcomm::CLIENT_CRED_VERIFY, bytes("client_cred_verify"))?,
@@ -110,7 +110,7 @@ impl core::fmt::Debug for KeyDistribution {
 }
 
 impl KeyDistribution {
-    pub(crate) fn take(map: &mut MapReader) -> Result<Self, DecodeError> {
+    pub(crate) fn take(map: &mut MapReader<'_>) -> Result<Self, DecodeError> {
         let material = Self {
             gkty: map.required(groupcomm::GKTY, "gkty", label("gkty"))?,
             key: map.required(groupcomm::KEY, "key", raw)?,
@@ -167,7 +167,7 @@ pub struct KdcCred {
 }
 
 impl KdcCred {
-    pub(crate) fn take(map: &mut MapReader) -> Result<Option<Self>, DecodeError> {
+    pub(crate) fn take(map: &mut MapReader<'_>) -> Result<Option<Self>, DecodeError> {
         let Some(kdc_cred) = map.optional(groupcomm::KDC_CRED, bytes("kdc_cred"))? else { return Ok(None) };
         Ok(Some(Self {
             kdc_cred,
@@ -226,7 +226,7 @@ impl JoinResponse {
         Ok(Self {
             material: KeyDistribution::take(&mut map)?,
             peers: creds::take(&mut map)?,
-            group_policies: map.optional(groupcomm::GROUP_POLICIES, GroupPolicies::from_value)?,
+            group_policies: map.optional(groupcomm::GROUP_POLICIES, GroupPolicies::from_item)?,
             kdc_cred: KdcCred::take(&mut map)?,
             control_group_uri: map.optional(groupcomm::CONTROL_GROUP_URI, text("control_group_uri"))?,
             extra: map.rest(),

@@ -1,9 +1,8 @@
 //! Group policies (RFC 9594 sections 4.3.1 and 11.11).
 
-use crate::cbor::{DecodeError, Label, MapReader, MapWriter, RawCbor, Writer, int, label, uint};
+use crate::cbor::{DecodeError, Item, Label, MapReader, MapWriter, RawCbor, Writer, int, label, uint};
 use crate::labels::policy;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// The value of `group_policies`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -19,8 +18,8 @@ pub struct GroupPolicies {
 }
 
 impl GroupPolicies {
-    pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let mut map = MapReader::from_value(value, "group_policies")?;
+    pub(crate) fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let mut map = MapReader::from_item(item, "group_policies")?;
         Ok(Self {
             sn_synchronization_method: map
                 .optional(policy::SN_SYNCHRONIZATION_METHOD, label("sequence number synchronization method"))?,

@@ -1,10 +1,9 @@
 //! Error responses of a KDC: problem details (RFC 9290) with `ace-groupcomm-error` (RFC 9594 section 4.1.2).
 
-use crate::cbor::{DecodeError, MapReader, MapWriter, int, text};
+use crate::cbor::{DecodeError, Item, MapReader, MapWriter, int};
 use crate::labels::problem;
 use alloc::string::String;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// Error identifiers: RFC 9594 section 9, from 7 on Group OSCORE profile section 17.11 (suggested).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,15 +92,11 @@ impl ProblemDetails {
     /// [`DecodeError`] where a known entry has a wrong form.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut map = MapReader::decode(payload)?;
-        let error_id = |value: Value| {
-            MapReader::from_value(value, "ace-groupcomm-error")?.required(
-                problem::ERROR_ID,
-                "error-id",
-                int("error-id"),
-            )
+        let error_id = |item: Item<'_>| {
+            MapReader::from_item(item, "ace-groupcomm-error")?.required(problem::ERROR_ID, "error-id", int("error-id"))
         };
         // A title or detail may come with language information (RFC 9290 section 2); then it is left out.
-        let untagged = |value: Option<Value>| value.and_then(|value| text("text")(value).ok());
+        let untagged = |item: Option<Item<'_>>| item.and_then(Item::text);
         Ok(Self {
             title: untagged(map.take(problem::TITLE)),
             detail: untagged(map.take(problem::DETAIL)),

@@ -1,12 +1,11 @@
 //! The smaller resources: group names, policies, the version number, stale Sender IDs (RFC 9594 sections 4.2,
 //! 4.6 and 4.7, Group OSCORE profile section 9.9).
 
-use crate::cbor::{DecodeError, MapReader, MapWriter, RawCbor, Writer, array, bytes, int, parse, raw, text};
+use crate::cbor::{DecodeError, Item, MapReader, MapWriter, RawCbor, Writer, array, bytes, int, raw, text};
 use crate::labels::groupcomm;
 use crate::policies::GroupPolicies;
 use alloc::string::String;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// The payload of FETCH to the root: group identifiers, in the profile's encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +96,7 @@ pub fn decode_policies(payload: &[u8]) -> Result<GroupPolicies, DecodeError> {
     if payload == [0x40] {
         return Ok(GroupPolicies::default());
     }
-    MapReader::decode(payload)?.required(groupcomm::GROUP_POLICIES, "group_policies", GroupPolicies::from_value)
+    MapReader::decode(payload)?.required(groupcomm::GROUP_POLICIES, "group_policies", GroupPolicies::from_item)
 }
 
 /// The answer of the policies resource.
@@ -116,7 +115,7 @@ pub fn encode_policies(policies: &GroupPolicies) -> Vec<u8> {
 /// # Errors
 /// [`DecodeError`] where it is none.
 pub fn decode_num(payload: &[u8]) -> Result<i64, DecodeError> {
-    int("num")(parse(payload)?)
+    int("num")(Item::decode(payload)?)
 }
 
 /// A bare integer.
@@ -132,10 +131,7 @@ pub fn encode_num(num: i64) -> Vec<u8> {
 /// # Errors
 /// [`DecodeError`] where it is none.
 pub fn decode_active(payload: &[u8]) -> Result<bool, DecodeError> {
-    match parse(payload)? {
-        Value::Bool(active) => Ok(active),
-        _ => Err(DecodeError::Type("active")),
-    }
+    Item::decode(payload)?.boolean().ok_or(DecodeError::Type("active"))
 }
 
 /// A bare boolean.
@@ -155,7 +151,7 @@ pub fn decode_stale_sids(payload: &[u8]) -> Result<Option<Vec<Vec<u8>>>, DecodeE
     if payload.is_empty() {
         return Ok(None);
     }
-    array("stale Sender IDs", bytes("Sender ID"))(parse(payload)?).map(Some)
+    array("stale Sender IDs", bytes("Sender ID"))(Item::decode(payload)?).map(Some)
 }
 
 /// An array of byte strings.

@@ -1,11 +1,10 @@
 //! What a client learns about the credentials of a group before it joins: `sign_info` (RFC 9594 section
 //! 3.3.1), `ecdh_info` and `kdc_dh_creds` (Group OSCORE profile sections 5.3.1 and 5.3.2).
 
-use crate::cbor::{DecodeError, Label, RawCbor, Writer, array, bytes, int, label, raw, text, tuple};
+use crate::cbor::{DecodeError, Item, Label, RawCbor, Writer, array, bytes, int, label, raw, text, tuple};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// One entry of `sign_info`, or of `ecdh_info`, which has the same form: an algorithm, its parameters and the
 /// format of credentials, for one or more groups.
@@ -34,10 +33,10 @@ pub struct KdcDhCred {
     pub cred: Vec<u8>,
 }
 
-fn groups(value: Value) -> Result<Vec<String>, DecodeError> {
-    match value {
-        Value::Text(one) => Ok(vec![one]),
-        many => non_empty(array("id", text("gname"))(many)?, "id"),
+fn groups(item: Item<'_>) -> Result<Vec<String>, DecodeError> {
+    match item.text() {
+        Some(one) => Ok(vec![one]),
+        None => non_empty(array("id", text("gname"))(item)?, "id"),
     }
 }
 
@@ -53,8 +52,8 @@ fn write_groups(groups: &[String], out: &mut Writer) {
 }
 
 impl AlgorithmInfo {
-    fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let [id, algorithm, parameters, key_parameters, cred_fmt] = tuple(value, "entry")?;
+    fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let [id, algorithm, parameters, key_parameters, cred_fmt] = tuple(item, "entry")?;
         Ok(Self {
             groups: groups(id)?,
             algorithm: label("algorithm")(algorithm)?,
@@ -77,8 +76,8 @@ impl AlgorithmInfo {
     }
 
     /// Reads the array of entries.
-    pub(crate) fn list(value: Value) -> Result<Vec<Self>, DecodeError> {
-        non_empty(array("info", Self::from_value)(value)?, "info")
+    pub(crate) fn list(item: Item<'_>) -> Result<Vec<Self>, DecodeError> {
+        non_empty(array("info", Self::from_item)(item)?, "info")
     }
 
     pub(crate) fn write_list(entries: &[Self], out: &mut Writer) {
@@ -87,14 +86,14 @@ impl AlgorithmInfo {
 }
 
 impl KdcDhCred {
-    fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let [id, cred_fmt, cred] = tuple(value, "entry")?;
+    fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {
+        let [id, cred_fmt, cred] = tuple(item, "entry")?;
         Ok(Self { groups: groups(id)?, cred_fmt: int("cred_fmt")(cred_fmt)?, cred: bytes("cred")(cred)? })
     }
 
     /// Reads the array of entries.
-    pub(crate) fn list(value: Value) -> Result<Vec<Self>, DecodeError> {
-        non_empty(array("kdc_dh_creds", Self::from_value)(value)?, "kdc_dh_creds")
+    pub(crate) fn list(item: Item<'_>) -> Result<Vec<Self>, DecodeError> {
+        non_empty(array("kdc_dh_creds", Self::from_item)(item)?, "kdc_dh_creds")
     }
 
     pub(crate) fn write_list(entries: &[Self], out: &mut Writer) {
@@ -121,7 +120,7 @@ pub struct CredentialInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cbor::parse;
+    use crate::cbor::Item;
 
     #[test]
     fn entries_for_one_group_and_for_many() {
@@ -141,15 +140,16 @@ mod tests {
             let mut out = Writer::new();
             AlgorithmInfo::write_list(core::slice::from_ref(&entry), &mut out);
             assert_eq!(hex::encode(out.0), hex::encode(&bytes));
-            assert_eq!(AlgorithmInfo::list(parse(&bytes).unwrap()), Ok(vec![entry]));
+            assert_eq!(AlgorithmInfo::list(Item::decode(&bytes).unwrap()), Ok(vec![entry]));
         }
-        let none = parse(&hex::decode("8185626731278101810 1f6".replace(' ', "")).unwrap()).unwrap();
+        let none = hex::decode("8185626731278101810 1f6".replace(' ', "")).unwrap();
+        let none = Item::decode(&none).unwrap();
         assert_eq!(AlgorithmInfo::list(none).unwrap()[0].cred_fmt, None);
         for bad in
             ["80", "818062", "81856267312781018001", "818580278101820106 0e", "8185626731278101800e", "818401020304"]
         {
             let bytes = hex::decode(bad.replace(' ', "")).unwrap();
-            assert!(parse(&bytes).and_then(AlgorithmInfo::list).is_err(), "{bad}");
+            assert!(Item::decode(&bytes).and_then(AlgorithmInfo::list).is_err(), "{bad}");
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let mut out = Writer::new();
         KdcDhCred::write_list(core::slice::from_ref(&entry), &mut out);
         assert_eq!(hex::encode(&out.0), "818361670e41a0");
-        assert_eq!(KdcDhCred::list(parse(&out.0).unwrap()), Ok(vec![entry]));
-        assert!(KdcDhCred::list(parse(&[0x80]).unwrap()).is_err());
+        assert_eq!(KdcDhCred::list(Item::decode(&out.0).unwrap()), Ok(vec![entry]));
+        assert!(KdcDhCred::list(Item::decode(&[0x80]).unwrap()).is_err());
     }
 }

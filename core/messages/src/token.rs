@@ -6,7 +6,6 @@ use crate::cnf::Confirmation;
 use crate::labels::{grant_type, oauth};
 use alloc::string::String;
 use alloc::vec::Vec;
-use ciborium::Value;
 
 /// Access Token Request, client to AS.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -39,9 +38,9 @@ impl TokenRequest {
         Ok(Self {
             grant_type: map.optional(oauth::GRANT_TYPE, uint("grant_type"))?,
             audience: map.optional(oauth::AUDIENCE, text("audience"))?,
-            scope: map.optional(oauth::SCOPE, ScopeValue::from_value)?,
+            scope: map.optional(oauth::SCOPE, ScopeValue::from_item)?,
             client_id: map.optional(oauth::CLIENT_ID, text("client_id"))?,
-            req_cnf: map.optional(oauth::REQ_CNF, Confirmation::from_value)?,
+            req_cnf: map.optional(oauth::REQ_CNF, Confirmation::from_item)?,
             asks_profile: map.optional(oauth::ACE_PROFILE, crate::cbor::null("ace_profile"))?.is_some(),
             cnonce: map.optional(oauth::CNONCE, bytes("cnonce"))?,
             extra: map.rest(),
@@ -115,10 +114,10 @@ impl TokenResponse {
         Ok(Self {
             access_token: map.required(oauth::ACCESS_TOKEN, "access_token", bytes("access_token"))?,
             expires_in: map.optional(oauth::EXPIRES_IN, uint("expires_in"))?,
-            scope: map.optional(oauth::SCOPE, ScopeValue::from_value)?,
+            scope: map.optional(oauth::SCOPE, ScopeValue::from_item)?,
             token_type: map.optional(oauth::TOKEN_TYPE, int("token_type"))?,
-            cnf: map.optional(oauth::CNF, Confirmation::from_value)?,
-            rs_cnf: map.optional(oauth::RS_CNF, Confirmation::from_value)?,
+            cnf: map.optional(oauth::CNF, Confirmation::from_item)?,
+            rs_cnf: map.optional(oauth::RS_CNF, Confirmation::from_item)?,
             ace_profile: map.optional(oauth::ACE_PROFILE, int("ace_profile"))?,
             extra: map.rest(),
         })
@@ -262,7 +261,7 @@ impl CreationHints {
             as_uri: map.optional(hint::AS, text("AS"))?,
             kid: map.optional(hint::KID, bytes("kid"))?,
             audience: map.optional(oauth::AUDIENCE, text("audience"))?,
-            scope: map.optional(oauth::SCOPE, |value: Value| ScopeValue::from_value(value))?,
+            scope: map.optional(oauth::SCOPE, ScopeValue::from_item)?,
             cnonce: map.optional(oauth::CNONCE, bytes("cnonce"))?,
         })
     }

@@ -19,7 +19,19 @@ fn item() -> impl Strategy<Value = Vec<u8>> {
         (0_u8..30).prop_map(move |n| head(1, usize::from(n))),
         prop::collection::vec(any::<u8>(), 0..20).prop_map(move |b| [head(2, b.len()), b].concat()),
         "[a-z]{0,8}".prop_map(move |t| [head(3, t.len()), t.into_bytes()].concat()),
-        prop::sample::select(vec![vec![0xf4], vec![0xf5], vec![0xf6], vec![0xf9, 0x3c, 0x00], vec![0xd8, 0x3d, 0x40]]),
+        prop::sample::select(vec![
+            vec![0xf4],
+            vec![0xf5],
+            vec![0xf6],
+            vec![0xf9, 0x3c, 0x00],
+            vec![0xd8, 0x3d, 0x40],
+            vec![0xf7],
+            vec![0xf0],
+            vec![0xf8, 0x63],
+            vec![0xc2, 0x41, 0x06],
+            vec![0x9f, 0xff],
+            vec![0x7f, 0x61, 0x61, 0xff]
+        ]),
     ];
     leaf.prop_recursive(4, 40, 8, move |inner| {
         let key = prop_oneof![
