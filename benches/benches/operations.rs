@@ -61,7 +61,7 @@ fn kdc(members: u16) -> (Desk, Caller, String) {
     config.groups.push(GroupConfig { gname: GROUP.into(), profile: DESCRIPTOR.name.into(), parameters });
     let registry = toy::registry().with_application(DESCRIPTOR).expect("it is there once");
     let mut desk = Desk::with(TestStore::new(Sharing::Exclusive), config, &registry).expect("the group is sound");
-    let mut last = (Caller::Anonymous, String::new());
+    let mut last = (Caller::anonymous(), String::new());
     for number in 0..members {
         let (caller, join) = joiner(&mut desk, number);
         let response = desk.ask(&caller, join_post(GROUP, &join));

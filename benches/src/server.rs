@@ -4,7 +4,7 @@ use ace_backend_coap::{Limits, Server};
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
-use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits};
+use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
@@ -45,6 +45,7 @@ fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
         groups: vec![group],
         limits: ace_groupcomm::engine::Limits::default(),
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
+        posts: PostLimits { unproven: u32::MAX, ..PostLimits::default() },
         rejoins_per_hour: u32::MAX,
     };
     let issuer = Issuer {

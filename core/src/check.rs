@@ -15,7 +15,7 @@ use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupSecret, Head, Issued, Mark, Member, Meta,
-    Observation, Principal, SenderId, SequenceLimit,
+    Observation, Principal, RevocationEnd, Revoked, SenderId, SequenceLimit,
 };
 use crate::state::kind::Kind;
 use crate::traits::storage::Key;
@@ -113,6 +113,9 @@ pub struct Check {
     tokens: BTreeMap<Vec<u8>, PrincipalId>,
     expiries: BTreeSet<(u64, PrincipalId)>,
     associations: BTreeMap<Vec<u8>, PrincipalId>,
+    /// Tokens that were revoked, each with when that is forgotten.
+    revoked: BTreeSet<(u64, Vec<u8>)>,
+    revocation_ends: BTreeSet<(u64, Vec<u8>)>,
     epochs: Vec<(GroupId, Vec<u8>, u64)>,
 }
 
@@ -177,7 +180,19 @@ impl Check {
             }
             Kind::ExpiredSequence => drop(ExpiredSequence::decode(value)?),
             Kind::SequenceLimit => drop(SequenceLimit::decode(value)?),
-            Kind::Revoked | Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
+            Kind::Revoked(hash) => {
+                if let Some(at) = Revoked::decode(value)?.until {
+                    self.revoked.insert((at, hash.to_vec()));
+                }
+            }
+            Kind::RevocationEnd(at, hash) => {
+                let end = RevocationEnd::decode(value)?;
+                if (end.at, end.hash.as_slice()) != (at, hash) {
+                    return Err(crate::Corrupt);
+                }
+                self.revocation_ends.insert((at, hash.to_vec()));
+            }
+            Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
             // The form is a profile's own, or not settled yet; that it opens is all that can be said.
             Kind::Restoring => self.findings.wrong(key.clone(), "a restore has not ended"),
             Kind::Ring | Kind::OfGroup(_) if value.is_empty() => return Err(crate::Corrupt),
@@ -282,6 +297,16 @@ impl Check {
         for (at, owner) in &self.expiries {
             let fits = client(owner).is_some_and(|(_, expires, _)| expires == at);
             is.require(fits, || keys::expiry(*at, *owner), "is the end of nobody's current token");
+        }
+        for (at, hash) in self.revoked.symmetric_difference(&self.revocation_ends) {
+            is.wrong(
+                keys::revoked(hash),
+                if self.revoked.contains(&(*at, hash.clone())) {
+                    "has an end that is not recorded"
+                } else {
+                    "is not there, and has an end"
+                },
+            );
         }
         for (id, owner) in &self.associations {
             let fits = client(owner).is_some_and(|(.., own)| own == id);

@@ -53,15 +53,27 @@ pub enum Refusal {
     /// The client asks too often: 4.29 with Max-Age, in seconds (RFC 8516).
     #[error("too many requests: {0}")]
     TooMany(&'static str, u32),
-    /// A bound was reached, or storage is away: 5.03 with Max-Age, in seconds.
+    /// A bound was reached: 5.03 with Max-Age, in seconds.
+    #[error("a bound was reached: {0}")]
+    Bound(&'static str, u32),
+    /// Something that is needed is away, e.g. storage: 5.03 with Max-Age, in seconds.
     #[error("unavailable for now: {0}")]
     Unavailable(&'static str, u32),
+    /// A bound was reached for those whose address proves nothing: 4.01, and the network side asks for a proof by Echo
+    /// (RFC 9175 section 2.3).
+    #[error("proof of the address is needed: {0}")]
+    ProofNeeded(&'static str),
     /// Something is broken here: 5.00.
     #[error("internal error: {0}")]
     Internal(&'static str),
 }
 
 impl Refusal {
+    /// Whether a bound was reached.
+    pub(crate) const fn is_bound(&self) -> bool {
+        matches!(self, Self::TooMany(..) | Self::Bound(..) | Self::ProofNeeded(_))
+    }
+
     /// The answer.
     #[must_use]
     pub fn response(&self) -> Response {
@@ -87,7 +99,8 @@ impl Refusal {
             Self::MethodNotAllowed => Response::new(Status::MethodNotAllowed),
             Self::NotAcceptable => Response::new(Status::NotAcceptable),
             Self::UnsupportedContentFormat => Response::new(Status::UnsupportedContentFormat),
-            Self::TooMany(_, seconds) | Self::Unavailable(_, seconds) => {
+            Self::ProofNeeded(_) => Response { asks_for_proof: true, ..Response::new(Status::Unauthorized) },
+            Self::TooMany(_, seconds) | Self::Bound(_, seconds) | Self::Unavailable(_, seconds) => {
                 let many = matches!(self, Self::TooMany(..));
                 let status = if many { Status::TooManyRequests } else { Status::ServiceUnavailable };
                 let mut response = Response::new(status);
@@ -139,13 +152,20 @@ mod tests {
             (Refusal::NotAcceptable, 0x86, None),
             (Refusal::UnsupportedContentFormat, 0x8f, None),
             (Refusal::Unavailable("x", 5), 0xa3, None),
+            (Refusal::Bound("x", 5), 0xa3, None),
+            (Refusal::TooMany("x", 5), 0x9d, None),
+            (Refusal::ProofNeeded("x"), 0x81, None),
             (Refusal::Internal("x"), 0xa0, None),
         ] {
             let response = refusal.response();
             assert_eq!((response.status.coap(), response.content_format), (code, format), "{refusal}");
             assert_eq!(response.unprotected, matches!(refusal, Refusal::NoToken { .. }));
             assert!(!response.status.is_success());
-            assert_eq!(response.max_age, matches!(refusal, Refusal::Unavailable(..)).then_some(5));
+            let waits = matches!(refusal, Refusal::Unavailable(..) | Refusal::Bound(..) | Refusal::TooMany(..));
+            assert_eq!(response.max_age, waits.then_some(5));
+            assert_eq!(response.asks_for_proof, refusal == Refusal::ProofNeeded("x"));
+            let bounds = [Refusal::Bound("x", 5), Refusal::TooMany("x", 5), Refusal::ProofNeeded("x")];
+            assert_eq!(refusal.is_bound(), bounds.contains(&refusal), "{refusal}");
         }
     }
 }

@@ -93,20 +93,63 @@ impl Request {
     }
 }
 
+/// Where an unprotected request came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Names the host, in the network side's own form: requests with the same name came from the same host.
+    pub host: Bytes,
+    /// Whether the sender has proven that it is reachable there: by Echo (RFC 9175 section 2.3), or by a handshake of
+    /// the transport.
+    pub proven: bool,
+}
+
 /// Who sends a request. A peer is known by its security association, never by an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Nobody is known to have sent it.
-    Anonymous,
+    /// Nobody is known to have sent it; where it came from, if the network side tells.
+    Anonymous(Option<Endpoint>),
     /// The other end of this association; the bytes are its name.
     Peer(Arc<[u8]>),
 }
 
 impl Caller {
+    /// Somebody unknown, at a place that is not told.
+    #[must_use]
+    pub const fn anonymous() -> Self {
+        Self::Anonymous(None)
+    }
+
+    /// The host that the caller has proven to be reachable at, where it is not known otherwise.
+    #[must_use]
+    pub(crate) fn proven_host(&self) -> Option<&Bytes> {
+        match self {
+            Self::Anonymous(Some(Endpoint { host, proven: true })) => Some(host),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller could prove its address, and has not.
+    pub(crate) const fn can_prove(&self) -> bool {
+        matches!(self, Self::Anonymous(Some(Endpoint { proven: false, .. })))
+    }
+
     /// The other end of an association.
     #[must_use]
     pub fn peer(association: &[u8]) -> Self {
         Self::Peer(association.into())
+    }
+}
+
+/// For logs: a peer's name, or where somebody unknown is, in hexadecimal.
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (what, name) = match self {
+            Self::Anonymous(None) => return f.write_str("anonymous"),
+            Self::Anonymous(Some(endpoint)) => ("anonymous", &*endpoint.host),
+            Self::Peer(name) => ("peer", &**name),
+        };
+        write!(f, "{what} ")?;
+        name.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -219,6 +262,8 @@ pub struct Response {
     pub unprotected: bool,
     /// Whether the client is told of changes from now on: its registration is stored.
     pub observed: bool,
+    /// Whether the client is to ask again with a proof that it is reachable where it says (RFC 9175 section 2.3).
+    pub asks_for_proof: bool,
 }
 
 impl std::fmt::Debug for Response {
@@ -231,6 +276,7 @@ impl std::fmt::Debug for Response {
             .field("payload", &format_args!("{} bytes", self.payload.len()))
             .field("unprotected", &self.unprotected)
             .field("observed", &self.observed)
+            .field("asks_for_proof", &self.asks_for_proof)
             .finish()
     }
 }
@@ -247,6 +293,7 @@ impl Response {
             payload: Bytes::new(),
             unprotected: false,
             observed: false,
+            asks_for_proof: false,
         }
     }
 
@@ -273,5 +320,18 @@ mod tests {
         assert!(!text.contains('^') && !text.contains("94"), "{text}");
         let text = format!("{:?}", Response::new(Status::Created).with_payload(19, vec![0x5e; 77]));
         assert!(text.contains("Created") && text.contains("77 bytes") && !text.contains('^'), "{text}");
+    }
+
+    #[test]
+    fn a_caller_is_shown_in_hexadecimal() {
+        let at = |proven| Caller::Anonymous(Some(Endpoint { host: Bytes::from_static(&[127, 0, 0, 1]), proven }));
+        assert_eq!(Caller::anonymous().to_string(), "anonymous");
+        assert_eq!(at(false).to_string(), "anonymous 7f000001");
+        assert_eq!(Caller::peer(b"\x1b[2J").to_string(), "peer 1b5b324a");
+        assert_eq!(
+            (at(false).can_prove(), at(true).can_prove(), Caller::anonymous().can_prove()),
+            (true, false, false)
+        );
+        assert!(at(true).proven_host().is_some() && at(false).proven_host().is_none());
     }
 }

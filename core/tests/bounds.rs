@@ -149,7 +149,7 @@ fn nodes_have_names_of_their_own_and_associations_too() {
     // The name of an association differs from the client's own, whichever that is.
     for number in 50..70 {
         let post = token_post(&token(1, &Client::new(number).unwrap().claims(&[("g1", TALKER)], 2_000_000)));
-        let answer = TokenTransferResponse::decode(&desk.ask(&Caller::Anonymous, post).payload).unwrap();
+        let answer = TokenTransferResponse::decode(&desk.ask(&Caller::anonymous(), post).payload).unwrap();
         let id = answer.server_recipient_id.unwrap();
         assert_eq!((id.len(), &id[..2]), (6, &[0, 1][..]), "the process comes first");
         assert!(names.insert(format!("{id:?}")));

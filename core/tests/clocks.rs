@@ -2,7 +2,9 @@
 
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post_with, update_post};
+use ace_groupcomm::testkit::build::{
+    Client, group_request, join_post, token, token_post, token_post_with, update_post,
+};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -73,13 +75,20 @@ fn a_clock_that_goes_back_makes_nothing_valid_again() {
 
 // Covers: TH-2-07
 #[test]
-fn a_clock_that_runs_away_ends_nobody() {
+fn a_clock_that_runs_away_ends_nobody_and_who_asks_meanwhile_is_told_to_wait() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = desk_over(&store);
     let caller = member(&mut desk, 1, LATER);
     let right = desk.now.unix;
     set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
-    assert_eq!(num(&mut desk, &caller), Status::Unauthorized, "by that clock its token has expired");
+    // By that clock all tokens have expired. A 4.01, which anybody could send, would have every client give up its own.
+    let get = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+    assert_eq!((get.status, get.max_age, get.unprotected), (Status::ServiceUnavailable, Some(60), false));
+    let bytes = token(1, &client(2).claims(&[("g1", 1)], LATER));
+    let post = desk.ask(&Caller::anonymous(), token_post(&bytes));
+    assert_eq!((post.status, post.max_age), (Status::ServiceUnavailable, Some(60)));
+    let update = token(1, &client(1).update(&[("g1", 1)], LATER));
+    assert_eq!(desk.ask(&caller, update_post(&update)).status, Status::ServiceUnavailable);
     assert_eq!((head(&store).members, head(&store).rekey_due), (1, None), "but it is not put out for it");
     assert!(desk.kdc.next_timeout(desk.now).is_none_or(|at| at > desk.now.mono), "and nothing is due");
     set_clock(&mut desk, right + 5);
@@ -102,6 +111,17 @@ fn of_two_kdcs_the_one_whose_clock_is_ahead_decides() {
     assert_eq!(num(&mut behind, &caller), Status::Unauthorized);
     assert_eq!(behind.post_token(&bytes), None, "a minute early, and for both alike");
     assert_eq!(records::<Meta>(&store, |key| key == b"meta").pop().unwrap().latest, 1_000_100);
+}
+
+#[test]
+fn an_association_is_not_given_up_while_the_clock_has_run_away() {
+    let mut desk = desk_over(&TestStore::new(Sharing::Exclusive));
+    let (caller, _) = desk.post_token(&token(1, &client(1).claims(&[("g1", 1)], LATER))).unwrap();
+    let right = desk.now.unix;
+    set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
+    assert_eq!(num(&mut desk, &caller), Status::ServiceUnavailable, "its first request");
+    set_clock(&mut desk, right + 5);
+    assert_eq!(num(&mut desk, &caller), Status::Forbidden, "it is proven now, and no member");
 }
 
 // Covers: TH-2-07
@@ -158,5 +178,5 @@ fn who_starts_anew_ends_what_has_expired() {
     assert_eq!(head(&store).members, 1);
     assert_eq!(num(&mut late, &renewed), Status::Content);
     let bytes = token_post_with(&longer, &[9; 8]);
-    assert_eq!(late.ask(&Caller::Anonymous, bytes).status, Status::Created);
+    assert_eq!(late.ask(&Caller::anonymous(), bytes).status, Status::Created);
 }

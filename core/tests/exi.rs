@@ -56,7 +56,7 @@ fn posting_it_again_or_to_another_process_gives_no_more_time() {
     assert!(is_known(&mut other, &third));
     other.pass(Duration::from_secs(1));
     assert!(!is_known(&mut other, &third));
-    let refused = other.ask(&Caller::Anonymous, token_post_with(&token, &[5; 8]));
+    let refused = other.ask(&Caller::anonymous(), token_post_with(&token, &[5; 8]));
     assert_eq!(refused.status, Status::Unauthorized);
     assert!(posts(&mut again(&other, 200), &token).is_none(), "nor by a restart");
 }
@@ -104,7 +104,7 @@ fn nothing_is_counted_from_a_time_that_is_not_plausible() {
     let right = desk.now;
     desk.now = Now::new(right.unix + years.as_secs(), right.mono + Duration::from_secs(1));
     let token = token(1, &claims(1, 5, 100));
-    let refused = desk.ask(&Caller::Anonymous, token_post_with(&token, &[5; 8]));
+    let refused = desk.ask(&Caller::anonymous(), token_post_with(&token, &[5; 8]));
     assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(60)));
     desk.now = right.plus(Duration::from_secs(2));
     let caller = posts(&mut desk, &token).unwrap();

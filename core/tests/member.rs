@@ -105,11 +105,11 @@ fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
         device.run(operation);
     }
     let session = device.disk.session.clone();
-    // Once is no matter; twice, and the token is posted anew.
-    device.fate = vec![Fate::Doubtful];
+    // Twice is no matter; three times, and the token is posted anew.
+    device.fate = vec![Fate::Doubtful, Fate::Doubtful];
     assert_eq!(device.run(Operation::Creds), Some(Ok(())));
     assert_eq!(device.posts, 1);
-    device.fate = vec![Fate::Doubtful, Fate::Doubtful];
+    device.fate = vec![Fate::Doubtful, Fate::Doubtful, Fate::Doubtful];
     assert_eq!(device.run(Operation::Creds), Some(Ok(())));
     assert_eq!(device.posts, 2);
     assert_ne!(device.disk.session.as_ref().map(|s| &s.client_id), session.as_ref().map(|s| &s.client_id));
@@ -207,9 +207,13 @@ fn what_has_ended_is_not_used() {
     // Keys without an end, or behind it.
     assert_eq!(device.run(Operation::Token), Some(Ok(())));
     let mut ended = KeyDistribution::decode(&distribution(0, 1).payload).unwrap();
-    for (exi, exp, taken) in
-        [(None, None, false), (Some(0), None, false), (Some(0), Some(u64::MAX), false), (Some(9), Some(1), true)]
-    {
+    for (exi, exp, taken) in [
+        (None, None, false),
+        (Some(0), None, false),
+        (Some(0), Some(u64::MAX), false),
+        (Some(9), Some(1), false),
+        (Some(9), Some(u64::MAX), true),
+    ] {
         (ended.exi, ended.exp) = (exi, exp);
         let answer = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, ended.encode());
         let without_group = device.disk.session.is_none();

@@ -22,7 +22,7 @@ fn desk(sharing: Sharing) -> Desk {
 fn id(caller: &Caller) -> Vec<u8> {
     match caller {
         Caller::Peer(id) => id.to_vec(),
-        Caller::Anonymous => panic!("nobody"),
+        Caller::Anonymous(_) => panic!("nobody"),
     }
 }
 
@@ -116,7 +116,7 @@ fn what_cannot_be_observed_is_answered_without() {
         let answer = desk.ask(&caller, observing(method, resource, b"r"));
         assert!(!answer.observed, "{method:?} {resource:?}");
     }
-    assert!(!desk.ask(&Caller::Anonymous, observing(Method::Get, &[], b"r")).observed);
+    assert!(!desk.ask(&Caller::anonymous(), observing(Method::Get, &[], b"r")).observed);
     let stranger = desk.post_token(&token(1, &Client::new(2).unwrap().claims(&[("g1", LISTENER)], LATER))).unwrap().0;
     let refused = desk.ask(&stranger, observing(Method::Get, &[], b"r"));
     assert!(!refused.status.is_success() && !refused.observed, "no member");

@@ -3,7 +3,7 @@
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Mark, Member, Meta, SenderId};
+use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Member, Meta, Revoked, SenderId};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
 use ace_groupcomm::traits::storage::{Key, Sharing};
@@ -123,7 +123,7 @@ fn an_expiry_and_a_revocation_of_an_older_token_end_nothing() {
     let num = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
     assert_eq!(num.status, Status::Content);
     assert!(store.record::<Expiry>(&keys::expiry(1_000_100, id)).is_none(), "what is over is gone");
-    assert!(store.record::<Mark>(&keys::revoked(&[9; 32])).is_some());
+    assert!(store.record::<Revoked>(&keys::revoked(&[9; 32])).is_some());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_client_may_choose_the_very_name_that_the_kdc_would() {
         let mut decoded = ace_groupcomm_messages::TokenTransferRequest::decode(&post.payload).unwrap();
         decoded.client_recipient_id = Some(id.to_vec());
         post.payload = decoded.encode().into();
-        let answer = desk.ask(&Caller::Anonymous, post);
+        let answer = desk.ask(&Caller::anonymous(), post);
         TokenTransferResponse::decode(&answer.payload).unwrap().server_recipient_id.unwrap()
     };
     let name = post(&mut on(&store()), &[0], 1);
@@ -342,7 +342,7 @@ fn a_token_that_shows_a_secret_key_is_refused_whoever_vouches_for_it() {
     let now = Now::new(1_000_000, Duration::from_secs(1));
     let mut desk = Desk::start(store(), desk::config(&["g1"]), &toy::registry(), Box::new(Readable), now).unwrap();
     let token = token(1, &Client::new(1).unwrap().claims(&[("g1", TALKER)], LATER));
-    let response = desk.ask(&Caller::Anonymous, token_post_with(&token, &[1; 8]));
+    let response = desk.ask(&Caller::anonymous(), token_post_with(&token, &[1; 8]));
     assert_eq!(response.status, Status::BadRequest);
     assert!(desk.notices.is_empty());
 }

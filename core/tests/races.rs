@@ -4,7 +4,7 @@ mod process;
 
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{BelongsTo, Head, Mark, Member};
+use ace_groupcomm::records::{BelongsTo, Head, Member, Revoked};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{Client, token, update_post};
 use ace_groupcomm::traits::storage::Sharing;
@@ -168,7 +168,7 @@ fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
             one.run(out);
         };
         let revoked = keys::revoked(&hash(&Client::new(1).unwrap()));
-        let commits = commits_until(sharing, revoke, |store| store.record::<Mark>(&revoked).is_some());
+        let commits = commits_until(sharing, revoke, |store| store.record::<Revoked>(&revoked).is_some());
         assert!(commits <= 5, "a revocation: {commits} on {sharing:?}");
         let narrow = |one: &mut Process, (client, caller, _): &(Client, Caller, Vec<u8>)| {
             one.ask(caller, update_post(&token(1, &client.update(&[("g1", 2)], 2_000_001))));

@@ -114,7 +114,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         assert_eq!(answer.status, Status::Unauthorized);
         // Tokens from before are good where it is known which were revoked.
         for number in [1, 3, 50, 100] {
-            let post = desk.ask(&Caller::Anonymous, token_post(&token_of(number, Some(1_000))));
+            let post = desk.ask(&Caller::anonymous(), token_post(&token_of(number, Some(1_000))));
             let is_good = revoked.is_some() && ![3, 50].contains(&number);
             let expected = if is_good { Status::Created } else { Status::Unauthorized };
             assert_eq!(post.status, expected, "{number} at {now}");
@@ -124,7 +124,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
             assert!(num > i64::try_from(before.num).unwrap(), "a member takes it for newer");
             assert!(given.insert(identifier));
         }
-        let sloppy = desk.ask(&Caller::Anonymous, token_post(&token_of(9, None)));
+        let sloppy = desk.ask(&Caller::anonymous(), token_post(&token_of(9, None)));
         let expected = if revoked.is_some() { Status::Created } else { Status::Unauthorized };
         assert_eq!(sloppy.status, expected, "nobody knows when that was issued");
         // Another start goes on where it was.
@@ -145,7 +145,7 @@ fn a_token_whose_time_begins_with_its_receipt_gets_none_from_a_restore() {
         let claims = client(1).claims(&[("g1", 1)], 0);
         let cti = Some(b"kdc\x07".to_vec());
         let bytes = token(1, &Claims { exp: None, exi: Some(600), cti, iat: issued, ..claims });
-        desk.ask(&Caller::Anonymous, token_post(&bytes)).status
+        desk.ask(&Caller::anonymous(), token_post(&bytes)).status
     };
     assert_eq!(post(&mut desk, Some(4_999)), Status::Unauthorized, "it may have come before the restore");
     assert_eq!(post(&mut desk, None), Status::Unauthorized);

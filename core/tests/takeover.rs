@@ -130,7 +130,7 @@ fn an_association_that_ended_elsewhere_is_forgotten() {
 /// Posts a token anew; answers the name of the association that waits.
 fn posted(desk: &mut Desk, nonce: u8) -> Caller {
     let claims = Client::new(1).unwrap().claims(&[("g1", 1)], 2_000_000);
-    let answer = desk.ask(&Caller::Anonymous, token_post_with(&token(1, &claims), &[nonce; 8]));
+    let answer = desk.ask(&Caller::anonymous(), token_post_with(&token(1, &claims), &[nonce; 8]));
     let response = TokenTransferResponse::decode(&answer.payload).unwrap();
     Caller::peer(&response.server_recipient_id.unwrap())
 }

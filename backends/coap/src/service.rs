@@ -14,6 +14,8 @@ pub struct Received {
     pub endpoint: SocketAddr,
     /// Whether it also proved by Echo that it is fresh and its sender reachable.
     pub fresh: bool,
+    /// Whether the sender of an unprotected request has proven by Echo to be reachable where it came from.
+    pub proven: bool,
     /// The request.
     pub message: Message,
     /// What an observation of a known peer can be resumed with by another process ([`Server::resume`]), where this
@@ -41,11 +43,13 @@ pub struct Answer {
     pub unprotected: bool,
     /// Whether a request with Observe becomes an observation.
     pub observable: bool,
+    /// Whether the client is asked to prove its address by Echo (RFC 9175 section 2.3); for a 4.01.
+    pub asks_for_proof: bool,
 }
 
 impl From<Message> for Answer {
     fn from(message: Message) -> Self {
-        Self { message, unprotected: false, observable: false }
+        Self { message, unprotected: false, observable: false, asks_for_proof: false }
     }
 }
 

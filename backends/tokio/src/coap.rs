@@ -6,7 +6,9 @@ use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
-use ace_groupcomm::{Caller, Method, Registration, Request, Response};
+use ace_groupcomm::{Caller, Endpoint, Method, Registration, Request, Response};
+use bytes::Bytes;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -32,6 +34,14 @@ const fn method(code: Code) -> Option<Method> {
         Code::IPATCH => Method::IPatch,
         _ => return None,
     })
+}
+
+/// Names a host. A network of 64 bits is one host's: it has all the addresses in it.
+fn host(address: IpAddr) -> Bytes {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
+        IpAddr::V6(address) => Bytes::copy_from_slice(address.octets().get(..8).unwrap_or_default()),
+    }
 }
 
 fn uint16(message: &Message, number: u16) -> Option<u16> {
@@ -67,12 +77,19 @@ fn answer(response: &Response) -> Answer {
         message.options.push_uint(option::MAX_AGE, seconds);
     }
     message.payload = response.payload.to_vec();
-    Answer { message, unprotected: response.unprotected, observable: response.observed }
+    Answer {
+        message,
+        unprotected: response.unprotected,
+        observable: response.observed,
+        asks_for_proof: response.asks_for_proof,
+    }
 }
 
 impl Service for EngineService {
     fn call(&self, received: Received, responder: Responder) {
-        let caller = received.peer.map_or(Caller::Anonymous, |peer| Caller::peer(peer.as_bytes()));
+        let (host, proven) = (host(received.endpoint.ip()), received.proven);
+        let somebody = || Caller::Anonymous(Some(Endpoint { host, proven }));
+        let caller = received.peer.map_or_else(somebody, |peer| Caller::peer(peer.as_bytes()));
         match request(received.message) {
             Err(code) => responder.send(Message::response(code)),
             Ok(mut request) => {
@@ -164,6 +181,15 @@ mod tests {
 
     impl Service for Nobody {
         fn call(&self, _: Received, _: Responder) {}
+    }
+
+    #[test]
+    fn a_host_has_all_addresses_of_its_network() {
+        let of = |text: &str| host(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:3"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@
 //!     spawn(kdc, Arc::new(MemoryStorage::new()), Arc::new(NoAssociations), pool, Clock::system());
 //! handle.ready().await;
 //!
-//! let answer = handle.call(Caller::Anonymous, Request::new(Method::Get, ["ace-group", "lamps"])).await;
+//! let answer = handle.call(Caller::anonymous(), Request::new(Method::Get, ["ace-group", "lamps"])).await;
 //! assert_eq!(answer.status, Status::Unauthorized);
 //! handle.stop().await;
 //! task.await?;

@@ -78,7 +78,7 @@ async fn a_commit_that_panics_ends_the_engine() {
     let (handle, driver) = with_driver(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
     let client = build::Client::new(1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
-    let answer = handle.call(Caller::Anonymous, build::token_post(&token)).await;
+    let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
     let caller = Caller::peer(&answer.server_recipient_id.unwrap());
     storage.broken.store(true, Ordering::SeqCst);
@@ -116,7 +116,7 @@ async fn signatures_that_panic_have_failed_and_the_thread_goes_on() {
     let handle = kdc(Arc::new(MemoryStorage::new()), CryptoPool::threads(Arc::clone(&crypto) as _, 1)).await;
     let client = build::Client::new(1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
-    let answer = handle.call(Caller::Anonymous, build::token_post(&token)).await;
+    let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
     let (caller, challenge) = (Caller::peer(&answer.server_recipient_id.unwrap()), answer.kdcchallenge.unwrap());
     let join = || build::join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]));

@@ -43,12 +43,14 @@ pub struct Claims {
     pub extra: Vec<(Label, RawCbor)>,
 }
 
-/// A NumericDate: seconds since 1970, of which fractions are dropped. Times before 1970 are refused.
+/// A NumericDate: seconds since 1970, of which fractions are dropped. Times before 1970 are taken for 1970.
 fn numeric_date(name: &'static str) -> impl Fn(Item<'_>) -> Result<u64, DecodeError> {
     move |item| match item.float() {
         // 2^53 is far beyond any date, and the last integer that a float tells from its neighbours.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
         Some(float) if (0.0..9_007_199_254_740_992.0).contains(&float) => Ok(float as u64),
+        Some(float) if float < 0.0 => Ok(0),
+        _ if item.integer().is_some_and(i128::is_negative) => Ok(0),
         _ => uint(name)(item),
     }
 }

@@ -7,7 +7,7 @@ mod token;
 
 use crate::engine::{App, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
-use crate::request::Method;
+use crate::request::{Caller, Method, Request};
 use crate::state::changes::Changes;
 use crate::state::keys;
 use crate::state::records::Issued;
@@ -95,6 +95,10 @@ impl App for AuthServerApp {
     type Task = Task;
     type Event = Event;
     type Notice = AssociationNotice;
+
+    fn admit(&mut self, _now: Now, _caller: &Caller, _request: &Request) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
         match input {

@@ -229,7 +229,7 @@ fn faults_have_their_error_codes() {
         assert_eq!(response.status, status);
     }
     let post = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, good.encode());
-    for caller in [Caller::Anonymous, Caller::peer(b"stranger"), Caller::peer(&[0xff])] {
+    for caller in [Caller::anonymous(), Caller::peer(b"stranger"), Caller::peer(&[0xff])] {
         let response = bench.ask(&caller, post.clone());
         assert_eq!((response.status, error(&response)), (Status::Unauthorized, Some(TokenErrorCode::InvalidClient)));
     }
@@ -284,4 +284,38 @@ fn an_update_keeps_the_clients_own_key() {
     bench.settle(out);
     assert!(bench.store.dump().is_empty());
     assert_eq!(error(&bench.token("lamp", &update)), Some(TokenErrorCode::InvalidRequest));
+}
+
+#[test]
+fn a_field_that_is_not_known_may_have_any_value() {
+    let mut bench = Bench::new();
+    let [head, rest @ ..] = &request(&[("g1", 4)]).encode()[..] else { panic!("a map") };
+    for value in
+        [&[0x01][..], &[0xf7], &[0xf0], &[0xf8, 0x63], &[0xc2, 0x41, 0x00], &[&[0x81; 30][..], &[0x80]].concat()]
+    {
+        let payload = [&[head + 1][..], rest, &[0x19, 0x03, 0xe7], value].concat();
+        let post = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, payload);
+        assert_eq!(bench.ask(&Caller::peer(b"lamp"), post).status, Status::Created, "{value:02x?}");
+    }
+}
+
+#[test]
+fn a_nonce_for_the_token_has_a_bound() {
+    let mut bench = Bench::new();
+    for (length, status) in [(64, Status::Created), (65, Status::BadRequest), (10_000, Status::BadRequest)] {
+        let asked = TokenRequest { cnonce: Some(vec![7; length]), ..request(&[("g1", 4)]) };
+        assert_eq!(bench.token("lamp", &asked).status, status, "{length}");
+    }
+}
+
+#[test]
+fn no_token_is_made_while_the_clock_has_run_away() {
+    let mut bench = Bench::new();
+    let asked = request(&[("g1", 4)]);
+    assert_eq!(bench.token("lamp", &asked).status, Status::Created);
+    bench.now = Now::new(bench.now.unix + 10 * 365 * 24 * 3_600, bench.now.mono + Duration::from_secs(1));
+    let answer = bench.token("lamp", &asked);
+    assert_eq!((answer.status, answer.max_age), (Status::ServiceUnavailable, Some(60)));
+    bench.now = Now::new(1_002, bench.now.mono + Duration::from_secs(1));
+    assert_eq!(bench.token("lamp", &asked).status, Status::Created);
 }

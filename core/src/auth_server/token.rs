@@ -25,6 +25,9 @@ const MS_LEN: usize = 16;
 /// Length of the salt. It is always sent, for peers differ about what its absence means.
 const SALT_LEN: usize = 8;
 
+/// Longest nonce of a resource server that is put into a token.
+const MAX_CNONCE: usize = 64;
+
 /// A client that is registered, and that the request came from.
 struct Authenticated<'a>(&'a str);
 
@@ -42,6 +45,10 @@ impl AuthServerApp {
 
     pub(super) fn token(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
         let client = self.authenticate(caller)?;
+        if view.now().has_jumped() {
+            // The token's end would be counted from a time that may be years away.
+            return Err(Refusal::Unavailable("the time of day is not plausible", 60).into());
+        }
         if request.content_format.is_some_and(|format| format != ACE_CBOR) {
             return Err(Refusal::UnsupportedContentFormat.into());
         }
@@ -50,6 +57,9 @@ impl AuthServerApp {
         }
         let asked = TokenRequest::decode(&request.payload)
             .map_err(|_| refuse(TokenErrorCode::InvalidRequest, "the request is malformed"))?;
+        if asked.cnonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_CNONCE) {
+            return Err(refuse(TokenErrorCode::InvalidRequest, "cnonce is too long").into());
+        }
         if asked.grant() != CLIENT_CREDENTIALS {
             return Err(refuse(TokenErrorCode::UnsupportedGrantType, "only client_credentials is known").into());
         }

@@ -1,5 +1,6 @@
 //! What runs on an engine.
 
+use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response};
 use crate::state::changes::Changes;
 use crate::time::Now;
@@ -16,10 +17,18 @@ pub enum Input<T> {
     Task(T),
 }
 
+/// What is said to who asked. A refusal keeps its reason, for the log.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Response(Response),
+    Refusal(Refusal),
+}
+
 /// What a run of a handler comes to.
 #[derive(Debug)]
 pub struct Outcome<E> {
-    pub(crate) response: Option<Response>,
+    /// `None`: the request runs again when the changes are durable.
+    pub(crate) said: Option<Said>,
     pub(crate) changes: Changes,
     pub(crate) events: Vec<E>,
 }
@@ -28,19 +37,25 @@ impl<E> Outcome<E> {
     /// An answer that changes nothing.
     #[must_use]
     pub fn answer(response: Response) -> Self {
-        Self { response: Some(response), changes: Changes::new(), events: Vec::new() }
+        Self { said: Some(Said::Response(response)), changes: Changes::new(), events: Vec::new() }
+    }
+
+    /// A refusal with which something becomes true all the same: what is changed, or happens in memory.
+    #[must_use]
+    pub const fn refused(refusal: Refusal, changes: Changes) -> Self {
+        Self { said: Some(Said::Refusal(refusal)), changes, events: Vec::new() }
     }
 
     /// An answer that leaves when the changes are durable.
     #[must_use]
     pub fn changed(response: Response, changes: Changes) -> Self {
-        Self { response: Some(response), changes, events: Vec::new() }
+        Self { said: Some(Said::Response(response)), changes, events: Vec::new() }
     }
 
     /// Changes that have to be durable before the request is looked at: it runs again afterwards.
     #[must_use]
     pub const fn first(changes: Changes) -> Self {
-        Self { response: None, changes, events: Vec::new() }
+        Self { said: None, changes, events: Vec::new() }
     }
 
     /// A task is done, and changes nothing.
@@ -58,7 +73,7 @@ impl<E> Outcome<E> {
     /// Done when the changes are durable, where it would run again.
     #[must_use]
     pub fn or_done(mut self) -> Self {
-        self.response.get_or_insert_with(|| Response::new(crate::Status::Changed));
+        self.said.get_or_insert_with(|| Said::Response(Response::new(crate::Status::Changed)));
         self
     }
 
@@ -78,6 +93,12 @@ pub trait App: Send {
     type Event: Send;
     /// What the world outside learns then.
     type Notice: Send;
+
+    /// Looks at a request before anything is done for it, e.g. at how many came of late.
+    ///
+    /// # Errors
+    /// [`Refusal`] of a request that is not handled.
+    fn admit(&mut self, now: Now, caller: &Caller, request: &Request) -> Result<(), Refusal>;
 
     /// Handles a request or task. It changes nothing: see [`View`].
     ///

@@ -1,5 +1,6 @@
 //! Lanes, batches and commits.
 
+use super::app::Said;
 use super::lane::{Lane, PATIENT, Yields};
 use super::run::Ran;
 use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Ticket};
@@ -124,10 +125,10 @@ impl<A: App> Engine<A> {
         batch: &mut Batch<A::Event>,
         out: &mut Vec<Effect<A::Notice>>,
     ) -> bool {
-        let (response, changes, events, log) = match self.run(now, ticket, Some(&batch.overlay)) {
+        let (said, changes, events, log) = match self.run(now, ticket, Some(&batch.overlay)) {
             Ran::Waits => return false,
-            Ran::Refused(refusal, log) => (Some(refusal.response()), None, Vec::new(), log),
-            Ran::Done(outcome, log) => (outcome.response, Some(outcome.changes), outcome.events, log),
+            Ran::Refused(refusal, log) => (Some(Said::Refusal(refusal)), None, Vec::new(), log),
+            Ran::Done(outcome, log) => (outcome.said, Some(outcome.changes), outcome.events, log),
         };
         let changes = changes.filter(|changes| !changes.is_empty());
         if changes.is_none() && !log.read_overlay {
@@ -135,13 +136,13 @@ impl<A: App> Engine<A> {
             if self.held_at_once(ticket, &log.reads) {
                 self.apply(now, events, out);
                 let none = Refusal::Internal("an outcome without answer and changes");
-                self.answer(ticket, response.unwrap_or_else(|| none.response()), out);
+                self.say(ticket, said.unwrap_or(Said::Refusal(none)), out);
             }
             return false;
         }
         batch.expected.extend(log.reads);
         batch.overlay.0.extend(changes.into_iter().flat_map(|changes| changes.0));
-        batch.members.push(BatchMember { ticket, response, events });
+        batch.members.push(BatchMember { ticket, said, events });
         true
     }
 
@@ -215,8 +216,8 @@ impl<A: App> Engine<A> {
         }
         for member in batch.members {
             self.apply(now, member.events, out);
-            match member.response {
-                Some(response) => self.answer(member.ticket, response, out),
+            match member.said {
+                Some(said) => self.say(member.ticket, said, out),
                 None => self.again(now, member.ticket, out),
             }
         }
@@ -242,7 +243,7 @@ impl<A: App> Engine<A> {
             waiting.conflicts = waiting.conflicts.saturating_add(1);
             impatient |= waiting.conflicts >= PATIENT;
             if waiting.conflicts > self.limits.conflicts {
-                self.refuse(member.ticket, &Refusal::Unavailable("others were faster, again and again", 1), out);
+                self.refuse(member.ticket, &Refusal::Bound("others were faster, again and again", 1), out);
             } else if uncertain.is_empty() {
                 self.again(now, member.ticket, out);
             } else {

@@ -1,5 +1,6 @@
 //! Bounds and figures of an engine.
 
+use crate::refusal::Refusal;
 use std::time::Duration;
 
 /// Bounds of an engine. Each is answered with 5.03 when reached.
@@ -52,6 +53,20 @@ pub struct Stats {
     pub conflicts: u64,
     /// Commits whose outcome nobody knows.
     pub unknown: u64,
-    /// Requests that met a bound.
+    /// Requests that were refused since a bound was reached.
     pub bounded: u64,
+    /// Requests that were refused since something is broken here.
+    pub internal: u64,
+}
+
+impl Stats {
+    /// Counts a refusal.
+    pub(super) const fn note(&mut self, refusal: &Refusal) {
+        if refusal.is_bound() {
+            self.bounded = self.bounded.saturating_add(1);
+        }
+        if matches!(refusal, Refusal::Internal(_)) {
+            self.internal = self.internal.saturating_add(1);
+        }
+    }
 }

@@ -32,9 +32,11 @@ mod health;
 mod lane;
 mod limits;
 mod load;
+mod log;
 mod machine;
 mod run;
 
+pub(crate) use app::Said;
 pub use app::{App, Input, Outcome};
 pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
 pub use limits::{Limits, Stats};
@@ -99,7 +101,7 @@ struct Batch<E> {
 struct BatchMember<E> {
     ticket: Ticket,
     /// `None`: the request runs again.
-    response: Option<Response>,
+    said: Option<Said>,
     events: Vec<E>,
 }
 
@@ -280,10 +282,27 @@ impl<A: App> Engine<A> {
     }
 
     fn refuse(&mut self, ticket: Ticket, refusal: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
-        if matches!(refusal, Refusal::Unavailable(..)) {
-            self.stats.bounded = self.stats.bounded.saturating_add(1);
+        if let Some(waiting) = self.waiting.get(&ticket) {
+            self.stats.note(refusal);
+            log::refused(ticket, &waiting.input, refusal);
         }
         self.answer(ticket, refusal.response(), out);
+    }
+
+    /// Says what a run has come to.
+    fn say(&mut self, ticket: Ticket, said: Said, out: &mut Vec<Effect<A::Notice>>) {
+        match said {
+            Said::Response(response) => self.answer(ticket, response, out),
+            Said::Refusal(refusal) => self.refuse(ticket, &refusal, out),
+        }
+    }
+
+    /// Refuses a request that is not handled at all.
+    fn turn_away(&mut self, caller: Caller, request: Request, refusal: &Refusal) -> Reply {
+        self.stats.note(refusal);
+        let ticket = Ticket(self.number());
+        log::refused(ticket, &Input::<A::Task>::Request(caller, request), refusal);
+        Reply::Now(Durable(refusal.response()))
     }
 }
 
@@ -312,8 +331,10 @@ impl<A: App> Machine for Engine<A> {
         let now = self.tick(now);
         self.stats.requests = self.stats.requests.saturating_add(1);
         if self.waiting.len() >= self.limits.waiting {
-            self.stats.bounded = self.stats.bounded.saturating_add(1);
-            return Reply::Now(Durable(Refusal::Unavailable("too many requests wait", 2).response()));
+            return self.turn_away(caller, request, &Refusal::Bound("too many requests wait", 2));
+        }
+        if let Err(refusal) = self.app.admit(now, &caller, &request) {
+            return self.turn_away(caller, request, &refusal);
         }
         // A registration is stored: alone it would lose to a lane that commits all the time.
         let safe = request.method.is_safe() && request.observe.is_none();

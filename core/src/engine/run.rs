@@ -1,5 +1,6 @@
 //! Running handlers.
 
+use super::app::Said;
 use super::{App, Batch, BatchMember, Effect, Engine, Outcome, Ticket};
 use crate::refusal::Refusal;
 use crate::state::cache::LoadId;
@@ -27,7 +28,7 @@ impl<A: App> Engine<A> {
         waiting.runs = waiting.runs.saturating_add(1);
         self.stats.runs = self.stats.runs.saturating_add(1);
         if waiting.runs > self.limits.runs {
-            return Ran::Refused(Refusal::Unavailable("a request needs too many runs", 2), Log::default());
+            return Ran::Refused(Refusal::Bound("a request needs too many runs", 2), Log::default());
         }
         let log = RefCell::new(Log::default());
         let view = View {
@@ -74,7 +75,7 @@ impl<A: App> Engine<A> {
             Ran::Done(_, log) if self.would_lose(&log.reads) => self.outrun.push(ticket),
             Ran::Done(outcome, log) => {
                 let overlay = Overlay(outcome.changes.0);
-                let member = BatchMember { ticket, response: outcome.response, events: outcome.events };
+                let member = BatchMember { ticket, said: outcome.said, events: outcome.events };
                 let batch = Batch { lane: None, members: vec![member], overlay, expected: log.reads, probes: false };
                 self.commit(batch, out);
             }
@@ -90,10 +91,8 @@ impl<A: App> Engine<A> {
         out: &mut Vec<Effect<A::Notice>>,
     ) {
         self.apply(now, outcome.events, out);
-        match outcome.response {
-            Some(response) => self.answer(ticket, response, out),
-            None => self.refuse(ticket, &Refusal::Internal("an outcome without answer and changes"), out),
-        }
+        let none = Refusal::Internal("an outcome without answer and changes");
+        self.say(ticket, outcome.said.unwrap_or(Said::Refusal(none)), out);
     }
 
     pub(super) fn apply(&mut self, now: Now, events: Vec<A::Event>, out: &mut Vec<Effect<A::Notice>>) {

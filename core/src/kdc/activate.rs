@@ -2,13 +2,14 @@
 //! the client's former ones, in one commit (RFC 9203 section 6). Until then the former ones live.
 
 use super::associations::{lost, reserve};
+use super::exi::supersede;
 use super::observe::creds_changed;
 use super::{Event, KdcApp, Pending};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
 use crate::state::records::{
-    Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Mark, Principal, RekeyReason, StoredToken,
+    Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Principal, RekeyReason, Revoked, StoredToken,
 };
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::RawCbor;
@@ -29,7 +30,7 @@ impl KdcApp {
         let (former, taken, revoked) = (
             view.get::<Principal>(&keys::principal(id)),
             view.get::<Association>(&name),
-            view.get::<Mark>(&keys::revoked(&pending.token.hash)),
+            view.get::<Revoked>(&keys::revoked(&pending.token.hash)),
         );
         let (time, former, taken, revoked) = (time?, former?, taken?, revoked?);
         // A former attempt may have succeeded without anybody knowing, and another process may have claimed it since.
@@ -38,7 +39,11 @@ impl KdcApp {
         // A proof may come late: the client has had another association since, from here or from another process.
         let current = former.map(|former| former.association.as_slice());
         let outrun = current.is_some_and(|id| id != pending.id.as_slice() && Some(id) != pending.former.as_deref());
-        if outrun || taken.is_some() && !own || revoked.is_some() || pending.token.expires <= time {
+        if outrun || taken.is_some() && !own || revoked.is_some() {
+            return Err(self.no_token(true).into());
+        }
+        if pending.token.expires <= time {
+            self.plausible(view)?;
             return Err(self.no_token(true).into());
         }
         if taken.is_some_and(|taken| taken.term != FIRST_TERM) {
@@ -97,7 +102,7 @@ impl KdcApp {
         let old = std::mem::replace(&mut principal.token, token);
         if old.hash != principal.token.hash {
             changes.delete(keys::token(&old.hash));
-            self.supersede(&old, changes);
+            supersede(&old, changes);
         }
         if old.expires != principal.token.expires {
             changes.delete(keys::expiry(old.expires, id));

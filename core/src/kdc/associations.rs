@@ -99,7 +99,7 @@ impl KdcApp {
             return Ok(None);
         }
         let Some(association) = view.get::<Association>(&keys::association(id))? else {
-            let answer = Outcome::answer(self.no_token(true).response());
+            let answer = Outcome::refused(self.no_token(true), Changes::new());
             return Ok(Some(answer.with_event(Event::Gone(id.to_vec()))));
         };
         if !self.owned.has(id, association.term) {
@@ -107,7 +107,7 @@ impl KdcApp {
         }
         let is_from_before = self.owned.is_from_before(id, view.arrived().mono);
         let refusal = Refusal::Unavailable("another process had the association when this came", 1);
-        Ok(is_from_before.then(|| Outcome::answer(refusal.response())))
+        Ok(is_from_before.then(|| Outcome::refused(refusal, Changes::new())))
     }
 
     /// Reserves sequence numbers. Who needs some for an association that waits has verified a message under it, and is
@@ -157,7 +157,7 @@ impl KdcApp {
 /// Says that another process has an association. The next request is asked for an Echo.
 pub(super) fn lost(id: &[u8]) -> Outcome<Event> {
     let refusal = Refusal::Unavailable("another process has the association", 1);
-    Outcome::answer(refusal.response()).with_event(Event::Lost(id.to_vec()))
+    Outcome::refused(refusal, Changes::new()).with_event(Event::Lost(id.to_vec()))
 }
 
 fn gone(id: &[u8]) -> Outcome<Event> {

@@ -3,13 +3,14 @@
 //! Unprotected, it makes an association that waits for its proof. Protected, it replaces the token of the
 //! association that it came under.
 
+use super::pending::Place;
 use super::{Event, KdcApp, Pending};
 use crate::engine::Outcome;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response, Status};
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{Association, Mark, Principal, StoredToken};
+use crate::state::records::{Association, Principal, Revoked, StoredToken};
 use crate::traits::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use crate::view::{Stop, View};
@@ -34,14 +35,14 @@ impl KdcApp {
         let unsupported = request.content_format.is_some_and(|format| format != ACE_CBOR);
         match caller {
             // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
-            Caller::Anonymous if unsupported => Err(Refusal::UnsupportedContentFormat.into()),
-            Caller::Anonymous if request.accept.is_some_and(|accept| accept != ACE_CBOR) => {
+            Caller::Anonymous(_) if unsupported => Err(Refusal::UnsupportedContentFormat.into()),
+            Caller::Anonymous(_) if request.accept.is_some_and(|accept| accept != ACE_CBOR) => {
                 Err(Refusal::NotAcceptable.into())
             }
-            Caller::Anonymous => {
+            Caller::Anonymous(_) => {
                 let post = TokenTransferRequest::decode(&request.payload);
                 let post = post.map_err(|_| Refusal::BadRequest("the post is malformed"))?;
-                self.transfer(view, &post)
+                self.transfer(view, caller, &post)
             }
             // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
             Caller::Peer(_) if unsupported => Err(Refusal::TokenRejected("the post has another form").into()),
@@ -55,9 +56,10 @@ impl KdcApp {
 
     /// A token, as an issuer that is trusted vouches for it, and not revoked.
     fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
+        self.plausible(view)?;
         let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
         let valid = self.since_first_received(view, valid)?;
-        if view.get::<Mark>(&keys::revoked(&valid.hash))?.is_some() {
+        if view.get::<Revoked>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
         if !self.is_recent(view, &valid)? {
@@ -74,7 +76,7 @@ impl KdcApp {
         Ok(valid)
     }
 
-    fn transfer(&self, view: &View<'_>, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
+    fn transfer(&self, view: &View<'_>, caller: &Caller, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
         let valid = self.valid_token(view, &post.access_token)?;
         let digest: [u8; 32] = Sha256::digest(post.encode()).into();
         if let Some(known) = self.pendings.of_post(&digest) {
@@ -83,8 +85,15 @@ impl KdcApp {
             return Ok(Outcome::answer(answer));
         }
         let client = PrincipalId::of(&valid.issuer, &valid.subject);
-        if !self.pendings.has_room(view.now(), client) {
-            return Err(Refusal::Unavailable("too many associations wait for their proof", 30).into());
+        let host = caller.proven_host();
+        match self.pendings.place(view.now(), client, &valid.hash, host) {
+            Place::Free | Place::Instead(_) => (),
+            Place::ForProven if caller.can_prove() => {
+                return Err(Refusal::ProofNeeded("associations wait for their proof").into());
+            }
+            Place::ForProven | Place::None => {
+                return Err(Refusal::Bound("too many associations wait for their proof", 30).into());
+            }
         }
         // Asked for together with the names: one read of storage, not one after the other.
         let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
@@ -103,6 +112,7 @@ impl KdcApp {
             kdcchallenge,
             former,
             post: digest,
+            host: host.cloned(),
         };
         Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))
     }
@@ -140,7 +150,7 @@ impl KdcApp {
                 Ok(new) => return Ok((transport.number(), new)),
                 Err(TransportRefusal::OtherProfile) => (),
                 Err(TransportRefusal::NoName) => {
-                    return Err(Refusal::Unavailable("no name is free for an association", 30).into());
+                    return Err(Refusal::Bound("no name is free for an association", 30).into());
                 }
                 Err(_) => return Err(Refusal::BadRequest("no association can be made of this").into()),
             }
@@ -219,7 +229,7 @@ impl KdcApp {
         let refused = |why| Stop::from(Refusal::TokenRejected(why));
         let valid = match self.valid_token(view, token) {
             Ok(valid) => valid,
-            Err(Stop::NotYet(stop)) => return Err(Stop::NotYet(stop)),
+            Err(stop @ (Stop::NotYet(_) | Stop::Refuse(Refusal::Unavailable(..)))) => return Err(stop),
             Err(Stop::Refuse(_)) => return Err(refused("the update does not verify")),
         };
         if PrincipalId::of(&valid.issuer, &valid.subject) != holder.id {

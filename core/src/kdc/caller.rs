@@ -48,8 +48,11 @@ impl KdcApp {
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else {
             return Err(self.no_token(true).into());
         };
-        let current = principal.association.as_slice() == &**name;
-        if !current || principal.token.expires <= self.expiry.time(view.now()) {
+        if principal.association.as_slice() != &**name {
+            return Err(self.no_token(true).into());
+        }
+        if principal.token.expires <= self.expiry.time(view.now()) {
+            self.plausible(view)?;
             return Err(self.no_token(true).into());
         }
         Ok(TokenHolder { id, association, principal })

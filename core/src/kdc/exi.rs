@@ -1,11 +1,11 @@
 //! Tokens whose time begins when they are received (`exi`, RFC 9200 section 5.10.3): none gets more of it by being
 //! posted again, by a restart, or by giving way to another one.
 
-use super::KdcApp;
+use super::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{BelongsTo, ExpiredSequence, Mark, Principal, StoredToken};
+use crate::state::records::{BelongsTo, ExpiredSequence, Principal, RevocationEnd, Revoked, StoredToken};
 use crate::traits::token::{TokenRefusal, ValidToken};
 use crate::view::{Stop, View};
 
@@ -14,10 +14,6 @@ impl KdcApp {
     /// one that has expired counts as expired.
     pub(super) fn since_first_received(&self, view: &View<'_>, mut valid: ValidToken) -> Result<ValidToken, Stop> {
         let Some(sequence) = valid.sequence else { return Ok(valid) };
-        if view.now().has_jumped() {
-            // Its end would be counted from a time that may be years away.
-            return Err(Refusal::Unavailable("the time of day is not plausible", 60).into());
-        }
         let expired = Stop::from(Refusal::from(TokenRefusal::Expired));
         let highest = view.get::<ExpiredSequence>(&keys::expired_sequence(&valid.issuer))?;
         if highest.is_some_and(|ExpiredSequence(highest)| sequence <= *highest) {
@@ -45,11 +41,21 @@ impl KdcApp {
         changes.put(key, ExpiredSequence(highest.max(sequence)));
         Ok(())
     }
+}
 
-    /// A token that gives way before its time is not taken again: it would begin anew.
-    pub(super) fn supersede(&self, token: &StoredToken, changes: &mut Changes) {
-        if token.sequence.is_some() {
-            changes.put(keys::revoked(&token.hash), Mark);
-        }
+/// A token that gives way before its time is not taken again: it would begin anew.
+pub(super) fn supersede(token: &StoredToken, changes: &mut Changes) {
+    if token.sequence.is_some() {
+        bar(token, changes);
     }
+}
+
+/// A token is not taken any more. That is noted until the token ends by itself; what comes back says when. The time of one
+/// with `exi` would begin anew, so that it has no such end.
+pub(super) fn bar(token: &StoredToken, changes: &mut Changes) -> Option<Event> {
+    let until = Some(token.expires).filter(|_| token.sequence.is_none());
+    changes.put(keys::revoked(&token.hash), Revoked { until });
+    let at = until?;
+    changes.put(keys::revocation_end(at, &token.hash), RevocationEnd { at, hash: token.hash.clone() });
+    Some(Event::Expires(at))
 }

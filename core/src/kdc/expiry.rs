@@ -7,9 +7,10 @@
 use super::observe::creds_changed;
 use super::{Event, KdcApp};
 use crate::engine::Outcome;
+use crate::refusal::Refusal;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{Expiry, Meta, Principal, RekeyReason};
+use crate::state::records::{Expiry, Meta, Principal, RekeyReason, RevocationEnd};
 use crate::time::Now;
 use crate::traits::storage::Sharing;
 use crate::view::{Stop, View};
@@ -90,31 +91,52 @@ impl Expiries {
 }
 
 impl KdcApp {
+    /// Refuses what would be judged by a clock that has jumped: nobody's token has expired for that, and no time is to be
+    /// counted from there.
+    pub(super) fn plausible(&self, view: &View<'_>) -> Result<(), Refusal> {
+        if view.now().has_jumped() {
+            return Err(Refusal::Unavailable("the time of day is not plausible", 60));
+        }
+        Ok(())
+    }
+
     /// The time by which tokens are judged: never before a time at which one was ended.
     pub(super) fn time(&self, view: &View<'_>) -> Result<u64, Stop> {
         let latest = view.get::<Meta>(&keys::meta())?.map_or(0, |meta| meta.latest);
         Ok(view.now().unix.max(latest))
     }
 
-    /// Ends what tokens allowed that have expired.
+    /// Ends what tokens allowed that have expired, and forgets that they were revoked: by the time that is written with
+    /// that they are expired for ever.
     pub(super) fn sweep(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
-        let (page, meta) = (view.hint::<Expiry>(&keys::expiries(), PAGE), view.get::<Meta>(&keys::meta()));
-        let (page, meta) = (page?, meta?.copied());
+        let (page, ends, meta) = (
+            view.hint::<Expiry>(&keys::expiries(), PAGE),
+            view.hint::<RevocationEnd>(&keys::revocation_ends(), PAGE),
+            view.get::<Meta>(&keys::meta()),
+        );
+        let (page, ends, meta) = (page?, ends?, meta?.copied());
         let time = meta.map_or(0, |meta| meta.latest).max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
         let due: Vec<Expiry> = due.copied().collect();
-        let more = (page.len() >= PAGE).then_some(time);
-        let next = page.get(due.len()).map(|expiry| expiry.at).or(more);
+        let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
+        let more = |length: usize| (length >= PAGE).then_some(time);
+        let next = first(
+            page.get(due.len()).map(|expiry| expiry.at).or(more(page.len())),
+            ends.get(forgotten).map(|end| end.at).or(more(ends.len())),
+        );
+        let nothing = due.is_empty() && forgotten == 0;
         let mut changes = Changes::new();
-        let mut events = vec![Event::Swept {
-            next,
-            time: meta.map_or(0, |meta| meta.latest).max(if due.is_empty() { 0 } else { time }),
-        }];
+        for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
+            changes.delete(keys::revoked(hash));
+            changes.delete(keys::revocation_end(*at, hash));
+        }
+        let mut events =
+            vec![Event::Swept { next, time: meta.map_or(0, |meta| meta.latest).max(if nothing { 0 } else { time }) }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
         let ended: Vec<_> =
             due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
         ended.into_iter().collect::<Result<(), Stop>>()?;
-        if let Some(meta) = meta.filter(|_| !due.is_empty()) {
+        if let Some(meta) = meta.filter(|_| !nothing) {
             changes.put(keys::meta(), Meta { latest: time, ..meta });
         }
         Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))

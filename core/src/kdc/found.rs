@@ -10,6 +10,8 @@ use crate::state::records::{BelongsTo, GidOwner, GroupSecret, Head, Meta};
 use crate::view::{Stop, View};
 use serde_bytes::ByteBuf;
 
+const BROKEN: Refusal = Refusal::Internal("a group has no head, or no secret of its version");
+
 impl KdcApp {
     pub(super) fn found(&self, view: &View<'_>, gname: &str) -> Result<Outcome<Event>, Stop> {
         let (known, meta) = (view.get::<BelongsTo<GroupId>>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
@@ -17,8 +19,15 @@ impl KdcApp {
         let mut meta = meta.copied().unwrap_or_default();
         if let Some(BelongsTo(id)) = known {
             let renewed = self.renew(view, gname, *id, meta)?;
-            let outcome = renewed.map_or_else(Outcome::done, Outcome::done_with);
-            return Ok(outcome.with_event(Event::Founded(gname.into())));
+            let (outcome, created, expires) = match renewed {
+                Some((changes, created, expires)) => (Outcome::done_with(changes), created, expires),
+                None => {
+                    let head = view.get::<Head>(&keys::head(*id))?.ok_or(BROKEN)?;
+                    let secret = view.get::<GroupSecret>(&keys::secret(*id, head.num))?.ok_or(BROKEN)?;
+                    (Outcome::done(), secret.created, secret.expires)
+                }
+            };
+            return Ok(outcome.with_event(Event::Founded { gname: gname.into(), created, expires }));
         }
         let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
         meta.groups = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
@@ -34,6 +43,6 @@ impl KdcApp {
         changes.put(keys::secret(id, 0), GroupSecret { material, created, expires });
         changes
             .put(keys::head(id), Head { num: 0, gid, epoch: 0, cursor: 0, members: 0, active: true, rekey_due: None });
-        Ok(Outcome::done_with(changes).with_event(Event::Founded(gname.into())))
+        Ok(Outcome::done_with(changes).with_event(Event::Founded { gname: gname.into(), created, expires }))
     }
 }

@@ -32,6 +32,7 @@ impl KdcApp {
     ) -> Result<KeyDistribution, Stop> {
         let broken = || Refusal::Internal("the keying material cannot be read");
         let secret = view.get::<GroupSecret>(&keys::secret(group.id, group.head.num))?.ok_or_else(broken)?;
+        self.usable(view, secret)?;
         let rules = &authorised.group.rules;
         let producer = rules.material();
         let key = producer.key(&secret.material, &group.head.gid, audience).ok_or_else(broken)?;

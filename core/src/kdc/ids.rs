@@ -4,11 +4,9 @@
 //! which the commit expects to be as it was read. So neither a cursor that went wrong nor a second KDC can give
 //! one twice.
 
-use crate::refusal::Refusal;
 use crate::state::keys::{self, GroupId};
 use crate::state::records::{Head, SenderId};
 use crate::view::{Stop, View};
-use ace_groupcomm_messages::GroupcommError;
 
 /// How many are looked at in all before the group counts as full.
 const TRIES: usize = 1_024;
@@ -39,14 +37,28 @@ fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
     })
 }
 
-/// Finds a free identifier and moves the cursor behind it.
+/// What has come of looking for a free identifier. The cursor stands behind what was looked at.
+#[derive(Debug)]
+pub(super) enum Allocated {
+    /// This one is free.
+    Id(Vec<u8>),
+    /// None of those is free; there are others.
+    NotYet,
+    /// None is free.
+    None,
+}
+
+/// Whether there are no more identifiers than are looked at.
+fn is_small(max_len: usize) -> bool {
+    at(u64::try_from(TRIES).unwrap_or(u64::MAX), max_len).is_none()
+}
+
+/// Looks for a free identifier.
 ///
 /// The one at the cursor is nearly always free, and is taken without a look. Where it is not, the others are looked up,
-/// many at once.
-///
-/// # Errors
-/// Error 4 with 5.03 where none is free.
-pub(super) fn allocate(view: &View<'_>, group: GroupId, head: &mut Head, max_len: usize) -> Result<Vec<u8>, Stop> {
+/// many at once. A group may have many members whose identifiers are neighbours, so that the cursor moves also where none
+/// is found.
+pub(super) fn allocate(view: &View<'_>, group: GroupId, head: &mut Head, max_len: usize) -> Result<Allocated, Stop> {
     let epoch = head.epoch;
     let is_free = |state: Option<&SenderId>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
     let mut places = places(head.cursor, max_len).take(TRIES);
@@ -54,19 +66,19 @@ pub(super) fn allocate(view: &View<'_>, group: GroupId, head: &mut Head, max_len
         && is_free(view.assume_absent(&keys::sender_id(group, &id))?)
     {
         head.cursor = place.saturating_add(1);
-        return Ok(id);
+        return Ok(Allocated::Id(id));
     }
     loop {
         let window: Vec<_> = places.by_ref().take(WINDOW).collect();
         if window.is_empty() {
-            return Err(Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial).into());
+            return Ok(if is_small(max_len) { Allocated::None } else { Allocated::NotYet });
         }
         // All of them are asked for before the first is looked at.
         let states: Vec<_> = window.iter().map(|(_, id)| view.get(&keys::sender_id(group, id))).collect();
         for ((place, id), state) in window.into_iter().zip(states) {
+            head.cursor = place.saturating_add(1);
             if is_free(state?) {
-                head.cursor = place.saturating_add(1);
-                return Ok(id);
+                return Ok(Allocated::Id(id));
             }
         }
     }
@@ -86,5 +98,6 @@ mod tests {
         assert_eq!(at(255, 1), Some(vec![255]));
         assert_eq!(at(256, 1), None);
         assert_eq!(at(0, 0), None);
+        assert!(is_small(0) && is_small(1) && !is_small(2));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::caller::{Authorised, Standing};
 use super::evict::give_up;
+use super::ids::Allocated;
 use super::observe::creds_changed;
 use super::{Event, KdcApp, creds, ids};
 use crate::Roles;
@@ -11,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::request::{Request, Response, Status};
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{BelongsTo, Challenge, ChallengeOrigin, Head, Member, SenderId};
+use crate::state::records::{BelongsTo, Challenge, ChallengeOrigin, Member, SenderId};
 use crate::traits::profile::{EligibleCredential, KeyAudience};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -54,6 +55,8 @@ enum Proof {
     Proven(ProvenCredential),
     /// There is no N_S to prove it over: a new one is stored and sent.
     NeedsChallenge,
+    /// It was verified, and is none.
+    Failed,
 }
 
 impl KdcApp {
@@ -87,6 +90,11 @@ impl KdcApp {
                 self.admit(view, authorised, &group, Wish { rejoins, ..wish }, credential, former)
             }
             Proof::NeedsChallenge => Ok(self.challenge(view, authorised)),
+            Proof::Failed => {
+                let refusal = Refusal::Groupcomm(GroupcommError::InvalidProof);
+                let failed = Event::ProofFailed(authorised.holder.id);
+                Ok(Outcome::refused(refusal, Changes::new()).with_event(failed))
+            }
         }
     }
 
@@ -201,9 +209,10 @@ impl KdcApp {
         let Some(eligible) = eligible else {
             return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
         };
+        self.failed_proofs.check(view.now(), authorised.holder.id)?;
         let input = pop::client_input(&wish.scope, &challenge.value, &wish.cnonce);
         if !rules.client_proves(view, &eligible, input, evidence)? {
-            return Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into());
+            return Ok(Proof::Failed);
         }
         self.unclaimed(view, authorised, group, &eligible)?;
         Ok(Proof::Proven(ProvenCredential(Some(eligible))))
@@ -235,8 +244,7 @@ impl KdcApp {
             Some(Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::JoinRefusal });
         let mut changes = Changes::new();
         changes.put(keys::principal(authorised.holder.id), principal);
-        let refusal = self.mend(authorised, "there is no challenge any more", Some(value));
-        Outcome::changed(refusal.response(), changes)
+        Outcome::refused(self.mend(authorised, "there is no challenge any more", Some(value)), changes)
     }
 
     /// Adds the member, or renews it, and answers with all that it needs.
@@ -252,7 +260,26 @@ impl KdcApp {
         let id = authorised.holder.id;
         let mut head = group.head.clone();
         let mut changes = Changes::new();
-        let sender_id = self.change_sender_id(view, authorised, group, &wish, former, &mut head, &mut changes)?;
+        let sender_id = if authorised.group.rules.has_credential(wish.roles) {
+            match ids::allocate(view, group.id, &mut head, authorised.group.rules.max_identifier_len())? {
+                Allocated::Id(id) => Some(id),
+                Allocated::NotYet => {
+                    changes.put(keys::head(group.id), head);
+                    return Ok(Outcome::refused(Refusal::Unavailable("a free Sender ID is looked for", 1), changes));
+                }
+                Allocated::None => {
+                    return Err(Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial).into());
+                }
+            }
+        } else {
+            None
+        };
+        if let Some(old) = former.and_then(|former| former.sender_id.as_ref()) {
+            give_up(group.id, &head, old, &mut changes);
+        }
+        if let Some(new) = &sender_id {
+            changes.put(keys::sender_id(group.id, new), SenderId { holder: Some(id), epoch: head.epoch });
+        }
         let (cred, key) = match credential.0 {
             Some(EligibleCredential { cred, key }) => (Some(cred), Some(key)),
             None => (None, None),
@@ -292,34 +319,6 @@ impl KdcApp {
         let own = former.map(|_| Event::Changed(answer.location_path.clone()));
         let outcome = Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname));
         Ok(own.into_iter().fold(outcome, Outcome::with_event))
-    }
-
-    /// Takes a new Sender ID for the member, and gives up the one that it had.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of one step")]
-    fn change_sender_id(
-        &self,
-        view: &View<'_>,
-        authorised: &Authorised<'_>,
-        group: &Standing<'_>,
-        wish: &Wish,
-        former: Option<&Member>,
-        head: &mut Head,
-        changes: &mut Changes,
-    ) -> Result<Option<Vec<u8>>, Stop> {
-        let rules = &authorised.group.rules;
-        let sender_id = if rules.has_credential(wish.roles) {
-            Some(ids::allocate(view, group.id, head, rules.max_identifier_len())?)
-        } else {
-            None
-        };
-        if let Some(old) = former.and_then(|former| former.sender_id.as_ref()) {
-            give_up(group.id, head, old, changes);
-        }
-        if let Some(new) = &sender_id {
-            let holder = SenderId { holder: Some(authorised.holder.id), epoch: head.epoch };
-            changes.put(keys::sender_id(group.id, new), holder);
-        }
-        Ok(sender_id)
     }
 
     fn join_response(

@@ -17,17 +17,20 @@ mod groups;
 mod ids;
 mod join;
 mod kdc_cred;
+mod material;
 mod node;
 mod num;
 mod observe;
 mod pending;
 mod policies;
 mod process;
+mod rate;
 mod restore;
 mod tasks;
 
 pub use observe::registrations;
 pub use pending::PendingLimits;
+pub use rate::PostLimits;
 pub use restore::Restore;
 
 use crate::Secret;
@@ -37,6 +40,7 @@ use crate::engine::{App, Effect, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError};
 use crate::request::{Caller, Method, Request, Response};
+use crate::state::keys::PrincipalId;
 use crate::time::Now;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
@@ -47,8 +51,10 @@ use ace_groupcomm_messages::CreationHints;
 use associations::Owned;
 use caller::Authorised;
 use expiry::Expiries;
+use material::Lives;
 use pending::{Pending, Pendings};
 use rand_core::CryptoRng;
+use rate::{FailedProofs, Posts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +72,7 @@ pub struct GroupConfig {
 }
 
 /// How often a member may join again in an hour, where nothing else is said.
-pub const REJOINS_PER_HOUR: u32 = 60;
+pub const REJOINS_PER_HOUR: u32 = 6;
 
 /// How a KDC is set up.
 #[derive(Clone, Debug)]
@@ -79,6 +85,8 @@ pub struct KdcConfig {
     pub limits: Limits,
     /// Bounds of associations that are not proven.
     pub pending: PendingLimits,
+    /// How many token posts are looked at.
+    pub posts: PostLimits,
     /// How often a member may join again in an hour: above that, 4.29.
     pub rejoins_per_hour: u32,
 }
@@ -194,7 +202,16 @@ pub enum Event {
         time: u64,
     },
     /// A group is there.
-    Founded(String),
+    Founded {
+        /// Its name.
+        gname: String,
+        /// When its keying material was made, and when that ends, in seconds since 1970.
+        created: u64,
+        /// The end.
+        expires: u64,
+    },
+    /// A proof of possession of this client has failed.
+    ProofFailed(PrincipalId),
     /// The resource with this path has changed.
     Changed(Vec<String>),
 }
@@ -212,6 +229,9 @@ pub struct KdcApp {
     transports: Vec<&'static dyn TransportProfile>,
     validator: Box<dyn TokenValidator>,
     pendings: Pendings,
+    posts: Posts,
+    failed_proofs: FailedProofs,
+    lives: Lives,
     rejoins_per_hour: u32,
     process: Option<u16>,
     sharing: Sharing,
@@ -225,6 +245,15 @@ impl App for KdcApp {
     type Task = Task;
     type Event = Event;
     type Notice = AssociationNotice;
+
+    fn admit(&mut self, now: Now, caller: &Caller, request: &Request) -> Result<(), Refusal> {
+        match (caller, Resource::of(&request.path)) {
+            (Caller::Anonymous(_), Some((Resource::AuthzInfo, _))) if request.method == Method::Post => {
+                self.posts.admit(now, caller)
+            }
+            _ => Ok(()),
+        }
+    }
 
     fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
         match input {
@@ -286,9 +315,11 @@ impl App for KdcApp {
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),
-            Event::Founded(gname) => {
+            Event::Founded { gname, created, expires } => {
                 self.missing.remove(&gname);
+                self.lives.begin(&gname, created, expires);
             }
+            Event::ProofFailed(client) => self.failed_proofs.note(now, client),
             Event::Changed(path) if self.sharing == Sharing::Exclusive => {
                 out.push(AssociationNotice::Changed { path });
             }
@@ -327,12 +358,13 @@ impl App for KdcApp {
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {
-        [self.expiry.next(now), self.pendings.next_timeout()].into_iter().flatten().min()
+        [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)].into_iter().flatten().min()
     }
 
     fn due(&mut self, now: Now, out: &mut Vec<AssociationNotice>) -> Vec<Task> {
         let gone = self.pendings.expire(now);
         out.extend(gone.into_iter().map(|id| AssociationNotice::Gone { id }));
+        self.lives.say(now);
         self.expiry.begins(now).then_some(Task::Expire).into_iter().collect()
     }
 }
@@ -454,6 +486,9 @@ impl Kdc {
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
             validator,
             pendings: Pendings::new(config.pending),
+            posts: Posts::new(config.posts),
+            failed_proofs: FailedProofs::new(),
+            lives: Lives::default(),
             rejoins_per_hour: config.rejoins_per_hour,
             process: None,
             sharing,

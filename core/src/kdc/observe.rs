@@ -6,7 +6,7 @@
 
 use super::{Event, KdcApp};
 use crate::access::{CREDS, ROOT, Resource};
-use crate::engine::Outcome;
+use crate::engine::{Outcome, Said};
 use crate::request::{Caller, Method, Registration, Request};
 use crate::state::changes::Changes;
 use crate::state::keys;
@@ -32,8 +32,10 @@ impl KdcApp {
         let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
         let is_observable =
             self.sharing == Sharing::Exclusive && request.method == Method::Get && resource.is_observable();
-        let response = outcome.response.as_mut().filter(|response| is_observable && response.status.is_success());
-        if let Some(response) = response {
+        if let Some(Said::Response(response)) = &mut outcome.said
+            && is_observable
+            && response.status.is_success()
+        {
             response.observed = true;
             let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
             let observation = Observation {

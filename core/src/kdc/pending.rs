@@ -1,23 +1,28 @@
 //! Associations that were made of a token and wait for their first proven request.
 //!
-//! A post costs memory only: nothing is stored until the poster has shown that it holds the key. So the table
-//! has bounds, for one client and in all.
+//! A post costs memory only: nothing is stored until the poster has shown that it holds the key. So the table has bounds:
+//! for one token, for one client, and in all. Anybody who has seen a post can replay it with another nonce, so that the
+//! bounds alone would let a listener keep a client out. Whoever has proven its address takes the place of one who has
+//! not, and has one place for a token.
 
 use crate::Secret;
 use crate::state::keys::PrincipalId;
 use crate::state::records::StoredToken;
 use crate::time::Now;
+use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 /// Bounds of associations that are not proven.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingLimits {
+    /// For one token.
+    pub per_token: usize,
     /// For one client.
     pub per_client: usize,
     /// In all.
     pub total: usize,
-    /// For how long one is kept at least, when others come.
+    /// For how long one is kept at least, when others come that have proven no more.
     pub least_lifetime: Duration,
     /// For how long one is kept at most.
     pub lifetime: Duration,
@@ -26,7 +31,8 @@ pub struct PendingLimits {
 impl Default for PendingLimits {
     fn default() -> Self {
         Self {
-            per_client: 4,
+            per_token: 4,
+            per_client: 32,
             total: 65_536,
             least_lifetime: Duration::from_secs(30),
             lifetime: Duration::from_secs(600),
@@ -59,6 +65,8 @@ pub struct Pending {
     pub former: Option<Vec<u8>>,
     /// A hash of the post: who replays it gets the same answer, and no second association.
     pub post: [u8; 32],
+    /// The host that posted it, where it has proven its address.
+    pub host: Option<Bytes>,
 }
 
 impl Pending {
@@ -72,9 +80,25 @@ impl Pending {
 pub(super) struct Pendings {
     limits: PendingLimits,
     by_id: HashMap<Vec<u8>, (Duration, Pending)>,
+    /// In the order in which they came.
     by_client: HashMap<PrincipalId, VecDeque<Vec<u8>>>,
     by_post: HashMap<[u8; 32], Vec<u8>>,
     by_age: BTreeSet<(Duration, Vec<u8>)>,
+    /// Those whose poster has proven no address.
+    unproven: BTreeSet<(Duration, Vec<u8>)>,
+}
+
+/// Whether there is a place for one more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There is.
+    Free,
+    /// This one goes for it.
+    Instead(Vec<u8>),
+    /// There would be, if the poster proved its address.
+    ForProven,
+    /// There is none.
+    None,
 }
 
 impl Pendings {
@@ -85,6 +109,7 @@ impl Pendings {
             by_client: HashMap::new(),
             by_post: HashMap::new(),
             by_age: BTreeSet::new(),
+            unproven: BTreeSet::new(),
         }
     }
 
@@ -107,39 +132,66 @@ impl Pendings {
         own.filter(|pending| pending.token.hash.as_slice() == token_hash).map(|pending| pending.token.expires).min()
     }
 
-    /// Whether one more for this client can be taken in without dropping one that is too young: who replays tokens
-    /// cannot push out an association that its owner is about to use.
-    pub(super) fn has_room(&self, now: Now, client: PrincipalId) -> bool {
-        let own = self.by_client.get(&client);
-        if let Some(own) = own.filter(|own| own.len() >= self.limits.per_client) {
-            let oldest = own.front().and_then(|id| self.by_id.get(id));
-            return oldest.is_some_and(|(came, _)| self.is_old(now, *came));
+    /// Whether one more can be taken in, of this client, by this token, and from this host, where it has proven its
+    /// address.
+    pub(super) fn place(&self, now: Now, client: PrincipalId, token_hash: &[u8], host: Option<&Bytes>) -> Place {
+        let own = || self.by_client.get(&client).into_iter().flatten();
+        let of_token = || own().filter(|id| self.get(id).is_some_and(|pending| *pending.token.hash == *token_hash));
+        let is_same = |id: &&Vec<u8>| self.get(id).is_some_and(|pending| pending.host.as_ref() == host);
+        if let Some(former) = host.and_then(|_| of_token().find(is_same)) {
+            return Place::Instead(former.clone());
         }
-        self.by_id.len() < self.limits.total || self.by_age.first().is_some_and(|(came, _)| self.is_old(now, *came))
+        if of_token().count() >= self.limits.per_token {
+            return self.instead_of(now, of_token(), host);
+        }
+        if own().count() >= self.limits.per_client {
+            return self.instead_of(now, own(), host);
+        }
+        if self.by_id.len() < self.limits.total {
+            return Place::Free;
+        }
+        let (oldest, unproven) = (self.by_age.first(), self.unproven.first());
+        self.instead_of(now, oldest.into_iter().chain(unproven).map(|(_, id)| id), host)
+    }
+
+    /// Which of these, the oldest first, goes for one more.
+    fn instead_of<'a>(
+        &'a self,
+        now: Now,
+        known: impl Iterator<Item = &'a Vec<u8>> + Clone,
+        host: Option<&Bytes>,
+    ) -> Place {
+        let is_old = |id: &&Vec<u8>| self.by_id.get(*id).is_some_and(|(came, _)| self.is_old(now, *came));
+        let mut unproven = known.clone().filter(|id| self.get(id).is_some_and(|pending| pending.host.is_none()));
+        match (host, unproven.next(), known.clone().next().filter(is_old)) {
+            (Some(_), Some(id), _) | (_, _, Some(id)) => Place::Instead(id.clone()),
+            (None, Some(_), None) => Place::ForProven,
+            _ => Place::None,
+        }
     }
 
     fn is_old(&self, now: Now, came: Duration) -> bool {
         came.saturating_add(self.limits.least_lifetime) <= now.mono
     }
 
-    /// Takes one in; answers which had to go for it: the oldest of the same client, or the oldest of all.
+    /// Takes one in. Returns which had to go for it; where others have come since there was a place, that is itself.
     pub(super) fn insert(&mut self, now: Now, pending: Pending) -> Vec<Vec<u8>> {
-        let mut dropped = Vec::new();
-        let client = pending.client();
-        let own = self.by_client.get(&client);
-        if own.is_some_and(|own| own.len() >= self.limits.per_client) {
-            dropped.extend(own.and_then(|own| own.front()).cloned());
-        } else if self.by_id.len() >= self.limits.total {
-            dropped.extend(self.by_age.first().map(|(_, id)| id.clone()));
-        }
+        let (client, id) = (pending.client(), pending.id.clone());
+        let dropped: Vec<Vec<u8>> = match self.place(now, client, &pending.token.hash, pending.host.as_ref()) {
+            Place::Free => Vec::new(),
+            Place::Instead(other) => vec![other],
+            Place::ForProven | Place::None => return vec![id],
+        };
         for id in &dropped {
             self.remove(id);
         }
         // A transport that names two alike has the later one alone.
-        let id = pending.id.clone();
         self.remove(&id);
         self.by_client.entry(client).or_default().push_back(id.clone());
         self.by_age.insert((now.mono, id.clone()));
+        if pending.host.is_none() {
+            self.unproven.insert((now.mono, id.clone()));
+        }
         self.by_post.insert(pending.post, id.clone());
         self.by_id.insert(id, (now.mono, pending));
         dropped
@@ -148,6 +200,7 @@ impl Pendings {
     pub(super) fn remove(&mut self, id: &[u8]) {
         let Some((came, pending)) = self.by_id.remove(id) else { return };
         self.by_age.remove(&(came, id.to_vec()));
+        self.unproven.remove(&(came, id.to_vec()));
         self.by_post.remove(&pending.post);
         let client = pending.client();
         if let Some(own) = self.by_client.get_mut(&client) {
@@ -158,8 +211,8 @@ impl Pendings {
         }
     }
 
-    /// One has been proven. The later ones of its client may take its place, the earlier ones may not: answers these,
-    /// which go.
+    /// One has been proven. The later ones of its client may take its place, the earlier ones may not. Returns these, which
+    /// go.
     pub(super) fn proven(&mut self, id: &[u8]) -> Vec<Vec<u8>> {
         let Some(pending) = self.get(id) else { return Vec::new() };
         let own = self.by_client.get(&pending.client()).cloned().unwrap_or_default();
@@ -180,7 +233,7 @@ impl Pendings {
         self.by_age.first().map(|(came, _)| came.saturating_add(self.limits.lifetime))
     }
 
-    /// Drops those that waited too long; answers which.
+    /// Drops those that waited too long, and returns which.
     pub(super) fn expire(&mut self, now: Now) -> Vec<Vec<u8>> {
         let mut gone = Vec::new();
         while self.next_timeout().is_some_and(|at| at <= now.mono) {
@@ -214,6 +267,31 @@ mod tests {
             kdcchallenge: None,
             former: None,
             post: [id; 32],
+            host: None,
+        }
+    }
+
+    /// The same, by a token of its own.
+    fn by(token: u8, pending: Pending) -> Pending {
+        let token = StoredToken { hash: ByteBuf::from([token]), ..pending.token.clone() };
+        Pending { token, ..pending }
+    }
+
+    /// The same, from a host that has proven its address.
+    fn from(host: u8, pending: Pending) -> Pending {
+        Pending { host: Some(Bytes::copy_from_slice(&[host])), ..pending }
+    }
+
+    impl Pendings {
+        /// Whether one more of this client could come, by a token of its own.
+        fn has_room(&self, now: Now, client: PrincipalId) -> bool {
+            matches!(self.place(now, client, b"new", None), Place::Free | Place::Instead(_))
+        }
+
+        fn take(&mut self, pending: Pending) -> Place {
+            let place = self.place(at(0), pending.client(), &pending.token.hash, pending.host.as_ref());
+            self.insert(at(0), pending);
+            place
         }
     }
 
@@ -222,7 +300,7 @@ mod tests {
     }
 
     fn table() -> Pendings {
-        let limits = PendingLimits { per_client: 2, total: 3, ..PendingLimits::default() };
+        let limits = PendingLimits { per_token: 2, per_client: 2, total: 3, ..PendingLimits::default() };
         Pendings::new(limits)
     }
 
@@ -274,5 +352,33 @@ mod tests {
         assert_eq!(table.expire(at(600)), [vec![1]]);
         assert_eq!(table.expire(at(700)), [vec![2]]);
         assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn a_token_has_a_bound_of_its_own_and_who_has_proven_its_address_gets_in() {
+        let limits = PendingLimits { per_token: 2, per_client: 4, total: 5, ..PendingLimits::default() };
+        let mut table = Pendings::new(limits);
+        let old = |id| by(100, pending(id, 1));
+        assert_eq!((table.take(old(1)), table.take(old(2))), (Place::Free, Place::Free));
+        // The third post of one token has no place: not without a proof, and it takes nobody's.
+        assert_eq!((table.take(old(3)), table.len()), (Place::ForProven, 2));
+        assert_eq!(table.take(by(101, pending(4, 1))), Place::Free, "another token");
+        // Who has proven its address takes the place of the oldest one who has not, and has one place for a token.
+        assert_eq!(table.take(from(9, old(5))), Place::Instead(vec![1]));
+        assert_eq!(table.take(from(9, old(6))), Place::Instead(vec![5]));
+        assert_eq!(table.take(from(8, old(7))), Place::Instead(vec![2]));
+        // Now nobody who has proven no more does.
+        assert_eq!((table.take(from(7, old(8))), table.take(old(9))), (Place::None, Place::None));
+        assert!(table.get(&[6]).is_some() && table.get(&[7]).is_some() && table.len() == 3);
+        // The client's bound, and that of all, by the same rule.
+        assert_eq!(table.take(by(102, pending(10, 1))), Place::Free);
+        assert_eq!(table.take(by(103, pending(11, 1))), Place::ForProven);
+        assert_eq!(table.take(from(9, by(103, pending(12, 1)))), Place::Instead(vec![4]));
+        assert_eq!(table.take(pending(13, 2)), Place::Free);
+        assert_eq!(table.take(pending(14, 3)), Place::ForProven);
+        assert_eq!(table.take(from(9, pending(15, 3))), Place::Instead(vec![10]));
+        assert_eq!((table.len(), table.unproven.len(), table.by_age.len()), (5, 1, 5));
+        // What is old enough goes for anybody.
+        assert_eq!(table.place(at(30), client(1), &[100], None), Place::Instead(vec![6]));
     }
 }

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, GroupId};
 use crate::state::kind::Kind;
-use crate::state::records::{GidOwner, GroupSecret, Head, Mark, Meta};
+use crate::state::records::{GidOwner, GroupSecret, Head, Meta, Revoked};
 use crate::traits::storage::Key;
 use crate::traits::token::ValidToken;
 use crate::view::{Stop, View};
@@ -56,7 +56,8 @@ impl Restore {
             Kind::Name(_)
             | Kind::Secret(..)
             | Kind::Gid(_)
-            | Kind::Revoked
+            | Kind::Revoked(_)
+            | Kind::RevocationEnd(..)
             | Kind::ExpiredSequence
             | Kind::OfGroup(_) => {
                 if value.is_empty() {
@@ -95,7 +96,7 @@ impl Restore {
             meta.tokens_since = meta.tokens_since.max(self.now);
         }
         let revoked = self.revoked.unwrap_or_default();
-        let marks = revoked.iter().map(|hash| (keys::revoked(hash), Mark.encode().into()));
+        let marks = revoked.iter().map(|hash| (keys::revoked(hash), Revoked { until: None }.encode().into()));
         marks.chain([(keys::meta(), meta.encode().into())]).collect()
     }
 }
@@ -112,14 +113,15 @@ fn incarnation(gid: &[u8]) -> Option<u32> {
 }
 
 impl KdcApp {
-    /// Gives a group of a former incarnation a new secret, Gid and version; nothing where it is of this one.
+    /// Gives a group of a former incarnation a new secret, Gid and version. Returns what that changes, and when the new
+    /// material begins and ends; nothing where the group is of this incarnation.
     pub(super) fn renew(
         &self,
         view: &View<'_>,
         gname: &str,
         id: GroupId,
         mut meta: Meta,
-    ) -> Result<Option<Changes>, Stop> {
+    ) -> Result<Option<(Changes, u64, u64)>, Stop> {
         let head = view.get::<Head>(&keys::head(id))?.ok_or(Refusal::Internal("a group has no head"))?;
         if incarnation(&head.gid) == Some(meta.incarnation) {
             return Ok(None);
@@ -138,7 +140,7 @@ impl KdcApp {
         changes.delete(keys::secret(id, head.num));
         let active = head.active;
         changes.put(keys::head(id), Head { num, gid, epoch: 0, cursor: 0, members: 0, active, rekey_due: None });
-        Ok(Some(changes))
+        Ok(Some((changes, created, expires)))
     }
 
     /// Whether a token may be used for when it was issued: after a restore only those may that came later, where what was

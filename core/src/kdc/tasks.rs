@@ -1,10 +1,11 @@
 //! What the KDC does of its own accord.
 
+use super::exi::bar;
 use super::{Event, KdcApp, Task};
 use crate::engine::Outcome;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{BelongsTo, Mark, Principal, RekeyReason};
+use crate::state::records::{BelongsTo, Principal, RekeyReason, Revoked};
 use crate::traits::transport::AssociationNeed;
 use crate::view::{Stop, View};
 
@@ -23,18 +24,28 @@ impl KdcApp {
     }
 
     fn revoke(&self, view: &View<'_>, hash: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let (known, token) =
+            (view.get::<Revoked>(&keys::revoked(hash)), view.get::<BelongsTo<PrincipalId>>(&keys::token(hash)));
+        let (known, token) = (known?, token?);
         let mut changes = Changes::new();
-        changes.put(keys::revoked(hash), Mark);
-        let Some(BelongsTo(id)) = view.get::<BelongsTo<PrincipalId>>(&keys::token(hash))? else {
+        let Some(BelongsTo(id)) = token else {
+            // Nobody knows when it ends. What was noted when somebody did stays.
+            if known.is_none() {
+                changes.put(keys::revoked(hash), Revoked { until: None });
+            }
             return Ok(Outcome::done_with(changes));
         };
         match view.get::<Principal>(&keys::principal(*id))? {
             Some(principal) if principal.token.hash.as_slice() == hash => {
                 let mut events = vec![Event::Gone(principal.association.to_vec())];
+                events.extend(bar(&principal.token, &mut changes));
                 events.extend(self.end(view, *id, principal, RekeyReason::Revoked, &mut changes)?);
                 Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))
             }
-            _ => Ok(Outcome::done_with(changes)),
+            _ => {
+                changes.put(keys::revoked(hash), Revoked { until: None });
+                Ok(Outcome::done_with(changes))
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use ace_groupcomm_messages::{
 
 /// Resets and unprotected answers of the KDC after which an association is given up. One alone proves nothing:
 /// anybody can send it.
-const PATIENCE: u32 = 2;
+const PATIENCE: u32 = 3;
 /// How often a join is tried: once more with a new challenge, and once more with a new association.
 const JOINS: u32 = 3;
 /// Lengths of what is drawn.
@@ -56,7 +56,7 @@ fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     run.state.token = Some(Token {
         access_token: Bytes(response.access_token.clone()),
         cnf: Bytes(cnf.encode()),
-        expires: run.unix.saturating_add(lifetime),
+        expires: run.asked.saturating_add(lifetime),
     });
     run.save()
 }
@@ -118,19 +118,20 @@ fn restore(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
 }
 
 /// Asks the KDC under the association. After some failures an association which has never worked is given up for the
-/// one that has, and where that does not work either the token is posted anew. `request` is made anew for each try,
-/// since a proof is bound to the association's challenge.
+/// one that has, and where that does not work either the token is posted anew. `request` is made anew for each try, of the
+/// association and a nonce: a proof is bound to the association's challenge, and no nonce is sent twice.
 fn ask(
     setup: &Setup,
     run: &mut Run<'_>,
-    request: impl Fn(&Session) -> Result<Request, MemberError>,
+    mut request: impl FnMut(&Session, [u8; NONCE]) -> Result<Request, MemberError>,
 ) -> Result<Response, Stop> {
     restore(setup, run)?;
     let mut uploaded = false;
     loop {
         let mut failure = None;
         for _ in 0..PATIENCE {
-            let request = request(run.state.current().ok_or(MemberError::NoSession)?)?;
+            let nonce = run.random();
+            let request = request(run.state.current().ok_or(MemberError::NoSession)?, nonce)?;
             match run.ask_protected(request)? {
                 Ok(answer) => {
                     proven(run)?;
@@ -170,8 +171,9 @@ fn get(setup: &Setup, resource: &[&str]) -> Request {
 /// changed but the challenge and the association.
 fn join(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     for attempt in 0..JOINS {
-        let cnonce = run.random::<NONCE>();
-        let answer = ask(setup, run, |session| {
+        let mut cnonce = [0; NONCE];
+        let answer = ask(setup, run, |session, nonce| {
+            cnonce = nonce;
             let challenge = session.kdcchallenge.clone().unwrap_or_default();
             let join = setup.rules.join(&challenge.0, &cnonce, Some(GetCreds::All))?;
             let path = [ROOT.to_owned(), setup.rules.scope().gname];
@@ -222,7 +224,7 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     }
     let mut group = Group {
         num: joined.num,
-        expires: expires(run, joined.exi),
+        expires: expires(run, joined.exp, joined.exi),
         node,
         kdc_cred: Bytes(joined.kdc_cred),
         peers: Vec::new(),
@@ -238,9 +240,10 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     run.save()
 }
 
-/// When keys end, by the member's clock: from the time that is left, which comes with each date of the KDC's.
-fn expires(run: &Run<'_>, exi: Option<u64>) -> Option<u64> {
-    exi.map(|exi| run.unix.saturating_add(exi))
+/// When keys end, by the member's clock: at the time that the KDC says, or after what it says to be left, whichever comes
+/// first. A clock that is slow does not make them last.
+fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<u64> {
+    exp.into_iter().chain(exi.map(|exi| run.asked.saturating_add(exi))).min()
 }
 
 fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut Group, MemberError> {
@@ -270,13 +273,13 @@ fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
 /// a newer one nobody is known until the credentials have been asked for.
 fn refresh(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let node = group(setup, run)?.node.clone();
-    let answer = ask(setup, run, |_| Ok(get(setup, &[NODES, &node])))?;
+    let answer = ask(setup, run, |_, _| Ok(get(setup, &[NODES, &node])))?;
     if !answer.status.is_success() {
         return Err(refused(&answer).into());
     }
     let distribution = KeyDistribution::decode(&answer.payload)?;
     let key = setup.rules.key(&distribution)?;
-    let expires = expires(run, distribution.exi);
+    let expires = expires(run, distribution.exp, distribution.exi);
     let group = group(setup, run)?;
     if distribution.num < group.num {
         return Err(OLDER.into());
@@ -294,7 +297,7 @@ fn refresh(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
 fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     for _ in 0..2 {
         let num = group(setup, run)?.num;
-        let answer = ask(setup, run, |_| Ok(get(setup, &["creds"])))?;
+        let answer = ask(setup, run, |_, _| Ok(get(setup, &["creds"])))?;
         if !answer.status.is_success() {
             return Err(refused(&answer).into());
         }

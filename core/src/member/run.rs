@@ -35,6 +35,8 @@ pub(super) struct Run<'a> {
     drawn: u64,
     /// The time, in seconds since 1970: that of the last fact.
     pub(super) unix: u64,
+    /// When the last exchange began: what is said to be left of a time is counted from there.
+    pub(super) asked: u64,
     /// What the member keeps, as far as the run has come.
     pub(super) state: State,
     /// The numbers that are reserved with the KDC, if they are not used up soon.
@@ -49,7 +51,7 @@ impl<'a> Run<'a> {
         seed: &'a [u8; 32],
         facts: &'a [Fact],
     ) -> Self {
-        Self { facts: facts.iter(), seed, drawn: 0, unix, state, numbers }
+        Self { facts: facts.iter(), seed, drawn: 0, unix, asked: unix, state, numbers }
     }
 
     /// What is left of the numbers.
@@ -80,7 +82,7 @@ impl<'a> Run<'a> {
     fn exchange(&mut self, exchange: Exchange) -> Result<Result<Exchanged, ExchangeError>, Stop> {
         match self.facts.next() {
             Some(Fact::Exchanged { unix, result }) => {
-                self.unix = *unix;
+                self.asked = std::mem::replace(&mut self.unix, *unix);
                 Ok(result.clone())
             }
             _ => Err(Stop::Wants(Box::new(Effect::Exchange(exchange)))),

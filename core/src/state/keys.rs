@@ -162,6 +162,18 @@ pub fn revoked(hash: &[u8]) -> Key {
     key(&[b"rv/", hash])
 }
 
+/// All records of revoked tokens that go, in the order in which they do.
+#[must_use]
+pub fn revocation_ends() -> Key {
+    key(&[b"rx/"])
+}
+
+/// When the record of a revoked token goes.
+#[must_use]
+pub fn revocation_end(at: u64, hash: &[u8]) -> Key {
+    key(&[b"rx/", &at.to_be_bytes(), b"/", hash])
+}
+
 /// The highest number of an expired token with `exi`, of this issuer.
 #[must_use]
 pub fn expired_sequence(issuer: &str) -> Key {

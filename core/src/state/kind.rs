@@ -18,7 +18,8 @@ pub(crate) enum Kind<'a> {
     Principal(PrincipalId),
     Token(&'a [u8]),
     Expiry(u64, PrincipalId),
-    Revoked,
+    Revoked(&'a [u8]),
+    RevocationEnd(u64, &'a [u8]),
     ExpiredSequence,
     Association(&'a [u8]),
     Observation,
@@ -80,7 +81,11 @@ impl<'a> Kind<'a> {
                 let (at, rest) = rest.split_first_chunk::<8>()?;
                 Some(Self::Expiry(u64::from_be_bytes(*at), principal(rest.strip_prefix(b"/")?)?))
             }
-            b"rv/" => Some(Self::Revoked),
+            b"rv/" => Some(Self::Revoked(rest)),
+            b"rx/" => {
+                let (at, rest) = rest.split_first_chunk::<8>()?;
+                Some(Self::RevocationEnd(u64::from_be_bytes(*at), rest.strip_prefix(b"/")?))
+            }
             b"exi/" => Some(Self::ExpiredSequence),
             b"a/" => Some(Self::Association(rest)),
             b"o/" => Some(Self::Observation),
@@ -113,7 +118,8 @@ mod tests {
             (keys::principal(client), Kind::Principal(client)),
             (keys::token(b"t/"), Kind::Token(b"t/")),
             (keys::expiry(0x2f00, client), Kind::Expiry(0x2f00, client)),
-            (keys::revoked(b"x"), Kind::Revoked),
+            (keys::revoked(b"x"), Kind::Revoked(b"x")),
+            (keys::revocation_end(0x2f, b"/x"), Kind::RevocationEnd(0x2f, b"/x")),
             (keys::expired_sequence("as/1"), Kind::ExpiredSequence),
             (keys::association(b"a/"), Kind::Association(b"a/")),
             (keys::observation(b"a/", b"x"), Kind::Observation),

@@ -2,6 +2,7 @@
 
 use crate::Secret;
 use crate::state::keys::{GroupId, PrincipalId};
+use crate::state::record::{self, Corrupt, FIRST_FORMAT, RecordType};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -134,6 +135,42 @@ impl Default for Meta {
     }
 }
 
+/// That a token was revoked, or must not begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// When the token ends by itself, in seconds since 1970, and this goes with it; none where nobody knows, or where its
+    /// time would begin anew.
+    pub until: Option<u64>,
+}
+
+/// The form in which it is written since the second format; the first one was a [`Mark`].
+#[derive(Serialize, Deserialize)]
+struct StoredRevoked {
+    until: Option<u64>,
+}
+
+impl RecordType for Revoked {
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            return Mark::decode(bytes).map(|Mark| Self { until: None });
+        }
+        record::from_bytes(bytes, 2).map(|StoredRevoked { until }| Self { until })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(&StoredRevoked { until: self.until }, 2)
+    }
+}
+
+/// When a record of a revoked token goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationEnd {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// The token's hash.
+    pub hash: ByteBuf,
+}
+
 /// Whose credential, or group, or token it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BelongsTo<T>(pub T);
@@ -244,7 +281,9 @@ crate::plain_record!(
     Head,
     GidOwner,
     Expiry,
-    Meta,
+    RevocationEnd,
+    // The second one keeps an older program off: it would lose what later records hold.
+    Meta = 2,
     GroupSecret,
     Member,
     SenderId,
@@ -262,7 +301,6 @@ crate::plain_record!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Corrupt, RecordType};
 
     #[test]
     fn records_come_back_and_others_are_refused() {
@@ -289,5 +327,22 @@ mod tests {
         assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
         assert!(!format!("{secret:?}").contains("7, 7"));
         assert_eq!(Mark::decode(&Mark.encode()), Ok(Mark));
+    }
+
+    #[test]
+    fn a_record_of_the_first_format_is_read_and_one_of_a_later_one_is_refused() {
+        assert_eq!(Revoked::decode(&Mark.encode()), Ok(Revoked { until: None }));
+        for until in [None, Some(7)] {
+            let bytes = Revoked { until }.encode();
+            assert_eq!((bytes.first(), Revoked::decode(&bytes)), (Some(&2), Ok(Revoked { until })));
+            assert_eq!(Mark::decode(&bytes), Err(Corrupt), "an older program does not take it for its own");
+        }
+        let mut meta = Meta { starts: 3, ..Meta::default() }.encode();
+        assert_eq!(meta.first(), Some(&2));
+        for format in 0..5 {
+            meta[0] = format;
+            let read = Meta::decode(&meta).map(|meta| meta.starts);
+            assert_eq!(read, if (1..=2).contains(&format) { Ok(3) } else { Err(Corrupt) }, "{format}");
+        }
     }
 }

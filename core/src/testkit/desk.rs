@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
-use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, REJOINS_PER_HOUR, SetupError};
+use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
 use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};
@@ -30,6 +30,7 @@ pub fn config(groups: &[&str]) -> KdcConfig {
         groups: groups.iter().map(group).collect(),
         limits: Limits::default(),
         pending: PendingLimits::default(),
+        posts: PostLimits::default(),
         rejoins_per_hour: REJOINS_PER_HOUR,
     }
 }
@@ -221,7 +222,7 @@ impl Desk {
     /// Posts a token; answers who the client is from now on, and its challenge N_S.
     pub fn post_token(&mut self, token: &[u8]) -> Option<(Caller, Vec<u8>)> {
         let nonce = self.rng.next_u64().to_be_bytes();
-        let response = self.ask(&Caller::Anonymous, build::token_post_with(token, &nonce));
+        let response = self.ask(&Caller::anonymous(), build::token_post_with(token, &nonce));
         let answer = TokenTransferResponse::decode(&response.payload).ok()?;
         Some((Caller::peer(&answer.server_recipient_id?), answer.kdcchallenge.unwrap_or_default()))
     }

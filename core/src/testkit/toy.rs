@@ -240,6 +240,7 @@ impl MemberRules for ToyMember {
         Ok(GroupJoined {
             key: response.material.key.clone(),
             num: response.material.num,
+            exp: response.material.exp,
             exi: response.material.exi,
             kdc_cred: cred.kdc_cred.clone(),
             peers: response.peers.unwrap_or_default(),

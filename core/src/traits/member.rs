@@ -32,6 +32,8 @@ pub struct GroupJoined {
     pub key: RawCbor,
     /// The version of the keying material.
     pub num: i64,
+    /// When it ends, in seconds since 1970.
+    pub exp: Option<u64>,
     /// In how many seconds it ends.
     pub exi: Option<u64>,
     /// The KDC's credential, empty where the group has none.

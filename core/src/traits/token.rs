@@ -149,7 +149,11 @@ pub struct Issuer {
 pub struct CwtValidator {
     audience: String,
     issuers: Vec<Issuer>,
+    leeway: u64,
 }
+
+/// By how many seconds an issuer's clock may be ahead, where nothing else is said.
+pub const LEEWAY: u64 = 30;
 
 /// Why issuers cannot be told apart.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -167,7 +171,7 @@ impl CwtValidator {
     /// Trusts nobody.
     #[must_use]
     pub fn none(audience: &str) -> Self {
-        Self { audience: audience.into(), issuers: Vec::new() }
+        Self { audience: audience.into(), issuers: Vec::new(), leeway: LEEWAY }
     }
 
     /// Trusts these issuers, if they can be told apart.
@@ -185,7 +189,15 @@ impl CwtValidator {
                 return Err(IssuersClash::Key(issuer.name.clone()));
             }
         }
-        Ok(Self { audience: audience.into(), issuers })
+        Ok(Self { audience: audience.into(), issuers, leeway: LEEWAY })
+    }
+
+    /// Takes tokens that are good (`nbf`) or were issued (`iat`) so many seconds from now: clocks differ. A token's end is
+    /// never put off.
+    #[must_use]
+    pub const fn with_leeway(mut self, seconds: u64) -> Self {
+        self.leeway = seconds;
+        self
     }
 
     /// The number of a token with `exi`: in `cti` it follows the name of the resource server (RFC 9200 section
@@ -241,7 +253,8 @@ impl TokenValidator for CwtValidator {
         let expires = claims.exp.into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
         let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
         let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
-        if expires <= now || claims.nbf.is_some_and(|nbf| nbf > now) {
+        let latest = now.saturating_add(self.leeway);
+        if expires <= now || claims.nbf.into_iter().chain(claims.iat).any(|from| from > latest) {
             return Err(TokenRefusal::Expired);
         }
         if !claims.aud.contains(&self.audience) {

@@ -173,7 +173,7 @@ impl Device {
             }
             Exchange::Unprotected { request } => {
                 self.posts += 1;
-                (Caller::Anonymous, request)
+                (Caller::anonymous(), request)
             }
             Exchange::Protected { session, numbers, request } => {
                 self.number(&session.association.0, numbers);

@@ -21,7 +21,7 @@ fn who_is_not_entitled_learns_nothing() {
     let (reader, _) = admitted(&mut desk, &client(3), &[("g1", READER)]);
     for resource in [&[][..], &["kdc-cred"], &["policies"], &["num"], &["active"], &["nodes", &node], &["nodes", "x"]] {
         let request = group_request(Method::Get, "g1", resource);
-        let anonymous = desk.ask(&Caller::Anonymous, request.clone());
+        let anonymous = desk.ask(&Caller::anonymous(), request.clone());
         assert_eq!((anonymous.status, anonymous.content_format), (Status::Unauthorized, Some(ACE_CBOR)));
         assert!(!anonymous.unprotected);
         for caller in [&outsider, &reader] {
@@ -88,7 +88,7 @@ fn methods_and_paths_that_are_not_there() {
         assert_eq!(desk.ask(&caller, request).status, Status::NotFound, "{path:?}");
     }
     let get = Request::new(Method::Get, ["authz-info"]);
-    assert_eq!(desk.ask(&Caller::Anonymous, get).status, Status::MethodNotAllowed);
+    assert_eq!(desk.ask(&Caller::anonymous(), get).status, Status::MethodNotAllowed);
     let get = Request::new(Method::Get, ["ace-group"]);
     assert_eq!(desk.ask(&caller, get).status, Status::MethodNotAllowed);
 }
@@ -118,5 +118,5 @@ fn groups_are_found_by_their_gid() {
     assert_eq!((none.status, none.payload.as_ref()), (Status::Content, &[0x40][..]));
     assert_eq!(desk.ask(&caller, fetch(vec![RawCbor::uint(1)])).status, Status::BadRequest);
     assert_eq!(desk.ask(&caller, Request::new(Method::Fetch, ["ace-group"])).status, Status::BadRequest);
-    assert_eq!(desk.ask(&Caller::Anonymous, fetch(vec![RawCbor::uint(1)])).status, Status::Unauthorized);
+    assert_eq!(desk.ask(&Caller::anonymous(), fetch(vec![RawCbor::uint(1)])).status, Status::Unauthorized);
 }

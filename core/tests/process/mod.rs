@@ -108,7 +108,7 @@ impl Process {
     pub(crate) fn client(&mut self, number: u16) -> (Client, Caller, Vec<u8>) {
         let client = Client::new(number).unwrap();
         let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
-        self.ask(&Caller::Anonymous, token_post_with(&bytes, &number.to_be_bytes()));
+        self.ask(&Caller::anonymous(), token_post_with(&bytes, &number.to_be_bytes()));
         let answer = TokenTransferResponse::decode(&self.answers.pop().unwrap().payload).unwrap();
         let caller = Caller::peer(&answer.server_recipient_id.unwrap());
         self.ask(&caller, build::group_request(ace_groupcomm::Method::Get, "g1", &["num"]));

@@ -3,8 +3,8 @@
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
-use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, REJOINS_PER_HOUR, SetupError};
-use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
+use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
+use ace_groupcomm::traits::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use ace_program::{Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_keys};
@@ -73,22 +73,34 @@ pub struct Group {
 pub struct LimitsConfig {
     /// Requests that wait.
     pub waiting: usize,
-    /// Associations of one client that are not proven.
+    /// Associations of one token that are not proven.
+    pub pending_per_token: usize,
+    /// The same of one client.
     pub pending_per_client: usize,
     /// The same in all.
     pub pending: usize,
     /// How often a member may join again in an hour.
     pub rejoins_per_hour: u32,
+    /// Token posts a second of all who have proven no address.
+    pub posts_per_second: u32,
+    /// Token posts a second of one host that has proven its address.
+    pub posts_per_second_and_host: u32,
+    /// By how many seconds an issuer's clock may be ahead.
+    pub leeway: u64,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        let pending = PendingLimits::default();
+        let (pending, posts) = (PendingLimits::default(), PostLimits::default());
         Self {
             waiting: Limits::default().waiting,
+            pending_per_token: pending.per_token,
             pending_per_client: pending.per_client,
             pending: pending.total,
             rejoins_per_hour: REJOINS_PER_HOUR,
+            posts_per_second: posts.unproven,
+            posts_per_second_and_host: posts.proven,
+            leeway: LEEWAY,
         }
     }
 }
@@ -134,15 +146,17 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
         groups: groups.collect(),
         limits: Limits { waiting: config.limits.waiting, ..Limits::default() },
         pending: PendingLimits {
+            per_token: config.limits.pending_per_token,
             per_client: config.limits.pending_per_client,
             total: config.limits.pending,
             ..PendingLimits::default()
         },
+        posts: PostLimits { unproven: config.limits.posts_per_second, proven: config.limits.posts_per_second_and_host },
         rejoins_per_hour: config.limits.rejoins_per_hour,
     };
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
-    Ok((engine, validator))
+    Ok((engine, validator.with_leeway(config.limits.leeway)))
 }
 
 /// The key of the Group Manager in a group, if its profile has one by this name.

@@ -38,7 +38,7 @@ async fn mistakes_are_named_with_their_line() {
         ("mode = \"group\"", "mode = \"group\", backward_security = true", 33, "not available yet"),
         ("mode = \"group\"", "mode = \"group\", sign_alg = \"ES256\"", 33, "known are: EdDSA"),
         ("mode = \"group\"", "mode = \"group\", colour = \"red\"", 33, "not known here"),
-        ("pending = 65536", "pending = \"many\"", 41, "usize"),
+        ("pending = 65536", "pending = \"many\"", 42, "usize"),
     ] {
         let error = with(from, to, "memory:").await.unwrap_err();
         assert!(error.starts_with(&format!("kdc.toml: line {line}: ")) && error.contains(reason), "{to}: {error}");

@@ -233,6 +233,7 @@ impl MemberRules for OscoreMember {
         Ok(GroupJoined {
             key: joined.material.encode(),
             num: joined.num,
+            exp: joined.exp,
             exi: joined.exi,
             kdc_cred: joined.kdc_cred,
             peers: joined.peers,

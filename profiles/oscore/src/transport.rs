@@ -2,6 +2,7 @@
 
 use crate::derivation::{Exchanged, Unsuitable, aead, derive};
 use ace_groupcomm::Secret;
+use ace_groupcomm::record::FIRST_FORMAT;
 use ace_groupcomm::registry::TransportProfileDescriptor;
 use ace_groupcomm::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
@@ -89,12 +90,12 @@ pub(crate) fn stored(parameters: &Parameters) -> Secret {
         aead: parameters.aead.cose(),
         sha512: parameters.hkdf == Hkdf::Sha512,
     };
-    Secret::new(ace_groupcomm::record::to_bytes(&record))
+    Secret::new(ace_groupcomm::record::to_bytes(&record, FIRST_FORMAT))
 }
 
 /// The parameters of the resource server's context.
 pub(crate) fn restore(material: &Secret) -> Option<Parameters> {
-    let record: Stored = ace_groupcomm::record::from_bytes(material.expose()).ok()?;
+    let record: Stored = ace_groupcomm::record::from_bytes(material.expose(), FIRST_FORMAT).ok()?;
     Some(Parameters {
         master_secret: record.secret.expose().to_vec(),
         master_salt: record.salt.into_vec(),

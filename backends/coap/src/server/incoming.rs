@@ -219,7 +219,8 @@ impl Server {
         let endpoint = exchange.from;
         let registration = self.registration_of(&exchange);
         exchange.is_kept = registration.is_some();
-        self.call(exchange, Received { peer, endpoint, fresh, message, registration });
+        let proven = exchange.budget.is_none();
+        self.call(exchange, Received { peer, endpoint, fresh, proven, message, registration });
     }
 
     pub(super) fn call(&mut self, exchange: InFlight, request: Received) {

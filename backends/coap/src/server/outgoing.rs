@@ -52,7 +52,10 @@ impl Server {
 
     /// Sends the answer to a request; with it an observation may begin or end.
     pub(super) async fn respond(&mut self, mut exchange: InFlight, answer: Answer) {
-        let Answer { mut message, unprotected, observable } = answer;
+        let Answer { mut message, unprotected, observable, asks_for_proof } = answer;
+        if asks_for_proof {
+            message.options.set(option::ECHO, &self.reach.challenge(self.now(), exchange.from));
+        }
         if exchange.is_kept {
             self.observations.release(&exchange.owner);
         }
@@ -206,7 +209,7 @@ impl Server {
             is_kept: false,
         };
         self.notifying = self.notifying.saturating_add(1);
-        self.call(exchange, Received { peer, endpoint: to, fresh: false, message, registration: None });
+        self.call(exchange, Received { peer, endpoint: to, fresh: false, proven: false, message, registration: None });
     }
 
     fn ask_again(&mut self, after: Duration, notifies: Notifies) {

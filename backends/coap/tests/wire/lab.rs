@@ -116,7 +116,12 @@ pub(crate) struct Resources {
 impl Resources {
     pub(crate) fn release(&self) {
         for responder in self.held.lock().unwrap().drain(..) {
-            responder.send(Answer { message: content(b"at last"), unprotected: false, observable: true });
+            responder.send(Answer {
+                message: content(b"at last"),
+                unprotected: false,
+                observable: true,
+                asks_for_proof: false,
+            });
         }
     }
 
@@ -161,18 +166,28 @@ impl Service for Resources {
             Some("no") => Message { payload: vec![b'n'; 200], ..Message::response(Code::UNAUTHORIZED) },
             Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
             Some("bare") => {
-                return responder.send(Answer { message: content(b"bare"), unprotected: true, observable: true });
+                return responder.send(Answer {
+                    message: content(b"bare"),
+                    unprotected: true,
+                    observable: true,
+                    asks_for_proof: false,
+                });
             }
             Some("state") if self.trouble.lock().unwrap().is_some() => {
                 let code = self.trouble.lock().unwrap().unwrap();
                 let unprotected = code == Code::UNAUTHORIZED;
                 *self.troubled.lock().unwrap() += 1;
-                return responder.send(Answer { message: Message::response(code), unprotected, observable: false });
+                return responder.send(Answer {
+                    message: Message::response(code),
+                    unprotected,
+                    observable: false,
+                    asks_for_proof: false,
+                });
             }
             Some("state") if *self.gone.lock().unwrap() => Message::response(Code::NOT_FOUND),
             Some("state") => {
                 let message = content(self.count.lock().unwrap().to_string().as_bytes());
-                return responder.send(Answer { message, unprotected: false, observable: true });
+                return responder.send(Answer { message, unprotected: false, observable: true, asks_for_proof: false });
             }
             _ => Message::response(Code::NOT_FOUND),
         };

@@ -113,10 +113,13 @@ fn the_aad_is_that_of_cose() {
 }
 
 #[test]
-fn dates_may_be_floats_but_not_before_1970() {
+fn dates_may_be_floats_and_those_before_1970_are_1970() {
     assert_eq!(Claims::decode(&hex("a104fb41d4451740000000")).unwrap().exp, Some(1_360_289_024));
     assert_eq!(Claims::decode(&hex("a104f93c00")).unwrap().exp, Some(1));
-    for bad in ["a10420", "a104f9bc00", "a104f97e00", "a104f97c00", "a1046131", "a104c11a51145dc8"] {
+    for early in ["a10420", "a104f9bc00", "a104f9fc00"] {
+        assert_eq!(Claims::decode(&hex(early)).unwrap().exp, Some(0), "{early}");
+    }
+    for bad in ["a104f97e00", "a104f97c00", "a1046131", "a104c11a51145dc8"] {
         assert!(Claims::decode(&hex(bad)).is_err(), "{bad}");
     }
 }

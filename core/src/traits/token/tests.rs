@@ -96,8 +96,13 @@ fn each_fault_has_its_refusal() {
     assert_eq!(with(&|c| c.cnf = None), Err(TokenRefusal::Claims));
     assert_eq!(with(&|c| c.sub = None), Err(TokenRefusal::Claims));
     assert_eq!(with(&|c| c.exp = Some(999)), Err(TokenRefusal::Expired));
-    assert_eq!(with(&|c| c.nbf = Some(1_000)), Err(TokenRefusal::Expired));
-    assert_eq!(with(&|c| c.nbf = Some(999)), Ok(()));
+    // It is 999. The issuer's clock may be half a minute ahead, and a token's end is its end.
+    assert_eq!((with(&|c| c.nbf = Some(1_029)), with(&|c| c.iat = Some(1_029))), (Ok(()), Ok(())));
+    assert_eq!(with(&|c| c.nbf = Some(1_030)), Err(TokenRefusal::Expired));
+    assert_eq!(with(&|c| c.iat = Some(1_030)), Err(TokenRefusal::Expired));
+    let strict = validator().with_leeway(0);
+    let verdict_of = |nbf| strict.validate(&token(&key(b"k", 1), &Claims { nbf: Some(nbf), ..claims() }), 999);
+    assert_eq!((verdict_of(999).is_ok(), verdict_of(1_000)), (true, Err(TokenRefusal::Expired)));
     assert_eq!(with(&|c| c.aud = vec!["other".into()]), Err(TokenRefusal::Audience));
     assert_eq!(with(&|c| c.aud = vec![]), Err(TokenRefusal::Audience));
     assert_eq!(with(&|c| c.aud = vec!["x".into(), "kdc".into()]), Ok(()));
