@@ -73,7 +73,7 @@ mod time;
 pub mod traits;
 mod view;
 
-pub use request::{Caller, Endpoint, Method, Registration, Request, Response, Status};
+pub use request::{Caller, Endpoint, Method, Purpose, Registration, Request, Response, Status};
 pub use secret::Secret;
 pub use state::changes::Changes;
 pub use state::record::{self, Corrupt, RecordType};

@@ -30,6 +30,18 @@ impl Method {
     }
 }
 
+/// What is wanted with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The answer.
+    #[default]
+    Answer,
+    /// The answer for a notification of an observation that was granted before.
+    Notification,
+    /// Whether the caller may have such an answer, which it was given in part: any success will do, and nothing is done.
+    Permission,
+}
+
 /// One request. Its body may hold a token: Debug shows how long it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
@@ -43,6 +55,8 @@ pub struct Request {
     pub accept: Option<u16>,
     /// Whether the client wants to be told when what it gets here changes.
     pub observe: Option<Registration>,
+    /// What is wanted of the handler.
+    pub purpose: Purpose,
     /// The body.
     pub payload: Bytes,
 }
@@ -80,6 +94,7 @@ impl Request {
             content_format: None,
             accept: None,
             observe: None,
+            purpose: Purpose::Answer,
             payload: Bytes::new(),
         }
     }

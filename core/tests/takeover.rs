@@ -57,15 +57,38 @@ fn a_process_takes_up_what_a_former_one_has_stored() {
     let before = stored(&store, &id);
     let notice = need(&mut desk, AssociationNeed::Unknown(id.clone()));
     let after = stored(&store, &id);
-    let AssociationNotice::Restored { id: of, profile, material, start, limit, owned } = notice else {
-        panic!("{notice:?}")
-    };
+    let AssociationNotice::Restored { id: of, profile, material, owned } = notice else { panic!("{notice:?}") };
+    assert_eq!(after, before, "who names an association changes nothing");
     assert_eq!((of, profile, material, owned), (id.clone(), before.profile, before.material, true));
-    assert_eq!((start, limit), (before.sequence_limit, after.sequence_limit), "none that was used before");
-    assert!(limit > start);
+    let notice = need(&mut desk, AssociationNeed::Challenge(id.clone()));
+    let after = stored(&store, &id);
+    assert_eq!((before.sequence_limit, after.sequence_limit), (64, 80), "few, and none that was used before");
+    assert_eq!(notice, AssociationNotice::Sequence { id: id.clone(), start: 64, limit: 80 });
     assert_eq!(status(&mut desk, &id), (Status::Forbidden, None), "known, without another token");
     let nobody = need(&mut desk, AssociationNeed::Unknown(b"nobody".to_vec()));
     assert_eq!(nobody, AssociationNotice::Gone { id: b"nobody".to_vec() });
+}
+
+#[test]
+fn whoever_replays_causes_so_many_commits_an_hour() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let id = admitted(&mut on(&store), 1);
+    let mut desk = on(&store);
+    let mut commits = || {
+        let before = desk.kdc.stats().commits;
+        for _ in 0..100 {
+            need(&mut desk, AssociationNeed::Challenge(id.clone()));
+        }
+        let last = desk.notices.clone();
+        let unavailable = need(&mut desk, AssociationNeed::Challenge(id.clone()));
+        assert_eq!(unavailable, AssociationNotice::Unavailable { id: id.clone() }, "{last:?}");
+        let commits = desk.kdc.stats().commits - before;
+        desk.pass(std::time::Duration::from_secs(3_600));
+        commits
+    };
+    assert_eq!((commits(), commits()), (16, 16));
+    // Its client, once it is proven, has as many numbers as it needs.
+    assert!(matches!(need(&mut desk, AssociationNeed::Sequence(id.clone())), AssociationNotice::Sequence { .. }));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub(crate) enum Step {
     Whole(Message, Option<Block>),
     /// This is the answer.
     Answer(Message),
+    /// This is a block of an answer that was given before; whether the peer may have it still is to be asked of the
+    /// request.
+    Kept(Box<(Message, Message)>),
     /// Strangers have no more room: whoever proves its address has.
     Crowded,
 }
@@ -79,6 +82,13 @@ fn error(code: Code) -> Step {
     Step::Answer(Message::response(code))
 }
 
+/// The answer to a body that is too large; it says how large one may be (RFC 7959 section 2.9.3).
+fn too_large(limits: &Limits) -> Step {
+    let mut answer = Message::response(Code::REQUEST_ENTITY_TOO_LARGE);
+    answer.options.push_uint(option::SIZE1, u32::try_from(limits.body).unwrap_or(u32::MAX));
+    Step::Answer(answer)
+}
+
 /// Why there is no room.
 enum Full {
     /// For strangers.
@@ -106,10 +116,18 @@ impl Transfers {
         let id = (owner.clone(), identity(&message));
         let block = |number| message.options.uint(number).map(Block::from_uint);
         let (block1, block2) = (block(option::BLOCK1), block(option::BLOCK2));
+        // The reserved size exponent (RFC 7959 section 2.2).
+        if block1 == Some(None) || block2 == Some(None) {
+            return error(Code::BAD_REQUEST);
+        }
+        if block1.is_some() && is_too_large(&message, &self.limits) {
+            self.drop_transfer(false, &id);
+            return too_large(&self.limits);
+        }
         if let Some(block2) = block2 {
             match block2 {
-                None => return error(Code::BAD_OPTION),
                 Some(block) if block.num > 0 => {
+                    message.options.remove(option::BLOCK2);
                     let mut going = (owner.clone(), answer_identity(&message));
                     if message.payload.is_empty()
                         && let Some(latest) = self.latest.get(&going)
@@ -117,19 +135,22 @@ impl Transfers {
                         going = latest.clone();
                     }
                     if let Some(answer) = self.serve(now, &going, block) {
-                        return Step::Answer(answer);
+                        return match owner {
+                            Owner::Peer(_) => Step::Kept(Box::new((answer, message))),
+                            Owner::Proven(_) | Owner::Stranger(_) => Step::Answer(answer),
+                        };
                     }
+                    message.options.push_uint(option::BLOCK2, block.to_uint());
                     // What was asked can be asked again, if asking changes nothing.
                     if ![Code::GET, Code::FETCH].contains(&message.code) {
                         return error(Code::REQUEST_ENTITY_INCOMPLETE);
                     }
                 }
-                Some(_) => (),
+                _ => (),
             }
         }
         match block1 {
-            None => Step::Whole(message, None),
-            Some(None) => error(Code::BAD_OPTION),
+            None | Some(None) => Step::Whole(message, None),
             Some(Some(block)) => {
                 let payload = std::mem::take(&mut message.payload);
                 match self.collect(now, id, block, &payload) {
@@ -173,7 +194,7 @@ impl Transfers {
         }
         if body.len().saturating_add(payload.len()) > self.limits.body {
             self.drop_transfer(false, &id);
-            return Err(error(Code::REQUEST_ENTITY_TOO_LARGE));
+            return Err(too_large(&self.limits));
         }
         if self.held.saturating_add(payload.len()) > self.limits.bodies {
             self.drop_transfer(false, &id);
@@ -216,7 +237,7 @@ impl Transfers {
             return response;
         }
         let body: Arc<[u8]> = std::mem::take(&mut response.payload).into();
-        if !response.options.has(option::ETAG) {
+        if !response.options.has(option::ETAG) && !response.options.has(option::OSCORE) {
             // Made of the content alone: the same after a restart, and another one for another content.
             let hash = Sha256::digest(&body);
             response.options.push(option::ETAG, hash.get(..8).unwrap_or_default());
@@ -236,7 +257,16 @@ impl Transfers {
             kept.options.remove(option::OBSERVE);
             self.going.insert(id, Transfer { begun: now, came: now, body, response: kept, without_payload });
         }
-        first.unwrap_or_else(|| Message::response(Code::BAD_OPTION))
+        first.unwrap_or_else(behind_the_end)
+    }
+
+    /// What is kept of an answer to this request goes: its peer may not have it any more.
+    pub(crate) fn withdraw(&mut self, owner: &Owner, request: &Message) {
+        let id = (owner.clone(), answer_identity(request));
+        let latest = self.latest.get(&id).cloned();
+        for id in latest.into_iter().chain([id]) {
+            self.drop_transfer(true, &id);
+        }
     }
 
     /// One block of a body that is kept.
@@ -252,7 +282,7 @@ impl Transfers {
         self.by_age.insert((now, true, id.clone()));
         let block = shrink(block, self.limits.szx.min(Block::MAX_SZX));
         let answer = cut(&transfer.response, &transfer.body, block, false);
-        Some(answer.unwrap_or_else(|| Message::response(Code::BAD_OPTION)))
+        Some(answer.unwrap_or_else(behind_the_end))
     }
 
     /// Whether one more transfer of this owner fits, with a body of so many bytes.
@@ -313,6 +343,23 @@ impl Transfers {
             self.drop_transfer(going, &id);
         }
     }
+}
+
+/// Whether a client says that its body is longer than one may be.
+fn is_too_large(message: &Message, limits: &Limits) -> bool {
+    let announced = message.options.uint(option::SIZE1).unwrap_or(0);
+    usize::try_from(announced).unwrap_or(usize::MAX) > limits.body
+}
+
+/// The answer to who asks for a block behind the end.
+fn behind_the_end() -> Message {
+    bad_option(option::BLOCK2)
+}
+
+/// The answer 4.02, and in words which option it is about (RFC 7252 section 5.4.1).
+#[must_use]
+pub fn bad_option(number: u16) -> Message {
+    Message { payload: format!("option {number}").into_bytes(), ..Message::response(Code::BAD_OPTION) }
 }
 
 fn busy() -> Step {

@@ -27,6 +27,9 @@ pub enum ClientError {
     /// Nobody answered.
     #[error("no answer")]
     Timeout,
+    /// Nobody listens there, as the network says.
+    #[error("nobody listens at {0}")]
+    Refused(SocketAddr),
     /// The other side does not take the message, or somebody says so: a reset is never protected.
     #[error("the message was reset")]
     Reset,
@@ -44,6 +47,9 @@ pub enum ClientError {
     Option(u16),
 }
 
+/// How often the network has to say that nobody listens.
+const REFUSALS: u32 = 3;
+
 /// Critical options that an answer may have.
 const fn is_known(number: u16) -> bool {
     matches!(number, option::BLOCK1 | option::BLOCK2 | option::OSCORE)
@@ -56,6 +62,9 @@ pub struct Client {
     context: Option<Context>,
     next_id: u16,
     next_token: u64,
+    server: SocketAddr,
+    /// How often the network has said that nobody listens, since the last request.
+    refused: u32,
     /// Observations that somebody holds, with the last notification that came while something else was waited for.
     observed: HashMap<Token, (Weak<()>, Option<Message>)>,
 }
@@ -71,7 +80,16 @@ impl Client {
         socket.connect(server).await?;
         let [a, b, ..] = seed.to_be_bytes();
         let next_id = u16::from_be_bytes([a, b]);
-        Ok(Self { socket, limits, context: None, next_id, next_token: seed, observed: HashMap::new() })
+        Ok(Self {
+            socket,
+            limits,
+            context: None,
+            next_id,
+            next_token: seed,
+            server,
+            refused: 0,
+            observed: HashMap::new(),
+        })
     }
 
     /// Protects all that follows with this context.
@@ -269,6 +287,7 @@ impl Client {
     /// Sends a message as often as it takes, and waits for its answer.
     async fn transmit(&mut self, bytes: &[u8], exchange: &mut Exchange) -> Result<Message, ClientError> {
         let mut wait = self.first_wait();
+        self.refused = 0;
         for _ in 0..=self.limits.max_retransmit {
             self.send(bytes).await?;
             let mut until = after(wait);
@@ -307,6 +326,10 @@ impl Client {
     /// the request was, is kept as a doubt: the true answer may yet come.
     fn take(&self, message: Message, exchange: &mut Exchange) -> Result<Option<Message>, ClientError> {
         let is_ours = message.id == exchange.id;
+        // An acknowledgement is for the message whose ID it has (RFC 7252 section 4.2).
+        if message.kind == Type::Acknowledgement && !is_ours {
+            return Ok(None);
+        }
         if message.kind == Type::Reset && is_ours {
             return exchange.doubt(ClientError::Reset);
         }
@@ -320,7 +343,7 @@ impl Client {
                 Err(None) => Ok(None),
             };
         }
-        exchange.acknowledged |= message.kind == Type::Acknowledgement && is_ours;
+        exchange.acknowledged |= message.kind == Type::Acknowledgement;
         Ok(None)
     }
 
@@ -334,11 +357,24 @@ impl Client {
     }
 
     /// Sends a datagram. What the network says of an earlier one is no more than a loss: anybody can send it.
-    async fn send(&self, bytes: &[u8]) -> Result<(), ClientError> {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         match self.socket.send(bytes).await {
-            Err(error) if !concerns_one_peer(&error) => Err(error.into()),
+            Err(error) => self.heard(error),
             _ => Ok(()),
         }
+    }
+
+    /// Takes in what the network says of a datagram. That nobody listens is said at once, and believed when it is said
+    /// again and again: anybody can send it.
+    fn heard(&mut self, error: io::Error) -> Result<(), ClientError> {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            self.refused = self.refused.saturating_add(1);
+            if self.refused == 1 {
+                tracing::warn!(server = %self.server, "nobody listens there; trying again");
+            }
+            return if self.refused < REFUSALS { Ok(()) } else { Err(ClientError::Refused(self.server)) };
+        }
+        if concerns_one_peer(&error) { Ok(()) } else { Err(error.into()) }
     }
 
     /// The next message, with its acknowledgement sent; `None` when time is up. A confirmable message that nobody
@@ -348,8 +384,11 @@ impl Client {
         loop {
             let length = match timeout_at(until, self.socket.recv(&mut buffer)).await {
                 Err(_) => return Ok(None),
-                Ok(Err(error)) if concerns_one_peer(&error) => continue,
-                Ok(received) => received?,
+                Ok(Err(error)) => {
+                    self.heard(error)?;
+                    continue;
+                }
+                Ok(Ok(length)) => length,
             };
             let Ok(message) = Message::decode(buffer.get(..length).unwrap_or_default()) else { continue };
             self.observed.retain(|_, (held, _)| held.strong_count() > 0);

@@ -9,7 +9,7 @@ use ace_coap::numbers::option;
 use ace_coap::security::ObservationBinding;
 use ace_coap::{Code, Message, Token};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The longest registration that is kept.
@@ -32,6 +32,8 @@ pub(crate) struct Notifies {
 
 /// One observation.
 pub(crate) struct Observation {
+    /// The address of ours that the client uses, where that is known.
+    pub(crate) local: Option<IpAddr>,
     /// The registration, which is asked again for each notification.
     pub(crate) request: Message,
     pub(crate) binding: Option<ObservationBinding>,
@@ -45,8 +47,13 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    pub(crate) const fn new(request: Message, binding: Option<ObservationBinding>, is_kept: bool) -> Self {
-        Self { request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
+    pub(crate) const fn new(
+        local: Option<IpAddr>,
+        request: Message,
+        binding: Option<ObservationBinding>,
+        is_kept: bool,
+    ) -> Self {
+        Self { local, request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
     }
 }
 
@@ -60,6 +67,8 @@ pub(crate) struct Observations {
     limits: Limits,
     all: HashMap<ObservationId, Observation>,
     by_path: BTreeMap<Vec<String>, Vec<ObservationId>>,
+    /// Those of each owner, in the order in which they came.
+    by_owner: HashMap<Owner, Vec<ObservationId>>,
     shares: Shares,
     /// Registrations that are being answered, for which there is room.
     reserved: Shares,
@@ -85,6 +94,7 @@ impl Observations {
             limits: *limits,
             all: HashMap::new(),
             by_path: BTreeMap::new(),
+            by_owner: HashMap::new(),
             shares: Shares::default(),
             reserved: Shares::default(),
             reserved_in_all: 0,
@@ -99,12 +109,18 @@ impl Observations {
     pub(crate) fn add(&mut self, now: Duration, id: ObservationId, mut observation: Observation) -> Option<Notifies> {
         let number = self.all.get(&id).map_or(0, |former| next_number(former.number));
         self.remove(&id);
+        if self.shares.of(&share(&id.owner)) >= self.limits.observations_per_peer
+            && let Some(former) = self.gives_way(&id, &observation.request)
+        {
+            self.remove(&former);
+        }
         let has_room = self.has_room(&id, &observation.request, 0, 0);
         let Some(path) = observation.request.options.uri_path().filter(|_| has_room) else {
             self.note_end(id, observation);
             return None;
         };
         self.by_path.entry(path).or_default().push(id.clone());
+        self.by_owner.entry(id.owner.clone()).or_default().push(id.clone());
         self.shares.take(&share(&id.owner));
         (observation.serial, observation.number) = (self.next, number);
         self.next = self.next.wrapping_add(1);
@@ -114,15 +130,27 @@ impl Observations {
         Some(notifies)
     }
 
+    /// Which observation of the same owner gives way to one more: a former one of the same resource, or the oldest. A client
+    /// that has lost its state registers anew, and nobody else can say that the old ones are dead.
+    fn gives_way(&self, id: &ObservationId, request: &Message) -> Option<ObservationId> {
+        let own = self.by_owner.get(&id.owner)?;
+        let path = request.options.uri_path();
+        let is_same = |other: &&ObservationId| {
+            self.all.get(other).is_some_and(|observation| observation.request.options.uri_path() == path)
+        };
+        own.iter().find(is_same).or_else(|| own.first()).cloned()
+    }
+
     /// Whether there is room for this one, beside so many of its owner and in all that are to come.
     fn has_room(&self, id: &ObservationId, request: &Message, own: usize, all: usize) -> bool {
         // One of the same name makes room.
         let replaced = usize::from(self.all.contains_key(id));
-        let own = self.shares.of(&share(&id.owner)).saturating_add(own);
+        let in_share = self.shares.of(&share(&id.owner)).saturating_add(own);
         let all = self.all.len().saturating_add(all);
-        all < self.limits.observations.saturating_add(replaced)
-            && own < self.limits.observations_per_peer.saturating_add(replaced)
-            && request.encode().len() <= REGISTRATION
+        // So do others of the same owner, each for one.
+        let own_ones = self.by_owner.get(&id.owner).map_or(0, Vec::len);
+        let has_share = in_share < self.limits.observations_per_peer.saturating_add(replaced) || own < own_ones;
+        all < self.limits.observations.saturating_add(replaced) && has_share && request.encode().len() <= REGISTRATION
     }
 
     /// Keeps room for an observation whose registration is being answered, where there is some. It is to be given back
@@ -151,6 +179,12 @@ impl Observations {
                 self.by_path.remove(&path);
             }
         }
+        if let Some(own) = self.by_owner.get_mut(&id.owner) {
+            own.retain(|other| other != id);
+            if own.is_empty() {
+                self.by_owner.remove(&id.owner);
+            }
+        }
         self.shares.give(&share(&id.owner));
         // Of observations that came and went something is left here, for a day; not more than of those that are.
         if self.checks.len() > self.all.len().saturating_mul(2).max(64) {
@@ -174,16 +208,19 @@ impl Observations {
 
     /// What an owner observes is to be asked for again: now, or when what is under way has come to its end.
     pub(crate) fn of_owner(&mut self, owner: &Owner) -> Vec<Notifies> {
-        let own = self.all.iter().filter(|(id, _)| id.owner == *owner);
-        let own: Vec<_> =
-            own.map(|(id, observation)| Notifies { id: id.clone(), serial: observation.serial }).collect();
-        own.into_iter().filter(|notifies| self.changed_meanwhile(notifies)).collect()
+        self.named(owner).into_iter().filter(|notifies| self.changed_meanwhile(notifies)).collect()
+    }
+
+    /// All observations of an owner.
+    pub(crate) fn named(&self, owner: &Owner) -> Vec<Notifies> {
+        let own = self.by_owner.get(owner).into_iter().flatten();
+        let name = |id: &ObservationId| Some(Notifies { id: id.clone(), serial: self.all.get(id)?.serial });
+        own.filter_map(name).collect()
     }
 
     /// Ends all observations of an owner.
     pub(crate) fn forget(&mut self, owner: &Owner) {
-        let own: Vec<ObservationId> = self.all.keys().filter(|id| id.owner == *owner).cloned().collect();
-        for id in own {
+        for Notifies { id, .. } in self.named(owner) {
             self.remove(&id);
         }
     }
@@ -266,7 +303,7 @@ mod tests {
     use super::*;
 
     fn observation(path: &str) -> Observation {
-        Observation::new(Message::request(Code::GET).with_path([path]), None, false)
+        Observation::new(None, Message::request(Code::GET).with_path([path]), None, false)
     }
 
     fn at(seconds: u64) -> Duration {
@@ -292,7 +329,6 @@ mod tests {
         let limits = Limits { observations: 3, observations_per_peer: 2, ..Limits::default() };
         let mut all = Observations::new(&limits);
         assert!(add(&mut all, 1, 1, "a") && add(&mut all, 1, 2, "b"));
-        assert!(!add(&mut all, 1, 3, "a"), "one peer's share");
         assert!(add(&mut all, 1, 1, "b"), "replaced");
         assert!(add(&mut all, 2, 1, "a"));
         assert!(!add(&mut all, 3, 1, "a"), "no more in all");
@@ -312,7 +348,7 @@ mod tests {
         let mut all = Observations::new(&limits);
         let request = observation("a").request;
         assert!(all.reserve(&id(1, 1), &request) && all.reserve(&id(1, 2), &request));
-        assert!(!all.reserve(&id(1, 3), &request), "one peer's share");
+        assert!(!all.reserve(&id(1, 3), &request), "one peer's share, and none that could give way");
         assert!(all.reserve(&id(2, 1), &request));
         assert!(!all.reserve(&id(3, 1), &request), "no more in all");
         all.release(&id(1, 1).owner);
@@ -337,7 +373,7 @@ mod tests {
             let id = ObservationId { owner: Owner::Proven(to), to, token: Token::new(&[1]) };
             all.add(at(0), id, observation("a")).is_some()
         };
-        assert!(proven(1) && proven(2) && !proven(3));
+        assert!(proven(1) && proven(2) && !proven(3), "nobody gives way to somebody else");
         assert!(add(&mut all, 1, 1, "a"));
         let padded = |bytes: usize| {
             let mut padded = observation("a");
@@ -348,6 +384,23 @@ mod tests {
         let around = padded(1_000).request.encode().len() - 1_000;
         assert!(all.add(at(0), id(1, 2), padded(REGISTRATION - around + 1)).is_none());
         assert!(all.add(at(0), id(1, 2), padded(REGISTRATION - around)).is_some());
+    }
+
+    #[test]
+    fn a_dead_observation_gives_way_to_a_new_one_of_the_same_client() {
+        let mut all = Observations::new(&Limits { observations_per_peer: 3, ..Limits::default() });
+        assert!(add(&mut all, 9, 1, "a"));
+        for (token, path) in [(1, "a"), (2, "b"), (3, "c")] {
+            assert!(add(&mut all, 1, token, path));
+        }
+        // A former one of the same resource, else the oldest.
+        assert!(add(&mut all, 1, 4, "b"));
+        assert_eq!(ids(&all.named(&id(1, 1).owner)), [id(1, 1), id(1, 3), id(1, 4)]);
+        assert!(add(&mut all, 1, 5, "d"));
+        assert_eq!(ids(&all.named(&id(1, 1).owner)), [id(1, 3), id(1, 4), id(1, 5)]);
+        assert_eq!(ids(&all.named(&id(9, 1).owner)), [id(9, 1)], "others keep theirs");
+        all.forget(&id(1, 1).owner);
+        assert!(all.named(&id(1, 1).owner).is_empty() && all.by_owner.len() == 1);
     }
 
     #[test]

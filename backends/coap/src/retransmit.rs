@@ -2,6 +2,7 @@
 
 use crate::Limits;
 use crate::observe::Notifies;
+use crate::socket::Pair;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub(crate) struct Unacknowledged {
     pub(crate) bytes: Arc<[u8]>,
     /// The observation whose notification it is: a Reset, or silence, ends it.
     pub(crate) notifies: Option<Notifies>,
+    to: Pair,
     due: Duration,
     interval: Duration,
     left: u32,
@@ -20,7 +22,7 @@ pub(crate) struct Unacknowledged {
 /// What has to be done about a message now.
 pub(crate) enum Due {
     /// Send it again.
-    Send(SocketAddr, Arc<[u8]>),
+    Send(Pair, Arc<[u8]>),
     /// Nobody answers: give up.
     GiveUp(Option<Notifies>),
 }
@@ -40,11 +42,6 @@ impl Retransmissions {
         self.counts.get(&to).copied().unwrap_or(0) < limits.unacknowledged
     }
 
-    /// Whether a message with this ID waits.
-    pub(crate) fn is_waiting(&self, to: SocketAddr, id: u16) -> bool {
-        self.waiting.contains_key(&(to, id))
-    }
-
     fn remove(&mut self, to: SocketAddr, id: u16) -> Option<Unacknowledged> {
         let waiting = self.waiting.remove(&(to, id))?;
         if let Some(count) = self.counts.get_mut(&to) {
@@ -61,7 +58,7 @@ impl Retransmissions {
         &mut self,
         now: Duration,
         limits: &Limits,
-        to: SocketAddr,
+        to: Pair,
         id: u16,
         bytes: Arc<[u8]>,
         notifies: Option<Notifies>,
@@ -71,10 +68,10 @@ impl Retransmissions {
         let interval = limits.ack_timeout.saturating_add(spread);
         let due = now.saturating_add(interval);
         let left = limits.max_retransmit;
-        self.due.insert((due, to, id));
-        let count = self.counts.entry(to).or_default();
+        self.due.insert((due, to.remote, id));
+        let count = self.counts.entry(to.remote).or_default();
         *count = count.saturating_add(1);
-        self.waiting.insert((to, id), Unacknowledged { bytes, notifies, due, interval, left });
+        self.waiting.insert((to.remote, id), Unacknowledged { bytes, notifies, to, due, interval, left });
     }
 
     /// The other side has answered: with an acknowledgement or a Reset.
@@ -103,7 +100,7 @@ impl Retransmissions {
         waiting.interval = waiting.interval.saturating_mul(2);
         waiting.due = now.saturating_add(waiting.interval);
         self.due.insert((waiting.due, to, id));
-        Some(Due::Send(to, Arc::clone(&waiting.bytes)))
+        Some(Due::Send(waiting.to, Arc::clone(&waiting.bytes)))
     }
 }
 
@@ -115,7 +112,7 @@ mod tests {
     fn intervals_double_and_end() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, to, 0, [1].into(), None);
+        all.add(Duration::ZERO, &limits, Pair { remote: to, local: None }, 0, [1].into(), None);
         let mut sent = Vec::new();
         let end = loop {
             let now = all.next().unwrap();
@@ -136,7 +133,7 @@ mod tests {
     fn an_acknowledgement_ends_it() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, to, 511, [1].into(), None);
+        all.add(Duration::ZERO, &limits, Pair { remote: to, local: None }, 511, [1].into(), None);
         assert_eq!(all.next(), Some(Duration::from_micros(2_998_046) + Duration::from_nanos(875)));
         assert!(all.settle(to, 5).is_none());
         assert_eq!(all.settle(to, 511).unwrap().bytes.as_ref(), [1]);
@@ -144,13 +141,12 @@ mod tests {
         let limits = Limits { unacknowledged: 2, ..limits };
         for id in 0..2 {
             assert!(all.has_room(&limits, to));
-            all.add(Duration::ZERO, &limits, to, id, [1].into(), None);
+            all.add(Duration::ZERO, &limits, Pair { remote: to, local: None }, id, [1].into(), None);
         }
         assert!(!all.has_room(&limits, to) && all.has_room(&limits, SocketAddr::from(([127, 0, 0, 1], 2))));
-        assert!(all.is_waiting(to, 1) && !all.is_waiting(to, 2));
         all.settle(to, 0);
         assert!(all.has_room(&limits, to));
-        all.add(Duration::ZERO, &limits, to, 2, [1].into(), None);
+        all.add(Duration::ZERO, &limits, Pair { remote: to, local: None }, 2, [1].into(), None);
         assert!(!all.has_room(&limits, to));
         all.settle(to, 1);
         all.settle(to, 2);

@@ -13,10 +13,12 @@ use crate::block::Transfers;
 use crate::discovery::Link;
 use crate::exchange::{Exchanges, MessageKey};
 use crate::held::Held;
+use crate::ids::MessageIds;
 use crate::observe::{Notifies, ObservationId, Observations};
 use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
 use crate::service::{Event, Notifier, Service};
+use crate::socket::{Buffers, Pair, Socket};
 use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
 use foldhash::fast::RandomState;
@@ -27,7 +29,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Datagrams and answers that one tick takes at most.
@@ -38,8 +39,6 @@ const NOTIFYING: usize = 64;
 const AGAIN: Duration = Duration::from_secs(1);
 /// After which time a resource is asked again of which nothing could be said.
 const LATER: Duration = Duration::from_secs(10);
-/// The largest datagram of UDP.
-const DATAGRAM: usize = 65_536;
 
 /// Figures of a server since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +85,7 @@ impl StatsHandle {
 
 /// A request that is being handled.
 struct InFlight {
-    from: SocketAddr,
+    from: Pair,
     kind: Type,
     id: u16,
     token: Token,
@@ -108,18 +107,22 @@ struct InFlight {
     notifies: Option<Notifies>,
     /// Whether the service was given what its observation could be resumed with.
     is_kept: bool,
+    /// A block of an answer that was given before, which goes out where the peer may have it still.
+    block: Option<Message>,
+    /// The protected message, where a proxy wants the answer to it in blocks, and whose these are.
+    outer: Option<(Owner, Message)>,
 }
 
 impl InFlight {
     /// The name of the observation that it makes or ends.
     fn observation(&self) -> ObservationId {
-        ObservationId { owner: self.owner.clone(), to: self.from, token: self.token.clone() }
+        ObservationId { owner: self.owner.clone(), to: self.from.remote, token: self.token.clone() }
     }
 }
 
 /// A CoAP server.
 pub struct Server {
-    socket: UdpSocket,
+    socket: Socket,
     local: SocketAddr,
     security: Arc<dyn MessageSecurity>,
     service: Arc<dyn Service>,
@@ -147,7 +150,7 @@ pub struct Server {
     /// Confirmable requests, and when they are acknowledged if there is no answer yet.
     to_acknowledge: VecDeque<(Duration, u64)>,
     next_exchange: u64,
-    next_id: u16,
+    ids: MessageIds,
     stats: StatsHandle,
 }
 
@@ -163,7 +166,7 @@ impl Server {
         limits: Limits,
         seed: [u8; 32],
     ) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
+        let socket = Socket::bind(address)?;
         let local = socket.local_addr()?;
         let (sender, events) = unbounded_channel();
         let reach = Reach::new(seed);
@@ -192,7 +195,7 @@ impl Server {
             changes: 0,
             to_acknowledge: VecDeque::new(),
             next_exchange: 0,
-            next_id: 0,
+            ids: MessageIds::new(&limits),
             stats: StatsHandle::default(),
         })
     }
@@ -229,7 +232,8 @@ impl Server {
     /// # Errors
     /// [`io::Error`] where the socket fails for good.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let mut buffer = vec![0; DATAGRAM];
+        let mut buffers = Buffers::new();
+        let mut received = VecDeque::new();
         let mut events = Vec::with_capacity(TICK);
         tokio::pin!(stop);
         self.ask_more();
@@ -254,7 +258,7 @@ impl Server {
                 }
                 ready = self.socket.readable() => {
                     ready?;
-                    self.receive(&mut buffer).await?;
+                    self.receive(&mut buffers, &mut received).await?;
                 }
                 () = sleep_until(self.begun, due) => self.timeout().await,
             }
@@ -276,12 +280,15 @@ impl Server {
         [acknowledge, retry, check, self.retransmissions.next()].into_iter().flatten().min()
     }
 
-    async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        for _ in 0..TICK {
-            match self.socket.try_recv_from(buffer) {
-                Ok((length, from)) => {
-                    let datagram = buffer.get(..length).unwrap_or_default();
-                    self.datagram(from, datagram).await;
+    async fn receive(&mut self, buffers: &mut Buffers, received: &mut VecDeque<(Pair, Vec<u8>)>) -> io::Result<()> {
+        let mut taken = 0_usize;
+        while taken < TICK {
+            match self.socket.receive(buffers, |from, datagram| received.push_back((from, datagram.to_vec()))) {
+                Ok(count) => {
+                    taken = taken.saturating_add(count.max(1));
+                    for (from, datagram) in received.drain(..) {
+                        self.datagram(from, &datagram).await;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if concerns_one_peer(&error) => (),
@@ -291,8 +298,8 @@ impl Server {
         Ok(())
     }
 
-    async fn send(&self, to: SocketAddr, bytes: &[u8]) {
-        if let Err(error) = self.socket.send_to(bytes, to).await {
+    async fn send(&self, to: Pair, bytes: &[u8]) {
+        if let Err(error) = self.socket.send(to, bytes).await {
             tracing::debug!(%error, "an answer could not be sent");
         }
     }
@@ -325,7 +332,7 @@ impl Server {
     }
 
     /// Answers a message with an empty one. It may get lost: whoever sends again gets it again.
-    async fn reply_empty(&mut self, to: SocketAddr, kind: Type, id: u16, message: Option<MessageKey>) {
+    async fn reply_empty(&mut self, to: Pair, kind: Type, id: u16, message: Option<MessageKey>) {
         let bytes: Arc<[u8]> = Message::empty(kind, id).encode().into();
         if let Some(message) = message {
             self.exchanges.answered(&message, Arc::clone(&bytes));

@@ -18,11 +18,25 @@ pub struct Received {
     pub proven: bool,
     /// The request.
     pub message: Message,
+    /// What is wanted of the service.
+    pub purpose: Purpose,
     /// What an observation of a known peer can be resumed with by another process ([`Server::resume`]), where this
     /// request begins one and the service answers that it may.
     ///
     /// [`Server::resume`]: crate::Server::resume
     pub registration: Option<Registration>,
+}
+
+/// What is wanted of a service with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The answer.
+    Answer,
+    /// The answer to a registration again, for a notification. One that is no success is the last.
+    Notification,
+    /// Whether the peer may have the answer still, of which it asks for a further block: any success will do, and nothing is
+    /// to be done.
+    Permission,
 }
 
 /// What an observation can be resumed with.
@@ -53,12 +67,16 @@ impl From<Message> for Answer {
     }
 }
 
+/// The last answer to an observation of the resource with this path.
+pub type LastWord = fn(&[String]) -> Message;
+
 /// What the server's loop is told.
 #[derive(Debug)]
 pub(crate) enum Event {
     Answer(u64, Answer),
     Changed(Vec<String>),
     Forget(PeerId),
+    Ended(PeerId, LastWord),
     Restricted(PeerId),
     Settled(PeerId, Settled),
 }
@@ -117,6 +135,13 @@ impl Notifier {
     /// A peer is gone: blocks of answers that are kept for it are given out no more, and its observations end.
     pub fn forget(&self, peer: PeerId) {
         let _ = self.0.send(Event::Forget(peer));
+    }
+
+    /// A peer's rights have ended. Each of its observations is told so, by a last notification with this answer for its path,
+    /// and nothing else is kept for it.
+    pub fn ended(&self, peer: PeerId, last_word: LastWord) {
+        let _ = self.0.send(Event::Ended(peer.clone(), last_word));
+        self.ready(peer);
     }
 
     /// A peer may do less than before: blocks of answers that are kept for it are given out no more, and what it

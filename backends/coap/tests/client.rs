@@ -147,10 +147,10 @@ async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
     };
     let answer = tokio::select! { answer = client.request(get()) => answer, () = server => unreachable!() };
     assert!(matches!(answer, Err(ClientError::Timeout)));
-    // Nobody is there: what the network says of it is no more than silence.
+    // Nobody is there, as the network says, again and again.
     let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut client = Client::connect(nobody, Limits { max_retransmit: 2, ..quick() }, 5).await.unwrap();
-    assert!(matches!(client.request(get()).await, Err(ClientError::Timeout)));
+    assert!(matches!(client.request(get()).await, Err(ClientError::Refused(_))));
     // Heard, and never answered; not heard at all.
     let mut other = Other::new().await;
     let mut client = other.client(Limits { max_retransmit: 1, ..quick() }).await;
@@ -493,4 +493,51 @@ async fn an_observation_lives_as_long_as_it_is_held() {
     };
     let (answer, ()) = tokio::join!(client.observe(get()), serve);
     assert!(matches!(answer.unwrap(), (_, None)));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_another_message_is_no_answer() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await;
+    let serve = async {
+        let request = other.receive().await;
+        for wrong in [request.id.wrapping_add(1), 0] {
+            let mut lie = content(b"a lie");
+            (lie.kind, lie.id, lie.token) = (Type::Acknowledgement, wrong, request.token.clone());
+            other.send(&lie).await;
+        }
+        other.answer(&request, content(b"the truth")).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"the truth");
+    // A response by itself has an ID of its own.
+    let serve = async {
+        let request = other.receive().await;
+        let mut separate = content(b"later");
+        (separate.kind, separate.id, separate.token) = (Type::NonConfirmable, 7, request.token.clone());
+        other.send(&separate).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), serve);
+    assert_eq!(answer.unwrap().payload, b"later");
+}
+
+#[tokio::test]
+async fn that_nobody_listens_is_known_soon() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let begun = tokio::time::Instant::now();
+    let limits = Limits { ack_timeout: Duration::from_millis(100), max_retransmit: 10, ..Limits::default() };
+    let mut client = Client::connect(nobody, limits, 5).await.unwrap();
+    let refused = client.request(get()).await;
+    assert!(matches!(refused, Err(ClientError::Refused(address)) if address == nobody), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "three tries, not ten");
+    // Somebody who comes a moment later is found.
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let socket = UdpSocket::bind(nobody).await.unwrap();
+        let mut other = Other { socket, from: nobody, next_id: 0 };
+        let request = other.receive().await;
+        other.answer(&request, content(b"here")).await;
+    };
+    let (answer, ()) = tokio::join!(client.request(get()), later);
+    assert_eq!(answer.unwrap().payload, b"here");
 }

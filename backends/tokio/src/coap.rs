@@ -1,12 +1,12 @@
 //! An engine behind CoAP: requests and responses in the one form and the other.
 
 use crate::driver::Handle;
-use ace_backend_coap::{Answer, Notifier, Received, Responder, Service};
+use ace_backend_coap::{Answer, Notifier, Received, Responder, Service, bad_option};
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
-use ace_groupcomm::{Caller, Endpoint, Method, Registration, Request, Response};
+use ace_groupcomm::{Caller, Endpoint, Method, Purpose, Registration, Request, Response};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,15 +48,16 @@ fn uint16(message: &Message, number: u16) -> Option<u16> {
     message.options.uint(number).map(|value| u16::try_from(value).unwrap_or(u16::MAX))
 }
 
-/// The request without its transport; otherwise the code that refuses an unknown method (RFC 7252 section 5.8), or
+/// The request without its transport; otherwise the answer that refuses an unknown method (RFC 7252 section 5.8), or
 /// a path that is not text.
-fn request(message: Message) -> Result<Request, Code> {
+fn request(message: Message) -> Result<Request, Message> {
     Ok(Request {
-        method: method(message.code).ok_or(Code::METHOD_NOT_ALLOWED)?,
-        path: message.options.uri_path().ok_or(Code::BAD_OPTION)?,
+        method: method(message.code).ok_or_else(|| Message::response(Code::METHOD_NOT_ALLOWED))?,
+        path: message.options.uri_path().ok_or_else(|| bad_option(option::URI_PATH))?,
         content_format: uint16(&message, option::CONTENT_FORMAT),
         accept: uint16(&message, option::ACCEPT),
         observe: None,
+        purpose: Purpose::Answer,
         payload: message.payload.into(),
     })
 }
@@ -91,9 +92,14 @@ impl Service for EngineService {
         let somebody = || Caller::Anonymous(Some(Endpoint { host, proven }));
         let caller = received.peer.map_or_else(somebody, |peer| Caller::peer(peer.as_bytes()));
         match request(received.message) {
-            Err(code) => responder.send(Message::response(code)),
+            Err(refusal) => responder.send(refusal),
             Ok(mut request) => {
                 request.observe = received.registration.map(registration);
+                request.purpose = match received.purpose {
+                    ace_backend_coap::Purpose::Answer => Purpose::Answer,
+                    ace_backend_coap::Purpose::Notification => Purpose::Notification,
+                    ace_backend_coap::Purpose::Permission => Purpose::Permission,
+                };
                 self.0.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }
@@ -128,6 +134,15 @@ impl Followed {
     }
 }
 
+/// The last answer to an observer of this path.
+fn last_word(path: &[String]) -> Message {
+    answer(&ace_groupcomm::kdc::last_word(path)).message
+}
+
+fn ended(server: &Notifier, peer: PeerId) {
+    server.ended(peer, last_word);
+}
+
 /// What a server is told of a peer.
 type Tell = fn(&Notifier, PeerId);
 
@@ -135,6 +150,7 @@ impl Associations for Followed {
     fn notice(&self, notice: AssociationNotice) {
         let tell: Option<(Tell, PeerId)> = match &notice {
             AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
+            AssociationNotice::Ended { id } => Some((ended, PeerId::new(id))),
             AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id))),
             AssociationNotice::Restored { id, .. }
             | AssociationNotice::Claimed { id }

@@ -133,11 +133,10 @@ struct Windows(Arc<OscoreServer>);
 impl Associations for Windows {
     fn notice(&self, notice: AssociationNotice) {
         match notice {
-            AssociationNotice::Restored { id, profile, material, start, limit, .. } => {
+            AssociationNotice::Restored { id, profile, material, .. } => {
                 // What was looked up has to be settled as well.
                 self.0.notice(AssociationNotice::Gone { id: id.clone() });
-                self.0.notice(AssociationNotice::New { id: id.clone(), profile, material });
-                self.0.notice(AssociationNotice::Sequence { id, start, limit });
+                self.0.notice(AssociationNotice::New { id, profile, material });
             }
             other => self.0.notice(other),
         }

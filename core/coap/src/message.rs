@@ -4,8 +4,10 @@ use crate::{Code, Options};
 use alloc::vec::Vec;
 use thiserror::Error;
 
-/// Longest token that is read; RFC 8974 allows more, none of our peers uses it.
+/// Longest token that a request is served with. A longer one is read and answered with an error (RFC 8974 section 2.1).
 pub const MAX_TOKEN: usize = 64;
+/// Longest token that there can be (RFC 8974 section 2.1).
+const LONGEST_TOKEN: usize = 65_804;
 /// Most options in one message that are read, so that a datagram cannot ask for large tables.
 pub const MAX_OPTIONS: usize = 256;
 
@@ -47,10 +49,10 @@ impl Type {
 pub struct Token(Vec<u8>);
 
 impl Token {
-    /// A token of these bytes, cut at [`MAX_TOKEN`].
+    /// A token of these bytes, cut where no message could have a longer one.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes.get(..MAX_TOKEN).unwrap_or(bytes).to_vec())
+        Self(bytes.get(..LONGEST_TOKEN).unwrap_or(bytes).to_vec())
     }
 
     /// Its bytes.
@@ -106,7 +108,7 @@ pub enum DecodeError {
     /// Version is not 1: to be ignored in silence (RFC 7252 section 3).
     #[error("unknown version")]
     Version,
-    /// Token longer than allowed, or a reserved length.
+    /// A reserved length of the token.
     #[error("token length")]
     TokenLength,
     /// An option delta or length with the reserved value 15, or a sum beyond 65,535.
@@ -287,9 +289,6 @@ impl Message {
         let id = u16::from_be_bytes([reader.byte()?, reader.byte()?]);
         let length = reader.extended(first & 15, DecodeError::TokenLength)?;
         let length = usize::try_from(length).map_err(|_| DecodeError::TokenLength)?;
-        if length > MAX_TOKEN {
-            return Err(DecodeError::TokenLength);
-        }
         let token = Token(reader.take(length)?.to_vec());
         if code == Code::EMPTY && !(length == 0 && reader.0.is_empty()) {
             return Err(DecodeError::NotEmpty);

@@ -24,6 +24,8 @@ pub mod option {
     pub const CONTENT_FORMAT: u16 = 12;
     /// Max-Age, RFC 7252 section 5.10.5.
     pub const MAX_AGE: u16 = 14;
+    /// Hop-Limit, RFC 8768 section 3.
+    pub const HOP_LIMIT: u16 = 16;
     /// Uri-Query, RFC 7252 section 5.10.1.
     pub const URI_QUERY: u16 = 15;
     /// Accept, RFC 7252 section 5.10.4.
@@ -56,6 +58,30 @@ pub const LINK_FORMAT: u16 = 40;
 /// The default port of `coap`, RFC 7252 section 6.1.
 pub const DEFAULT_PORT: u16 = 5683;
 
+/// Whether an option may stand outside of OSCORE's protection and has a meaning there: class U (RFC 8613 section 4.1,
+/// figure 5, RFC 8768 section 4, RFC 9175 sections 2.2.1 and 3.2.1). What else stands there belongs inside, and is discarded.
+#[must_use]
+pub const fn is_unprotected(number: u16) -> bool {
+    matches!(
+        number,
+        option::URI_HOST
+            | option::OBSERVE
+            | option::URI_PORT
+            | option::OSCORE
+            | option::MAX_AGE
+            | option::HOP_LIMIT
+            | option::BLOCK2
+            | option::BLOCK1
+            | option::SIZE2
+            | option::PROXY_URI
+            | option::PROXY_SCHEME
+            | option::SIZE1
+            | option::ECHO
+            | option::NO_RESPONSE
+            | option::REQUEST_TAG
+    )
+}
+
 /// What the definition of an option allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -84,6 +110,7 @@ pub const fn definition(number: u16) -> Option<Definition> {
         option::PROXY_URI => (false, 1, 1034),
         option::ECHO => (false, 1, 40),
         option::NO_RESPONSE => (false, 0, 1),
+        option::HOP_LIMIT => (false, 1, 1),
         _ => return None,
     };
     Some(Definition { repeatable, min, max })

@@ -162,6 +162,21 @@ pub trait MessageSecurity: Send + Sync {
         true
     }
 
+    /// Whether a peer can be asked for an Echo ([`Self::challenge`]) that proves where it is. Without one a peer's address
+    /// counts as proven.
+    fn can_challenge(&self) -> bool {
+        false
+    }
+
+    /// The answer to a verified request that has no other one yet: 4.01 with an Echo. The request that brings it back is
+    /// [`Inbound::Verified`] with `fresh`.
+    ///
+    /// # Errors
+    /// [`ProtectError`].
+    fn challenge(&self, _binding: ReplyBinding) -> Result<Message, ProtectError> {
+        Err(ProtectError::ForeignBinding)
+    }
+
     /// A binding as bytes that outlive the process; `None` where notifications end with it.
     fn keep(&self, _binding: &ObservationBinding) -> Option<Vec<u8>> {
         None

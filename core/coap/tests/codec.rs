@@ -37,7 +37,7 @@ fn malformed_messages_are_told_apart() {
         ("c0010001", DecodeError::Version),
         ("4f010001", DecodeError::TokenLength),
         ("4401000101", DecodeError::Truncated),
-        ("4d010001ff", DecodeError::TokenLength),
+        ("4d010001ff", DecodeError::Truncated),
         ("40010001f0", DecodeError::OptionHeader),
         ("400100010f", DecodeError::OptionHeader),
         ("40010001e0ffff", DecodeError::OptionHeader),

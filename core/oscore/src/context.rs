@@ -147,6 +147,12 @@ impl Context {
         self.replay.taken_over = true;
     }
 
+    /// Whether it is known which requests were seen: a new one is accepted then.
+    #[must_use]
+    pub const fn is_synchronised(&self) -> bool {
+        self.replay.window.is_some()
+    }
+
     /// Forgets the Echo value that was sent: a request with it came too late to be taken for new. The next challenge
     /// has another one.
     pub fn forget_challenge(&mut self) {

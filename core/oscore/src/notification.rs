@@ -1,8 +1,8 @@
 //! Notifications of an observation (RFC 8613 sections 4.1.3.5.2 and 8.3.1).
 
-use crate::protect::{Exchange, ResponseRight};
+use crate::protect::{Exchange, ResponseRight, with_empty_observe};
 use crate::{Context, Error};
-use ace_coap::{Message, numbers::option};
+use ace_coap::Message;
 use alloc::vec::Vec;
 
 /// What a server keeps of a registration, so that it can protect notifications. Each has a Partial IV of
@@ -54,13 +54,6 @@ impl Context {
     /// # Errors
     /// [`Error::NeedSequence`], [`Error::Exhausted`], [`Error::Unprotectable`].
     pub fn protect_notification(&mut self, response: &Message, registration: &Registration) -> Result<Message, Error> {
-        let Some(value) = response.options.first(option::OBSERVE) else {
-            return self.protect_response_numbered(response, &registration.0);
-        };
-        let mut inner = response.clone();
-        inner.options.set(option::OBSERVE, &[]);
-        let mut protected = self.protect_response_numbered(&inner, &registration.0)?;
-        protected.options.set(option::OBSERVE, value);
-        Ok(protected)
+        with_empty_observe(response, |response| self.protect_response_numbered(response, &registration.0))
     }
 }

@@ -245,10 +245,26 @@ impl Context {
     /// have a Partial IV of its own.
     pub fn protect_response(&mut self, response: &Message, right: ResponseRight) -> Result<Message, Error> {
         if !right.own {
-            return self.protect_response_numbered(response, &right.exchange);
+            return self.protect_notification(response, &right.registration());
         }
-        let outer = outer_response_code(response);
-        self.seal(response, outer, &OscoreOption::default(), &right.exchange.aad, &right.exchange.nonce)
+        if self.sequence.is_exhausted() {
+            return Err(Error::Exhausted);
+        }
+        with_empty_observe(response, |response| {
+            let outer = outer_response_code(response);
+            self.seal(response, outer, &OscoreOption::default(), &right.exchange.aad, &right.exchange.nonce)
+        })
+    }
+
+    /// Answers a request that was accepted with 4.01 and an Echo, so that the next one shows where its client is (RFC 9175
+    /// section 2.3). `echo` is a random value; the one that is out stays.
+    ///
+    /// # Errors
+    /// As [`Self::protect_response`].
+    pub fn ask_for_echo(&mut self, right: ResponseRight, echo: [u8; 8]) -> Result<Message, Error> {
+        let mut response = Message::response(Code::UNAUTHORIZED);
+        response.options.push(option::ECHO, self.replay.sent.get_or_insert_with(|| echo.to_vec()));
+        self.protect_response(&response, right)
     }
 
     /// Protects a response under a Partial IV of its own.
@@ -299,6 +315,19 @@ impl Context {
         pending.nonce_used |= value.partial_iv.is_none();
         Ok(message)
     }
+}
+
+/// Protects a response whose inner Observe is empty, and which shows its number outside (RFC 8613 section 4.1.3.5.2).
+pub(crate) fn with_empty_observe(
+    response: &Message,
+    protect: impl FnOnce(&Message) -> Result<Message, Error>,
+) -> Result<Message, Error> {
+    let Some(value) = response.options.first(option::OBSERVE) else { return protect(response) };
+    let mut inner = response.clone();
+    inner.options.set(option::OBSERVE, &[]);
+    let mut protected = protect(&inner)?;
+    protected.options.set(option::OBSERVE, value);
+    Ok(protected)
 }
 
 /// Whether an Echo value is the one that was sent.

@@ -7,7 +7,7 @@ mod token;
 
 use crate::engine::{App, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Method, Request};
+use crate::request::{Caller, Method, Purpose, Request};
 use crate::state::changes::Changes;
 use crate::state::keys;
 use crate::state::records::Issued;
@@ -108,6 +108,9 @@ impl App for AuthServerApp {
                 }
                 if request.method != Method::Post {
                     return Err(Refusal::MethodNotAllowed.into());
+                }
+                if request.purpose == Purpose::Permission {
+                    return self.authenticate(caller).map(|_| Outcome::done()).map_err(Stop::from);
                 }
                 self.token(view, caller, request)
             }

@@ -29,14 +29,14 @@ const SALT_LEN: usize = 8;
 const MAX_CNONCE: usize = 64;
 
 /// A client that is registered, and that the request came from.
-struct Authenticated<'a>(&'a str);
+pub(super) struct Authenticated<'a>(&'a str);
 
 fn refuse(code: TokenErrorCode, why: &'static str) -> Refusal {
     Refusal::Token(code, why)
 }
 
 impl AuthServerApp {
-    fn authenticate<'a>(&'a self, caller: &Caller) -> Result<Authenticated<'a>, Refusal> {
+    pub(super) fn authenticate<'a>(&'a self, caller: &Caller) -> Result<Authenticated<'a>, Refusal> {
         let unknown = || refuse(TokenErrorCode::InvalidClient, "the client is not authenticated");
         let Caller::Peer(name) = caller else { return Err(unknown()) };
         let name = std::str::from_utf8(name).map_err(|_| unknown())?;

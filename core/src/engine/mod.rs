@@ -43,7 +43,7 @@ pub use limits::{Limits, Stats};
 pub use machine::Machine;
 
 use crate::refusal::Refusal;
-use crate::request::{Caller, Request, Response};
+use crate::request::{Caller, Purpose, Request, Response};
 use crate::state::cache::{Cache, LoadId};
 use crate::state::overlay::Overlay;
 use crate::time::{Now, Watch};
@@ -337,7 +337,8 @@ impl<A: App> Machine for Engine<A> {
             return self.turn_away(caller, request, &refusal);
         }
         // A registration is stored: alone it would lose to a lane that commits all the time.
-        let safe = request.method.is_safe() && request.observe.is_none();
+        let changes_nothing = request.method.is_safe() || request.purpose == Purpose::Permission;
+        let safe = changes_nothing && request.observe.is_none();
         let input = Input::Request(caller, request);
         let lane = if safe { None } else { self.app.lane(&input) };
         let ticket = self.enter(now, input, lane, rng);

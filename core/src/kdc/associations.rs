@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How many sequence numbers are reserved at once.
 const BLOCK: u64 = 1_024;
 
+/// How many are reserved for whoever may replay.
+const FEW: u64 = 16;
+
 /// How many associations are known to be this process's. One that had to go for others is claimed again, like another
 /// process's; many have ended elsewhere, without a word.
 const TENURES: usize = 262_144;
@@ -128,18 +131,25 @@ impl KdcApp {
         Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.to_vec(), start, limit }))
     }
 
-    /// Takes up an association that this process does not know. Under the sequence numbers that it reserves the client
-    /// can be asked for an Echo, and no more.
+    /// Takes up an association that this process does not know. It changes nothing: whoever names an association has not
+    /// shown that it is its client.
     pub(super) fn restore(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
         let key = keys::association(id);
-        let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
-        let (start, limit) = reserve(&mut association, BLOCK);
+        let Some(association) = view.get::<Association>(&key)? else { return Ok(gone(id)) };
         let (profile, material) = (association.profile, association.material.clone());
         let owned = self.owned.has(id, association.term);
+        Ok(Outcome::done().with_event(Event::Restored { id: id.to_vec(), profile, material, owned }))
+    }
+
+    /// Reserves a few sequence numbers to ask for an Echo. A message has verified, which may be an old one.
+    pub(super) fn challenge_numbers(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let key = keys::association(id);
+        let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
+        self.challenges.check(view.now(), id)?;
+        let (start, limit) = reserve(&mut association, FEW);
         let mut changes = Changes::new();
         changes.put(key, association);
-        let restored = Event::Restored { id: id.to_vec(), profile, material, start, limit, owned };
-        Ok(Outcome::done_with(changes).with_event(restored))
+        Ok(Outcome::done_with(changes).with_event(Event::Challenges { id: id.to_vec(), start, limit }))
     }
 
     /// Makes an association this process's.

@@ -6,6 +6,7 @@ mod activate;
 mod associations;
 mod authz_info;
 mod caller;
+mod config;
 mod creds;
 mod evict;
 mod exi;
@@ -28,18 +29,18 @@ mod rate;
 mod restore;
 mod tasks;
 
-pub use observe::registrations;
+pub use config::{GroupConfig, KdcConfig, REJOINS_PER_HOUR, SetupError};
+pub use observe::{last_word, registrations};
 pub use pending::PendingLimits;
 pub use rate::PostLimits;
 pub use restore::Restore;
 
 use crate::Secret;
 use crate::access::{Resource, Who};
-use crate::config::ConfigMap;
-use crate::engine::{App, Effect, Engine, Input, Limits, Outcome};
+use crate::engine::{App, Effect, Engine, Input, Outcome};
 use crate::refusal::Refusal;
-use crate::registry::{Registry, RegistryError};
-use crate::request::{Caller, Method, Request, Response};
+use crate::registry::Registry;
+use crate::request::{Caller, Method, Purpose, Request, Response};
 use crate::state::keys::PrincipalId;
 use crate::time::Now;
 use crate::traits::profile::GroupRules;
@@ -54,73 +55,10 @@ use expiry::Expiries;
 use material::Lives;
 use pending::{Pending, Pendings};
 use rand_core::CryptoRng;
-use rate::{FailedProofs, Posts};
+use rate::{Challenges, FailedProofs, Posts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
-
-/// One group as it is configured.
-#[derive(Clone, Debug)]
-pub struct GroupConfig {
-    /// Its name.
-    pub gname: String,
-    /// The name of its application profile.
-    pub profile: String,
-    /// The profile's parameters.
-    pub parameters: ConfigMap,
-}
-
-/// How often a member may join again in an hour, where nothing else is said.
-pub const REJOINS_PER_HOUR: u32 = 6;
-
-/// How a KDC is set up.
-#[derive(Clone, Debug)]
-pub struct KdcConfig {
-    /// Where clients get tokens: the hints of a 4.01.
-    pub hints: CreationHints,
-    /// The groups.
-    pub groups: Vec<GroupConfig>,
-    /// Bounds of the engine.
-    pub limits: Limits,
-    /// Bounds of associations that are not proven.
-    pub pending: PendingLimits,
-    /// How many token posts are looked at.
-    pub posts: PostLimits,
-    /// How often a member may join again in an hour: above that, 4.29.
-    pub rejoins_per_hour: u32,
-}
-
-/// Why a KDC cannot be set up.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// A profile is not there.
-    #[error("group {gname:?}: {source}")]
-    Profile {
-        /// The group.
-        gname: String,
-        /// Why.
-        source: RegistryError,
-    },
-    /// A parameter of a group is wrong.
-    #[error("group {gname:?}: {source}")]
-    Parameters {
-        /// The group.
-        gname: String,
-        /// Why.
-        source: crate::config::ConfigError,
-    },
-    /// Two groups have one name.
-    #[error("group {0:?} is configured twice")]
-    GroupTwice(String),
-    /// A name that cannot be one path segment as it is.
-    #[error("group name {0:?} must be 1 to 255 letters, digits or any of - . _ ~, and not . or ..")]
-    GroupName(String),
-    /// No transport profile is there.
-    #[error("no transport profile is linked: clients could not reach the KDC")]
-    NoTransport,
-}
 
 /// What the KDC does of its own accord.
 #[derive(Clone, Debug)]
@@ -163,10 +101,6 @@ pub enum Event {
         profile: i64,
         /// What the keys are derived from.
         material: Secret,
-        /// The first sequence number that may be used.
-        start: u64,
-        /// One behind the last.
-        limit: u64,
         /// Whether it is this process's.
         owned: bool,
     },
@@ -181,8 +115,19 @@ pub enum Event {
     Lost(Vec<u8>),
     /// The client of an association may do less than before.
     Restricted(Vec<u8>),
-    /// An association ended.
+    /// The rights of an association's client ended, and it with them.
+    Ended(Vec<u8>),
+    /// An association is gone.
     Gone(Vec<u8>),
+    /// A few sequence numbers were reserved, to ask for an Echo.
+    Challenges {
+        /// The association.
+        id: Vec<u8>,
+        /// The first one.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
     /// Sequence numbers were reserved.
     Sequence {
         /// The association.
@@ -231,6 +176,7 @@ pub struct KdcApp {
     pendings: Pendings,
     posts: Posts,
     failed_proofs: FailedProofs,
+    challenges: Challenges,
     lives: Lives,
     rejoins_per_hour: u32,
     process: Option<u16>,
@@ -294,8 +240,17 @@ impl App for KdcApp {
                 self.owned.take(id.clone(), term, Duration::ZERO);
                 out.push(AssociationNotice::Sequence { id, start, limit });
             }
-            Event::Restored { id, profile, material, start, limit, owned } => {
-                out.push(AssociationNotice::Restored { id, profile, material, start, limit, owned });
+            Event::Restored { id, profile, material, owned } => {
+                out.push(AssociationNotice::Restored { id, profile, material, owned });
+            }
+            Event::Challenges { id, start, limit } => {
+                self.challenges.note(now, &id);
+                out.push(AssociationNotice::Sequence { id, start, limit });
+            }
+            Event::Ended(id) => {
+                self.pendings.remove(&id);
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Ended { id });
             }
             Event::Claimed { id, term } => {
                 self.owned.take(id.clone(), term, now.mono);
@@ -344,7 +299,9 @@ impl App for KdcApp {
     fn failed(&mut self, task: &Task, out: &mut Vec<AssociationNotice>) -> Option<Task> {
         match task {
             // A client waits, and asks again.
-            Task::Association(AssociationNeed::Unknown(id) | AssociationNeed::Claim(id)) => {
+            Task::Association(
+                AssociationNeed::Unknown(id) | AssociationNeed::Claim(id) | AssociationNeed::Challenge(id),
+            ) => {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 None
             }
@@ -372,7 +329,8 @@ impl App for KdcApp {
 impl KdcApp {
     fn request(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
-        let outcome = self.serve(view, caller, request, resource, gname)?;
+        let outcome = self.serve(view, caller, request, resource, gname);
+        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
         Ok(self.observed(caller, resource, request, outcome))
     }
 
@@ -394,6 +352,9 @@ impl KdcApp {
         }
         if resource == Resource::AuthzInfo {
             resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
+            if request.purpose == Purpose::Permission {
+                return Ok(Outcome::done());
+            }
             return self.authz_info(view, caller, request);
         }
         let holder = self.token_holder(view, caller)?;
@@ -403,11 +364,15 @@ impl KdcApp {
         }
         let authorised = self.authorised(&holder, gname)?;
         let who = self.who(resource, request.method, &authorised)?;
-        if resource == Resource::Group && who == Who::Authorised {
+        let asks_permission = request.purpose == Purpose::Permission;
+        if resource == Resource::Group && who == Who::Authorised && !asks_permission {
             return self.join(view, &authorised, request);
         }
         let group = self.group_state(view, &authorised)?;
         let member = self.member_for(who, resource, view, &authorised, &group)?;
+        if asks_permission {
+            return Ok(Outcome::done());
+        }
         let response = match (resource, member) {
             (Resource::Creds, _) => self.creds(view, &authorised, &group, request)?,
             (Resource::Group, Some(_)) => self.get_group(view, &authorised, &group)?,
@@ -488,6 +453,7 @@ impl Kdc {
             pendings: Pendings::new(config.pending),
             posts: Posts::new(config.posts),
             failed_proofs: FailedProofs::new(),
+            challenges: Challenges::new(),
             lives: Lives::default(),
             rejoins_per_hour: config.rejoins_per_hour,
             process: None,

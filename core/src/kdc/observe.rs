@@ -7,13 +7,15 @@
 use super::{Event, KdcApp};
 use crate::access::{CREDS, ROOT, Resource};
 use crate::engine::{Outcome, Said};
-use crate::request::{Caller, Method, Registration, Request};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Method, Purpose, Registration, Request, Response, Status};
 use crate::state::changes::Changes;
 use crate::state::keys;
 use crate::state::records::Observation;
 use crate::traits::storage::{Sharing, Storage, StorageError};
 use crate::view::{Stop, View};
 use crate::{Corrupt, RecordType};
+use ace_groupcomm_messages::GroupcommError;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
@@ -63,6 +65,28 @@ impl KdcApp {
         let mut changes = Changes::new();
         changes.delete(key);
         Ok(Outcome::done_with(changes))
+    }
+}
+
+/// Why a member that observes something of a group is told no more of it: its membership has ended meanwhile.
+pub(super) fn ended_meanwhile(request: &Request, stop: Stop) -> Stop {
+    let is_ended =
+        |refusal: &Refusal| matches!(refusal, Refusal::Forbidden(_) | Refusal::Groupcomm(GroupcommError::NotAMember));
+    match stop {
+        Stop::Refuse(refusal) if request.purpose == Purpose::Notification && is_ended(&refusal) => {
+            Refusal::Groupcomm(GroupcommError::MembershipTerminated).into()
+        }
+        other => other,
+    }
+}
+
+/// The last answer to who observes the resource with this path when its token has ended (RFC 9200 section 5.10.3, RFC 9594
+/// section 4.8.1): 4.01, and of its own node that the membership has ended.
+#[must_use]
+pub fn last_word(path: &[String]) -> Response {
+    match Resource::of(path) {
+        Some((Resource::Node(_), _)) => Refusal::Groupcomm(GroupcommError::MembershipTerminated).response(),
+        _ => Response::new(Status::Unauthorized),
     }
 }
 

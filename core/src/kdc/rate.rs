@@ -119,6 +119,36 @@ impl Posts {
     }
 }
 
+/// How many commits an hour an association is worth that others may have replayed messages of. Each gives numbers for
+/// several Echo values; a client that is out of step needs one.
+const CHALLENGES: u32 = 16;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// How often numbers were reserved of late, to ask for an Echo.
+pub(super) struct Challenges(Recent<Vec<u8>, (Duration, u32)>);
+
+impl Challenges {
+    pub(super) fn new() -> Self {
+        Self(Recent::new())
+    }
+
+    /// Numbers were reserved.
+    pub(super) fn note(&mut self, now: Now, id: &[u8]) {
+        let entry = self.0.entry(&id.to_vec(), || (now.mono, 0));
+        let (since, count) = *entry;
+        *entry = if now.mono.saturating_sub(since) >= HOUR { (now.mono, 1) } else { (since, count.saturating_add(1)) };
+    }
+
+    /// Refuses an association for which there were too many.
+    pub(super) fn check(&self, now: Now, id: &[u8]) -> Result<(), Refusal> {
+        let Some((since, count)) = self.0.entries.get(id) else { return Ok(()) };
+        if *count < CHALLENGES || now.mono.saturating_sub(*since) >= HOUR {
+            return Ok(());
+        }
+        Err(Refusal::Bound("an association is asked for an Echo again and again", 60))
+    }
+}
+
 /// How long a peer waits after its second failed proof, and at most. One alone may be an accident: the challenge that it
 /// was made over came unprotected.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -204,6 +234,19 @@ mod tests {
             assert_eq!(posts.admit(at(0), &Caller::Anonymous(Some(host))), Ok(()));
         }
         assert_eq!((posts.proven.entries.len(), posts.proven.order.len()), (REMEMBERED, REMEMBERED));
+    }
+
+    #[test]
+    fn an_association_is_worth_so_many_commits_an_hour() {
+        let mut challenges = Challenges::new();
+        for _ in 0..CHALLENGES {
+            assert_eq!(challenges.check(at(10), b"one"), Ok(()));
+            challenges.note(at(10), b"one");
+        }
+        assert!(challenges.check(at(10), b"one").is_err() && challenges.check(at(10), b"other").is_ok());
+        assert!(challenges.check(at(3_609), b"one").is_err() && challenges.check(at(3_610), b"one").is_ok());
+        challenges.note(at(3_610), b"one");
+        assert!(challenges.check(at(3_700), b"one").is_ok());
     }
 
     #[test]

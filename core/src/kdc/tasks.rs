@@ -17,6 +17,7 @@ impl KdcApp {
             Task::Expire => self.sweep(view),
             Task::Revoke(hash) => self.revoke(view, hash),
             Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
+            Task::Association(AssociationNeed::Challenge(id)) => self.challenge_numbers(view, id),
             Task::Association(AssociationNeed::Unknown(id)) => self.restore(view, id),
             Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
             Task::Association(AssociationNeed::Unobserved(id, registration)) => self.unobserve(view, id, registration),
@@ -37,7 +38,7 @@ impl KdcApp {
         };
         match view.get::<Principal>(&keys::principal(*id))? {
             Some(principal) if principal.token.hash.as_slice() == hash => {
-                let mut events = vec![Event::Gone(principal.association.to_vec())];
+                let mut events = vec![Event::Ended(principal.association.to_vec())];
                 events.extend(bar(&principal.token, &mut changes));
                 events.extend(self.end(view, *id, principal, RekeyReason::Revoked, &mut changes)?);
                 Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))

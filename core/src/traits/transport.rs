@@ -92,7 +92,8 @@ pub enum AssociationNotice {
         limit: u64,
     },
     /// An association of a former process, or of another one, is taken up: which requests were seen under it is not
-    /// known, so that the client has to prove by Echo that it asks now.
+    /// known, so that the client has to prove by Echo that it asks now. Numbers for that are had when a message has verified:
+    /// [`AssociationNeed::Challenge`].
     Restored {
         /// Its name.
         id: Vec<u8>,
@@ -100,10 +101,6 @@ pub enum AssociationNotice {
         profile: i64,
         /// What the keys are derived from.
         material: Secret,
-        /// The first sequence number that may be used.
-        start: u64,
-        /// One behind the last.
-        limit: u64,
         /// Whether no other process can have it. Otherwise it is claimed first: [`AssociationNeed::Claim`].
         owned: bool,
     },
@@ -129,6 +126,12 @@ pub enum AssociationNotice {
         /// The association.
         id: Vec<u8>,
     },
+    /// The rights of the association's client have ended (RFC 9200 section 5.10.3). Nothing is accepted under it any more; who
+    /// observes something is told so once, and then it is gone.
+    Ended {
+        /// Its name.
+        id: Vec<u8>,
+    },
     /// The association is gone, or there never was one.
     Gone {
         /// Its name.
@@ -146,6 +149,9 @@ pub enum AssociationNotice {
 pub enum AssociationNeed {
     /// Sequence numbers.
     Sequence(Vec<u8>),
+    /// A few sequence numbers, to ask for an Echo whose message has verified, and who may replay it. There are only so many an
+    /// hour; beyond that the answer is [`AssociationNotice::Unavailable`].
+    Challenge(Vec<u8>),
     /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Restored`] or
     /// [`AssociationNotice::Gone`].
     Unknown(Vec<u8>),
@@ -161,7 +167,11 @@ impl AssociationNeed {
     #[must_use]
     pub fn id(&self) -> &[u8] {
         match self {
-            Self::Sequence(id) | Self::Unknown(id) | Self::Claim(id) | Self::Unobserved(id, _) => id,
+            Self::Sequence(id)
+            | Self::Challenge(id)
+            | Self::Unknown(id)
+            | Self::Claim(id)
+            | Self::Unobserved(id, _) => id,
         }
     }
 }

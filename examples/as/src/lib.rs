@@ -36,17 +36,17 @@ async fn next_second(clock: &Clock) {
 }
 
 /// Gives each client's association the numbers of each second, as long as somebody uses it.
-async fn renew_numbers(security: Weak<OscoreServer>, clients: Vec<Vec<u8>>, mut numbers: Numbers) {
+async fn renew_numbers(associations: Weak<Followed>, clients: Vec<Vec<u8>>, mut numbers: Numbers) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut failing = false;
     loop {
         second.tick().await;
-        let Some(security) = security.upgrade() else { return };
+        let Some(associations) = associations.upgrade() else { return };
         match numbers.of_this_second().await {
             Ok((start, limit)) => {
                 failing = false;
                 for id in &clients {
-                    security.notice(AssociationNotice::Sequence { id: id.clone(), start, limit });
+                    associations.notice(AssociationNotice::Sequence { id: id.clone(), start, limit });
                 }
             }
             Err(error) if !std::mem::replace(&mut failing, true) => {
@@ -83,13 +83,13 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
         let parameters = client.oscore.server();
         associations.push(parameters.recipient_id.clone());
         let peer = PeerId::new(client.name.as_bytes());
-        security.add(peer, &parameters, Sequence::block(start, limit), false).map_err(|_| {
+        security.add_with_runs(peer, &parameters, Sequence::block(start, limit)).map_err(|_| {
             loaded.error(&["[[client]]", &client.name, "client_id"], "the identifier is too long, or used twice")
         })?;
     }
-    tokio::spawn(renew_numbers(Arc::downgrade(&security), associations, numbers));
     let machine = AuthServer::new(engine, storage.sharing());
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
+    tokio::spawn(renew_numbers(Arc::downgrade(&followed), associations, numbers));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
     let (handle, driver) = spawn(machine, storage, Arc::clone(&followed) as _, pool, clock);
     let links = [Link::new(format!("/{TOKEN}")).with("osc", "")];

@@ -45,6 +45,7 @@
 
 mod client;
 mod derivation;
+mod runs;
 mod server;
 mod table;
 mod transport;

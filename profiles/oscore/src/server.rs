@@ -1,6 +1,6 @@
 //! The contexts of a server, and the protection of its messages.
 
-use crate::table::{Slot, Table};
+use crate::table::{ECHO, Slot, Table};
 use crate::transport::restore;
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
@@ -32,6 +32,8 @@ enum Step {
 /// What ties a response to its request.
 struct Reply {
     kid: Vec<u8>,
+    /// The ID Context of a run, where the client has several contexts.
+    run: Option<Vec<u8>>,
     right: ResponseRight,
 }
 
@@ -116,7 +118,19 @@ impl OscoreServer {
         if table.has(context.recipient_id()) {
             return Err(Error::Parameter);
         }
-        table.add(context.recipient_id().to_vec(), Slot::new(context, peer, true));
+        table.add(context.recipient_id().to_vec(), Slot::new(context, peer, true, true));
+        Ok(())
+    }
+
+    /// Adds a context like [`Self::add`], for a client that may not know which sequence numbers it has used. A request with
+    /// an ID Context comes under another context of the same secret: the first one is asked for an Echo. The sequence
+    /// numbers of `sequence`, and those that follow by notices, are shared by all of them.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_with_runs(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence) -> Result<(), Error> {
+        self.add(peer.clone(), parameters, sequence, false)?;
+        self.lock().runs.add(parameters.recipient_id.clone(), peer, parameters.clone());
         Ok(())
     }
 
@@ -167,7 +181,7 @@ impl OscoreServer {
         // An absent and an empty kid context name the same context; another one than ours names none.
         let named = kid_context.as_deref().unwrap_or_default();
         if !named.is_empty() && Some(named) != slot.context.id_context() {
-            return Err(Error::NoContext);
+            return Self::verify_run(table, now, &kid, named, outer).map(Step::Now);
         }
         slot.forget_late(now);
         if !slot.owned && slot.context.would_synchronise(outer)? {
@@ -177,8 +191,9 @@ impl OscoreServer {
             }
             return Ok(Step::Later(peer));
         }
-        // Its answer, whoever gives it, will need a number.
-        if self.responses == Responses::Numbered && slot.context.sequence().is_used_up() {
+        // Its answer, or the Echo that it is asked for, will need a number. One that does not verify is worth none.
+        let needs_number = self.responses == Responses::Numbered || !slot.context.is_synchronised();
+        if needs_number && slot.context.sequence().is_used_up() {
             slot.context.would_verify(outer)?;
             let peer = slot.peer.clone();
             table.note_need(&kid);
@@ -188,7 +203,7 @@ impl OscoreServer {
             Incoming::Accepted { message, right, echoed } => {
                 let right = if self.responses == Responses::Numbered { right.numbered() } else { right };
                 let peer = slot.peer.clone();
-                let binding = ReplyBinding::new(Reply { kid: kid.clone(), right });
+                let binding = ReplyBinding::new(Reply { kid: kid.clone(), run: None, right });
                 Inbound::Verified { peer, message, binding, fresh: echoed }
             }
             Incoming::Unsynchronised(challenge) => {
@@ -202,6 +217,62 @@ impl OscoreServer {
             }
         };
         Ok(Step::Now(inbound))
+    }
+
+    /// Verifies a request under the context of a client's run.
+    fn verify_run(
+        table: &mut Table,
+        now: Duration,
+        kid: &[u8],
+        id_context: &[u8],
+        outer: &Message,
+    ) -> Result<Inbound, Error> {
+        let (peer, run) = table.runs.of_request(now, kid, id_context, outer)?;
+        if now.saturating_sub(run.challenged) > ECHO.saturating_mul(2) {
+            run.context.forget_challenge();
+        }
+        match run.context.unprotect_request(outer)? {
+            Incoming::Accepted { message, right, echoed } => {
+                let binding = ReplyBinding::new(Reply { kid: kid.to_vec(), run: Some(id_context.to_vec()), right });
+                Ok(Inbound::Verified { peer, message, binding, fresh: echoed })
+            }
+            Incoming::Unsynchronised(challenge) => {
+                let mut echo = [0; 8];
+                table.rng.fill_bytes(&mut echo);
+                // A context that was forgotten and is derived again has the same key: numbers are never shared out twice.
+                let number = table.get(kid).ok_or(Error::NoContext)?.context.sequence().take();
+                table.note_need(kid);
+                let number = number?.number();
+                let run = table.runs.get(kid, id_context).ok_or(Error::NoContext)?;
+                run.context.sequence().extend(number, number.saturating_add(1));
+                if now.saturating_sub(run.challenged) > ECHO {
+                    run.context.forget_challenge();
+                    run.challenged = now;
+                }
+                let answer = run.context.challenge(outer, challenge, echo);
+                Ok(answer.map_or(Inbound::Discard, Inbound::Answer))
+            }
+        }
+    }
+
+    /// Does something with the context that a request came under.
+    fn reply<T>(
+        &self,
+        binding: ReplyBinding,
+        act: impl FnOnce(&mut Context, ResponseRight, &mut dyn CryptoRng) -> Result<T, Error>,
+    ) -> Result<T, ProtectError> {
+        let Reply { kid, run, right } = binding.into_inner().ok_or(ProtectError::ForeignBinding)?;
+        let mut guard = self.lock();
+        let table = &mut *guard;
+        let context = match &run {
+            Some(id_context) => table.runs.get(&kid, id_context).map(|run| &mut run.context),
+            None => table.slots.get_mut(&kid).map(|slot| &mut slot.context),
+        };
+        let done = act(context.ok_or(ProtectError::NoAssociation)?, right, &mut *table.rng);
+        if self.responses == Responses::Numbered {
+            table.note_need(&kid);
+        }
+        done.map_err(protect_error)
     }
 }
 
@@ -223,26 +294,44 @@ impl MessageSecurity for OscoreServer {
     }
 
     fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
-        let Reply { kid, right } = binding.into_inner().ok_or(ProtectError::ForeignBinding)?;
-        let mut table = self.lock();
-        let slot = table.get(&kid).ok_or(ProtectError::NoAssociation)?;
-        let protected = slot.context.protect_response(&response, right);
-        if self.responses == Responses::Numbered {
-            table.note_need(&kid);
+        self.reply(binding, |context, right, _| context.protect_response(&response, right))
+    }
+
+    fn can_challenge(&self) -> bool {
+        true
+    }
+
+    fn challenge(&self, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        let now = (self.clock)();
+        if let Some(Reply { kid, run: None, .. }) = binding.inner()
+            && let Some(slot) = self.lock().get(kid)
+        {
+            slot.challenges(now);
         }
-        protected.map_err(protect_error)
+        self.reply(binding, |context, right, rng| {
+            let mut echo = [0; 8];
+            rng.fill_bytes(&mut echo);
+            context.ask_for_echo(right, echo)
+        })
     }
 
     fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
-        let Reply { kid, right } = binding.inner()?;
+        let Reply { kid, right, .. } = binding.inner()?;
         Some(ObservationBinding::new(Observing { kid: kid.clone(), registration: right.registration() }))
     }
 
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
         let Observing { kid, registration } = binding.inner().ok_or(ProtectError::ForeignBinding)?;
+        let now = (self.clock)();
         let mut table = self.lock();
-        let slot = table.get(kid).ok_or(ProtectError::NoAssociation)?;
-        let protected = slot.context.protect_notification(&response, registration);
+        let protected = match table.get(kid) {
+            Some(slot) => slot.context.protect_notification(&response, registration),
+            // The last one, of an association that has just ended.
+            None => {
+                let context = table.retired(now, kid).ok_or(ProtectError::NoAssociation)?;
+                return context.protect_notification(&response, registration).map_err(protect_error);
+            }
+        };
         table.note_need(kid);
         protected.map_err(protect_error)
     }
@@ -280,16 +369,16 @@ impl Associations for OscoreServer {
                 let context = parameters.and_then(|p| Context::fresh(&p, Sequence::none()).ok());
                 if let Some(context) = context {
                     let peer = PeerId::new(&id);
-                    table.add(id, Slot::new(context, peer, true));
+                    table.add(id, Slot::new(context, peer, true, false));
                 }
             }
-            AssociationNotice::Restored { id, profile, material, start, limit, owned } => {
+            AssociationNotice::Restored { id, profile, material, owned } => {
                 table.settle(&id);
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
-                let context = parameters.and_then(|p| Context::restored(&p, Sequence::block(start, limit)).ok());
+                let context = parameters.and_then(|p| Context::restored(&p, Sequence::none()).ok());
                 if let Some(context) = context {
                     let peer = PeerId::new(&id);
-                    table.add(id, Slot::new(context, peer, owned));
+                    table.add(id, Slot::new(context, peer, owned, true));
                 }
             }
             AssociationNotice::Claimed { id } => {
@@ -306,18 +395,23 @@ impl Associations for OscoreServer {
             }
             AssociationNotice::Unavailable { id } => {
                 table.looked_up.remove(&id);
+                table.needs.remove(&AssociationNeed::Challenge(id.clone()));
                 if let Some(slot) = table.get(&id) {
-                    slot.claiming = false;
+                    (slot.claiming, slot.asked) = (false, false);
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {
                 table.needs.remove(&AssociationNeed::Sequence(id.clone()));
+                table.needs.remove(&AssociationNeed::Challenge(id.clone()));
                 if let Some(slot) = table.get(&id) {
-                    slot.context.sequence().extend(start, limit);
-                    slot.asked = false;
+                    slot.extend(start, limit);
                 }
             }
             AssociationNotice::Restricted { .. } | AssociationNotice::Changed { .. } => (),
+            AssociationNotice::Ended { id } => {
+                table.settle(&id);
+                table.retire((self.clock)(), &id);
+            }
             AssociationNotice::Gone { id } => {
                 table.settle(&id);
                 table.remove(&id);

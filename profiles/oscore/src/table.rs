@@ -3,6 +3,7 @@
 //! Where an association can be looked up again there is a bound: those that nobody has used for the longest time go. What
 //! ended at another process is among them sooner or later.
 
+use crate::runs::Runs;
 use ace_coap::security::PeerId;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_oscore::Context;
@@ -24,6 +25,8 @@ pub(crate) struct Slot {
     pub(crate) owned: bool,
     /// It is to be this process's.
     pub(crate) claiming: bool,
+    /// Whether it can be looked up again. One that waits for its proof is stored nowhere.
+    stored: bool,
     /// Whether it was used since its last turn to go.
     used: bool,
     /// When its client was asked for the Echo value that is out.
@@ -31,27 +34,41 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) const fn new(context: Context, peer: PeerId, owned: bool) -> Self {
-        Self { context, peer, asked: false, owned, claiming: false, used: false, challenged: Duration::ZERO }
+    pub(crate) const fn new(context: Context, peer: PeerId, owned: bool, stored: bool) -> Self {
+        Self { context, peer, asked: false, owned, claiming: false, stored, used: false, challenged: Duration::ZERO }
+    }
+
+    /// Sequence numbers were reserved for it: it is stored.
+    pub(crate) fn extend(&mut self, start: u64, limit: u64) {
+        self.context.sequence().extend(start, limit);
+        (self.asked, self.stored) = (false, true);
     }
 }
 
 /// All contexts, and what is needed for them.
 pub(crate) struct Table {
-    slots: HashMap<Vec<u8>, Slot>,
+    pub(crate) slots: HashMap<Vec<u8>, Slot>,
     /// Their names in the order in which they go; some may be gone already.
     order: VecDeque<Vec<u8>>,
     /// How many there may be.
     pub(crate) capacity: usize,
     /// Names that are looked up.
     pub(crate) looked_up: HashSet<Vec<u8>>,
+    /// Contexts of clients that have several.
+    pub(crate) runs: Runs,
+    /// Contexts whose associations have ended: they protect last notifications, and verify nothing.
+    retired: VecDeque<(Duration, Vec<u8>, Context)>,
     pub(crate) needs: BTreeSet<AssociationNeed>,
     pub(crate) waker: Option<Waker>,
     pub(crate) rng: Box<dyn CryptoRng + Send>,
 }
 
+/// Contexts that are kept for last notifications, and for how long.
+const RETIRED: usize = 4_096;
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
 /// For how long an Echo value is asked for, and for as long again its answer is taken.
-const ECHO: Duration = Duration::from_secs(30);
+pub(crate) const ECHO: Duration = Duration::from_secs(30);
 
 impl Slot {
     /// Forgets an Echo value that was asked for too long ago: who holds an answer back does not get it taken for new.
@@ -77,6 +94,8 @@ impl Table {
             order: VecDeque::new(),
             capacity: usize::MAX,
             looked_up: HashSet::new(),
+            runs: Runs::default(),
+            retired: VecDeque::new(),
             needs: BTreeSet::new(),
             waker: None,
             rng,
@@ -122,6 +141,23 @@ impl Table {
         self.slots.remove(kid);
     }
 
+    /// An association has ended. Its context is kept for a moment, for those who are to be told.
+    pub(crate) fn retire(&mut self, now: Duration, kid: &[u8]) {
+        let Some(slot) = self.slots.remove(kid) else { return };
+        while self.retired.len() >= RETIRED
+            || self.retired.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > LAST_WORDS)
+        {
+            self.retired.pop_front();
+        }
+        self.retired.push_back((now, kid.to_vec(), slot.context));
+    }
+
+    /// A context that has ended a moment ago.
+    pub(crate) fn retired(&mut self, now: Duration, kid: &[u8]) -> Option<&mut Context> {
+        let found = self.retired.iter_mut().rev().find(|(_, name, _)| name == kid)?;
+        (now.saturating_sub(found.0) <= LAST_WORDS).then_some(&mut found.2)
+    }
+
     /// Drops contexts until there are no more than may be: first those that nobody has used for long. One that waits for
     /// its proof is stored nowhere, and stays.
     fn make_room(&mut self) {
@@ -130,8 +166,7 @@ impl Table {
             turns = turns.saturating_sub(1);
             let Some(kid) = self.order.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(&kid) else { continue };
-            let is_stored = slot.context.sequence().range().1 > 0;
-            if is_stored && !std::mem::replace(&mut slot.used, false) && !slot.claiming {
+            if slot.stored && !std::mem::replace(&mut slot.used, false) && !slot.claiming {
                 self.slots.remove(&kid);
             } else {
                 self.order.push_back(kid);
@@ -156,7 +191,10 @@ impl Table {
     pub(crate) fn note_need(&mut self, kid: &[u8]) {
         let Some(slot) = self.slots.get_mut(kid) else { return };
         if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
-            self.need(AssociationNeed::Sequence(kid.to_vec()));
+            // Whoever has not shown that it asks now may be somebody who replays: it is worth few numbers.
+            let is_proven = slot.owned && slot.context.is_synchronised();
+            let need = if is_proven { AssociationNeed::Sequence } else { AssociationNeed::Challenge };
+            self.need(need(kid.to_vec()));
         }
     }
 
@@ -192,7 +230,7 @@ mod tests {
             hkdf: Hkdf::default(),
         };
         let context = Context::fresh(&parameters, Sequence::block(0, 64)).unwrap();
-        Slot::new(context, PeerId::new(b"peer"), true)
+        Slot::new(context, PeerId::new(b"peer"), true, true)
     }
 
     // Covers: TH-6-01

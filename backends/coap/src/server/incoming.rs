@@ -1,15 +1,16 @@
 //! What comes in: from a datagram to a request that is whole and verified.
 
 use super::{InFlight, Server, StatsHandle, reach};
-use crate::block::Step;
+use crate::block::{Step, bad_option};
 use crate::discovery::link_format;
 use crate::exchange::{MessageKey, Seen};
+use crate::observe::is_registration;
 use crate::owner::Owner;
-use crate::service::{Received, Responder, Settled};
-use ace_coap::numbers::{LINK_FORMAT, option};
+use crate::service::{Purpose, Received, Responder, Settled};
+use crate::socket::Pair;
+use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
 use ace_coap::security::{Inbound, PeerId};
-use ace_coap::{Code, Message, Type, peek};
-use std::net::SocketAddr;
+use ace_coap::{Code, MAX_TOKEN, Message, Type, peek};
 
 /// Options that this server knows; another critical one is refused (RFC 7252 section 5.4.1).
 const fn is_known(number: u16) -> bool {
@@ -27,7 +28,7 @@ const fn is_known(number: u16) -> bool {
 }
 
 impl Server {
-    pub(super) async fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(super) async fn datagram(&mut self, from: Pair, bytes: &[u8]) {
         self.stats.count(StatsHandle::DATAGRAMS);
         let message = match Message::decode(bytes) {
             Ok(message) => message,
@@ -39,6 +40,9 @@ impl Server {
                 return;
             }
         };
+        if message.token.as_bytes().len() > MAX_TOKEN && message.code.is_request() {
+            return self.refuse_token(from, &message).await;
+        }
         match message.kind {
             Type::Acknowledgement | Type::Reset => self.settled(from, &message),
             Type::Confirmable if !message.code.is_request() => {
@@ -49,9 +53,23 @@ impl Server {
         }
     }
 
+    /// Refuses a request whose token is longer than can be kept; the answer has to have it (RFC 8974 section 2.2.2).
+    async fn refuse_token(&mut self, from: Pair, request: &Message) {
+        let (kind, id) = match request.kind {
+            Type::Confirmable => (Type::Acknowledgement, request.id),
+            Type::NonConfirmable => match self.fresh_id(from.remote) {
+                Some(id) => (Type::NonConfirmable, id),
+                None => return,
+            },
+            Type::Acknowledgement | Type::Reset => return,
+        };
+        let answer = Message::new(kind, Code::BAD_REQUEST, id, request.token.clone());
+        self.send(from, &answer.encode()).await;
+    }
+
     /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
-    fn settled(&mut self, from: SocketAddr, message: &Message) {
-        let waiting = self.retransmissions.settle(from, message.id);
+    fn settled(&mut self, from: Pair, message: &Message) {
+        let waiting = self.retransmissions.settle(from.remote, message.id);
         let Some(notifies) = waiting.and_then(|waiting| waiting.notifies) else { return };
         if message.kind == Type::Reset {
             self.observations.end(&notifies);
@@ -61,7 +79,7 @@ impl Server {
         }
     }
 
-    async fn request(&mut self, from: SocketAddr, message: Message, datagram: &[u8]) {
+    async fn request(&mut self, from: Pair, message: Message, datagram: &[u8]) {
         let now = self.now();
         let (key, seen) = self.exchanges.see(now, from, message.id, datagram);
         match seen {
@@ -73,14 +91,14 @@ impl Server {
                 return self.send(from, &bytes).await;
             }
         }
-        let proven = self.reach.is_proven(now, from, &message);
+        let proven = self.reach.is_proven(now, from.remote, &message);
         let mut exchange = InFlight {
             from,
             kind: message.kind,
             id: message.id,
             token: message.token.clone(),
             message: Some(key),
-            owner: if proven { Owner::Proven(from) } else { Owner::Stranger(from) },
+            owner: if proven { Owner::Proven(from.remote) } else { Owner::Stranger(from.remote) },
             binding: None,
             request: Message::request(message.code),
             block1: None,
@@ -90,8 +108,10 @@ impl Server {
             changes: self.changes,
             notifies: None,
             is_kept: false,
+            block: None,
+            outer: None,
         };
-        let message = match checked(message) {
+        let message = match checked_outside(message) {
             Ok(message) => message,
             Err(refusal) => {
                 self.exchanges.remember(now, key, false);
@@ -133,6 +153,9 @@ impl Server {
                 exchange.owner = Owner::Peer(peer.clone());
                 exchange.budget = None;
                 match checked(message) {
+                    Ok(message) if is_registration(&message) && !fresh && self.security.can_challenge() => {
+                        self.ask_for_echo(exchange).await;
+                    }
                     Ok(message) => self.dispatch(exchange, message, Some(peer), fresh).await,
                     Err(refusal) => self.refuse_options(exchange, refusal).await,
                 }
@@ -144,6 +167,16 @@ impl Server {
             }
             // Nobody has acted on it, so the same message is worth another try.
             Inbound::Discard => (),
+        }
+    }
+
+    /// Asks a peer that wants to be notified to show that it is where it seems to be: notifications would go there again
+    /// and again.
+    async fn ask_for_echo(&mut self, mut exchange: InFlight) {
+        let Some(binding) = exchange.binding.take() else { return };
+        match self.security.challenge(binding) {
+            Ok(answer) => self.transmit(&exchange, answer).await,
+            Err(error) => self.lost(&exchange, error).await,
         }
     }
 
@@ -160,7 +193,8 @@ impl Server {
     /// Puts a protected message together that a proxy has cut into blocks (RFC 8613 section 4.1.3.4.2); `None`
     /// where more blocks have to come.
     async fn outer_blocks(&mut self, exchange: &mut InFlight, message: Message) -> Option<Message> {
-        if !message.options.has(option::OSCORE) || !message.options.has(option::BLOCK1) {
+        let in_blocks = message.options.has(option::BLOCK1) || message.options.has(option::BLOCK2);
+        if !message.options.has(option::OSCORE) || !in_blocks {
             return Some(message);
         }
         let now = self.now();
@@ -171,11 +205,21 @@ impl Server {
         match step {
             Step::Whole(mut message, block1) => {
                 message.options.remove(option::BLOCK1);
+                if message.options.has(option::BLOCK2) {
+                    exchange.outer = Some((exchange.owner.clone(), without_payload(&message)));
+                    message.options.remove(option::BLOCK2);
+                }
                 (message.id, message.token) = (exchange.id, exchange.token.clone());
                 exchange.outer_block1 = block1;
                 Some(message)
             }
+            // That is for peers alone, and nobody has been verified here.
+            Step::Kept(_) => None,
             Step::Answer(answer) => {
+                if answer.code.is_success() && answer.options.has(option::OSCORE) {
+                    // A block of what a verified request was answered with.
+                    exchange.budget = None;
+                }
                 self.transmit(exchange, answer).await;
                 None
             }
@@ -189,7 +233,7 @@ impl Server {
     /// Asks for proof of the address.
     async fn challenge(&mut self, exchange: &InFlight) {
         let mut answer = Message::response(Code::UNAUTHORIZED);
-        answer.options.push(option::ECHO, &self.reach.challenge(self.now(), exchange.from));
+        answer.options.push(option::ECHO, &self.reach.challenge(self.now(), exchange.from.remote));
         self.transmit(exchange, answer).await;
     }
 
@@ -199,8 +243,16 @@ impl Server {
         let (message, block1) = match self.transfers.request(now, &exchange.owner, message) {
             Step::Whole(message, block1) => (message, block1),
             Step::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
+            Step::Kept(kept) => {
+                let (answer, message) = *kept;
+                exchange.block = Some(answer);
+                (message, None)
+            }
             Step::Crowded => return self.challenge(&exchange).await,
         };
+        let mut message = message;
+        // It has been looked at.
+        message.options.remove(option::ECHO);
         exchange.block1 = block1;
         exchange.request = without_payload(&message);
         if let Some(core) = self.well_known_core(&message) {
@@ -216,11 +268,12 @@ impl Server {
             let at = now.saturating_add(self.limits.separate_after);
             self.to_acknowledge.push_back((at, self.next_exchange));
         }
-        let endpoint = exchange.from;
-        let registration = self.registration_of(&exchange);
+        let endpoint = exchange.from.remote;
+        let purpose = if exchange.block.is_some() { Purpose::Permission } else { Purpose::Answer };
+        let registration = self.registration_of(&exchange).filter(|_| purpose == Purpose::Answer);
         exchange.is_kept = registration.is_some();
         let proven = exchange.budget.is_none();
-        self.call(exchange, Received { peer, endpoint, fresh, proven, message, registration });
+        self.call(exchange, Received { peer, endpoint, fresh, proven, message, purpose, registration });
     }
 
     pub(super) fn call(&mut self, exchange: InFlight, request: Received) {
@@ -265,8 +318,19 @@ fn checked(mut message: Message) -> Result<Message, Message> {
     }
     match message.options.check(is_known) {
         Ok(()) => Ok(message),
-        Err(_) => Err(Message::response(Code::BAD_OPTION)),
+        Err(number) => Err(bad_option(number)),
     }
+}
+
+/// A message as it comes in, like [`checked`]. What belongs inside of a protected message means nothing outside, whatever
+/// it is (RFC 8613 section 8.2 step 1): of that nothing is looked at, and the security discards it.
+fn checked_outside(message: Message) -> Result<Message, Message> {
+    if !message.options.has(option::OSCORE) {
+        return checked(message);
+    }
+    let mut outside = Message::request(message.code);
+    outside.options = message.options.iter().filter(|(number, _)| is_unprotected(*number)).collect();
+    checked(outside).map(|_| message)
 }
 
 /// What has to be kept of a request: for FETCH the payload is a part of what is asked.

@@ -3,7 +3,8 @@
 use super::{AGAIN, InFlight, LATER, NOTIFYING, Server, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
-use crate::service::{Answer, Event, Received};
+use crate::service::{Answer, Event, LastWord, Purpose, Received};
+use crate::socket::Pair;
 use ace_coap::numbers::option;
 use ace_coap::security::ProtectError;
 use ace_coap::{Code, Message, Type};
@@ -33,6 +34,13 @@ impl Server {
                 self.transfers.forget(&owner);
                 self.observations.forget(&owner);
             }
+            Event::Ended(peer, last_word) => {
+                let owner = Owner::Peer(peer);
+                for notifies in self.observations.named(&owner) {
+                    self.end_observation(notifies, last_word).await;
+                }
+                self.transfers.forget(&owner);
+            }
             Event::Restricted(peer) => {
                 let owner = Owner::Peer(peer);
                 self.transfers.forget(&owner);
@@ -54,10 +62,16 @@ impl Server {
     pub(super) async fn respond(&mut self, mut exchange: InFlight, answer: Answer) {
         let Answer { mut message, unprotected, observable, asks_for_proof } = answer;
         if asks_for_proof {
-            message.options.set(option::ECHO, &self.reach.challenge(self.now(), exchange.from));
+            message.options.set(option::ECHO, &self.reach.challenge(self.now(), exchange.from.remote));
         }
         if exchange.is_kept {
             self.observations.release(&exchange.owner);
+        }
+        if let Some(block) = exchange.block.take() {
+            if message.code.is_success() {
+                return self.protect_and_transmit(exchange, block, false).await;
+            }
+            self.transfers.withdraw(&exchange.owner, &exchange.request);
         }
         if exchange.budget.is_some() && !message.code.is_success() {
             // A refusal is cut where it is sent, not into blocks.
@@ -88,7 +102,8 @@ impl Server {
             },
         };
         let now = self.now();
-        let observation = Observation::new(exchange.request.clone(), binding, exchange.is_kept);
+        let (local, request) = (exchange.from.local, exchange.request.clone());
+        let observation = Observation::new(local, request, binding, exchange.is_kept);
         let Some(notifies) = self.observations.add(now, exchange.observation(), observation) else { return };
         let number = self.observations.of(&notifies).map_or(0, |observation| observation.number);
         message.options.remove(option::OBSERVE);
@@ -112,14 +127,19 @@ impl Server {
             Some(binding) => match self.security.protect(message, binding) {
                 Ok(message) => message,
                 Err(error) => {
-                    self.stats.count(StatsHandle::UNPROTECTABLE);
-                    tracing::debug!(%error, "an answer is dropped");
                     self.observations.remove(&exchange.observation());
-                    return self.end_without_answer(&exchange, Type::Reset).await;
+                    return self.lost(&exchange, error).await;
                 }
             },
         };
         self.transmit(&exchange, message).await;
+    }
+
+    /// An answer cannot be protected.
+    pub(super) async fn lost(&mut self, exchange: &InFlight, error: ProtectError) {
+        self.stats.count(StatsHandle::UNPROTECTABLE);
+        tracing::debug!(%error, "an answer is dropped");
+        self.end_without_answer(exchange, Type::Reset).await;
     }
 
     /// Ends a confirmable exchange that gets no answer, so that the client does not send again and again.
@@ -132,20 +152,26 @@ impl Server {
     /// Sends a response: on the acknowledgement, or separately where that has gone out.
     pub(super) async fn transmit(&mut self, exchange: &InFlight, mut message: Message) {
         let now = self.now();
+        if let Some((owner, request)) = exchange.outer.as_ref().filter(|_| message.options.has(option::OSCORE)) {
+            message = self.transfers.response(now, owner, request, message, None);
+        }
         if let Some(block) = exchange.outer_block1 {
             message.options.push_uint(option::BLOCK1, block.to_uint());
         }
         message.token = exchange.token.clone();
         if let Some(budget) = exchange.budget {
             let request = exchange.request.code;
-            message = reach::within(message, request, budget, || self.reach.challenge(now, exchange.from));
+            message = reach::within(message, request, budget, || self.reach.challenge(now, exchange.from.remote));
         }
         let separate = exchange.kind == Type::Confirmable && exchange.acknowledged;
-        let reliable = separate && self.retransmissions.has_room(&self.limits, exchange.from);
-        (message.kind, message.id) = match exchange.kind {
-            Type::Confirmable if !separate => (Type::Acknowledgement, exchange.id),
-            Type::Confirmable if reliable => (Type::Confirmable, self.fresh_id(exchange.from)),
-            _ => (Type::NonConfirmable, self.fresh_id(exchange.from)),
+        let reliable = separate && self.retransmissions.has_room(&self.limits, exchange.from.remote);
+        (message.kind, message.id) = if exchange.kind == Type::Confirmable && !separate {
+            (Type::Acknowledgement, exchange.id)
+        } else {
+            let Some(id) = self.fresh_id(exchange.from.remote) else {
+                return tracing::debug!(to = %exchange.from.remote, "no message ID is left for an answer");
+            };
+            (if reliable { Type::Confirmable } else { Type::NonConfirmable }, id)
         };
         let bytes: Arc<[u8]> = message.encode().into();
         if reliable {
@@ -157,16 +183,10 @@ impl Server {
         self.send(exchange.from, &bytes).await;
     }
 
-    /// A message ID that no message to this address has now.
-    fn fresh_id(&mut self, to: SocketAddr) -> u16 {
-        let first = self.reach.first_id(to);
-        for _ in 0..=self.limits.unacknowledged {
-            self.next_id = self.next_id.wrapping_add(1);
-            if !self.retransmissions.is_waiting(to, first.wrapping_add(self.next_id)) {
-                break;
-            }
-        }
-        first.wrapping_add(self.next_id)
+    /// A message ID that this address has not seen of late; `None` where it has seen all.
+    pub(super) fn fresh_id(&mut self, to: SocketAddr) -> Option<u16> {
+        let (now, reach) = (self.now(), &self.reach);
+        self.ids.next(now, to, |serial| reach.first_id(to, serial))
     }
 
     /// Asks for notifications, as many as may be under way at once.
@@ -187,12 +207,13 @@ impl Server {
         let mut message = request.clone();
         message.options.remove(option::OBSERVE);
         let ObservationId { owner, to, token } = notifies.id.clone();
+        let from = Pair { remote: to, local: observation.local };
         let peer = match &owner {
             Owner::Peer(peer) => Some(peer.clone()),
             Owner::Proven(_) | Owner::Stranger(_) => None,
         };
         let exchange = InFlight {
-            from: to,
+            from,
             kind: Type::NonConfirmable,
             id: 0,
             token,
@@ -207,9 +228,20 @@ impl Server {
             changes: self.changes,
             notifies: Some(notifies),
             is_kept: false,
+            block: None,
+            outer: None,
         };
         self.notifying = self.notifying.saturating_add(1);
-        self.call(exchange, Received { peer, endpoint: to, fresh: false, proven: false, message, registration: None });
+        let received = Received {
+            peer,
+            endpoint: to,
+            fresh: false,
+            proven: false,
+            message,
+            purpose: Purpose::Notification,
+            registration: None,
+        };
+        self.call(exchange, received);
     }
 
     fn ask_again(&mut self, after: Duration, notifies: Notifies) {
@@ -228,6 +260,15 @@ impl Server {
         if answer.unprotected || answer.message.code.class() == 5 {
             return self.ask_again(LATER, notifies);
         }
+        if is_unwanted(&exchange.request, answer.message.code) {
+            // Whoever wants no such answer to its registration wants none later.
+            if !answer.message.code.is_success() {
+                self.observations.end(&notifies);
+            } else if self.observations.settled(&notifies) {
+                self.to_ask.push_back(notifies);
+            }
+            return;
+        }
         let mut message = self.transfers.response(now, &exchange.owner, &exchange.request, answer.message, None);
         let ends = !message.code.is_success();
         let Some(observation) = self.observations.of(&notifies) else { return };
@@ -243,8 +284,12 @@ impl Server {
         if ends && protected.is_ok() || protected == Err(ProtectError::NoAssociation) {
             self.observations.end(&notifies);
         }
-        let mut message = match protected {
-            Ok(message) => message,
+        match protected {
+            Ok(message) => {
+                if !self.send_notification(exchange.from, message, &notifies).await {
+                    self.ask_again(LATER, notifies);
+                }
+            }
             Err(error) => {
                 self.stats.count(StatsHandle::UNPROTECTABLE);
                 tracing::debug!(%error, "a notification is dropped");
@@ -253,15 +298,35 @@ impl Server {
                 } else if self.observations.settled(&notifies) {
                     self.to_ask.push_back(notifies);
                 }
-                return;
             }
-        };
-        message.token = exchange.token;
-        (message.kind, message.id) = (Type::Confirmable, self.fresh_id(exchange.from));
+        }
+    }
+
+    /// Sends a notification that is protected where it has to be; whether there was a message ID for it.
+    async fn send_notification(&mut self, to: Pair, mut message: Message, notifies: &Notifies) -> bool {
+        let Some(id) = self.fresh_id(to.remote) else { return false };
+        message.token = notifies.id.token.clone();
+        (message.kind, message.id) = (Type::Confirmable, id);
         let bytes: Arc<[u8]> = message.encode().into();
-        let to = exchange.from;
-        self.retransmissions.add(now, &self.limits, to, message.id, Arc::clone(&bytes), Some(notifies));
+        let now = self.now();
+        self.retransmissions.add(now, &self.limits, to, id, Arc::clone(&bytes), Some(notifies.clone()));
         self.send(to, &bytes).await;
+        true
+    }
+
+    /// Ends an observation of a peer whose rights have ended, with a last notification. It is without Observe.
+    async fn end_observation(&mut self, notifies: Notifies, last_word: LastWord) {
+        let Some(observation) = self.observations.of(&notifies) else { return };
+        let message = last_word(&observation.request.options.uri_path().unwrap_or_default());
+        let to = Pair { remote: notifies.id.to, local: observation.local };
+        let is_wanted = !is_unwanted(&observation.request, message.code);
+        let protected = observation.binding.as_ref().map(|binding| self.security.notify(message, binding));
+        match protected {
+            Some(Ok(message)) if is_wanted => drop(self.send_notification(to, message, &notifies).await),
+            Some(Err(error)) => tracing::debug!(%error, "a last notification is dropped"),
+            _ => (),
+        }
+        self.observations.end(&notifies);
     }
 }
 

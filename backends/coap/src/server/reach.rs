@@ -30,8 +30,9 @@ impl Reach {
     }
 
     /// Where the message IDs to an address begin: who sees those that it gets itself cannot tell those of others.
-    pub(super) fn first_id(&self, address: SocketAddr) -> u16 {
-        let mac = self.mac(address, u64::MAX).map(|mac| mac.finalize().into_bytes());
+    /// Each time that an address comes to be known they begin at another place.
+    pub(super) fn first_id(&self, address: SocketAddr, serial: u64) -> u16 {
+        let mac = self.mac(address, serial | 1 << 63).map(|mac| mac.finalize().into_bytes());
         mac.iter().flatten().take(2).fold(0, |id, byte| (id << 8) | u16::from(*byte))
     }
 
@@ -170,7 +171,9 @@ mod tests {
     fn message_ids_begin_elsewhere_for_each_address() {
         let reach = Reach::new([7; 32]);
         let ids: std::collections::BTreeSet<u16> =
-            (0..100).map(|port| reach.first_id(SocketAddr::from(([127, 0, 0, 1], port)))).collect();
+            (0..100).map(|port| reach.first_id(SocketAddr::from(([127, 0, 0, 1], port)), 1)).collect();
         assert!(ids.len() > 90);
+        let here = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert_ne!(reach.first_id(here, 1), reach.first_id(here, 2));
     }
 }

@@ -50,6 +50,20 @@ struct State {
     /// The request, as a message without token.
     request: Vec<u8>,
     binding: Vec<u8>,
+    /// The address of ours that the client uses. The first release did not keep it.
+    local: Option<IpAddr>,
+}
+
+impl State {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        if let Ok((state, [])) = postcard::take_from_bytes(bytes) {
+            return Some(state);
+        }
+        match postcard::take_from_bytes(bytes) {
+            Ok(((request, binding), [])) => Some(Self { request, binding, local: None }),
+            _ => None,
+        }
+    }
 }
 
 impl Server {
@@ -57,11 +71,12 @@ impl Server {
     fn registration(
         &self,
         id: &ObservationId,
+        local: Option<IpAddr>,
         request: &Message,
         binding: &ObservationBinding,
     ) -> Option<Registration> {
         let name = Name { at: self.local.into(), to: id.to.into(), token: id.token.as_bytes().to_vec() };
-        let state = State { request: request.encode(), binding: self.security.keep(binding)? };
+        let state = State { request: request.encode(), binding: self.security.keep(binding)?, local };
         Some(Registration { name: postcard::to_stdvec(&name).ok()?, state: postcard::to_stdvec(&state).ok()? })
     }
 
@@ -69,7 +84,8 @@ impl Server {
     pub(super) fn registration_of(&mut self, exchange: &InFlight) -> Option<Registration> {
         let binding = exchange.binding.as_ref().filter(|_| is_registration(&exchange.request))?;
         let id = exchange.observation();
-        let registration = self.registration(&id, &exchange.request, &self.security.observe(binding)?)?;
+        let registration =
+            self.registration(&id, exchange.from.local, &exchange.request, &self.security.observe(binding)?)?;
         self.observations.reserve(&id, &exchange.request).then_some(registration)
     }
 
@@ -89,9 +105,9 @@ impl Server {
 
     fn resumed(&self, peer: &PeerId, registration: &Registration) -> Option<(ObservationId, Observation)> {
         let Name { at, to, token } = postcard::from_bytes(&registration.name).ok()?;
-        let State { request, binding } = postcard::from_bytes(&registration.state).ok()?;
+        let State { request, binding, local } = State::read(&registration.state)?;
         let request = Message::decode(&request).ok().filter(|_| at == self.local.into())?;
-        let observation = Observation::new(request, Some(self.security.resume(&binding)?), true);
+        let observation = Observation::new(local, request, Some(self.security.resume(&binding)?), true);
         let id = ObservationId { owner: Owner::Peer(peer.clone()), to: to.into(), token: Token::new(&token) };
         Some((id, observation))
     }
@@ -100,7 +116,7 @@ impl Server {
     pub(super) fn report_ended(&mut self) {
         for (id, observation) in self.observations.take_ended() {
             let (Owner::Peer(peer), Some(binding)) = (&id.owner, &observation.binding) else { continue };
-            if let Some(registration) = self.registration(&id, &observation.request, binding) {
+            if let Some(registration) = self.registration(&id, observation.local, &observation.request, binding) {
                 self.service.ended(peer, registration);
             }
         }
@@ -118,5 +134,16 @@ mod tests {
             let bytes = postcard::to_stdvec(&Address::from(address)).unwrap();
             assert_eq!(SocketAddr::from(postcard::from_bytes::<Address>(&bytes).unwrap()), address, "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_first_release_has_kept_is_read() {
+        let first = postcard::to_stdvec(&(vec![1_u8, 2], vec![3_u8])).unwrap();
+        let read = State::read(&first).unwrap();
+        assert_eq!((read.request, read.binding, read.local), (vec![1, 2], vec![3], None));
+        let local = Some("192.0.2.1".parse().unwrap());
+        let now = postcard::to_stdvec(&State { request: vec![1], binding: vec![], local }).unwrap();
+        assert_eq!(State::read(&now).unwrap().local, local);
+        assert!(State::read(&[9]).is_none());
     }
 }

@@ -1,20 +1,20 @@
 //! A server with something of everything, and a socket that talks to it in bytes.
 
 use ace_backend_coap::{
-    Answer, Limits, Link, Notifier, Received, Registration, Responder, Server, Service, StatsHandle,
+    Answer, Limits, Link, Notifier, Purpose, Received, Registration, Responder, Server, Service, StatsHandle,
 };
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
-use ace_coap::{Code, Message, Token, Type};
+use ace_coap::{Code, Message, Options, Token, Type, decode_body, encode_body};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-/// Takes the value of the OSCORE option at its word: the peer's name. `x` is never verified, `r` is refused at length,
+/// Takes the value of the OSCORE option at its word: the peer's name. The message itself is in the payload, see [`wrap`]. `x` is never verified, `r` is refused at length,
 /// `z` gets no answer protected, `o` cannot observe, notifications to `g` find it gone, and every other one to `n`
-/// finds no number; observations of who begins with `k` are kept; who begins with `l` has to wait until more is known of it; what a proxy has done to messages of `c` shows on their outside alone.
+/// finds no number; observations of who begins with `k` are kept; who begins with `l` has to wait until more is known of it.
 #[derive(Default)]
 pub(crate) struct Marked {
     asked: Mutex<bool>,
@@ -28,7 +28,7 @@ impl Marked {
 }
 
 impl MessageSecurity for Marked {
-    fn unprotect(&self, mut message: Message) -> Inbound {
+    fn unprotect(&self, message: Message) -> Inbound {
         let Some(name) = message.options.first(option::OSCORE).map(<[u8]>::to_vec) else {
             return Inbound::Plain(message);
         };
@@ -41,9 +41,9 @@ impl MessageSecurity for Marked {
                 let refusal = Message { payload: vec![b'r'; 300], ..Message::response(Code::UNAUTHORIZED) };
                 return Inbound::Answer(refusal);
             }
-            b"c" => message.options.remove(option::BLOCK1),
             _ => (),
         }
+        let Some(mut message) = unwrap(&message) else { return Inbound::Discard };
         message.options.remove(option::OSCORE);
         let (peer, binding) = (PeerId::new(&name), ReplyBinding::new(name));
         Inbound::Verified { peer, message, binding, fresh: false }
@@ -62,7 +62,7 @@ impl MessageSecurity for Marked {
             return Err(ProtectError::NoAssociation);
         }
         message.options.set(option::OSCORE, &name);
-        Ok(message)
+        Ok(wrap(&message))
     }
 
     fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
@@ -79,7 +79,7 @@ impl MessageSecurity for Marked {
             _ => *asked = false,
         }
         message.options.set(option::OSCORE, name);
-        Ok(message)
+        Ok(wrap(&message))
     }
 
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
@@ -110,6 +110,8 @@ pub(crate) struct Resources {
     /// What was given to be kept, and what of it has ended.
     pub(crate) kept: Mutex<Vec<Kept>>,
     pub(crate) ended: Mutex<Vec<Kept>>,
+    /// What was wanted of `mine`.
+    pub(crate) purposes: Mutex<Vec<Purpose>>,
     notifier: OnceLock<Notifier>,
 }
 
@@ -151,6 +153,7 @@ impl Service for Resources {
         }
         let path = request.message.options.uri_path().unwrap_or_default();
         let answer = match path.first().map(String::as_str) {
+            Some(name) if request.purpose == Purpose::Permission && name != "mine" => content(b"yes"),
             Some("slow" | "late") => return self.held.lock().unwrap().push(responder),
             Some("drop") => return,
             Some("count") => {
@@ -162,6 +165,10 @@ impl Service for Resources {
                 *self.big.lock().unwrap() += 1;
                 let first = request.message.payload.first().copied().map_or(0, u32::from);
                 content(&(first..first + 5_000).map(|i| (i % 251) as u8).collect::<Vec<_>>())
+            }
+            Some("mine") => {
+                self.purposes.lock().unwrap().push(request.purpose);
+                if *self.gone.lock().unwrap() { Message::response(Code::FORBIDDEN) } else { content(&[7; 5_000]) }
             }
             Some("no") => Message { payload: vec![b'n'; 200], ..Message::response(Code::UNAUTHORIZED) },
             Some("who") => content(format!("{:?} {}", request.peer, request.fresh).as_bytes()),
@@ -253,7 +260,15 @@ impl Raw {
         Self(socket)
     }
 
+    /// Sends a message; one of a peer is wrapped up.
     pub(crate) async fn send(&self, bytes: &[u8]) {
+        match Message::decode(bytes) {
+            Ok(message) if message.options.has(option::OSCORE) => self.send_as_it_is(&wrap(&message).encode()).await,
+            _ => self.send_as_it_is(bytes).await,
+        }
+    }
+
+    pub(crate) async fn send_as_it_is(&self, bytes: &[u8]) {
         self.0.send(bytes).await.unwrap();
     }
 
@@ -271,11 +286,17 @@ impl Raw {
 
     /// What comes within this time, which has to be a message.
     pub(crate) async fn later(&self, time: Duration) -> Message {
-        Message::decode(&self.within(time).await.expect("nothing comes")).unwrap()
+        let message = Message::decode(&self.within(time).await.expect("nothing comes")).unwrap();
+        unwrap(&message).unwrap_or(message)
     }
 
-    /// What comes next, which has to be a message.
+    /// What comes next, which has to be a message; one for a peer is unwrapped.
     pub(crate) async fn message(&self) -> Message {
+        self.later(Duration::from_millis(1_500)).await
+    }
+
+    /// The same as it comes.
+    pub(crate) async fn message_as_it_is(&self) -> Message {
         Message::decode(&self.receive().await.expect("nothing comes")).unwrap()
     }
 
@@ -298,6 +319,32 @@ pub(crate) fn request(kind: Type, id: u16, code: Code, path: &str) -> Message {
 
 pub(crate) fn get(id: u16, path: &str) -> Message {
     request(Type::Confirmable, id, Code::GET, path)
+}
+
+/// A message under a protection that hides nothing: what OSCORE would encrypt is the payload.
+pub(crate) fn wrap(message: &Message) -> Message {
+    let mut outer = message.clone();
+    let name = message.options.first(option::OSCORE).unwrap().to_vec();
+    let mut inner = message.options.clone();
+    inner.remove(option::OSCORE);
+    // The server's own proof of the address stays outside.
+    inner.remove(option::ECHO);
+    outer.code = if message.code.is_request() { Code::POST } else { Code::CHANGED };
+    outer.options = Options::new();
+    outer.options.push(option::OSCORE, &name);
+    message.options.all(option::ECHO).for_each(|echo| outer.options.push(option::ECHO, echo));
+    outer.payload = vec![message.code.0];
+    encode_body(&inner, &message.payload, &mut outer.payload);
+    outer
+}
+
+/// The message within.
+pub(crate) fn unwrap(outer: &Message) -> Option<Message> {
+    let name = outer.options.first(option::OSCORE)?;
+    let (&code, body) = outer.payload.split_first()?;
+    let (mut options, payload) = decode_body(body).ok()?;
+    options.push(option::OSCORE, name);
+    Some(Message { code: Code(code), options, payload, ..outer.clone() })
 }
 
 /// The same request, of this peer.

@@ -1,7 +1,9 @@
 //! A server as it looks from the wire: bytes in, bytes out (RFC 7252, RFC 7959, RFC 7641).
 
+mod addresses;
 mod blocks;
 mod lab;
+mod messages;
 mod observations;
 mod resumed;
 
@@ -9,7 +11,7 @@ use ace_backend_coap::Limits;
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Block, Code, Message, Token, Type};
-use lab::{Lab, Raw, get, of, request};
+use lab::{Lab, Raw, get, of, request, unwrap};
 use std::time::Duration;
 
 #[tokio::test]
@@ -90,7 +92,7 @@ async fn a_peer_that_waits_is_told_so_and_its_answer_follows() {
     assert_eq!(raw.receive().await.unwrap(), [0x60, 0, 0, 1], "also when that was lost");
     lab.resources.release();
     let answer = raw.receive().await.unwrap();
-    let message = Message::decode(&answer).unwrap();
+    let message = unwrap(&Message::decode(&answer).unwrap()).unwrap();
     assert_eq!((message.kind, message.payload.as_slice()), (Type::Confirmable, &b"at last"[..]));
     assert_eq!(raw.receive().await.unwrap(), answer, "until it is acknowledged");
     raw.send(&Message::empty(Type::Acknowledgement, message.id).encode()).await;

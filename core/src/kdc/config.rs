@@ -1,0 +1,70 @@
+//! How a KDC is set up.
+
+use super::{PendingLimits, PostLimits};
+use crate::config::ConfigMap;
+use crate::engine::Limits;
+use crate::registry::RegistryError;
+use ace_groupcomm_messages::CreationHints;
+use thiserror::Error;
+
+/// One group as it is configured.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// Its name.
+    pub gname: String,
+    /// The name of its application profile.
+    pub profile: String,
+    /// The profile's parameters.
+    pub parameters: ConfigMap,
+}
+
+/// How often a member may join again in an hour, where nothing else is said.
+pub const REJOINS_PER_HOUR: u32 = 6;
+
+/// How a KDC is set up.
+#[derive(Clone, Debug)]
+pub struct KdcConfig {
+    /// Where clients get tokens: the hints of a 4.01.
+    pub hints: CreationHints,
+    /// The groups.
+    pub groups: Vec<GroupConfig>,
+    /// Bounds of the engine.
+    pub limits: Limits,
+    /// Bounds of associations that are not proven.
+    pub pending: PendingLimits,
+    /// How many token posts are looked at.
+    pub posts: PostLimits,
+    /// How often a member may join again in an hour: above that, 4.29.
+    pub rejoins_per_hour: u32,
+}
+
+/// Why a KDC cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A profile is not there.
+    #[error("group {gname:?}: {source}")]
+    Profile {
+        /// The group.
+        gname: String,
+        /// Why.
+        source: RegistryError,
+    },
+    /// A parameter of a group is wrong.
+    #[error("group {gname:?}: {source}")]
+    Parameters {
+        /// The group.
+        gname: String,
+        /// Why.
+        source: crate::config::ConfigError,
+    },
+    /// Two groups have one name.
+    #[error("group {0:?} is configured twice")]
+    GroupTwice(String),
+    /// A name that cannot be one path segment as it is.
+    #[error("group name {0:?} must be 1 to 255 letters, digits or any of - . _ ~, and not . or ..")]
+    GroupName(String),
+    /// No transport profile is there.
+    #[error("no transport profile is linked: clients could not reach the KDC")]
+    NoTransport,
+}
