@@ -4,10 +4,12 @@ mod device;
 
 use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
 use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::traits::member::Unsuitable;
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{
-    CredsResponse, JoinRefusal, JoinResponse, KeyDistribution, Label, RawCbor, TokenTransferResponse,
+    CredsResponse, JoinRefusal, JoinResponse, KeyDistribution, Label, RawCbor, Scope, ScopeEntry, ScopeValue,
+    TokenResponse, TokenTransferResponse,
 };
 use device::{Crash, Device, Fate};
 
@@ -221,6 +223,79 @@ fn what_has_ended_is_not_used() {
         let result = device.run(Operation::Keys).unwrap();
         assert_eq!(result.is_ok(), taken, "{exi:?} {exp:?}: {result:?}");
     }
+}
+
+/// Changes a token response.
+fn with_token(response: &mut Response, change: impl FnOnce(&mut TokenResponse)) {
+    let mut token = TokenResponse::decode(&response.payload).unwrap();
+    change(&mut token);
+    response.payload = token.encode().into();
+}
+
+/// A scope of one entry.
+fn granted(gname: &str, roles: u64) -> Option<ScopeValue> {
+    let entry = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
+    Some(ScopeValue::Bytes(Scope(vec![entry]).encode()))
+}
+
+// Covers: TH-1-04
+#[test]
+fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the_state_say() {
+    let mut device = Device::new();
+    for _ in 0..3 {
+        // The clock stands, and the state is what it was, or gone; the device looks whether a context comes again.
+        assert_eq!(device.run(Operation::Token), Some(Ok(())));
+        device.disk = State::default();
+        device.restart(false);
+    }
+    device.desk.now.unix -= 1_000;
+    assert_eq!(device.run(Operation::Token), Some(Ok(())));
+}
+
+#[test]
+fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
+    type Change = fn(&mut Response);
+    let cases: [(Change, MemberError); 6] = [
+        (|r| r.content_format = Some(0), MemberError::NoTokenResponse(Some(0))),
+        (|r| r.content_format = None, MemberError::NoTokenResponse(None)),
+        (
+            |r| with_token(r, |token| token.token_type = Some(1)),
+            MemberError::Unusable("the token is no PoP token: nobody proves to have its key"),
+        ),
+        (
+            |r| with_token(r, |token| token.scope = granted("g9", 1)),
+            MemberError::Unusable("the token is not for this group"),
+        ),
+        (
+            |r| with_token(r, |token| token.scope = granted("g1", 8)),
+            MemberError::Unsuitable(Unsuitable::new("no role was granted")),
+        ),
+        (|r| with_token(r, |token| token.cnf = None), MemberError::Unusable("the token response has no key")),
+    ];
+    for (change, error) in cases {
+        let mut device = Device::new();
+        device.changed_token = Some(change);
+        assert_eq!(device.run(Operation::Token), Some(Err(error)));
+        assert!(device.disk.token.is_none());
+    }
+}
+
+// Covers: TH-7-04
+#[test]
+fn keys_that_could_not_be_handed_out_are_kept_for_the_next_time() {
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        device.run(operation);
+    }
+    let id = device.id();
+    device.hands_out = false;
+    assert_eq!(device.run(Operation::Keys), Some(Err(MemberError::NotHandedOut)));
+    device.hands_out = true;
+    device.restart(true);
+    assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+    assert_eq!(device.id(), id, "nobody has seen them");
+    assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+    assert_ne!(device.id(), id);
 }
 
 #[test]

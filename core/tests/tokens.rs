@@ -262,7 +262,7 @@ fn expiry_ends_the_membership_in_one_commit() {
     let heads = records::<Head>(&desk, b"/head");
     assert_eq!(heads.iter().map(|head| head.members).sum::<u64>(), 1);
     assert_eq!(records::<Principal>(&desk, b"p/").len(), 1, "nothing is left of the one");
-    assert!(desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Gone { .. })));
+    assert!(desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Ended { .. })));
 }
 
 #[test]

@@ -117,6 +117,8 @@ impl FjallStorage {
     /// # Errors
     /// [`OpenError`].
     pub fn open_on(path: &Path, settings: &Settings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+        // The tables need one, also where all paths are absolute.
+        std::env::current_dir().map_err(|source| io(Path::new("the working directory"))(source))?;
         make_folder(path)?;
         let lock = lock(path)?;
         let known = is_known(path)?;

@@ -9,6 +9,7 @@ use crate::access::{AUTHZ_INFO, NODES, ROOT};
 use crate::auth_server::TOKEN;
 use crate::{Method, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::labels::token_type::POP;
 use ace_groupcomm_messages::{
     Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinResponse, KeyDistribution, ProblemDetails,
     Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
@@ -27,8 +28,12 @@ const OLDER: MemberError = MemberError::Unusable("the KDC offers an older versio
 const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
 
 pub(super) fn operate(setup: &Setup, operation: Operation, run: &mut Run<'_>) -> Result<(), Stop> {
+    if operation == Operation::Token {
+        return token(setup, run);
+    }
+    let setup = &granted(setup, run)?;
     match operation {
-        Operation::Token => token(setup, run),
+        Operation::Token => Ok(()),
         Operation::Upload => upload(setup, run),
         Operation::Join => join(setup, run),
         Operation::Keys => keys(setup, run),
@@ -50,15 +55,32 @@ fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         let detail = error.and_then(|error| error.description).unwrap_or_default();
         return Err(MemberError::Refused { status: answer.status, detail }.into());
     }
+    if answer.content_format != Some(ACE_CBOR) {
+        return Err(MemberError::NoTokenResponse(answer.content_format).into());
+    }
     let response = TokenResponse::decode(&answer.payload)?;
+    if response.token_type.is_some_and(|token_type| token_type != POP) {
+        return Err(MemberError::Unusable("the token is no PoP token: nobody proves to have its key").into());
+    }
+    setup.transport.takes(&response)?;
     let cnf = response.cnf.as_ref().ok_or(MemberError::Unusable("the token response has no key"))?;
     let lifetime = response.expires_in.ok_or(MemberError::Unusable("the token has no end"))?;
     run.state.token = Some(Token {
         access_token: Bytes(response.access_token.clone()),
         cnf: Bytes(cnf.encode()),
         expires: run.asked.saturating_add(lifetime),
+        scope: response.scope.as_ref().map(ScopeValue::decode).transpose()?.map(|scope| Bytes(scope.encode())),
     });
+    granted(setup, run)?;
     run.save()
+}
+
+/// The setup for the roles that the token grants.
+fn granted(setup: &Setup, run: &Run<'_>) -> Result<Setup, MemberError> {
+    let Some(scope) = run.state.token.as_ref().and_then(|token| token.scope.as_ref()) else { return Ok(setup.clone()) };
+    let (scope, asked) = (Scope::decode(&scope.0)?, setup.rules.scope());
+    let granted = scope.entry(&asked.gname).ok_or(MemberError::Unusable("the token is not for this group"))?;
+    Ok(Setup { rules: setup.rules.narrowed(granted)?, ..setup.clone() })
 }
 
 /// The token, as long as it is good.
@@ -250,7 +272,7 @@ fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut Group, Membe
     run.state.groups.get_mut(&setup.rules.scope().gname).ok_or(MemberError::NotAMember)
 }
 
-/// Gets the keying material, and marks it as handed out. Keys that were handed out before, or that may have been used
+/// Gets the keying material, hands it out, and marks it as handed out. Keys that were handed out before, or that may have been used
 /// without a record of it, are handed out again only under a new identifier.
 fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     if group(setup, run)?.is_spent(setup.rules.as_ref()) {
@@ -265,7 +287,11 @@ fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     if group.expires.is_none_or(|expires| expires <= unix) {
         return Err(MemberError::Expired("keying material").into());
     }
-    group.spend(setup.rules.as_ref());
+    let handed = group.clone();
+    if !run.hand_out(handed)? {
+        return Err(MemberError::NotHandedOut.into());
+    }
+    self::group(setup, run)?.spend(setup.rules.as_ref());
     run.save()
 }
 

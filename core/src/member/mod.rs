@@ -22,6 +22,7 @@ pub use state::{Numbers, Session, State, Token};
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
 use crate::{Request, Response, Status};
 use ace_groupcomm_messages::DecodeError;
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use rand_core::CryptoRng;
 use run::{Fact, Run, Stop};
 use std::sync::Arc;
@@ -45,10 +46,11 @@ pub enum Operation {
 /// One exchange with another party.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// With the AS, under the context of the registration.
+    /// With the AS, under what was agreed at the registration.
     AuthServer {
-        /// The sequence numbers for it.
-        numbers: Numbers,
+        /// The ID Context of this exchange alone. A context of the registration's secret is derived with it, and its
+        /// sequence numbers begin at 0: that holds also where the state was lost, put back or copied.
+        id_context: Bytes,
         /// What is asked.
         request: Request,
     },
@@ -84,7 +86,10 @@ pub enum ExchangeError {
     /// All that came is a reset, or an unprotected answer to a protected request.
     #[error("{0}")]
     Doubtful(String),
-    /// Nobody answered, or nothing could be sent.
+    /// Nobody answered.
+    #[error("{0}")]
+    Silent(String),
+    /// Nothing could be sent, or what came cannot be read.
     #[error("{0}")]
     Failed(String),
 }
@@ -96,6 +101,9 @@ pub enum Effect {
     Save(State),
     /// Talk with somebody, and say what came of it.
     Exchange(Exchange),
+    /// Hand the keys of this group to who uses them, and say whether that was done ([`Member::handed_out`]). Whoever
+    /// fails in between has to [`State::distrust`] what it kept.
+    HandOut(Box<Group>),
     /// The operation is over.
     Done(Result<(), MemberError>),
 }
@@ -127,6 +135,9 @@ pub enum MemberError {
     /// An answer cannot be used.
     #[error("{0}")]
     Unusable(&'static str),
+    /// An answer that should be a token has another Content-Format (RFC 9200 section 5.8.2).
+    #[error("the answer of /token has Content-Format {}, not {ACE_CBOR}", format(*.0))]
+    NoTokenResponse(Option<u16>),
     /// A message cannot be read.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -136,9 +147,16 @@ pub enum MemberError {
     /// Nobody answered, or not as it should be.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    /// The keys were wanted, and could not be handed out: they count as not used.
+    #[error("the keys were not handed out: they are kept for the next time")]
+    NotHandedOut,
     /// An effect was answered that nobody wanted.
     #[error("nothing is under way")]
     Idle,
+}
+
+fn format(number: Option<u16>) -> String {
+    number.map_or_else(|| "none".into(), |number| number.to_string())
 }
 
 /// A code as CoAP writes it.
@@ -193,6 +211,12 @@ impl Member {
         &self.state
     }
 
+    /// The token as it is kept.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Token> {
+        self.state.token.as_ref()
+    }
+
     /// The group as it is kept.
     #[must_use]
     pub fn group(&self) -> Option<&Group> {
@@ -223,6 +247,11 @@ impl Member {
     /// An exchange has ended so.
     pub fn exchanged(&mut self, unix: u64, result: Result<Exchanged, ExchangeError>) -> Effect {
         self.learn(Fact::Exchanged { unix, result })
+    }
+
+    /// The keys were handed out, or not: nobody has seen any of them then.
+    pub fn handed_out(&mut self, unix: u64, done: bool) -> Effect {
+        self.learn(Fact::HandedOut { unix, done })
     }
 
     fn learn(&mut self, fact: Fact) -> Effect {

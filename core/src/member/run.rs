@@ -1,15 +1,21 @@
 //! An operation, run from its start each time something has come of it: what happened before is replayed, what has
 //! not happened yet ends the run as an effect.
 
+use super::bytes::Bytes;
+use super::group::Group;
 use super::state::{Numbers, Session, State};
 use super::{Effect, Exchange, ExchangeError, Exchanged, MemberError};
 use crate::Request;
 use sha2::{Digest, Sha256};
 
+/// Length of the ID Context of an exchange with the AS.
+const ID_CONTEXT: usize = 8;
+
 /// What has come of an effect, and when.
 #[derive(Clone, Debug)]
 pub(super) enum Fact {
     Saved { unix: u64 },
+    HandedOut { unix: u64, done: bool },
     Exchanged { unix: u64, result: Result<Exchanged, ExchangeError> },
 }
 
@@ -79,6 +85,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Hands the keys of a group out; whether that was done.
+    pub(super) fn hand_out(&mut self, group: Group) -> Result<bool, Stop> {
+        match self.facts.next() {
+            Some(Fact::HandedOut { unix, done }) => {
+                self.unix = *unix;
+                Ok(*done)
+            }
+            _ => Err(Stop::Wants(Box::new(Effect::HandOut(Box::new(group))))),
+        }
+    }
+
     fn exchange(&mut self, exchange: Exchange) -> Result<Result<Exchanged, ExchangeError>, Stop> {
         match self.facts.next() {
             Some(Fact::Exchanged { unix, result }) => {
@@ -89,11 +106,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Asks the AS, under numbers that are reserved for it.
+    /// Asks the AS, under a context of this exchange alone.
     pub(super) fn ask_as(&mut self, request: Request) -> Result<crate::Response, Stop> {
-        let numbers = self.state.reserve_as(self.unix);
-        self.save()?;
-        Ok(self.exchange(Exchange::AuthServer { numbers, request })??.response)
+        let id_context = Bytes(self.random::<ID_CONTEXT>().to_vec());
+        Ok(self.exchange(Exchange::AuthServer { id_context, request })??.response)
     }
 
     /// Asks the KDC as somebody unknown.

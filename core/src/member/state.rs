@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 /// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
 const BLOCK: u64 = 4_096;
 
-/// How many are reserved at once with the AS, and for each second since 1970.
-const AS_BLOCK: u64 = 64;
-
 /// Sequence numbers that nobody else uses: from the first up to, not including, the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
@@ -29,6 +26,9 @@ pub struct Token {
     pub cnf: Bytes,
     /// When it ends, in seconds since 1970, by the member's clock.
     pub expires: u64,
+    /// The encoded scope that was granted, where the AS says that it is not what was asked for.
+    #[serde(default)]
+    pub scope: Option<Bytes>,
 }
 
 /// An association with the KDC.
@@ -47,8 +47,6 @@ pub struct Session {
 /// All that a member keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The first sequence number with the AS that was not reserved.
-    pub as_next: u64,
     /// The token.
     pub token: Option<Token>,
     /// The association with the KDC, in which an answer has verified.
@@ -80,14 +78,6 @@ impl State {
         }
     }
 
-    /// Reserves sequence numbers with the AS. The key with the AS outlives the state, so the numbers also follow the
-    /// time, `unix` in seconds since 1970: they do not begin again when the state is lost.
-    pub fn reserve_as(&mut self, unix: u64) -> Numbers {
-        let start = self.as_next.max(unix.saturating_mul(AS_BLOCK));
-        self.as_next = start.saturating_add(AS_BLOCK);
-        Numbers { start, limit: self.as_next }
-    }
-
     /// Reserves sequence numbers with the KDC; `None` where there is no association.
     pub fn reserve_kdc(&mut self) -> Option<Numbers> {
         let session = self.current_mut()?;
@@ -103,12 +93,8 @@ mod tests {
 
     // Covers: TH-1-04
     #[test]
-    fn numbers_are_reserved_once_whatever_is_lost() {
+    fn numbers_of_an_association_are_reserved_once() {
         let mut state = State::default();
-        assert_eq!(state.reserve_as(0), Numbers { start: 0, limit: 64 });
-        assert_eq!(state.reserve_as(1), Numbers { start: 64, limit: 128 });
-        assert_eq!(state.reserve_as(1), Numbers { start: 128, limit: 192 }, "also within a second");
-        assert_eq!(State::default().reserve_as(100).start, 6_400, "also when the state is lost");
         assert_eq!(state.reserve_kdc(), None);
         state.session = Some(Session::default());
         assert_eq!(state.reserve_kdc(), Some(Numbers { start: 0, limit: 4_096 }));
@@ -120,7 +106,7 @@ mod tests {
     // Covers: TH-9-01
     #[test]
     fn debug_shows_no_key() {
-        let token = Token { access_token: Bytes(vec![0x5e; 9]), cnf: Bytes(vec![0x5e; 16]), expires: 1 };
+        let token = Token { access_token: Bytes(vec![0x5e; 9]), cnf: Bytes(vec![0x5e; 16]), expires: 1, scope: None };
         let session = Session { association: Bytes(vec![0x5e; 40]), ..Session::default() };
         let state = State { token: Some(token), session: Some(session), ..State::default() };
         assert!(!format!("{state:?}").contains("94") && format!("{state:?}").contains("40 bytes"));

@@ -19,7 +19,7 @@ use crate::traits::transport::{NewAssociation, Offer, TransportProfile, Transpor
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::{
     AlgorithmInfo, Confirmation, CredentialInfo, GetCreds, GroupPolicies, JoinRequest, JoinResponse, KeyDistribution,
-    Label, RawCbor, ScopeEntry, TokenTransferRequest, TokenTransferResponse, pop,
+    Label, RawCbor, ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -222,6 +222,14 @@ impl MemberRules for ToyMember {
         ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
     }
 
+    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable> {
+        let roles = Roles(self.roles.0 & granted.permissions.as_uint().unwrap_or(0));
+        if roles.0 == 0 {
+            return Err(Unsuitable::new("no role was granted"));
+        }
+        Ok(Arc::new(Self { gname: self.gname.clone(), roles, client: self.client.clone() }))
+    }
+
     fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
         Ok(JoinRequest { get_creds, ..self.client.join(&self.gname, self.roles.0, challenge, cnonce) })
     }
@@ -267,6 +275,10 @@ pub struct ToyClient;
 struct Begun([u8; 8]);
 
 impl ClientTransport for ToyClient {
+    fn takes(&self, _response: &TokenResponse) -> Result<(), Unsuitable> {
+        Ok(())
+    }
+
     fn begin(
         &self,
         access_token: Vec<u8>,

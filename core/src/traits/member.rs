@@ -3,8 +3,9 @@
 use crate::Secret;
 use ace_groupcomm_messages::{
     Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, PeerCred, RawCbor, ScopeEntry,
-    TokenTransferRequest, TokenTransferResponse,
+    TokenResponse, TokenTransferRequest, TokenTransferResponse,
 };
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why a member does not go on with what it was sent, or cannot answer.
@@ -47,6 +48,12 @@ pub trait MemberRules: Send + Sync {
     /// The group and the roles that are asked for.
     fn scope(&self) -> ScopeEntry;
 
+    /// The same with the roles that an AS has granted, where those are not all that were asked for (RFC 9200 section 5.8.2).
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where none of them is left.
+    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable>;
+
     /// A Join Request over N_S and N_C.
     ///
     /// # Errors
@@ -75,6 +82,12 @@ pub trait MemberRules: Send + Sync {
 
 /// A client's side of a transport profile.
 pub trait ClientTransport: Send + Sync {
+    /// Whether the token of an answer can be used with this profile: the profile that the AS names, and the keys.
+    ///
+    /// # Errors
+    /// [`Unsuitable`], with the reason by name.
+    fn takes(&self, response: &TokenResponse) -> Result<(), Unsuitable>;
+
     /// Begins a token post: the request, and what becomes of its answer. `nonce` was never used before, `client_id`
     /// names no other association of the client.
     ///

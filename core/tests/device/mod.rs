@@ -40,6 +40,11 @@ pub(crate) struct Device {
     /// What happens to exchanges with the KDC; the first one is the next.
     pub(crate) fate: Vec<Fate>,
     pub(crate) posts: usize,
+    /// Whether keys can be handed out, and the names of those that were.
+    pub(crate) hands_out: bool,
+    handed: BTreeSet<Vec<u8>>,
+    /// What becomes of the answers of the AS.
+    pub(crate) changed_token: Option<fn(&mut Response)>,
 }
 
 /// What happens to an exchange with the KDC.
@@ -94,6 +99,9 @@ impl Device {
             crash: None,
             fate: Vec::new(),
             posts: 0,
+            hands_out: true,
+            handed: BTreeSet::new(),
+            changed_token: None,
         };
         let mut out = Vec::new();
         device.auth_server.start(device.desk.now, &mut device.rng, &mut out);
@@ -149,6 +157,16 @@ impl Device {
                     }
                     self.member.exchanged(unix, result)
                 }
+                Effect::HandOut(group) => {
+                    let name = setup().rules.key_name(&ace_groupcomm_messages::RawCbor::new(&group.key.0).unwrap());
+                    if let Some(name) = name.filter(|_| self.hands_out) {
+                        assert!(self.handed.insert(name), "keys are handed out twice");
+                    }
+                    if self.crash == Some(Crash::After(number)) {
+                        return None;
+                    }
+                    self.member.handed_out(unix, self.hands_out)
+                }
                 Effect::Done(_) => unreachable!("looked at above"),
             };
         }
@@ -167,8 +185,8 @@ impl Device {
 
     fn exchange(&mut self, exchange: Exchange) -> Result<Exchanged, ExchangeError> {
         let (caller, request) = match exchange {
-            Exchange::AuthServer { numbers, request } => {
-                self.number(b"as", numbers);
+            Exchange::AuthServer { id_context, request } => {
+                assert!(self.used.insert((id_context.0.clone(), 0)), "a context with the AS is used twice");
                 return Ok(Exchanged { response: self.ask_as(request), runs_low: false });
             }
             Exchange::Unprotected { request } => {
@@ -202,10 +220,14 @@ impl Device {
         let (mut out, now) = (Vec::new(), self.desk.now);
         let reply = self.auth_server.request(now, Caller::peer(b"client1"), request, &mut self.rng, &mut out);
         let mut settled = settle(&mut self.auth_server, &self.as_store, now, out);
-        match reply {
+        let mut response = match reply {
             Reply::Now(durable) => durable.into_inner(),
             Reply::Later(_) => settled.answers.pop().unwrap().1.into_inner(),
+        };
+        if let Some(change) = self.changed_token {
+            change(&mut response);
         }
+        response
     }
 
     /// Lets time pass.

@@ -6,9 +6,15 @@ use ace_groupcomm::traits::token::TokenKey;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::Aead;
 use ace_profile_group_oscore::scope;
-use ace_program::{Hex, Loaded, ProgramError, SecretHex, StaticContext, StorageConfig, check_keys, check_names};
+use ace_program::{
+    Hex, Loaded, ProgramError, SecretHex, StaticContext, StorageConfig, check_filled, check_keys, check_listen,
+    check_names,
+};
 use serde::Deserialize;
 use std::net::SocketAddr;
+
+/// For how many seconds a token can be good at most.
+const MAX_LIFETIME: u64 = 0xffff_ffff;
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,7 +93,17 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         .map(|client| &client.oscore.master_secret)
         .chain(config.audiences.iter().map(|audience| &audience.key))
         .collect();
+    check_listen(loaded, &config.listen)?;
     check_keys(loaded, &config.listen, &keys)?;
+    if let Some(issuer) = &config.issuer {
+        check_filled(loaded, &["issuer"], issuer)?;
+    }
+    for client in &config.clients {
+        check_filled(loaded, &["[[client]]", "name"], &client.name)?;
+    }
+    for audience in &config.audiences {
+        check_filled(loaded, &["[[audience]]", "name"], &audience.name)?;
+    }
     check_names(loaded, "[[client]]", config.clients.iter().map(|client| client.name.as_str()))?;
     check_names(loaded, "[[audience]]", config.audiences.iter().map(|audience| audience.name.as_str()))?;
     let mut audiences = Vec::new();
@@ -98,6 +114,10 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         }
         if audience.lifetime == 0 {
             return Err(loaded.error(&["[[audience]]", &audience.name, "lifetime"], "tokens must be good for a while"));
+        }
+        if audience.lifetime > MAX_LIFETIME {
+            let reason = format_args!("must not be more than {MAX_LIFETIME}, 136 years");
+            return Err(loaded.error(&["[[audience]]", &audience.name, "lifetime"], reason));
         }
         audiences.push(Audience {
             name: audience.name.clone(),
@@ -111,6 +131,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         let wrong = |word: &str, reason: String| loaded.error(&["[[policy]]", word], reason);
         let roles = scope::from_names(&policy.roles)
             .ok_or_else(|| wrong(&policy.roles, format!("there are no roles {:?}", policy.roles)))?;
+        check_filled(loaded, &["[[policy]]", "group = \"\""], &policy.group)?;
         if !config.clients.iter().any(|client| client.name == policy.client) {
             return Err(wrong(&policy.client, format!("client {:?} is not registered", policy.client)));
         }

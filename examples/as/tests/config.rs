@@ -28,6 +28,11 @@ async fn mistakes_are_named_with_their_line() {
         ("key = \"73616d706c65746f6b656e2e2e2e2e2e\"", "key = \"73616d706c65\"", 30, "16 bytes"),
         ("lifetime = 3600", "lifetime = 0", 32, "while"),
         ("lifetime = 3600", "lifetime = -1", 32, "u64"),
+        ("lifetime = 3600", "lifetime = 9223372036854775807", 32, "136 years"),
+        ("[\"127.0.0.1:0\"]", "[]", 5, "address to listen at"),
+        ("issuer = \"coap://127.0.0.1:5783\"", "issuer = \"\"", 10, "empty"),
+        ("name = \"kdc1\"", "name = \"\"", 29, "empty"),
+        ("group = \"lamps\"\nroles = \"responder\"", "group = \"\"\nroles = \"responder\"", 38, "empty"),
         ("roles = \"requester+responder\"", "roles = \"painter\"", 45, "painter"),
         ("[[policy]]\nclient = \"switch\"", "[[policy]]\nclient = \"stranger\"", 42, "not registered"),
         (

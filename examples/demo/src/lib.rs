@@ -9,7 +9,8 @@
 )]
 
 use ace_groupcomm::member::Operation;
-use ace_member::{Member, Settings, export, show::Event};
+use ace_member::show::{Event, Style};
+use ace_member::{Member, Settings, export};
 use ace_program::{Loaded, ProgramError};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -28,6 +29,12 @@ const MEMBERS: [(&str, &str); 3] = [
 pub struct Options {
     /// Whether secrets are shown.
     pub show_secrets: bool,
+}
+
+impl Options {
+    fn style(self) -> Style {
+        Style { secrets: self.show_secrets, ..Style::default() }
+    }
 }
 
 /// What the demo came to.
@@ -104,7 +111,7 @@ async fn member(
 ) -> Result<(), ProgramError> {
     tell(Step::Heading(format!("{} gets a token and joins {}", settings.config.name, settings.config.group.name)));
     let observer = |event| tell(Step::Exchange(event));
-    let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
+    let mut member = Member::open(settings, options.style(), observer).map_err(other)?;
     for operation in [Operation::Token, Operation::Upload, Operation::Join] {
         member.run(operation).await.map_err(other)?;
     }
@@ -118,7 +125,7 @@ async fn keys(
 ) -> Result<Value, ProgramError> {
     tell(Step::Heading(format!("{} asks for the keys and for the others' credentials", settings.config.name)));
     let observer = |event| tell(Step::Exchange(event));
-    let mut member = Member::open(settings, options.show_secrets, observer).map_err(other)?;
+    let mut member = Member::open(settings, options.style(), observer).map_err(other)?;
     for operation in [Operation::Keys, Operation::Creds] {
         member.run(operation).await.map_err(other)?;
     }

@@ -1,8 +1,10 @@
 //! `ace-demo [--json] [--show-secrets]`
 
-use ace_demo::{Options, Step, run};
-use clap::Parser;
-use std::io::Write;
+use ace_demo::{Options, Outcome, Step, run};
+use ace_member::export;
+use ace_member::show::Event;
+use ace_program::tell;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 /// Authorization Server, KDC and three members in one process, over real UDP.
@@ -17,50 +19,44 @@ struct Arguments {
     show_secrets: bool,
 }
 
-fn show(step: &Step, out: &mut impl Write) -> std::io::Result<()> {
+fn show(step: &Step) -> String {
     match step {
-        Step::Heading(text) => writeln!(out, "\n== {text}"),
+        Step::Heading(text) => format!("\n== {text}\n"),
         Step::Exchange(event) => {
             let lock = if event.protected { "OSCORE" } else { "not protected" };
-            writeln!(out, "\n{} -> {}: {} ({lock})", event.from, event.to, event.request)?;
-            if !event.sent.is_empty() {
-                writeln!(out, "    {}", event.sent)?;
-            }
-            writeln!(out, "{} <- {}: {}", event.from, event.to, event.code)?;
-            if !event.received.is_empty() {
-                writeln!(out, "    {}", event.received)?;
-            }
-            Ok(())
+            let line = |text: &str| if text.is_empty() { String::new() } else { format!("    {text}\n") };
+            let Event { from, to, request, code, .. } = event;
+            let (sent, received) = (line(&event.sent), line(&event.received));
+            format!("\n{from} -> {to}: {request} ({lock})\n{sent}{from} <- {to}: {code}\n{received}")
         }
     }
 }
 
+fn end(outcome: &Outcome, json: bool) -> String {
+    if json {
+        return format!("{}\n", outcome.json());
+    }
+    let members: String = outcome.members.iter().map(|member| format!("{}\n", export::lines(member))).collect();
+    format!("\n== what the members hold\n{members}keys are equal: {}\n", if outcome.equal { "yes" } else { "NO" })
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let mut out = std::io::stdout();
-    let json = arguments.json;
-    let tell = |step: Step| {
-        if !json {
-            let _ = show(&step, &mut std::io::stdout());
+    let arguments: Arguments = match ace_program::parsed(Arguments::command()) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let (json, mut told) = (arguments.json, Ok(()));
+    let observer = |step: Step| {
+        if !json && told.is_ok() {
+            told = tell(&export::printable(&show(&step)));
         }
     };
-    match run(Options { show_secrets: arguments.show_secrets }, tell).await {
-        Ok(outcome) if json => {
-            let _ = writeln!(out, "{}", outcome.json());
-            if outcome.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Ok(outcome) => {
-            let _ = writeln!(out, "\n== what the members hold");
-            for member in &outcome.members {
-                let _ = writeln!(out, "{}", ace_member::export::lines(member));
-            }
-            let _ = writeln!(out, "keys are equal: {}", if outcome.equal { "yes" } else { "NO" });
-            if outcome.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+    let outcome = run(Options { show_secrets: arguments.show_secrets }, observer).await;
+    let told = told.and(outcome.as_ref().map_or(Ok(()), |outcome| tell(&export::printable(&end(outcome, json)))));
+    match (outcome, told) {
+        (Err(error), _) | (Ok(_), Err(error)) => error.complain(),
+        (Ok(outcome), Ok(())) if outcome.equal => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }

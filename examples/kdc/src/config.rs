@@ -7,9 +7,15 @@ use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, PostLimits, REJO
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
-use ace_program::{Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_keys};
+use ace_program::{
+    Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen, check_names, check_uri,
+};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+
+/// By how many seconds an issuer's clock may be said to be ahead at most.
+const MAX_LEEWAY: u64 = 3_600;
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,13 +119,35 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
     let config = &loaded.config;
     let group_keys: Vec<SecretHex> = config.groups.iter().filter_map(group_key).collect();
     let keys: Vec<&SecretHex> = config.issuers.iter().map(|issuer| &issuer.key).chain(&group_keys).collect();
+    check_listen(loaded, &config.listen)?;
     check_keys(loaded, &config.listen, &keys)?;
+    check_filled(loaded, &["audience"], &config.audience)?;
+    if let Some(uri) = &config.as_uri {
+        check_uri(loaded, &["as_uri"], uri)?;
+    }
+    check_names(loaded, "[[issuer]]", config.issuers.iter().map(|issuer| issuer.name.as_str()))?;
+    check_names(loaded, "[[group]]", config.groups.iter().map(|group| group.name.as_str()))?;
+    check_limits(loaded)?;
+    for group in config.groups.iter().filter(|group| !config.issuers.iter().any(|i| i.groups.contains(&group.name))) {
+        tracing::warn!(group = %group.name, "no issuer may speak for this group: nobody can join it");
+    }
     let mut issuers = Vec::new();
     for issuer in &config.issuers {
         let aead = Aead::AesCcm16_64_128;
         let wrong = |word: &str, reason: String| loaded.error(&["[[issuer]]", &issuer.name, word], reason);
         if issuer.key.0.expose().len() != aead.key_len() {
             return Err(wrong("key", "the key must have 16 bytes".into()));
+        }
+        check_filled(loaded, &["[[issuer]]", "name"], &issuer.name)?;
+        if let Some(iss) = &issuer.iss {
+            check_filled(loaded, &["[[issuer]]", &issuer.name, "iss"], iss)?;
+        }
+        if issuer.groups.is_empty() {
+            return Err(wrong("groups", "the issuer may speak for no group".into()));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = issuer.groups.iter().find(|name| !seen.insert(*name)) {
+            return Err(wrong("groups", format!("group {twice:?} stands here twice")));
         }
         if let Some(unknown) = issuer.groups.iter().find(|name| !config.groups.iter().any(|g| g.name == **name)) {
             return Err(wrong("groups", format!("group {unknown:?} is not configured")));
@@ -157,6 +185,28 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
     Ok((engine, validator.with_leeway(config.limits.leeway)))
+}
+
+/// Refuses bounds under which nothing works.
+fn check_limits(loaded: &Loaded<Config>) -> Result<(), ProgramError> {
+    let limits = &loaded.config.limits;
+    let counts = [
+        ("waiting", limits.waiting),
+        ("pending_per_token", limits.pending_per_token),
+        ("pending_per_client", limits.pending_per_client),
+        ("pending =", limits.pending),
+        ("posts_per_second =", usize::try_from(limits.posts_per_second).unwrap_or(usize::MAX)),
+        ("posts_per_second_and_host", usize::try_from(limits.posts_per_second_and_host).unwrap_or(usize::MAX)),
+    ];
+    match counts.into_iter().find(|(_, count)| *count == 0) {
+        Some((name, _)) => Err(loaded.error(&["[limits]", name], "must not be 0: nothing would be answered")),
+        None if limits.leeway > MAX_LEEWAY => {
+            let reason =
+                format_args!("must not be more than {MAX_LEEWAY}: tokens would be good long before their time");
+            Err(loaded.error(&["[limits]", "leeway"], reason))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The key of the Group Manager in a group, if its profile has one by this name.

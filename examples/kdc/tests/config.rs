@@ -39,6 +39,20 @@ async fn mistakes_are_named_with_their_line() {
         ("mode = \"group\"", "mode = \"group\", sign_alg = \"ES256\"", 33, "known are: EdDSA"),
         ("mode = \"group\"", "mode = \"group\", colour = \"red\"", 33, "not known here"),
         ("pending = 65536", "pending = \"many\"", 42, "usize"),
+        ("[\"127.0.0.1:0\", \"[::1]:0\"]", "[]", 5, "address to listen at"),
+        ("audience = \"kdc1\"", "audience = \"\"", 7, "empty"),
+        ("\"coap://127.0.0.1:5783/token\"", "\"nowhere at all\"", 9, "no URI"),
+        ("\"coap://127.0.0.1:5783/token\"", "\"127.0.0.1\"", 9, "no URI"),
+        ("iss = \"coap://127.0.0.1:5783\"", "iss = \"\"", 18, "empty"),
+        ("groups = [\"lamps\", \"alarms\"]", "groups = []", 21, "no group"),
+        ("groups = [\"lamps\", \"alarms\"]", "groups = [\"lamps\", \"lamps\"]", 21, "twice"),
+        ("waiting = 65536", "waiting = 0", 38, "must not be 0"),
+        ("pending_per_token = 4", "pending_per_token = 0", 40, "must not be 0"),
+        ("posts_per_second = 1000", "posts_per_second = 0", 44, "must not be 0"),
+        ("mode = \"group\"", "mode = \"group\", key_lifetime = 0", 33, "136 years"),
+        ("mode = \"group\"", "mode = \"group\", key_lifetime = 9223372036854775807", 33, "136 years"),
+        ("leeway = 30", "leeway = 9999999", 49, "3600"),
+        ("gm_key = \"73616d706c65", "gm_key = \"73616d706c6500", 28, "32 bytes"),
     ] {
         let error = with(from, to, "memory:").await.unwrap_err();
         assert!(error.starts_with(&format!("kdc.toml: line {line}: ")) && error.contains(reason), "{to}: {error}");

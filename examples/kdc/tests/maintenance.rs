@@ -48,7 +48,10 @@ impl House {
 
     async fn run(&self, role: Role, name: &str, command: Maintenance) -> Result<String, ProgramError> {
         let mut told = String::new();
-        let mut tell = |words: String| told.push_str(&words);
+        let mut tell = |words: String| {
+            told.push_str(&words);
+            Ok(())
+        };
         maintain(role, &command, &self.url(name), &self.config(), Path::new(""), &mut tell).await.map(|()| told)
     }
 
@@ -167,7 +170,7 @@ async fn a_process_with_other_keys_is_not_taken_for_one_that_rotates() {
     std::fs::copy(house.path("keys.toml"), house.path("other.toml")).unwrap();
     let config = StorageConfig { keys: Some(house.path("other.toml")), ..StorageConfig::default() };
     let rotate = Maintenance::RotateStorageKey { prepare: false };
-    let rotated = maintain(Role::Kdc, &rotate, &house.url("state"), &config, Path::new(""), &mut |_| ()).await;
+    let rotated = maintain(Role::Kdc, &rotate, &house.url("state"), &config, Path::new(""), &mut |_| Ok(())).await;
     let why = rotated.unwrap_err().to_string();
     assert!(why.contains("seals with key 1") && why.contains("keys.toml"), "{why}");
     running.stop().await;
@@ -204,7 +207,7 @@ async fn a_restore_leaves_the_anchor_of_what_runs() {
     let restore = Maintenance::Restore { file: house.path("a.backup"), revoked: None };
     let into = |config: StorageConfig| {
         let (url, restore) = (house.url("other"), restore.clone());
-        async move { maintain(Role::Kdc, &restore, &url, &config, Path::new(""), &mut |_| ()).await }
+        async move { maintain(Role::Kdc, &restore, &url, &config, Path::new(""), &mut |_| Ok(())).await }
     };
     let refused = into(anchored("anchor")).await.unwrap_err().to_string();
     assert!(refused.contains("in use"), "{refused}");
@@ -221,7 +224,10 @@ async fn what_is_wrong_is_told_with_a_status() {
     storage.commit(vec![Txn { expect: vec![], write: vec![(keys::name("ghost"), Some("x".into()))] }]).await;
     drop(storage);
     let mut told = String::new();
-    let mut tell = |words: String| told.push_str(&words);
+    let mut tell = |words: String| {
+        told.push_str(&words);
+        Ok(())
+    };
     let checked =
         maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
     assert_eq!(checked.unwrap_err().to_string(), "1 of what is stored is wrong");
@@ -279,7 +285,10 @@ async fn values_that_were_swapped_are_told() {
     raw.commit(vec![Txn { expect: vec![], write }]).await;
     drop(raw);
     let mut told = String::new();
-    let mut tell = |words: String| told.push_str(&words);
+    let mut tell = |words: String| {
+        told.push_str(&words);
+        Ok(())
+    };
     let checked =
         maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
     assert!(checked.is_err());
@@ -318,7 +327,7 @@ async fn a_database_that_was_put_back_is_behind_its_anchor() {
     // Commands need no anchor; another process needs one of its own.
     let run = |command: Maintenance| {
         let (url, config) = (url.clone(), config.clone());
-        async move { maintain(Role::Kdc, &command, &url, &config, Path::new(""), &mut |_| ()).await }
+        async move { maintain(Role::Kdc, &command, &url, &config, Path::new(""), &mut |_| Ok(())).await }
     };
     run(Maintenance::Backup { file: house.path("a.backup") }).await.unwrap();
     assert!(open().await.err().unwrap().to_string().contains("use"));

@@ -121,6 +121,17 @@ fn write_diagnostic(value: &Value, name: &str, depth: usize, out: &mut String) {
     }
 }
 
+/// Text of several lines without the control characters of peers.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => format!("{}\n", ace_program::escaped(line)),
+            None => ace_program::escaped(line),
+        })
+        .collect()
+}
+
 /// The same as lines for people.
 #[must_use]
 pub fn lines(value: &Value) -> String {

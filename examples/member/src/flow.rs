@@ -2,13 +2,15 @@
 
 use crate::ProgramError;
 use crate::config::Settings;
-use crate::show::{self, Event};
+use crate::show::{self, Event, Style};
 use crate::state::StateFile;
 use ace_backend_coap::{Client, ClientError, Limits};
 use ace_backend_tokio::{Clock, os_random};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
-use ace_groupcomm::member::{Effect, Exchange, ExchangeError, Exchanged, Group, Numbers, Operation, Session, Setup};
+use ace_groupcomm::member::{
+    Effect, Exchange, ExchangeError, Exchanged, Group, Numbers, Operation, Session, Setup, Token,
+};
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
 use ace_oscore::{Context, Sequence};
 use ace_profile_oscore::{OscoreClient, client_parameters};
@@ -28,7 +30,7 @@ pub struct Member<'a> {
     engine: ace_groupcomm::member::Member,
     file: StateFile,
     clock: Clock,
-    show_secrets: bool,
+    style: Style,
     observer: Box<dyn FnMut(Event) + Send + 'a>,
     kdc: Option<Protected>,
 }
@@ -40,7 +42,7 @@ impl<'a> Member<'a> {
     /// [`ProgramError`].
     pub fn open(
         settings: &'a Settings,
-        show_secrets: bool,
+        style: Style,
         observer: impl FnMut(Event) + Send + 'a,
     ) -> Result<Self, ProgramError> {
         let file = StateFile::open(&settings.state)?;
@@ -51,7 +53,7 @@ impl<'a> Member<'a> {
         };
         let engine = ace_groupcomm::member::Member::new(setup, file.content.member.clone());
         let observer = Box::new(observer);
-        Ok(Self { settings, engine, file, clock: Clock::system(), show_secrets, observer, kdc: None })
+        Ok(Self { settings, engine, file, clock: Clock::system(), style, observer, kdc: None })
     }
 
     /// Closes the state.
@@ -60,6 +62,12 @@ impl<'a> Member<'a> {
     /// [`ProgramError::File`].
     pub fn close(self) -> Result<(), ProgramError> {
         self.file.close()
+    }
+
+    /// The token as it is kept.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Token> {
+        self.engine.token()
     }
 
     /// The group as it is kept.
@@ -73,6 +81,19 @@ impl<'a> Member<'a> {
     /// # Errors
     /// [`ProgramError`].
     pub async fn run(&mut self, operation: Operation) -> Result<(), ProgramError> {
+        self.run_with(operation, &mut |_| true).await
+    }
+
+    /// The same, with a place where [`Operation::Keys`] hands the keys out. It says whether it took any of them: if not, they
+    /// count as not used.
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub async fn run_with(
+        &mut self,
+        operation: Operation,
+        hand_out: &mut (dyn FnMut(&Group) -> bool + Send),
+    ) -> Result<(), ProgramError> {
         let mut effect = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
         loop {
             effect = match effect {
@@ -84,6 +105,10 @@ impl<'a> Member<'a> {
                     let result = self.exchange(exchange).await?;
                     self.engine.exchanged(self.clock.now().unix, result)
                 }
+                Effect::HandOut(group) => {
+                    let done = hand_out(&group);
+                    self.engine.handed_out(self.clock.now().unix, done)
+                }
                 Effect::Done(result) => return Ok(result?),
             };
         }
@@ -93,9 +118,10 @@ impl<'a> Member<'a> {
         let config = &self.settings.config;
         let (kdc, auth_server) = (config.kdc.address, config.auth_server.address);
         match exchange {
-            Exchange::AuthServer { numbers, request } => {
-                let sequence = Sequence::block(numbers.start, numbers.limit);
-                let context = Context::restored(&config.auth_server.oscore.client(), sequence)?;
+            Exchange::AuthServer { id_context, request } => {
+                let mut parameters = config.auth_server.oscore.client();
+                parameters.id_context = Some(id_context.0.clone());
+                let context = Context::fresh(&parameters, Sequence::all())?;
                 let mut client = Client::connect(auth_server, Limits::default(), os_random().next_u64()).await?;
                 client.protect_with(context);
                 Ok(self.ask(&mut client, "AS", true, &request).await)
@@ -126,8 +152,10 @@ impl<'a> Member<'a> {
             return Ok(protected);
         }
         let association = Secret::from(session.association.0.as_slice());
-        let parameters = client_parameters(&association)
-            .ok_or_else(|| ProgramError::State("the association cannot be read".into()))?;
+        let parameters = client_parameters(&association).ok_or_else(|| ProgramError::State {
+            path: self.settings.state.clone(),
+            reason: "the association cannot be read".into(),
+        })?;
         let context = Context::restored(&parameters, Sequence::block(numbers.start, numbers.limit))?;
         let address = self.settings.config.kdc.address;
         let mut client = Client::connect(address, Limits::default(), os_random().next_u64()).await?;
@@ -155,14 +183,17 @@ impl<'a> Member<'a> {
             to,
             protected,
             request: show::request_line(&message),
-            sent: show::payload(&message, self.show_secrets),
+            sent: show::payload(&request.path, &message, false, self.style),
             code: seen.map_or_else(|| "no answer".into(), |message| message.code.to_string()),
-            received: seen.map(|message| show::payload(message, self.show_secrets)).unwrap_or_default(),
+            received: seen.map(|message| show::payload(&request.path, message, true, self.style)).unwrap_or_default(),
         });
         match answer {
             Ok(answer) => Ok(Exchanged { response: response(answer)?, runs_low: false }),
             Err(error @ (ClientError::Unprotected(..) | ClientError::Reset)) => {
                 Err(ExchangeError::Doubtful(error.to_string()))
+            }
+            Err(error @ (ClientError::Timeout | ClientError::Refused(_))) => {
+                Err(ExchangeError::Silent(error.to_string()))
             }
             Err(error) => Err(ExchangeError::Failed(error.to_string())),
         }

@@ -36,8 +36,16 @@ pub enum ProgramError {
         source: std::io::Error,
     },
     /// The state cannot be used.
-    #[error("state: {0}")]
-    State(String),
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What all programs share has failed, e.g. a result could not be written.
+    #[error(transparent)]
+    Program(#[from] ace_program::ProgramError),
     /// An operation came to nothing.
     #[error(transparent)]
     Member(#[from] MemberError),

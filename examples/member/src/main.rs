@@ -1,11 +1,11 @@
 //! `ace-member --config FILE COMMAND`
 
-use ace_groupcomm::member::Operation;
-use ace_member::{Config, Member, ProgramError, Settings, export, show};
-use ace_program::Loaded;
-use clap::{Parser, Subcommand};
+use ace_groupcomm::member::{ExchangeError, Group, MemberError, Operation};
+use ace_member::show::{self, Style};
+use ace_member::{Config, Member, ProgramError, Settings, export};
+use ace_program::{Loaded, escaped, say, tell};
+use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +22,9 @@ struct Arguments {
     /// Show secrets in the exchanges that are told on standard error.
     #[arg(long, global = true)]
     show_secrets: bool,
+    /// Tell exchanges in CBOR diagnostic notation, with labels as numbers.
+    #[arg(long, global = true)]
+    diagnostic: bool,
     /// What to do.
     #[command(subcommand)]
     command: Command,
@@ -41,13 +44,22 @@ enum Command {
     Creds,
 }
 
-async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, ProgramError> {
-    let tell = |event: show::Event| {
+impl Arguments {
+    /// Writes a result to standard output.
+    fn write(&self, value: &Value) -> Result<(), ace_program::ProgramError> {
+        let text = if self.json { format!("{value}\n") } else { export::diagnostic(value) };
+        tell(&export::printable(&text))
+    }
+}
+
+async fn run(arguments: &Arguments, settings: &Settings) -> Result<(), ProgramError> {
+    let observer = |event: show::Event| {
         let lock = if event.protected { "OSCORE" } else { "unprotected" };
-        eprintln!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent);
-        eprintln!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received);
+        say(format_args!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent));
+        say(format_args!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received));
     };
-    let mut member = Member::open(settings, arguments.show_secrets, tell)?;
+    let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic };
+    let mut member = Member::open(settings, style, observer)?;
     let operation = match arguments.command {
         Command::Token => Operation::Token,
         Command::Upload => Operation::Upload,
@@ -55,37 +67,59 @@ async fn run(arguments: &Arguments, settings: &Settings) -> Result<Value, Progra
         Command::Creds => Operation::Creds,
         Command::Keys => Operation::Keys,
     };
-    let done = member.run(operation).await;
+    // Keys are written before they are marked as handed out.
+    let (mut outcome, mut took) = (Ok(()), false);
+    let mut hand_out = |group: &Group| {
+        outcome = export::group(settings, group, true).and_then(|value| Ok(arguments.write(&value)?));
+        took = match &outcome {
+            Ok(()) => true,
+            Err(ProgramError::Program(ace_program::ProgramError::Output { written, .. })) => *written > 0,
+            Err(_) => false,
+        };
+        took
+    };
+    let done = member.run_with(operation, &mut hand_out).await;
     let group = member.group().cloned();
     // Also where it came to nothing: all that was used is in the file.
-    member.close()?;
+    let closed = member.close();
+    if outcome.is_err() && took {
+        say("a part of the keys was written, so that they count as handed out");
+    }
+    outcome?;
+    closed?;
     done?;
     match (arguments.command, group) {
-        (Command::Token | Command::Upload, _) | (_, None) => Ok(json!({ "name": settings.config.name, "done": true })),
-        (command, Some(group)) => export::group(settings, &group, matches!(command, Command::Keys)),
+        (Command::Keys, _) => Ok(()),
+        (Command::Token | Command::Upload, _) | (_, None) => {
+            Ok(arguments.write(&json!({ "name": settings.config.name, "done": true }))?)
+        }
+        (_, Some(group)) => Ok(arguments.write(&export::group(settings, &group, false)?)?),
     }
 }
+
+/// The exit status where nobody has answered: it may go better later.
+const NO_ANSWER: u8 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     ace_program::init_log();
-    let arguments = Arguments::parse();
+    let arguments: Arguments = match ace_program::parsed(Arguments::command()) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
     let settings = match Loaded::<Config>::read(&arguments.config).and_then(|loaded| Settings::new(&loaded)) {
         Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return error.complain(),
     };
     match run(&arguments, &settings).await {
-        Ok(value) => {
-            let text = if arguments.json { format!("{value}\n") } else { export::diagnostic(&value) };
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ProgramError::Program(error)) => error.complain(),
         Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+            say(escaped(&error.to_string()));
+            match error {
+                ProgramError::Member(MemberError::Exchange(ExchangeError::Silent(_))) => NO_ANSWER.into(),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

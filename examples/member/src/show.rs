@@ -1,9 +1,17 @@
-//! Messages for people: CBOR diagnostic notation, with secrets left out unless they are asked for.
+//! Messages for people: parameters by name, and only what is known to be public unless secrets are asked for.
 
-use ace_coap::Message;
+mod fields;
+
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message};
+use ace_groupcomm::Roles;
+use ace_groupcomm::access::AUTHZ_INFO;
+use ace_groupcomm::auth_server::TOKEN;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
-use ace_groupcomm_messages::labels::{cnf, groupcomm, oauth, osc};
+use ace_profile_group_oscore::scope;
+use ace_program::escaped;
 use ciborium::Value;
+use fields::{Field, Rule};
 
 /// One exchange, to be shown.
 #[derive(Clone, Debug)]
@@ -16,12 +24,21 @@ pub struct Event {
     pub protected: bool,
     /// Method and path.
     pub request: String,
-    /// What was sent, in diagnostic notation.
+    /// What was sent.
     pub sent: String,
     /// The code of the answer.
     pub code: String,
-    /// What came, in diagnostic notation.
+    /// What came.
     pub received: String,
+}
+
+/// How messages are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Whether secrets are shown.
+    pub secrets: bool,
+    /// Whether it is in CBOR diagnostic notation, with labels as numbers, and not with their names.
+    pub diagnostic: bool,
 }
 
 /// Bytes in hexadecimal.
@@ -30,115 +47,160 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An item in diagnostic notation.
-#[must_use]
-pub fn diagnostic(bytes: &[u8]) -> String {
-    match cbor_diag::parse_bytes(bytes) {
-        Ok(item) => item.to_diag(),
-        Err(_) => format!("h'{}'", hex(bytes)),
+/// The fields of a message of which it is known what they mean.
+fn known(path: &[String], answer: Option<Code>, format: Option<u16>) -> Option<&'static [Field]> {
+    let resource = path.first().map(String::as_str);
+    let refused = answer.is_some_and(|code| !code.is_success());
+    match (resource, format) {
+        (Some(TOKEN), Some(ACE_CBOR)) if refused => Some(fields::TOKEN_ERROR),
+        (Some(TOKEN), Some(ACE_CBOR)) if answer.is_some() => Some(fields::TOKEN_RESPONSE),
+        (Some(TOKEN), Some(ACE_CBOR)) => Some(fields::TOKEN_REQUEST),
+        (_, Some(ACE_CBOR)) if refused => Some(fields::HINTS),
+        (Some(AUTHZ_INFO), Some(ACE_CBOR)) if answer.is_some() => Some(fields::TOKEN_POST_ANSWER),
+        (Some(AUTHZ_INFO), Some(ACE_CBOR)) => Some(fields::TOKEN_POST),
+        (Some(TOKEN | AUTHZ_INFO), _) => None,
+        (_, Some(ACE_GROUPCOMM_CBOR)) => Some(fields::GROUP),
+        (_, Some(PROBLEM_DETAILS_CBOR)) if refused => Some(fields::PROBLEM),
+        _ => None,
     }
 }
 
-/// The paths of labels under which secrets stand, in whatever message: who sends it chooses its format.
-const SECRETS: [&[i64]; 6] = [
-    &[oauth::ACCESS_TOKEN],
-    &[oauth::CNF, cnf::OSC, osc::MS],
-    &[oauth::CNF, cnf::OSC, osc::SALT],
-    &[groupcomm::KEY, osc::MS],
-    &[groupcomm::KEY, osc::SALT],
-    &[groupcomm::MGT_KEY_MATERIAL],
-];
-
-/// Puts a word in the place of the value under a path of labels.
-fn hide(value: &mut Value, path: &[i64]) {
-    let Value::Map(entries) = value else { return };
-    let Some((first, rest)) = path.split_first() else { return };
-    for (key, value) in entries {
-        if key.as_integer().is_some_and(|key| i64::try_from(key) == Ok(*first)) {
-            if rest.is_empty() {
-                // Whatever is no string of bytes is no secret in any message.
-                let Some(length) = value.as_bytes().map(Vec::len) else { continue };
-                *value = Value::Text(format!("hidden, {length} bytes"));
-            } else {
-                hide(value, rest);
-            }
-        }
-    }
-}
-
-/// The payload of a message, in diagnostic notation.
+/// The payload of a request to this path, or of the answer to it.
 #[must_use]
-pub fn payload(message: &Message, show_secrets: bool) -> String {
-    let format = message.options.uint(ace_coap::numbers::option::CONTENT_FORMAT);
+pub fn payload(path: &[String], message: &Message, is_answer: bool, style: Style) -> String {
     if message.payload.is_empty() {
         return String::new();
     }
-    let is_cbor = format.is_none()
-        || [ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR, 60].iter().any(|f| format == Some(u32::from(*f)));
-    if !is_cbor {
-        return String::from_utf8_lossy(&message.payload).into_owned();
+    let answer = is_answer.then_some(message.code);
+    let format = message.options.content_format();
+    let has_no_format = !message.options.has(option::CONTENT_FORMAT);
+    if has_no_format
+        && answer.is_some_and(|code| !code.is_success())
+        && let Ok(text) = std::str::from_utf8(&message.payload)
+    {
+        // A diagnostic payload (RFC 7252 section 5.5.2).
+        return quoted(text);
     }
-    let Ok(mut value) = ciborium::from_reader::<Value, _>(message.payload.as_slice()) else {
-        // Nested too deep, or no CBOR at all: nothing that reads it without bounds may see it.
-        return if show_secrets {
-            format!("h'{}'", hex(&message.payload))
-        } else {
-            format!("{} bytes that are no CBOR", message.payload.len())
-        };
-    };
-    let has_secrets = format != Some(u32::from(PROBLEM_DETAILS_CBOR));
-    if !show_secrets && has_secrets {
-        for path in SECRETS {
-            hide(&mut value, path);
+    let value = ciborium::from_reader::<Value, _>(message.payload.as_slice()).ok();
+    match (value, known(path, answer, format)) {
+        (Some(value @ Value::Map(_)), Some(fields)) => shown(&value, Rule::Map(fields), style),
+        (Some(value), _) if style.secrets => notation(&value),
+        _ if style.secrets => format!("h'{}'", hex(&message.payload)),
+        _ => {
+            let format = format.map_or_else(|| "no Content-Format".into(), |format| format!("Content-Format {format}"));
+            format!("<hidden, {} bytes of {format}>", message.payload.len())
         }
     }
-    let mut bytes = Vec::new();
-    let _ = ciborium::into_writer(&value, &mut bytes);
-    diagnostic(&bytes)
+}
+
+fn hidden(value: &Value, style: Style) -> String {
+    match value {
+        _ if style.secrets => notation(value),
+        Value::Bytes(bytes) => format!("<hidden, {} bytes>", bytes.len()),
+        _ => "<hidden>".into(),
+    }
+}
+
+fn shown(value: &Value, rule: Rule, style: Style) -> String {
+    let is_number = matches!(value, Value::Integer(_) | Value::Bool(_) | Value::Null);
+    let is_known = match rule {
+        Rule::Number => is_number,
+        Rule::Name => is_number || value.is_text(),
+        Rule::Text => value.is_text(),
+        Rule::Bytes => value.is_bytes(),
+        Rule::List => is_list(value),
+        Rule::Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_text)),
+        Rule::Scope => return scope_of(value, style),
+        Rule::Map(fields) => return map(value, fields, style),
+        Rule::Hidden => false,
+    };
+    if is_known { notation(value) } else { hidden(value, style) }
+}
+
+fn is_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(is_list),
+        Value::Integer(_) | Value::Bool(_) | Value::Null | Value::Text(_) | Value::Bytes(_) => true,
+        _ => false,
+    }
+}
+
+fn map(value: &Value, fields: &[Field], style: Style) -> String {
+    let Value::Map(entries) = value else { return hidden(value, style) };
+    let entry = |(key, value): &(Value, Value)| {
+        let label = key.as_integer().and_then(|key| i64::try_from(key).ok());
+        match fields.iter().find(|(known, ..)| Some(*known) == label) {
+            Some((label, _, rule)) if style.diagnostic => format!("{label}: {}", shown(value, *rule, style)),
+            Some((_, name, rule)) => format!("{name}: {}", shown(value, *rule, style)),
+            None if key.is_integer() || style.secrets => format!("{}: {}", notation(key), hidden(value, style)),
+            None => format!("<hidden>: {}", hidden(value, style)),
+        }
+    };
+    format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// A scope: an entry of group and roles, or a list of them.
+fn scope_of(value: &Value, style: Style) -> String {
+    let bytes = match value {
+        Value::Text(_) => return notation(value),
+        Value::Bytes(bytes) => bytes,
+        Value::Tag(_, inner) => return scope_of(inner, style),
+        _ => return hidden(value, style),
+    };
+    let named = ciborium::from_reader::<Value, _>(bytes.as_slice()).ok();
+    match named.as_ref().and_then(scope_entries) {
+        Some(_) if style.diagnostic => notation(value),
+        Some(named) => named,
+        None => hidden(value, style),
+    }
+}
+
+fn scope_entries(value: &Value) -> Option<String> {
+    match value.as_array()?.as_slice() {
+        [Value::Text(gname), Value::Integer(roles)] => {
+            let roles = scope::names(Roles(u64::try_from(*roles).ok()?));
+            Some(format!("[{}, {roles}]", quoted(gname)))
+        }
+        entries => {
+            let entries: Option<Vec<_>> =
+                entries.iter().map(|entry| scope_entries(entry).filter(|_| entry.is_array())).collect();
+            Some(format!("[{}]", entries?.join(", ")))
+        }
+    }
+}
+
+/// A text as diagnostic notation has it (RFC 8949 section 8), on one line whatever is in it.
+#[must_use]
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", escaped(&text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+/// A value in diagnostic notation.
+fn notation(value: &Value) -> String {
+    let list = |items: &[Value]| items.iter().map(notation).collect::<Vec<_>>().join(", ");
+    match value {
+        Value::Integer(number) => i128::from(*number).to_string(),
+        Value::Bytes(bytes) => format!("h'{}'", hex(bytes)),
+        Value::Text(text) => quoted(text),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Null => "null".into(),
+        Value::Float(float) => format!("{float:?}"),
+        Value::Array(items) => format!("[{}]", list(items)),
+        Value::Tag(tag, inner) => format!("{tag}({})", notation(inner)),
+        Value::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| format!("{}: {}", notation(key), notation(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        _ => "<unknown>".into(),
+    }
 }
 
 /// Method and path of a request.
 #[must_use]
 pub fn request_line(message: &Message) -> String {
     let path = message.options.uri_path().unwrap_or_default().join("/");
-    format!("{} /{path}", message.code)
+    format!("{} /{}", message.code, escaped(&path))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ace_coap::Code;
-
-    // Covers: TH-9-01
-    #[test]
-    fn secrets_are_hidden_unless_asked_for() {
-        let secret = [0x5e; 16];
-        let mut osc_map = vec![0xa1, 0x08, 0xa1, 0x04, 0xa2, 0x00, 0x41, 0x01, 0x02, 0x50];
-        osc_map.extend(secret);
-        let mut key = vec![0xa1, 0x08, 0xa1, 0x02, 0x50];
-        key.extend(secret);
-        for (format, payload_bytes) in [(ACE_CBOR, osc_map), (ACE_GROUPCOMM_CBOR, key)] {
-            let message = Message::response(Code::CREATED).with_payload(format, payload_bytes);
-            let hidden = payload(&message, false);
-            assert!(hidden.contains("hidden, 16 bytes") && !hidden.contains("5e5e"), "{hidden}");
-            assert!(payload(&message, true).contains("5e5e"));
-        }
-        // Without a format, with another one, and where it is cut.
-        let mut key = vec![0xa1, 0x08, 0xa1, 0x02, 0x50];
-        key.extend(secret);
-        let bare = Message { payload: key.clone(), ..Message::response(Code::CONTENT) };
-        let other = Message::response(Code::CONTENT).with_payload(60, key.clone());
-        let cut = Message::response(Code::CONTENT).with_payload(ACE_GROUPCOMM_CBOR, key[..20].to_vec());
-        for message in [bare, other, cut] {
-            assert!(!payload(&message, false).contains("5e5e"), "{message:?}");
-            assert!(payload(&message, true).contains("5e5e"));
-        }
-        let token = Message::response(Code::CREATED).with_payload(ACE_CBOR, vec![0xa1, 0x01, 0x42, 0xab, 0xcd]);
-        assert!(!payload(&token, false).contains("abcd"));
-        assert_eq!(payload(&Message::response(Code::CREATED), false), "");
-        let text = Message::response(Code::CONTENT).with_payload(40, b"</x>".to_vec());
-        assert_eq!(payload(&text, false), "</x>");
-        assert_eq!(diagnostic(&[0xff]), "h'ff'");
-        assert_eq!(request_line(&Message::request(Code::POST).with_path(["a", "b"])), "POST /a/b");
-    }
-}
+mod tests;

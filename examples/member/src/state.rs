@@ -13,6 +13,9 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+/// How many links lead to a file at most.
+const LINKS: usize = 40;
+
 /// What stands in the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Content {
@@ -61,6 +64,19 @@ fn private(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
+/// The file that a name is for, where links lead to it: the file is replaced, and no link to it.
+fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or nothing at all yet.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(std::io::Error::other("too many links"))
+}
+
 impl StateFile {
     /// Opens the file, or begins one. Nobody else has it open then.
     ///
@@ -68,15 +84,17 @@ impl StateFile {
     /// [`ProgramError::State`] where it cannot be read, or is in use.
     pub fn open(path: &Path) -> Result<Self, ProgramError> {
         let failed = |source| ProgramError::File { path: path.to_path_buf(), source };
+        let path = &behind_links(path).map_err(failed)?;
+        let unusable = |reason: String| ProgramError::State { path: path.clone(), reason };
         let mut lock = private(&path.with_extension("lock")).map_err(failed)?;
-        lock.try_lock().map_err(|_| ProgramError::State("the state file is in use".into()))?;
+        lock.try_lock().map_err(|_| unusable("the state file is in use".into()))?;
         let mut written = String::new();
         lock.read_to_string(&mut written).map_err(failed)?;
         let mut text = Zeroizing::new(String::new());
         let content = match File::open(path) {
             Ok(mut file) => {
                 file.read_to_string(&mut text).map_err(failed)?;
-                serde_json::from_str(&text).map_err(|error| ProgramError::State(error.to_string()))?
+                serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Content::default(),
             Err(error) => return Err(failed(error)),
@@ -109,7 +127,8 @@ impl StateFile {
     fn write(&mut self) -> Result<(), ProgramError> {
         let failed = |source| ProgramError::File { path: self.path.clone(), source };
         self.content.generation = self.content.generation.saturating_add(1);
-        let text = serde_json::to_vec_pretty(&self.content).map_err(|error| ProgramError::State(error.to_string()))?;
+        let text = serde_json::to_vec_pretty(&self.content)
+            .map_err(|error| ProgramError::State { path: self.path.clone(), reason: error.to_string() })?;
         let text = Zeroizing::new(text);
         let new = self.path.with_extension("new");
         let mut file = private(&new).map_err(failed)?;
@@ -168,7 +187,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.state");
         let file = StateFile::open(&path).unwrap();
-        assert!(matches!(StateFile::open(&path), Err(ProgramError::State(_))), "locked");
+        assert!(matches!(StateFile::open(&path), Err(ProgramError::State { .. })), "locked");
         file.close().unwrap();
         let again = StateFile::open(&path).unwrap();
         assert!(again.content.generation > 2);
@@ -184,7 +203,27 @@ mod tests {
         }
         drop(again);
         std::fs::write(&path, "{").unwrap();
-        assert!(matches!(StateFile::open(&path), Err(ProgramError::State(_))), "damaged");
+        let damaged = StateFile::open(&path).err().unwrap().to_string();
+        assert!(damaged.contains("x.state") && damaged.contains("EOF"), "{damaged}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_the_file_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, path) = (folder.path().join("x.state"), folder.path().join("elsewhere/real.state"));
+        std::fs::create_dir(folder.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere/real.state", &link).unwrap();
+        for _ in 0..2 {
+            let mut file = StateFile::open(&link).unwrap();
+            assert!(StateFile::open(&path).is_err(), "locked under both names");
+            file.save(state()).unwrap();
+            file.close().unwrap();
+        }
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("generation"));
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        assert!(StateFile::open(&folder.path().join("loop")).is_err());
     }
 
     // Covers: TH-7-02, TH-7-03

@@ -1,8 +1,8 @@
 //! The command line of a program with storage.
 
 use crate::maintenance::{Maintenance, Role, maintain};
-use crate::{Loaded, ProgramError, StorageConfig, init_log};
-use clap::{CommandFactory, FromArgMatches, Parser};
+use crate::{Loaded, ProgramError, StorageConfig, init_log, tell};
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,18 @@ struct Arguments {
     storage: String,
     #[command(subcommand)]
     command: Option<Maintenance>,
+}
+
+/// Takes the command line of a program.
+///
+/// # Errors
+/// The exit status, after help, a version or a complaint: help that nobody could read is a failure.
+pub fn parsed<A: FromArgMatches>(command: Command) -> Result<A, ExitCode> {
+    let matches = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
+    matches.map_err(|told| match told.print() {
+        Ok(()) => u8::try_from(told.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(source) => ProgramError::Output { source, written: 0 }.complain(),
+    })
 }
 
 /// A program: its name and version, and what it says of itself.
@@ -42,10 +54,18 @@ impl Program {
         serve: impl AsyncFn(&Loaded<C>, &str) -> Result<(), ProgramError>,
     ) -> ExitCode {
         init_log();
+        if std::env::current_dir().is_err() {
+            // It was removed. Absolute paths are good still.
+            let _ = std::env::set_current_dir("/");
+        }
         let command = Arguments::command().name(self.name).version(self.version).about(self.about);
-        let arguments = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+        let arguments = match parsed(command) {
+            Ok(arguments) => arguments,
+            Err(exit) => return exit,
+        };
         match self.act(&arguments, storage, serve).await {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error @ ProgramError::Output { .. }) => error.complain(),
             Err(error) => {
                 tracing::error!("{error}");
                 ExitCode::FAILURE
@@ -69,7 +89,7 @@ impl Program {
             None => return Err(missing()),
         };
         let file = config.as_deref().unwrap_or_else(|| Path::new(""));
-        #[expect(clippy::print_stdout, reason = "what a command has to tell")]
-        maintain(self.role, command, url, &table, file, &mut |words| println!("{words}")).await
+        let mut tell = |words: String| tell(&format!("{words}\n"));
+        maintain(self.role, command, url, &table, file, &mut tell).await
     }
 }

@@ -10,12 +10,14 @@ mod cli;
 mod control;
 mod key_file;
 mod maintenance;
+mod output;
 mod server;
 mod storage;
 
-pub use cli::Program;
+pub use cli::{Program, parsed};
 pub use key_file::new_storage_keys;
 pub use maintenance::{Maintenance, Role, maintain};
+pub use output::{escaped, say, tell};
 pub use server::Running;
 pub use storage::{Opened, StorageConfig, open_storage};
 
@@ -56,9 +58,28 @@ pub enum ProgramError {
         /// Why.
         source: std::io::Error,
     },
+    /// A result could not be written to standard output.
+    #[error("standard output: {source}")]
+    Output {
+        /// Why.
+        source: std::io::Error,
+        /// How many of its bytes were.
+        written: usize,
+    },
     /// Something else.
     #[error("{0}")]
     Other(String),
+}
+
+impl ProgramError {
+    /// Says it to whoever runs the program; where standard output has no reader, nobody is there to be told.
+    #[must_use]
+    pub fn complain(&self) -> std::process::ExitCode {
+        if !matches!(self, Self::Output { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe) {
+            say(escaped(&self.to_string()));
+        }
+        std::process::ExitCode::FAILURE
+    }
 }
 
 /// A configuration as it was read, with the file it came from.
@@ -229,6 +250,33 @@ impl StaticContext {
     }
 }
 
+/// Refuses a text that says nothing.
+///
+/// # Errors
+/// [`ProgramError::Config`].
+pub fn check_filled<T>(loaded: &Loaded<T>, words: &[&str], text: &str) -> Result<(), ProgramError> {
+    if text.trim().is_empty() { Err(loaded.error(words, "must not be empty")) } else { Ok(()) }
+}
+
+/// Refuses a URI that is none: it has no scheme, or characters that no URI has (RFC 3986).
+///
+/// # Errors
+/// [`ProgramError::Config`].
+pub fn check_uri<T>(loaded: &Loaded<T>, words: &[&str], text: &str) -> Result<(), ProgramError> {
+    match fluent_uri::Uri::parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(loaded.error(words, format_args!("{text:?} is no URI: {error}"))),
+    }
+}
+
+/// Refuses a program that nobody can reach.
+///
+/// # Errors
+/// [`ProgramError::Config`].
+pub fn check_listen<T>(loaded: &Loaded<T>, listen: &[SocketAddr]) -> Result<(), ProgramError> {
+    if listen.is_empty() { Err(loaded.error(&["listen"], "there must be an address to listen at")) } else { Ok(()) }
+}
+
 /// Refuses keys that everybody knows on sockets that everybody reaches, and key files that everybody reads.
 ///
 /// # Errors
@@ -256,22 +304,28 @@ fn is_readable_by_others(_path: &Path) -> bool {
     false
 }
 
-/// Sends the log to standard error; `RUST_LOG` chooses what is told.
+/// Sends the log to standard error; `RUST_LOG` chooses what is told. A line that cannot be written is dropped, and the next
+/// one says how many were.
 pub fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(output::Log::default);
     let _ = subscriber.try_init();
 }
 
-/// Waits for SIGTERM or Ctrl-C.
+/// Waits for SIGTERM, SIGHUP or Ctrl-C: a terminal that closes ends the program as cleanly as a service manager does.
 pub async fn stop_signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        if let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
             tokio::select! {
                 _ = terminate.recv() => (),
+                _ = hangup.recv() => (),
                 _ = tokio::signal::ctrl_c() => (),
             }
             return;

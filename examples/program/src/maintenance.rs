@@ -34,6 +34,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// What it is called.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Kdc => "a KDC",
+            Self::AuthServer => "an Authorization Server",
+        }
+    }
+
     /// Its name in a backup.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -106,40 +114,36 @@ pub async fn maintain(
     url: &str,
     config: &StorageConfig,
     file: &Path,
-    tell: &mut (dyn FnMut(String) + Send),
+    tell: &mut (dyn FnMut(String) -> Result<(), ProgramError> + Send),
 ) -> Result<(), ProgramError> {
     let target = Target { role, url, config, file };
     match command {
         Maintenance::NewStorageKeys { file } => new_storage_keys(file),
         Maintenance::Backup { file } => {
             let count = target.backup(file).await?;
-            tell(format!("{count} records in {}", file.display()));
-            Ok(())
+            tell(format!("{count} records in {}", file.display()))
         }
         Maintenance::Restore { file, revoked } => {
             let count = target.restore(file, revoked.as_deref()).await?;
-            tell(format!("{count} records restored"));
-            Ok(())
+            tell(format!("{count} records restored"))
         }
         Maintenance::Check => {
             let findings = target.check().await?;
-            tell(findings.to_string());
+            tell(findings.to_string())?;
             let wrong = format!("{} of what is stored is wrong", findings.wrong);
             if findings.is_clean() { Ok(()) } else { Err(ProgramError::Other(wrong)) }
         }
         Maintenance::RotateStorageKey { prepare: true } => {
             let mut keys = StorageKeys::read(&target.config.key_file(target.file)?)?;
             keys.prepare()?;
-            tell("the new key is in the file, and nothing is sealed with it yet".into());
-            Ok(())
+            tell("the new key is in the file, and nothing is sealed with it yet".into())
         }
         Maintenance::RotateStorageKey { prepare: false } => {
             let (count, key, former) = target.rotate().await?;
             let former = former.display();
             tell(format!(
                 "{count} values sealed with key {key}; the former key, which older backups need, is in {former}"
-            ));
-            Ok(())
+            ))
         }
     }
 }

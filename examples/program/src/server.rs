@@ -7,6 +7,7 @@ use ace_coap::security::{MessageSecurity, PeerId};
 use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use rand_core::Rng;
+use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -109,18 +110,29 @@ impl Running {
         }
     }
 
-    /// Runs until SIGTERM or Ctrl-C.
+    /// Runs until SIGTERM, SIGHUP or Ctrl-C. A service manager that waits for it (`Type=notify` of systemd) learns when it is
+    /// ready, and when it stops.
     ///
     /// # Errors
     /// [`ProgramError`] where it has ended by itself: whoever has started the process starts it again.
     pub async fn until_stopped(mut self) -> Result<(), ProgramError> {
+        let stop = crate::stop_signal();
+        notify(NotifyState::Ready);
         let why = tokio::select! {
-            () = crate::stop_signal() => None,
+            () = stop => None,
             why = self.ended.recv() => why,
         };
         tracing::info!("stopping");
+        notify(NotifyState::Stopping);
         self.stop().await;
         why.map_or(Ok(()), |why| Err(ProgramError::Other(why)))
+    }
+}
+
+/// Tells the service manager, where there is one.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
     }
 }
 

@@ -7,8 +7,9 @@ use ace_backend_fjall::{FjallStorage, Settings};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_postgres::{PostgresStorage, Settings as PostgresSettings};
 use ace_backend_tokio::os_random;
-use ace_groupcomm::traits::storage::{Key, Sealed, Storage};
-use ace_groupcomm::{Secret, keys};
+use ace_groupcomm::records::Meta;
+use ace_groupcomm::traits::storage::{Key, Sealed, Storage, StorageError};
+use ace_groupcomm::{RecordType, Secret, keys};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,6 +135,7 @@ pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path, role: 
     if under_way.iter().flatten().next().is_some() {
         return Err(failed(url, "a restore has not ended: begin it again, in an empty place"));
     }
+    is_readable(&**sealed, role).await.map_err(|why| failed(url, why))?;
     // A record that does not open is empty. Better no start than one that can answer nothing.
     let first = sealed.scan(&Key::new(""), None, 1).await.map_err(|error| failed(url, error))?;
     if first.records.iter().any(|(_, record)| record.value.is_empty()) {
@@ -185,10 +187,36 @@ pub(crate) async fn open_durable(
             }
         }
     };
+    is_of(&*raw, role).await.map_err(|why| failed(url, why))?;
     let source = keys.clone();
     let sealed = Sealed::new(Arc::clone(&raw), ring, Box::new(os_random()))
         .with_source(move || StorageKeys::read(&source).and_then(|keys| keys.ring()).ok());
     Ok(Durable { raw, sealed: Arc::new(sealed), keys, control: place.control() })
+}
+
+/// Refuses storage of another program: what the one records the other knows nothing of.
+async fn is_of(raw: &dyn Storage, role: Role) -> Result<(), String> {
+    let words = |error: StorageError| error.to_string();
+    let found = raw.read(&[keys::meta(), keys::sequence_limit()]).await.map_err(words)?;
+    let issued = raw.scan(&keys::all_issued(), None, 1).await.map_err(words)?;
+    let owner = match found.as_slice() {
+        [Some(_), _] => Role::Kdc,
+        [None, Some(_)] => Role::AuthServer,
+        _ if !issued.records.is_empty() => Role::AuthServer,
+        _ => return Ok(()),
+    };
+    if owner == role { Ok(()) } else { Err(format!("is that of {}, and not of {}", owner.words(), role.words())) }
+}
+
+/// Refuses what a later version has stored: it has fields that this one would lose.
+async fn is_readable(sealed: &dyn Storage, role: Role) -> Result<(), String> {
+    let found = sealed.read(&[keys::meta()]).await.map_err(|error| error.to_string())?;
+    match found.first() {
+        Some(Some(meta)) if role == Role::Kdc && !meta.value.is_empty() => {
+            Meta::decode(&meta.value).map(|_| ()).map_err(|_| "was used by a later version of this program".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

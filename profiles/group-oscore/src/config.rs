@@ -47,6 +47,9 @@ pub(crate) fn nonce_len(number: i64) -> Option<usize> {
     ENCRYPTION.iter().find(|(_, (known, _))| *known == number).map(|(_, (_, length))| *length)
 }
 
+/// For how many seconds keys can be good at most.
+const MAX_KEY_LIFETIME: u64 = 0xffff_ffff;
+
 /// An HKDF: its HMAC algorithm, and the key agreement that goes with it.
 const HKDF: [(&str, (i64, i64)); 2] = [
     ("HKDF SHA-256", (cose_alg::HMAC_256_256, cose_alg::ECDH_SS_HKDF_256)),
@@ -77,6 +80,13 @@ impl ApplicationProfile for GroupOscore {
         let seed = config.bytes("gm_key")?.ok_or_else(|| ConfigError::new("gm_key", "is missing"))?;
         let key = SigningKey::ed25519(Secret::new(seed))
             .ok_or_else(|| ConfigError::new("gm_key", "must be 32 bytes in hexadecimal"))?;
+        let key_lifetime = config.uint("key_lifetime")?.unwrap_or(2_592_000);
+        if !(1..=MAX_KEY_LIFETIME).contains(&key_lifetime) {
+            return Err(ConfigError::new(
+                "key_lifetime",
+                format!("must be 1 to {MAX_KEY_LIFETIME} seconds, 136 years"),
+            ));
+        }
         let subject = config.text("gm_subject")?.unwrap_or_else(|| "group-manager".into());
         let group = OscoreGroup {
             gname: gname.into(),
@@ -88,7 +98,7 @@ impl ApplicationProfile for GroupOscore {
             key,
             key_update_check_interval: config.uint("key_update_check_interval")?.unwrap_or(3_600),
             expiration_delta: config.uint("expiration_delta")?.unwrap_or(0),
-            key_lifetime: config.uint("key_lifetime")?.unwrap_or(2_592_000),
+            key_lifetime,
             nonce_len,
         };
         config.finish()?;

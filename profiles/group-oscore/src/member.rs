@@ -12,6 +12,7 @@ use ace_groupcomm_messages::{
     PeerCred, RawCbor, ScopeEntry, pop,
 };
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Length of the name of a key.
@@ -224,6 +225,15 @@ impl MemberRules for OscoreMember {
         ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
     }
 
+    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable> {
+        let permissions = granted.permissions.as_uint().ok_or_else(|| Unsuitable::new("roles of another profile"))?;
+        let roles = Roles(self.roles.0 & permissions);
+        if roles.0 == 0 {
+            return Err(Unsuitable::new(format_args!("none of the roles for {:?} was granted", self.gname)));
+        }
+        Ok(Arc::new(Self { roles, ..self.clone() }))
+    }
+
     fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
         join_request(&self.gname, self.roles, &self.identity, challenge, cnonce, get_creds).map_err(Unsuitable::new)
     }
@@ -351,6 +361,20 @@ mod tests {
             response.material.key = material.encode();
         };
         assert_eq!(with(&strip), MemberError::NoMode);
+    }
+
+    #[test]
+    fn roles_that_were_not_granted_are_not_taken() {
+        let roles = Roles(REQUESTER.0 | crate::scope::RESPONDER.0);
+        let member = OscoreMember { gname: "g".into(), roles, identity: Identity::ccs("lamp", signer(3)) };
+        let granted = |permissions| ScopeEntry { gname: "g".into(), permissions };
+        let narrow = member.narrowed(&granted(RawCbor::uint(REQUESTER.0))).unwrap();
+        assert_eq!(narrow.scope(), granted(RawCbor::uint(REQUESTER.0)));
+        let more = member.narrowed(&granted(RawCbor::uint(u64::MAX))).unwrap();
+        assert_eq!(more.scope(), member.scope(), "not more than was asked for");
+        for other in [RawCbor::uint(crate::scope::MONITOR.0), RawCbor::bytes(&[1])] {
+            assert!(member.narrowed(&granted(other)).is_err());
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use crate::derivation::{Exchanged, Unsuitable, derive};
 use crate::transport::{restore, stored};
 use ace_groupcomm::Secret;
 use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable as NotForMember};
-use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenTransferRequest, TokenTransferResponse};
+use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
+use ace_groupcomm_messages::{
+    Confirmation, OscoreInputMaterial, TokenResponse, TokenTransferRequest, TokenTransferResponse,
+};
 use ace_oscore::Parameters;
 use thiserror::Error;
 
@@ -70,6 +73,18 @@ impl Upload {
 pub struct OscoreClient;
 
 impl ClientTransport for OscoreClient {
+    fn takes(&self, response: &TokenResponse) -> Result<(), NotForMember> {
+        if let Some(profile) = response.ace_profile.filter(|profile| *profile != COAP_OSCORE) {
+            return Err(NotForMember::new(format_args!(
+                "the token is for the transport profile {profile}, not for coap_oscore ({COAP_OSCORE})"
+            )));
+        }
+        match response.cnf {
+            Some(Confirmation::Osc(_)) => Ok(()),
+            _ => Err(NotForMember::new("the token response has no OSCORE input material (cnf with osc)")),
+        }
+    }
+
     fn begin(
         &self,
         access_token: Vec<u8>,
@@ -121,6 +136,19 @@ mod tests {
             nonce2: nonce2.map(<[u8]>::to_vec),
             server_recipient_id: id.map(<[u8]>::to_vec),
             ..TokenTransferResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_token_for_another_profile_or_key_is_refused_by_name() {
+        let osc = Some(Confirmation::Osc(upload().material));
+        let response = |ace_profile, cnf| TokenResponse { ace_profile, cnf, ..TokenResponse::default() };
+        assert_eq!(OscoreClient.takes(&response(Some(2), osc.clone())), Ok(()));
+        assert_eq!(OscoreClient.takes(&response(None, osc.clone())), Ok(()));
+        let why = |response| OscoreClient.takes(&response).unwrap_err().0;
+        assert!(why(response(Some(1), osc)).contains("profile 1, not for coap_oscore"));
+        for cnf in [None, Some(Confirmation::Kid(vec![1]))] {
+            assert!(why(response(Some(2), cnf)).contains("cnf with osc"));
         }
     }
 

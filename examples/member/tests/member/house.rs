@@ -6,6 +6,7 @@ use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
+use ace_member::show::Style;
 use ace_member::{Config, Content, Member, ProgramError, Settings, export};
 use ace_oscore::OscoreOption;
 use ace_program::{Loaded, Role, Running, StorageConfig, open_storage};
@@ -31,6 +32,7 @@ pub(crate) enum Mischief {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Protected {
     pub(crate) kid: Vec<u8>,
+    pub(crate) id_context: Option<Vec<u8>>,
     pub(crate) partial_iv: Vec<u8>,
     pub(crate) ciphertext: Vec<u8>,
 }
@@ -89,7 +91,8 @@ impl OnTheWay {
         let option = OscoreOption::decode(option).unwrap();
         let partial_iv = option.partial_iv.unwrap().bytes();
         let ciphertext = request.payload.clone();
-        self.protected.lock().unwrap().push(Protected { kid: option.kid.unwrap(), partial_iv, ciphertext });
+        let OscoreOption { kid, kid_context: id_context, .. } = option;
+        self.protected.lock().unwrap().push(Protected { kid: kid.unwrap(), id_context, partial_iv, ciphertext });
     }
 
     fn forge(&self, request: &Message) -> Vec<Vec<u8>> {
@@ -249,7 +252,7 @@ impl House {
 
 /// Opens the member.
 pub(crate) fn open(settings: &Settings) -> Member<'_> {
-    Member::open(settings, false, |_| ()).unwrap()
+    Member::open(settings, Style::default(), |_| ()).unwrap()
 }
 
 /// Does one thing.

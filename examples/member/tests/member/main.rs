@@ -4,3 +4,5 @@ mod flow;
 mod house;
 mod killed;
 mod observe;
+mod output;
+mod registration;

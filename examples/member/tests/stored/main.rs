@@ -2,6 +2,7 @@
 //! states of members. The files in `first` are that release's; nobody changes them.
 
 use ace_groupcomm::member::Operation;
+use ace_member::show::Style;
 use ace_member::{Config, Member, Settings, export};
 use ace_peers::Postgres;
 use ace_program::{Loaded, Maintenance, Role, Running, maintain};
@@ -76,14 +77,19 @@ impl First {
             Role::AuthServer => Loaded::<ace_as::Config>::read(&file).unwrap().config.storage,
         };
         let mut told = String::new();
-        maintain(role, &command, url, &storage, &file, &mut |words| told.push_str(&words)).await.unwrap();
+        maintain(role, &command, url, &storage, &file, &mut |words| {
+            told.push_str(&words);
+            Ok(())
+        })
+        .await
+        .unwrap();
         told
     }
 }
 
 /// What a member gets that goes on from its state: node, Sender ID and Gid.
 async fn rejoined(settings: &Settings, operations: &[Operation]) -> (String, String, String) {
-    let mut member = Member::open(settings, false, |_| ()).unwrap();
+    let mut member = Member::open(settings, Style::default(), |_| ()).unwrap();
     for operation in operations {
         member.run(*operation).await.unwrap();
     }
@@ -153,7 +159,7 @@ async fn a_folder_of_an_authorization_server_is_served() {
     let auth_server = first.auth_server(&url).await;
     let nobody = ([127, 0, 0, 1], 1).into();
     let lamp = first.member("lamp.toml", "lamp.state", nobody, Some(auth_server.addresses[0]));
-    let mut member = Member::open(&lamp, false, |_| ()).unwrap();
+    let mut member = Member::open(&lamp, Style::default(), |_| ()).unwrap();
     member.run(Operation::Token).await.unwrap();
     member.close().unwrap();
     auth_server.stop().await;
