@@ -12,7 +12,7 @@ fn crash(arguments: &[&str]) -> (bool, Value) {
     (output.status.success(), report)
 }
 
-// Covers: TH-1-04
+// Covers: TH-1-04/random-kills
 #[test]
 fn what_was_acknowledged_survives_and_nothing_comes_twice() {
     let (content, report) = crash(&["--kills", "12"]);
@@ -40,7 +40,7 @@ fn each_sabotage_is_found() {
     }
 }
 
-// Covers: TH-1-01, TH-1-02
+// Covers: TH-1-01/two-kdcs, TH-1-02/paused-owner
 #[test]
 fn two_processes_over_one_database_are_as_good_as_one() {
     let Some(server) = Postgres::start() else { return };

@@ -137,6 +137,7 @@ mod tests {
         assert_eq!(Resource::of(&[]), None);
     }
 
+    // Covers: AF-5.10.1.2-01
     #[test]
     fn what_is_not_in_the_table_is_not_allowed() {
         let all =

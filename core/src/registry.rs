@@ -173,6 +173,7 @@ mod tests {
         TransportProfileDescriptor { name, number, crate_name: name, profile: &ToyTransport }
     }
 
+    // Covers: AF-5.8.4.3-05
     #[test]
     fn names_and_numbers_are_there_once_in_each_kind() {
         let registry = Registry::empty().with_application(application("a", 1)).unwrap();

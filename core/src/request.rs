@@ -325,7 +325,6 @@ impl Response {
 mod tests {
     use super::*;
 
-    // Covers: TH-9-01
     #[test]
     fn debug_shows_what_is_asked_and_no_body() {
         let mut request = Request::new(Method::Post, ["authz-info"]).with_payload(19, vec![0x5e; 77]);

@@ -72,7 +72,7 @@ mod tests {
         Now::new(unix, Duration::from_secs(mono))
     }
 
-    // Covers: TH-2-07
+    // Covers: TH-2-07/clock-jump
     #[test]
     fn the_time_of_day_never_goes_back_and_does_not_run_away() {
         let mut watch = Watch::new(Duration::from_secs(100));

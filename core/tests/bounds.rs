@@ -85,6 +85,7 @@ fn a_group_is_found_by_64_identifiers_at_once_and_each_of_16_bytes() {
     assert_eq!(desk.ask(&caller, wrong).status, Status::NotAcceptable);
 }
 
+// Covers: TH-2-06/cnonce-bound
 #[test]
 fn a_join_is_bounded_in_each_part() {
     let mut desk = desk();

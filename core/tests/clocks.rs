@@ -49,7 +49,7 @@ fn set_clock(desk: &mut Desk, unix: u64) {
     desk.due();
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/expired-stays
 #[test]
 fn a_clock_that_goes_back_makes_nothing_valid_again() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -73,7 +73,7 @@ fn a_clock_that_goes_back_makes_nothing_valid_again() {
     assert_eq!(lagging.ask(&owner, update_post(&update)).status, Status::Unauthorized);
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/clock-jump
 #[test]
 fn a_clock_that_runs_away_ends_nobody_and_who_asks_meanwhile_is_told_to_wait() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -98,7 +98,7 @@ fn a_clock_that_runs_away_ends_nobody_and_who_asks_meanwhile_is_told_to_wait() {
     assert_eq!(num(&mut desk, &caller), Status::Content);
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/two-clocks
 #[test]
 fn of_two_kdcs_the_one_whose_clock_is_ahead_decides() {
     let store = TestStore::new(Sharing::Shared);
@@ -124,7 +124,7 @@ fn an_association_is_not_given_up_while_the_clock_has_run_away() {
     assert_eq!(num(&mut desk, &caller), Status::Forbidden, "it is proven now, and no member");
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/expired-meanwhile
 #[test]
 fn an_association_is_not_proven_with_a_token_that_expired_meanwhile() {
     let store = TestStore::new(Sharing::Exclusive);

@@ -40,7 +40,7 @@ fn is_known(desk: &mut Desk, caller: &Caller) -> bool {
     desk.ask(caller, group_request(Method::Get, "g1", &["num"])).status == Status::Forbidden
 }
 
-// Covers: TH-2-08
+// Covers: TH-2-08/receipt-time
 #[test]
 fn posting_it_again_or_to_another_process_gives_no_more_time() {
     let mut desk = new();
@@ -61,7 +61,7 @@ fn posting_it_again_or_to_another_process_gives_no_more_time() {
     assert!(posts(&mut again(&other, 200), &token).is_none(), "nor by a restart");
 }
 
-// Covers: TH-2-08
+// Covers: AF-5.10.1.1-17
 #[test]
 fn its_time_begins_with_the_first_post_even_if_that_is_never_used() {
     let mut desk = new();
@@ -73,7 +73,7 @@ fn its_time_begins_with_the_first_post_even_if_that_is_never_used() {
     assert!(!is_known(&mut desk, &caller));
 }
 
-// Covers: TH-2-08
+// Covers: AF-5.10.3-04, TH-2-08/highest-number, TH-2-08/lower-numbers, TH-2-08/out-of-order
 #[test]
 fn lower_numbers_count_as_expired_once_one_has() {
     let mut desk = new();
@@ -96,7 +96,6 @@ fn lower_numbers_count_as_expired_once_one_has() {
     assert!(desk.post_token(&token(1, &Client::new(6).unwrap().claims(&[("g1", TALKER)], 2_000_000))).is_some());
 }
 
-// Covers: TH-2-08
 #[test]
 fn nothing_is_counted_from_a_time_that_is_not_plausible() {
     let mut desk = new();
@@ -112,7 +111,7 @@ fn nothing_is_counted_from_a_time_that_is_not_plausible() {
     assert!(!is_known(&mut desk, &caller));
 }
 
-// Covers: TH-2-08
+// Covers: TH-2-08/receipt-time
 #[test]
 fn a_token_that_gave_way_does_not_begin_anew() {
     let mut desk = new();

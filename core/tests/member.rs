@@ -34,6 +34,7 @@ fn keys(device: &mut Device) -> Vec<u8> {
     device.id()
 }
 
+// Covers: AF-5-07, AF-5.10.1-02, OP-4.1-06
 #[test]
 fn a_device_comes_from_its_registration_to_the_keys() {
     let mut device = Device::new();
@@ -54,7 +55,7 @@ fn a_device_comes_from_its_registration_to_the_keys() {
     assert_eq!(device.posts, 1);
 }
 
-// Covers: TH-7-02
+// Covers: TH-7-02/new-sender-id, TH-7-02/token-anew
 #[test]
 fn a_device_that_fails_anywhere_uses_nothing_twice() {
     let mut steps = Device::new();
@@ -99,7 +100,7 @@ fn lost_messages_cost_an_operation_and_nothing_else() {
     }
 }
 
-// Covers: TH-7-05
+// Covers: TH-7-05/old-context
 #[test]
 fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
     let mut device = Device::new();
@@ -149,6 +150,7 @@ fn distribution(num: i64, secret: u8) -> Response {
     Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, distribution.encode())
 }
 
+// Covers: TH-7-06/any-order
 #[test]
 fn versions_come_in_any_order_and_none_goes_back() {
     for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1], [1, 1, 2], [3, 3, 1]] {
@@ -192,6 +194,7 @@ fn credentials_are_those_of_one_version() {
     assert!(matches!(device.run(Operation::Creds), Some(Err(MemberError::Unusable(_)))), "it never ends otherwise");
 }
 
+// Covers: AF-5.10.2-01
 #[test]
 fn what_has_ended_is_not_used() {
     let mut device = Device::new();
@@ -238,7 +241,6 @@ fn granted(gname: &str, roles: u64) -> Option<ScopeValue> {
     Some(ScopeValue::Bytes(Scope(vec![entry]).encode()))
 }
 
-// Covers: TH-1-04
 #[test]
 fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the_state_say() {
     let mut device = Device::new();
@@ -280,7 +282,7 @@ fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
     }
 }
 
-// Covers: TH-7-04
+// Covers: TH-7-04/second-export
 #[test]
 fn keys_that_could_not_be_handed_out_are_kept_for_the_next_time() {
     let mut device = Device::new();

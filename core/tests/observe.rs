@@ -65,7 +65,6 @@ fn told(desk: &mut Desk) -> usize {
     std::mem::take(&mut desk.notices).into_iter().filter(|notice| *notice == creds_changed()).count()
 }
 
-// Covers: KG-6.1-01
 #[test]
 fn what_is_observed_is_stored_with_the_answer() {
     let mut desk = desk(Sharing::Exclusive);

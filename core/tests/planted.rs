@@ -75,7 +75,7 @@ fn a_group_goes_on_at_its_version() {
     assert_eq!(retrieval::decode_num(&num.payload), Ok(7));
 }
 
-// Covers: TH-3-04
+// Covers: TH-3-04/given-identifiers
 #[test]
 fn a_sender_id_comes_back_under_another_gid_alone() {
     let store = store();
@@ -126,6 +126,7 @@ fn an_expiry_and_a_revocation_of_an_older_token_end_nothing() {
     assert!(store.record::<Revoked>(&keys::revoked(&[9; 32])).is_some());
 }
 
+// Covers: AF-5.10.1-08, TH-2-03/new-token
 #[test]
 fn what_was_known_by_an_older_token_is_gone_with_it() {
     let store = store();
@@ -151,8 +152,7 @@ fn twins() -> (TestStore, Desk, Desk) {
     (store, one, other)
 }
 
-// Covers: OS-3.3-03
-// Covers: TH-1-05
+// Covers: OS-3.3-03, TH-1-05/server-id-commit, TH-1-05/server-id-contexts
 #[test]
 fn a_name_that_is_taken_is_never_taken_over() {
     let (store, mut one, mut other) = twins();
@@ -180,7 +180,7 @@ fn a_name_that_is_taken_is_never_taken_over() {
     assert_eq!(records::<Association>(&store, b"a/").len(), 1);
 }
 
-// Covers: TH-1-05
+// Covers: TH-1-05/differing-ids
 #[test]
 fn a_client_may_choose_the_very_name_that_the_kdc_would() {
     let mut desk = on(&store());
@@ -214,7 +214,7 @@ fn an_activation_that_nobody_knows_of_is_not_undone() {
     }
 }
 
-// Covers: TH-1-04
+// Covers: TH-1-04/reserved-blocks
 #[test]
 fn sequence_numbers_go_on_where_they_were_reserved() {
     let store = store();
@@ -336,7 +336,7 @@ impl TokenValidator for Readable {
     }
 }
 
-// Covers: TH-2-01
+// Covers: AF-3.1-01, TH-2-01/kdc-refuses
 #[test]
 fn a_token_that_shows_a_secret_key_is_refused_whoever_vouches_for_it() {
     let now = Now::new(1_000_000, Duration::from_secs(1));

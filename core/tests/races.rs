@@ -19,7 +19,7 @@ fn members(store: &TestStore) -> usize {
     all.filter(|(_, record)| Member::decode(&record.value).is_ok()).count()
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/revoked-meanwhile
 #[test]
 fn a_token_that_is_revoked_meanwhile_joins_nothing() {
     let store = TestStore::new(Sharing::Shared);
@@ -38,7 +38,7 @@ fn a_token_that_is_revoked_meanwhile_joins_nothing() {
     assert_eq!(members(&store), 0);
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/expired-meanwhile
 #[test]
 fn a_token_that_expires_meanwhile_joins_nothing() {
     let store = TestStore::new(Sharing::Shared);
@@ -60,7 +60,7 @@ fn a_token_that_expires_meanwhile_joins_nothing() {
     assert_eq!(members(&store), 0);
 }
 
-// Covers: TH-2-07
+// Covers: TH-2-07/deactivated-meanwhile
 #[test]
 fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
     let store = TestStore::new(Sharing::Shared);
@@ -76,7 +76,7 @@ fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
     assert_eq!((members(&store), one.kdc.waiting()), (0, 0));
 }
 
-// Covers: TH-1-02
+// Covers: TH-1-02/owner-term
 #[test]
 fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made() {
     let store = TestStore::new(Sharing::Shared);
@@ -95,7 +95,6 @@ fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made()
     assert_eq!(members(&store), 0);
 }
 
-// Covers: TH-1-02
 #[test]
 fn what_came_before_an_association_came_back_is_not_acted_on() {
     let store = TestStore::new(Sharing::Shared);
@@ -157,7 +156,6 @@ fn commits_until(
     commits
 }
 
-// Covers: TH-2-07
 #[test]
 fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
     for sharing in [Sharing::Exclusive, Sharing::Shared] {

@@ -70,7 +70,7 @@ fn join(desk: &mut Desk, number: u16, issued: Option<u64>) -> ((Vec<u8>, Vec<u8>
     ((head(&desk.store).gid.to_vec(), key[28..].to_vec()), joined.material.num)
 }
 
-// Covers: TH-5-01
+// Covers: TH-5-01/checked-tokens, TH-5-01/evicted-out, TH-5-01/nothing-repeats
 #[test]
 fn nothing_comes_twice_and_the_evicted_stay_out() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -135,7 +135,6 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     }
 }
 
-// Covers: TH-2-08
 #[test]
 fn a_token_whose_time_begins_with_its_receipt_gets_none_from_a_restore() {
     let backup = open(&TestStore::new(Sharing::Exclusive), 1_000).store.dump();

@@ -104,7 +104,7 @@ async fn everything_is_sealed_with_the_new_key_and_reads_as_before() {
     }
 }
 
-// Covers: TH-5-05
+// Covers: TH-5-05/every-step, TH-5-05/old-key-last
 #[tokio::test]
 async fn a_failure_at_any_step_is_made_good_while_another_process_writes() {
     // The ring, and pages of 256 records.
@@ -148,7 +148,7 @@ async fn a_failure_at_any_step_is_made_good_while_another_process_writes() {
     }
 }
 
-// Covers: TH-5-05
+// Covers: TH-5-05/key-ring
 #[tokio::test]
 async fn a_process_that_has_not_got_the_new_key_writes_nothing() {
     let file = KeyFile::new(&[1], 1);
@@ -218,7 +218,7 @@ async fn expectations_hold_across_a_change_of_the_key() {
     );
 }
 
-// Covers: TH-5-05
+// Covers: TH-5-05/key-ring
 #[tokio::test]
 async fn a_process_that_did_nothing_during_a_rotation_goes_on() {
     let file = KeyFile::new(&[1], 1);

@@ -47,7 +47,6 @@ async fn sealed_storage_keeps_the_contract() {
     }
 }
 
-// Covers: TH-5-04
 #[tokio::test]
 async fn what_is_stored_shows_nothing() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -69,7 +68,7 @@ async fn what_is_stored_shows_nothing() {
     assert_eq!(found[0].1.as_ref().unwrap().value, &secret[..], "what a conflict shows is opened");
 }
 
-// Covers: TH-5-04
+// Covers: TH-5-04/bound-data
 #[tokio::test]
 async fn a_value_that_was_moved_or_changed_does_not_open() {
     let store = TestStore::new(Sharing::Exclusive);

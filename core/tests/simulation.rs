@@ -33,7 +33,7 @@ fn run_all(options: Options) -> Summary {
     sum
 }
 
-// Covers: TH-5-02
+// Covers: TH-5-02/commits-then-errors, TH-5-02/errors-uncommitted
 #[test]
 fn the_rules_hold_whatever_happens() {
     let sum = run_all(Options::default());
@@ -112,6 +112,7 @@ fn engines_that_trust_their_memory_are_found() {
     finds(Sabotage::TrustMemory, |violation| matches!(violation, Violation::KeyForOutsider(_)));
 }
 
+// Covers: TH-3-04/store-unique
 #[test]
 fn a_cursor_that_is_not_persisted_gives_no_identifier_twice() {
     run_all(Options { sabotage: Sabotage::CursorLost, clients: 20, steps: 2_000, ..Options::default() });

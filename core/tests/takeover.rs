@@ -48,7 +48,7 @@ fn need(desk: &mut Desk, need: AssociationNeed) -> AssociationNotice {
     desk.notices.remove(0)
 }
 
-// Covers: TH-1-04
+// Covers: TH-1-04/reserved-blocks
 #[test]
 fn a_process_takes_up_what_a_former_one_has_stored() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -111,7 +111,7 @@ fn what_cannot_be_claimed_is_said_so_and_not_tried_again() {
     assert!(matches!(desk.notices[..], [AssociationNotice::Sequence { .. }]), "{:?}", desk.notices);
 }
 
-// Covers: TH-1-02
+// Covers: TH-1-02/term-reread
 #[test]
 fn an_association_is_one_processs_at_a_time() {
     let store = TestStore::new(Sharing::Shared);
@@ -193,7 +193,7 @@ fn of_several_that_wait_the_later_ones_may_follow() {
     assert!(desk.notices.contains(&gone(&waiting[1])) && desk.notices.contains(&gone(&waiting[2])));
 }
 
-// Covers: TH-1-04, TH-5-02
+// Covers: TH-1-04/reserved-blocks, TH-5-02/commits-then-errors
 #[test]
 fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     let store = TestStore::new(Sharing::Shared);
@@ -211,7 +211,7 @@ fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     assert_eq!(status(&mut other, id).0, Status::ServiceUnavailable);
 }
 
-// Covers: TH-1-02
+// Covers: TH-1-02/takeover-term
 #[test]
 fn an_activation_whose_outcome_was_unknown_takes_nothing_from_who_has_claimed_since() {
     let store = TestStore::new(Sharing::Shared);
@@ -230,7 +230,7 @@ fn an_activation_whose_outcome_was_unknown_takes_nothing_from_who_has_claimed_si
     assert_eq!((stored(&store, id), status(&mut other, id).0), (claimed, Status::Forbidden));
 }
 
-// Covers: TH-1-04
+// Covers: TH-1-04/reserved-blocks
 #[test]
 fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
     for sharing in [Sharing::Shared, Sharing::Exclusive] {
@@ -256,7 +256,7 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
     assert_eq!(desk.ask(&caller, num()).status, Status::Unauthorized);
 }
 
-// Covers: TH-1-05
+// Covers: TH-1-05/server-id-processes
 #[test]
 fn each_process_gets_a_number_before_it_is_ready() {
     let store = TestStore::new(Sharing::Shared);

@@ -58,7 +58,9 @@ fn post(token: &[u8]) -> Request {
     token_post_with(token, &[1; 8])
 }
 
-// Covers: OP-4.2-01, KG-3.3-02
+// Covers: OP-4.2-01, KG-3.3-02, AF-5.10.1-04, AF-5.10.1-09, AF-5.10.1.1-01, AF-5.10.1.1-04, AF-5.10.1.1-05
+// Covers: AF-5.10.1.1-06, AF-5.10.1.1-10, AF-5.10.1.1-11, AF-5.10.1.1-12, AF-5.10.1.1-13, AF-5.10.1.1-14
+// Covers: AF-5.10.1.1-15
 #[test]
 fn tokens_that_are_not_good_get_the_codes_of_rfc9200() {
     let mut desk = desk();
@@ -109,7 +111,7 @@ fn tokens_that_are_not_good_get_the_codes_of_rfc9200() {
     assert_eq!((desk.kdc.pending(), desk.store.dump()), (0, before));
 }
 
-// Covers: TH-1-06, TH-6-01
+// Covers: TH-1-06/same-token, TH-6-01/token-bound
 #[test]
 fn replayed_posts_disturb_nobody_and_write_nothing() {
     let mut desk = desk();
@@ -136,7 +138,7 @@ fn replayed_posts_disturb_nobody_and_write_nothing() {
     assert_eq!((gone.status, gone.unprotected), (Status::Unauthorized, true), "the old one is gone then");
 }
 
-// Covers: TH-1-06, OP-6-02
+// Covers: OP-6-02, TH-1-06/same-token
 #[test]
 fn the_first_proven_request_swaps_associations() {
     let mut desk = desk();
@@ -159,6 +161,7 @@ fn the_first_proven_request_swaps_associations() {
     assert_eq!(principals.len(), 1);
 }
 
+// Covers: AF-5.10.2-03
 #[test]
 fn nobody_knows_an_association_that_was_never_made_or_never_proven() {
     let mut desk = desk();
@@ -173,7 +176,8 @@ fn nobody_knows_an_association_that_was_never_made_or_never_proven() {
     }
 }
 
-// Covers: OP-4.2-07, OP-4.2-08, OP-4.2-09, OP-4.2-10, TH-2-04, TH-2-05
+// Covers: OP-4.2-07, OP-4.2-09, OP-4.2-10, AF-5.10.1-08, TH-2-04/dropped-role, TH-2-05/kept-challenge
+// Covers: TH-2-05/update-answer
 #[test]
 fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     let mut desk = desk();
@@ -207,7 +211,7 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     assert_eq!(rekey_reasons(&desk).len(), 2);
 }
 
-// Covers: OP-4.2-11, TH-2-02
+// Covers: OP-4.2-11, OP-4.2-08
 #[test]
 fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     let mut desk = desk();
@@ -242,7 +246,7 @@ fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     assert_eq!(desk.ask(&caller, other_form).status, Status::Created);
 }
 
-// Covers: TH-2-07, OP-4.3-17, OP-6-02
+// Covers: OP-4.3-17, OP-6-02, KG-4.1.2-01, TH-3-07/unused-context, TH-4-02/due-in-commit
 #[test]
 fn expiry_ends_the_membership_in_one_commit() {
     let mut desk = desk();
@@ -293,7 +297,6 @@ fn a_later_token_moves_the_expiry() {
     assert_eq!(rekey_reasons(&desk), [RekeyReason::Expired]);
 }
 
-// Covers: TH-2-07
 #[test]
 fn an_expiry_is_not_lost_when_storage_is_away() {
     let mut desk = desk();
@@ -325,7 +328,7 @@ fn a_revoked_token_is_good_for_nothing() {
     assert_eq!(desk.ask(&Caller::anonymous(), post(&other)).status, Status::Unauthorized);
 }
 
-// Covers: KG-4.3.1-16, KG-4.3.1-17
+// Covers: KG-4.3.1-16, KG-4.3.1-17, TH-2-05/lost-challenge
 #[test]
 fn without_a_challenge_a_join_brings_a_new_one() {
     let mut desk = desk();
@@ -344,7 +347,6 @@ fn without_a_challenge_a_join_brings_a_new_one() {
     assert_eq!(join(&mut desk, &client, &caller, &challenge, "g1", TALKER).status, Status::Created);
 }
 
-// Covers: TH-5-02
 #[test]
 fn nothing_is_said_before_it_is_durable() {
     for (fault, happened) in [(Fault::NotDone, false), (Fault::UnknownLost, false), (Fault::UnknownDone, true)] {
@@ -430,7 +432,6 @@ fn a_kdc_says_when_it_is_ready_and_when_something_is_due() {
     assert_eq!(desk.kdc.next_timeout(desk.now), Some(desk.now.mono + Duration::from_secs(40)));
 }
 
-// Covers: TH-6-01
 #[test]
 fn one_client_with_many_tokens_has_one_clients_share_of_what_waits() {
     let mut desk = desk();

@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    // Covers: TH-1-03
+    // Covers: TH-1-03/identical-bytes
     #[test]
     fn the_same_message_gets_the_same_bytes() {
         let mut exchanges = Exchanges::new(&Limits::default());

@@ -324,6 +324,7 @@ mod tests {
         notifies.iter().map(|notifies| notifies.id.clone()).collect()
     }
 
+    // Covers: TH-6-02/observe-bound
     #[test]
     fn observations_are_found_by_path_and_have_bounds() {
         let limits = Limits { observations: 3, observations_per_peer: 2, ..Limits::default() };

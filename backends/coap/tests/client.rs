@@ -164,8 +164,7 @@ async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
     assert_eq!(other.receive().await.encode(), other.receive().await.encode(), "it has tried twice");
 }
 
-// Covers: OS-D.5.3-03
-// Covers: TH-7-05
+// Covers: OS-D.5.3-03, TH-7-05/reset, TH-7-05/unprotected-error
 #[tokio::test]
 async fn what_anybody_can_send_does_not_end_a_protected_request() {
     let mut other = Other::new().await;

@@ -105,7 +105,7 @@ async fn two_processes_lose_nothing_of_each_other() {
     assert_eq!(processes[0].scan(&key("marker "), None, 1_000).await.unwrap().records.len(), 180);
 }
 
-// Covers: TH-5-03
+// Covers: TH-5-03/lossy-settings
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_lose_commits_is_refused() {
     let Some(mut server) = Postgres::start() else { return };
@@ -131,7 +131,7 @@ fn fail_over(mut primary: Postgres, standby: &Postgres) {
     assert_eq!(standby.sql("SELECT pg_promote()"), "t");
 }
 
-// Covers: TH-5-03
+// Covers: TH-5-03/changed-timeline
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_was_not_waited_for_is_refused_as_soon_as_it_takes_over() {
     let Some(primary) = Postgres::start() else { return };
@@ -151,7 +151,6 @@ async fn a_standby_that_was_not_waited_for_is_refused_as_soon_as_it_takes_over()
     assert_eq!(text(&open(&standby).await, "a").await, "1", "it is known from now on");
 }
 
-// Covers: TH-5-03
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_was_waited_for_takes_over_with_all_that_was_acknowledged() {
     let Some(primary) = Postgres::start() else { return };
@@ -299,7 +298,6 @@ async fn an_owner_of_a_database_needs_no_more_rights() {
     assert_eq!(suite(&storage).await, Ok(()));
 }
 
-// Covers: TH-9-02
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_need_not_stand_in_the_url() {
     let Some(server) = Postgres::start() else { return };
@@ -352,7 +350,6 @@ async fn a_server_that_was_away_is_found_again() {
     assert_eq!(text(&storage, "a").await, "3");
 }
 
-// Covers: TH-5-02
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_meets_the_end_of_the_server_is_done_or_not_or_unknown() {
     let Some(mut server) = Postgres::start() else { return };

@@ -148,7 +148,7 @@ mod tests {
         )
     }
 
-    // Covers: KG-3.1-02, GO-3-01, GO-5.1-01
+    // Covers: KG-3.1-02
     #[test]
     fn encodes_names_and_role_sets() {
         for (entries, bytes) in
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(ScopeEntry::decode(&one.encode()), Ok(one));
     }
 
-    // Covers: TH-2-09
+    // Covers: TH-2-09/group-twice
     #[test]
     fn names_are_compared_byte_for_byte_and_stand_once() {
         let scope = scope(&[("g1", 6), ("G1", 2), ("g1/", 4)]);

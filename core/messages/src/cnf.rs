@@ -323,7 +323,6 @@ mod tests {
         );
     }
 
-    // Covers: TH-9-01
     #[test]
     fn debug_shows_no_key() {
         let osc = decode("a104a200410102421234").unwrap();

@@ -373,7 +373,6 @@ mod tests {
         assert!(JoinResponse::decode(&hex("a40701080009001141 00")).is_err(), "kdc_cred without a proof");
     }
 
-    // Covers: TH-9-01
     #[test]
     fn debug_shows_no_key() {
         let shown = alloc::format!("{:?}", material());

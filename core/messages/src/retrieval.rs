@@ -171,7 +171,7 @@ mod tests {
         hex::decode(text.replace(' ', "")).unwrap()
     }
 
-    // Covers: KG-4.2.1-01, KG-4.2.1-03
+    // Covers: KG-4.2.1-01
     #[test]
     fn group_names() {
         let request = GroupNamesRequest { gids: vec![RawCbor::new(&hex("4101")).unwrap()] };

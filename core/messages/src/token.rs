@@ -290,6 +290,7 @@ mod tests {
         hex::decode(text.replace(' ', "")).unwrap()
     }
 
+    // Covers: AF-5.8.1-07
     /// RFC 9203 section 3.1: the second example asks for other rights under the same context.
     #[test]
     fn an_update_of_rights_names_the_input_material() {
@@ -304,6 +305,7 @@ mod tests {
         assert_eq!(TokenRequest::decode(&bytes), Ok(request));
     }
 
+    // Covers: AF-5.8.4.1-01
     #[test]
     fn requests_come_back_and_unknown_parameters_are_kept() {
         let request = TokenRequest {
@@ -340,6 +342,7 @@ mod tests {
         assert!(!alloc::format!("{response:?}").contains("216"));
     }
 
+    // Covers: AF-5.8.3-03
     #[test]
     fn errors_have_their_numbers() {
         let error = TokenError::new(TokenErrorCode::InvalidScope, "no");
@@ -354,6 +357,7 @@ mod tests {
         assert!(TokenError::decode(&hex("a0")).is_err());
     }
 
+    // Covers: AF-5.3-01
     /// RFC 9200 section 5.3, figure 3 (the scope of the example is a text string).
     #[test]
     fn hints_have_their_labels() {

@@ -138,8 +138,8 @@ mod tests {
         }
     }
 
+    // Covers: OS-2-01, OS-6.1-01, OS-6.1-02
     // The five examples of RFC 8613 section 6.3.
-    // Covers: OS-2-01, OS-5-02, OS-6.1-01, OS-6.1-02, OS-6.1-03
     #[test]
     fn examples_of_section_6_3() {
         for (value, expected) in [
@@ -176,6 +176,7 @@ mod tests {
         assert_eq!(option(None, Some(&[0; 255]), None).encode().unwrap().len(), 257);
     }
 
+    // Covers: OS-5-02
     #[test]
     fn partial_ivs_have_no_leading_zeros() {
         for (number, bytes) in [(0, vec![0]), (255, vec![255]), (256, vec![1, 0]), (PartialIv::MAX, vec![255; 5])] {

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    // Covers: TH-1-04, OS-7.2-01
+    // Covers: TH-1-04/reserved-blocks
     #[test]
     fn numbers_come_from_the_block_and_end_with_it() {
         let mut sequence = Sequence::block(10, 14);
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(Sequence::none().take(), Err(Error::NeedSequence));
     }
 
-    // Covers: TH-1-04
+    // Covers: TH-1-04/half-use
     #[test]
     fn half_a_block_is_the_time_for_the_next() {
         let mut sequence = Sequence::block(0, 4);

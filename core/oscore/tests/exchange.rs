@@ -44,7 +44,7 @@ fn content(text: &str) -> Message {
     response
 }
 
-// Covers: OS-7.4-01, OS-7.4-02, TH-1-03
+// Covers: OS-7.4-01, OS-7.4-02, TH-1-03/verified-window
 #[test]
 fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
     let (mut client, mut server) = (client(), server());
@@ -62,7 +62,7 @@ fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
     assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
 }
 
-// Covers: OS-2-02, OS-8.2-03, OS-8.2-10
+// Covers: OS-8.2-03, OS-8.2-10
 #[test]
 fn what_cannot_be_read_or_verified_is_told_apart() {
     let (mut client, mut server) = (client(), server());
@@ -113,7 +113,7 @@ fn inner_options_are_hidden_and_outer_forgeries_dropped() {
     assert_eq!(client.protect_request(&proxied).map(|_| ()).unwrap_err(), Error::Unprotectable);
 }
 
-// Covers: OS-7.5-01, OS-B.1.2-01
+// Covers: OS-B.1.2-01
 #[test]
 fn a_restored_server_challenges_once_and_then_refuses_what_came_before() {
     let mut client = client();
@@ -174,7 +174,6 @@ fn challenged(server: &mut Context, request: &Message, echo: [u8; 8]) {
     server.challenge(request, challenge, echo).unwrap();
 }
 
-// Covers: TH-1-02
 #[test]
 fn an_echo_of_another_process_is_not_acted_on() {
     let (mut client, mut server) = (client(), server());
@@ -190,7 +189,7 @@ fn an_echo_of_another_process_is_not_acted_on() {
     accept(&mut server, &client.protect_request(&get()).unwrap().0);
 }
 
-// Covers: TH-1-02
+// Covers: TH-1-02/takeover-term
 #[test]
 fn a_window_that_is_forgotten_comes_back_with_an_echo_alone() {
     let (mut client, mut server) = (client(), server());
@@ -214,7 +213,6 @@ fn a_window_that_is_forgotten_comes_back_with_an_echo_alone() {
     assert_eq!(server.unprotect_request(&first).unwrap_err(), Error::Replay);
 }
 
-// Covers: TH-1-02
 #[test]
 fn a_context_that_is_taken_over_takes_what_carries_its_own_echo_until_a_new_one_is_answered() {
     let (mut client, mut server) = (client(), server());
@@ -269,7 +267,6 @@ fn a_challenge_that_is_forgotten_is_answered_in_vain() {
     assert!(accept(&mut server, &with_echo(&mut client, &[2; 8])).2);
 }
 
-// Covers: OS-7.2.1-02
 #[test]
 fn a_context_without_numbers_takes_nothing_any_more() {
     let (mut client, mut server) = (client(), server());
@@ -279,7 +276,7 @@ fn a_context_without_numbers_takes_nothing_any_more() {
     assert_eq!(server.would_verify(&request), Err(Error::NoContext));
 }
 
-// Covers: TH-1-04, OS-7.2-01
+// Covers: TH-1-04/none-left
 #[test]
 fn without_numbers_nothing_is_sent() {
     let mut client = Context::fresh(&parameters(b"c", b"s"), Sequence::block(5, 6)).unwrap();
@@ -307,10 +304,8 @@ fn notification(number: u32, text: &str) -> Message {
     message
 }
 
-// Covers: OS-7.4.1-04, OS-8-02
-// Covers: OS-4.1.3.5-02, OS-4.1.3.5-03, OS-4.1.3.5-04, OS-4.1.3.5-07,
-// Covers: OS-4.1.3.5.2-02, OS-4.1.3.5.2-04, OS-4.1.3.5.2-05, OS-4.1.3.5.2-06,
-// Covers: OS-4.1.3.5.2-07, OS-7.4.1-01, OS-7.4.1-02, OS-7.4.1-03, OS-7.4.1-05, OS-8.4.2-01
+// Covers: OS-7.4.1-04, OS-8-02, OS-4.1.3.5-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-06, OS-7.4.1-02, OS-7.4.1-03
+// Covers: OS-7.4.1-05, OS-4.1.3.5.2-01
 #[test]
 fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
     let (mut client, mut server) = (client(), server());
@@ -344,6 +339,7 @@ fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
     assert_eq!((got.code, got.options.is_empty()), (Code::NOT_FOUND, true));
 }
 
+// Covers: OS-7.4.1-01
 #[test]
 fn a_response_without_number_cannot_follow_as_a_notification() {
     let (mut client, mut server) = (client(), server());
@@ -367,7 +363,7 @@ fn an_inner_observe_that_nobody_asked_for_is_refused() {
     assert_eq!(client.unprotect_response(&response, &mut pending).unwrap_err(), Error::Content);
 }
 
-// Covers: OS-8.4-02
+// Covers: AF-5-03, AF-5.8.4.3-03
 #[test]
 fn a_client_tells_unprotected_and_foreign_responses_from_its_own() {
     let (mut client, mut server) = (client(), server());

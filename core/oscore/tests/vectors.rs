@@ -73,8 +73,7 @@ fn requests_of_c4_c5_and_c6() {
     }
 }
 
-// Covers: OS-2-03, OS-4.2-07, OS-4.2-03
-// Covers: OS-8.3-01, OS-8.3-02, OS-8.3-03, OS-8.4-01
+// Covers: OS-2-03, OS-4.2-07, OS-8.3-01, OS-8.3-02, OS-8.3-03, OS-8.4-01
 #[test]
 fn responses_of_c7_and_c8() {
     let request = bytes("44025d1f00003974396c6f63616c686f7374620914ff612f1092f1776f1c1668b3825e");

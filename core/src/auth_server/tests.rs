@@ -97,8 +97,9 @@ fn error(response: &Response) -> Option<TokenErrorCode> {
     TokenError::decode(&response.payload).unwrap().code()
 }
 
-// Covers: OP-3.2-04
-// Covers: OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01, TH-2-01
+// Covers: OP-3.2-04, OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01
+// Covers: AF-3.1-01, AF-5.10-01, AF-5.10-02, AF-5.10.4-01, AF-5.8.1-02, AF-5.8.1-05, AF-5.8.2-01, TH-2-01/as-encrypts
+// Covers: TH-8-01/as-salt
 #[test]
 fn a_token_holds_what_the_client_is_told() {
     let mut bench = Bench::new();
@@ -115,7 +116,7 @@ fn a_token_holds_what_the_client_is_told() {
     assert!(validator().validate(&answer.access_token, 4_600).is_err());
 }
 
-// Covers: KG-3.2-05
+// Covers: KG-3.2-05, AF-5.10-04, AF-5.3.1-03, TH-2-03/as-sub
 #[test]
 fn a_token_says_who_made_it_when_and_for_which_challenge() {
     let mut bench = Bench::new();
@@ -165,8 +166,7 @@ fn no_two_tokens_share_a_key_or_a_nonce() {
     }
 }
 
-// Covers: KG-3.1-01, KG-3.2-02
-// Covers: GO-5.2-02, GO-5.2-03
+// Covers: GO-5.2-02, GO-5.2-03, AF-5.8-04
 #[test]
 fn a_scope_is_narrowed_to_the_policies() {
     let mut bench = Bench::new();
@@ -193,6 +193,7 @@ fn a_scope_is_narrowed_to_the_policies() {
     assert_eq!(granted("switch", Some(&[])), Err(Some(TokenErrorCode::InvalidScope)));
 }
 
+// Covers: AF-5.8-04, AF-5.8.3-01, AF-5.8.3-02
 #[test]
 fn faults_have_their_error_codes() {
     let mut bench = Bench::new();
@@ -246,7 +247,7 @@ fn faults_have_their_error_codes() {
     assert!(bench.store.dump().is_empty(), "nothing was issued");
 }
 
-// Covers: OP-3.1-02, OP-3.1-03, OP-3.1-04, OP-3.2-13
+// Covers: OP-3.1-03, OP-3.1-04, OP-3.2-13
 #[test]
 fn an_update_keeps_the_clients_own_key() {
     let mut bench = Bench::new();

@@ -178,7 +178,6 @@ fn gone(id: &[u8]) -> Outcome<Event> {
 mod tests {
     use super::*;
 
-    // Covers: TH-6-01
     #[test]
     fn what_is_known_to_be_ours_has_a_bound() {
         let mut owned = Owned::new(Sharing::Shared);

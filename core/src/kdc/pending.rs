@@ -304,7 +304,7 @@ mod tests {
         Pendings::new(limits)
     }
 
-    // Covers: TH-6-01
+    // Covers: TH-6-01/least-lifetime
     #[test]
     fn one_client_cannot_push_others_out() {
         let mut table = table();
@@ -325,7 +325,7 @@ mod tests {
         assert!(table.of_post(&[48; 32]).is_none() && table.of_post(&[50; 32]).is_some());
     }
 
-    // Covers: TH-6-01
+    // Covers: TH-6-01/least-lifetime
     #[test]
     fn a_full_table_keeps_the_young() {
         let mut table = table();

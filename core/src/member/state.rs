@@ -91,7 +91,7 @@ impl State {
 mod tests {
     use super::*;
 
-    // Covers: TH-1-04
+    // Covers: TH-1-04/reserved-blocks
     #[test]
     fn numbers_of_an_association_are_reserved_once() {
         let mut state = State::default();
@@ -103,7 +103,6 @@ mod tests {
         assert_eq!(state.session.map(|session| session.next), Some(4_096));
     }
 
-    // Covers: TH-9-01
     #[test]
     fn debug_shows_no_key() {
         let token = Token { access_token: Bytes(vec![0x5e; 9]), cnf: Bytes(vec![0x5e; 16]), expires: 1, scope: None };

@@ -8,9 +8,9 @@ use ace_groupcomm_messages::{GroupNamesRequest, GroupNamesResponse, GroupcommErr
 
 const READER: u64 = 4;
 
-// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01
-// Covers: KG-4.1.2-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03, KG-4.7.1-02, KG-4.7.1-03,
-// Covers: KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, TH-2-09
+// Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03
+// Covers: KG-4.7.1-02, KG-4.7.1-03, KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, AF-5.10.2-02
+// Covers: AF-5.10.2-03, AF-5.10.2-04, GO-8-01, TH-2-09/missing-node
 #[test]
 fn who_is_not_entitled_learns_nothing() {
     let mut desk = desk();
@@ -93,7 +93,7 @@ fn methods_and_paths_that_are_not_there() {
     assert_eq!(desk.ask(&caller, get).status, Status::MethodNotAllowed);
 }
 
-// Covers: KG-4.2.1-03
+// Covers: TH-2-09/own-groups
 #[test]
 fn groups_are_found_by_their_gid() {
     let mut desk = desk();

@@ -25,8 +25,7 @@ fn head(desk: &Desk) -> Head {
     decoded.max_by_key(|head| (head.members, head.cursor)).unwrap()
 }
 
-// Covers: OP-4.1-06, OP-4.2-06
-// Covers: KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.1-01, KG-3.3.2-01
+// Covers: OP-4.2-06, KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.2-01, AF-5.10.1-05, AF-5.2-02
 #[test]
 fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     let mut desk = desk();
@@ -45,8 +44,7 @@ fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     assert_eq!(TokenTransferResponse::decode(&listener.payload).unwrap().kdcchallenge, None);
 }
 
-// Covers: KG-4.3.1-33, KG-4.3.1-38
-// Covers: KG-3.3-06, KG-4.3.1-06, KG-4.3.1-30, KG-4.3.1-31, KG-4.3.1-32, KG-4.3.1-40, KG-4.3.1-55, KG-4.3.1-56
+// Covers: KG-4.3.1-33, KG-4.3.1-38, KG-4.3.1-31, KG-4.3.1-32, KG-4.3.1-40, KG-4.3.1-55, KG-4.3.1-56
 #[test]
 fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
     let mut desk = desk();
@@ -70,7 +68,7 @@ fn a_join_gives_the_key_an_identifier_and_the_kdcs_proof() {
     assert_eq!(head(&desk).members, 1);
 }
 
-// Covers: TH-2-03, TH-3-04, KG-4.3.1-30, KG-4.3.1-31
+// Covers: KG-4.3.1-30, KG-4.3.1-31, TH-2-03/repeated-token
 #[test]
 fn a_second_join_is_the_same_member_with_a_new_identifier() {
     let mut desk = desk();
@@ -98,7 +96,7 @@ fn a_second_join_is_the_same_member_with_a_new_identifier() {
 }
 
 // Covers: KG-4.3.1-04, KG-4.3.1-07, KG-4.3.1-18, KG-4.3.1-19, KG-4.3.1-20, KG-4.3.1-27, KG-4.3.1.1-05, KG-4.3.1-06
-// Covers: KG-4.1.2-06, KG-4.3.1-14, KG-4.3.1-15, KG-4.3.1-22, KG-4.3.1-23, KG-4.3.1-24, KG-4.3.1-25
+// Covers: KG-4.3.1-14, KG-4.3.1-15, KG-4.3.1-22, KG-4.3.1-23, KG-4.3.1-24, KG-4.3.1-25, KG-3.3-06
 #[test]
 fn join_requests_that_are_refused_change_nothing() {
     let mut desk = desk();
@@ -227,6 +225,7 @@ fn without_scope_the_token_decides_where_it_leaves_no_doubt() {
     assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
 }
 
+// Covers: TH-2-10/one-principal
 #[test]
 fn a_credential_belongs_to_one_principal() {
     let mut desk = desk();
@@ -262,8 +261,6 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
     );
 }
 
-// Covers: KG-4.3.1-48, KG-4.4.1-03
-// Covers: KG-4.3.1-46, KG-4.3.1-50, KG-4.4.1-01, KG-4.4.1-02
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
     let mut desk = desk();
@@ -324,8 +321,7 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!(fetch(true, &[99], &[]), Err(()));
 }
 
-// Covers: KG-4.3.2-04, KG-8-01
-// Covers: KG-4.1-01, KG-4.5.1-01, KG-4.8.1-01
+// Covers: KG-4.3.2-04, KG-4.5.1-01, KG-4.8.1-01
 #[test]
 fn members_read_what_the_group_has() {
     let mut desk = desk();
@@ -359,7 +355,7 @@ fn members_read_what_the_group_has() {
     assert_eq!(AwsLc.run(&[proof]), [CryptoOutput::Verified(true)]);
 }
 
-// Covers: TH-3-04, GO-6.2-07, GO-6.2-08, GO-6.2-09
+// Covers: GO-6.2-07, GO-6.2-08, GO-6.2-09, TH-3-04/given-identifiers
 #[test]
 fn identifiers_of_one_byte_run_out() {
     let mut config = testkit::desk::config(&["g1"]);
@@ -387,7 +383,6 @@ fn identifiers_of_one_byte_run_out() {
     assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Content, "still a member");
 }
 
-// Covers: KG-4.1.2-07
 #[test]
 fn unknown_fields_are_ignored() {
     let mut desk = desk();

@@ -83,7 +83,7 @@ mod tests {
         Numbers::open(storage, clock).await.unwrap()
     }
 
-    // Covers: TH-1-04
+    // Covers: TH-1-04/reserved-blocks
     #[tokio::test]
     async fn no_number_comes_twice_whatever_the_clock_says() {
         let (_, storage) = new();

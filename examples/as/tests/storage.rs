@@ -42,6 +42,7 @@ async fn ask(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, req
     client.request(request).await.unwrap()
 }
 
+// Covers: AF-5.8-06
 #[tokio::test]
 async fn rights_can_be_updated_at_another_process() {
     let folder = tempfile::tempdir().unwrap();

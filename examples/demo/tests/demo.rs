@@ -7,8 +7,7 @@ fn text(steps: &[Step]) -> String {
     steps.iter().map(|step| format!("{step:?}\n")).collect()
 }
 
-// Covers: TH-9-01, OP-3.2-02, OP-4.1-04, OP-4.2-04, OP-4.3-07, OP-4.3-08, OP-2-01,
-// Covers: OP-2-02, OP-5-01, KG-2-01, KG-2-02, KG-2-03, KG-3-01, GO-2-01
+// Covers: GO-5.1-01
 #[tokio::test]
 async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
     let mut steps = Vec::new();

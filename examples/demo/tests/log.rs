@@ -19,8 +19,7 @@ impl Write for Log {
     }
 }
 
-// Covers: TH-9-01
-// Covers: GO-15.1-01
+// Covers: GO-15.1-01, TH-9-01/logs
 #[tokio::test]
 async fn no_secret_is_logged() {
     let log = Log::default();

@@ -59,7 +59,7 @@ async fn mistakes_are_named_with_their_line() {
     }
 }
 
-// Covers: TH-9-02
+// Covers: TH-9-02/sample-keys
 #[tokio::test]
 async fn sample_keys_stay_on_loopback_and_storage_is_named() {
     let error = with("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "memory:").await;

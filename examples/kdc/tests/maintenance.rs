@@ -234,6 +234,7 @@ async fn what_is_wrong_is_told_with_a_status() {
     assert!(told.contains("n/ghost: cannot be read"), "{told}");
 }
 
+// Covers: TH-5-05/backup-key
 #[tokio::test]
 async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
     let house = House::new();
@@ -272,7 +273,7 @@ async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
     assert!(house.restore("other", "first.backup").await.is_ok());
 }
 
-// Covers: TH-5-04
+// Covers: TH-5-04/swap-reported
 #[tokio::test]
 async fn values_that_were_swapped_are_told() {
     let house = House::new();
@@ -307,7 +308,7 @@ async fn a_backup_that_fails_leaves_nothing() {
     assert_eq!(std::fs::read_to_string(house.path("a.new")).unwrap(), "mine");
 }
 
-// Covers: TH-5-01
+// Covers: TH-5-01/file-anchor, TH-5-01/row-anchor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_put_back_is_behind_its_anchor() {
     let Some(server) = Postgres::start() else { return };

@@ -53,7 +53,7 @@ async fn groups_are_there_after_a_restart_and_sealed() {
     assert!(error.contains("does not open with these keys"), "{error}");
 }
 
-// Covers: TH-5-01
+// Covers: TH-5-01/file-anchor
 #[tokio::test]
 async fn an_anchor_elsewhere_sees_that_the_folder_is_an_old_one() {
     let house = House::new();

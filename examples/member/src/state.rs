@@ -181,7 +181,7 @@ mod tests {
         !doubtful
     }
 
-    // Covers: TH-7-03
+    // Covers: TH-7-03/file-mode, TH-7-03/generation, TH-7-03/locked-file
     #[test]
     fn one_at_a_time_and_for_the_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -226,7 +226,6 @@ mod tests {
         assert!(StateFile::open(&folder.path().join("loop")).is_err());
     }
 
-    // Covers: TH-7-02, TH-7-03
     #[test]
     fn after_a_crash_or_on_another_boot_nothing_goes_on() {
         let folder = tempfile::tempdir().unwrap();
@@ -246,7 +245,7 @@ mod tests {
         assert!(!is_trusted(&StateFile::open(&path).unwrap()), "another boot");
     }
 
-    // Covers: TH-7-03
+    // Covers: TH-7-03/generation
     #[test]
     fn a_copy_or_an_older_file_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();

@@ -68,9 +68,9 @@ const LAMP: Registered = Registered { name: "lamp", client_id: "01", roles: 4 };
 const SWITCH: Registered = Registered { name: "switch", client_id: "02", roles: 6 };
 const SENSOR: Registered = Registered { name: "sensor", client_id: "03", roles: 2 };
 
-// Covers: KG-4.3.1-53, KG-4.3.1.1-04, KG-4.4.2-01, OP-4.4-01
-// Covers: OP-4.3-03, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23,
-// Covers: GO-6.3-25, GO-6.3-26, GO-7-03, GO-8-01
+// Covers: KG-4.3.1-53, KG-4.3.1.1-04, KG-4.4.2-01, OP-4.4-01, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23
+// Covers: GO-6.3-25, GO-6.3-26, GO-7-03, AF-3.2-01, AF-5-10, AF-5-11, AF-5-12, AF-5.8.4.3-05, AF-5.8.4.3-06, GO-2-01
+// Covers: KG-2-03, OP-4.2-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_join_and_talk_with_the_groups_keys() {
     let (auth_server, kdc) = (start_as().await, start_kdc(Path::new(""), any(), "memory:").await);

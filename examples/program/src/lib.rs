@@ -373,7 +373,6 @@ mod tests {
         );
     }
 
-    // Covers: TH-9-01
     #[test]
     fn debug_shows_no_key() {
         let loaded = parse("listen = []\nkey = \"8badf00d8badf00d\"").unwrap();
@@ -384,7 +383,7 @@ mod tests {
         }
     }
 
-    // Covers: TH-9-02
+    // Covers: TH-9-02/sample-keys
     #[test]
     fn sample_keys_stay_on_loopback() {
         let sample = parse("listen = []\nkey = \"73616d706c6501\"").unwrap();
@@ -396,7 +395,7 @@ mod tests {
         assert!(check_keys(&own, &any, &[&own.config.key]).is_ok());
     }
 
-    // Covers: TH-9-02
+    // Covers: TH-9-02/readable-keys
     #[cfg(unix)]
     #[test]
     fn a_file_with_keys_is_for_its_owner_alone() {

@@ -223,7 +223,6 @@ async fn is_readable(sealed: &dyn Storage, role: Role) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    // Covers: TH-9-02
     #[tokio::test]
     async fn a_url_that_is_mistyped_is_not_shown_whole() {
         let config = StorageConfig::default();

@@ -317,8 +317,7 @@ mod tests {
         }
     }
 
-    // Covers: KG-4.3.1-34
-    // Covers: GO-6.4-01, GO-6.4-02
+    // Covers: KG-4.3.1-34, GO-6.4-01, GO-6.4-02, TH-7-06/kdc-proof
     #[test]
     fn a_join_counts_only_when_the_kdc_has_proven_itself() {
         let good = joined(response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();
@@ -406,7 +405,7 @@ mod tests {
         assert!(member.key(&distribution).is_err());
     }
 
-    // Covers: GO-6.1-06
+    // Covers: GO-6.1-06, GO-3-01
     #[test]
     fn a_monitor_shows_no_credential() {
         let identity = Identity::ccs("lamp", signer(3));

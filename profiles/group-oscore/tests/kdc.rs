@@ -26,8 +26,8 @@ fn stale_records(desk: &Desk) -> usize {
     desk.store.dump().iter().filter(|(key, _)| key.as_bytes().windows(7).any(|w| w == b"/stale/")).count()
 }
 
-// Covers: GO-6.3-12, GO-6.3-15, GO-6.3-16, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23
-// Covers: GO-6.3-25, GO-6.3-26, GO-6.3-28, GO-7-03
+// Covers: GO-6.3-12, GO-6.3-15, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23, GO-6.3-25
+// Covers: GO-6.3-26, GO-6.3-28, GO-7-03, GO-6.3-19
 #[test]
 fn members_get_one_key_and_identifiers_of_their_own() {
     let mut desk = desk();
@@ -47,7 +47,7 @@ fn members_get_one_key_and_identifiers_of_their_own() {
     assert!(alarm.has_group_mode() && !alarm.has_pairwise_mode());
 }
 
-// Covers: GO-6.3-01, GO-6.3-13
+// Covers: GO-6.3-13
 #[test]
 fn a_monitor_has_neither_credential_nor_sender_id() {
     let mut desk = desk();
@@ -68,7 +68,7 @@ fn a_monitor_has_neither_credential_nor_sender_id() {
     assert_eq!(peers.len(), 1, "also not if it shows one");
 }
 
-// Covers: GO-6.3-02, GO-6.3-03, GO-6.3-04
+// Covers: GO-6.3-02, GO-6.3-03
 #[test]
 fn who_joins_again_gives_its_sender_id_up() {
     let mut desk = desk();
@@ -87,7 +87,7 @@ fn who_joins_again_gives_its_sender_id_up() {
     }
 }
 
-// Covers: GO-6.1-01, GO-6.2-14, GO-6.2-15, GO-6.2-16
+// Covers: GO-6.2-14, GO-6.2-15, GO-6.2-16, TH-2-09/group-match
 #[test]
 fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let mut desk = desk();
@@ -160,8 +160,7 @@ fn a_proof_has_to_be_the_credentials_own_signature() {
     assert_eq!(desk.ask(&caller, join_post("lamps", &good)).status, Status::Created);
 }
 
-// Covers: KG-3.3-01, KG-3.3-11, GO-5.3.1-01
-// Covers: GO-5.3-03, GO-5.3.1-06, GO-5.3.1-07
+// Covers: KG-3.3-01, KG-3.3-11, GO-5.3-03, GO-5.3.1-06, GO-5.3.1-07
 #[test]
 fn the_answer_to_a_token_fits_what_it_allows() {
     let mut desk = desk();
@@ -181,7 +180,6 @@ fn the_answer_to_a_token_fits_what_it_allows() {
     }
 }
 
-// Covers: GO-8.5.1-01
 #[test]
 fn a_verifier_reads_credentials_and_is_no_member() {
     let mut desk = desk();

@@ -67,7 +67,7 @@ fn a_free_sender_id_is_found_behind_more_neighbours_than_are_looked_at_once() {
     assert_eq!(joined.material.group_sender_id, Some((3_000_u16 - 256).to_be_bytes().to_vec()));
 }
 
-// Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01, GO-6.2.1-05
+// Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01
 #[test]
 fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -165,7 +165,6 @@ fn the_group_managers_credential_is_for_members() {
     assert_eq!(refused(&desk.ask(&outsider, get())), (Status::Forbidden, Some(GroupcommError::NotAMember)));
 }
 
-// Covers: GO-5.3-02, GO-6.3-24
 #[test]
 fn challenges_and_nonces_have_8_bytes_and_none_comes_twice() {
     let mut desk = desk();

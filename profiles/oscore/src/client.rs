@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    // Covers: OP-4.1.1-01, OP-4.1.2-01, OP-4.3-09
+    // Covers: OP-4.1.1-01, OP-4.1.2-01
     #[test]
     fn an_answer_that_lacks_something_makes_no_context() {
         let request = upload().request(vec![9]);

@@ -126,8 +126,8 @@ mod tests {
         derive(&material, Exchanged { nonce1: &nonce1, nonce2: &nonce2, client_id, server_id })
     }
 
+    // Covers: OP-3-01, OP-4.3-02, OP-4.3-03, OP-4.3-04, OP-4.3-06
     /// The example of RFC 9203 section 4.3.
-    // Covers: OP-3-01, OP-4.3-02, OP-4.3-03, OP-4.3-04, OP-4.3-06, OP-4.3-11
     #[test]
     fn the_master_salt_is_that_of_rfc9203() {
         let derived = with(&[0x16, 0x45], &[0, 0], |_| ()).unwrap();
@@ -147,7 +147,8 @@ mod tests {
         assert_eq!(long.master_salt[..2], [0x58, 0x20]);
     }
 
-    // Covers: OP-3.2.1-01, OP-3.2.1-02, OP-4.3-05, TH-1-05
+    // Covers: OS-3.2.1-01, TH-1-05/client-id-length, TH-1-05/differing-ids, TH-1-05/input-bounds
+    // Covers: TH-1-05/unknown-input
     #[test]
     fn algorithms_versions_and_lengths_have_bounds() {
         let algorithm = |alg: i64, hkdf: i64| {

@@ -233,7 +233,6 @@ mod tests {
         Slot::new(context, PeerId::new(b"peer"), true, true)
     }
 
-    // Covers: TH-6-01
     #[test]
     fn the_names_of_contexts_that_came_and_went_do_not_pile_up() {
         let mut table = Table::new(Box::new(ChaCha12Rng::seed_from_u64(1)));

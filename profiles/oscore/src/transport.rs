@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    // Covers: OP-4.2-02, OP-4.2-03, OP-4.2-05, OP-4.3-12, OP-4.3-13, OP-4.3-14, TH-1-05
+    // Covers: OP-4.2-03, OP-4.2-05, OP-4.3-12, OP-4.3-13, OP-4.3-14, OP-4.3-11, TH-1-05/differing-ids
     #[test]
     fn the_server_swaps_the_identifiers_and_keeps_all_parameters() {
         let new = associate(&post(Some(&[1; 8]), Some(&[7])), &cnf(), &[&[1; 7], &[7], &[8]]).unwrap();
@@ -160,7 +160,7 @@ mod tests {
         assert!(restore(&Secret::new(vec![1, 2])).is_none());
     }
 
-    // Covers: TH-1-05
+    // Covers: TH-1-05/client-id-length, TH-1-05/differing-ids, TH-1-05/input-bounds, TH-1-05/unknown-input
     #[test]
     fn what_cannot_be_used_is_refused() {
         let good = post(Some(&[1; 8]), Some(&[7]));

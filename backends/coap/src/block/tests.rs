@@ -49,6 +49,7 @@ fn a_body_in_blocks_is_put_together() {
     assert_eq!(code(&transfers.request(at(3), &owner, post(2, false, &[3; 5]))), Code::REQUEST_ENTITY_INCOMPLETE);
 }
 
+// Covers: TH-6-03/unfragmented-size
 #[test]
 fn gaps_overlaps_and_excess_are_refused() {
     let mut transfers = Transfers::new(&limits());
@@ -80,6 +81,7 @@ fn content(length: u8) -> Message {
     message
 }
 
+// Covers: TH-6-03/one-snapshot
 #[test]
 fn a_long_answer_goes_in_blocks_of_one_snapshot() {
     let mut transfers = Transfers::new(&limits());
@@ -173,6 +175,7 @@ fn an_answer_is_not_given_out_for_ever() {
     assert_eq!((transfers.held, transfers.by_age.len()), (0, 0));
 }
 
+// Covers: TH-6-03/stranger-pool
 #[test]
 fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     let mut transfers = Transfers::new(&limits());

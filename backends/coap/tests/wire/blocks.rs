@@ -23,7 +23,6 @@ async fn strangers_who_find_no_room_for_blocks_prove_their_address() {
     assert_eq!(other.ask(&proven).await.code, Code::CONTINUE);
 }
 
-// Covers: OS-4.1.3.4.2-04
 #[tokio::test]
 async fn bodies_go_in_blocks_both_ways_and_a_proxy_may_cut_what_is_protected() {
     let lab = Lab::new(Limits::default()).await;

@@ -41,6 +41,7 @@ async fn what_is_no_message_ends_nothing() {
     assert_eq!(raw.ask(&get(8, "count")).await.payload, b"1");
 }
 
+// Covers: TH-1-03/identical-bytes
 #[tokio::test]
 async fn the_same_message_again_gets_the_same_bytes() {
     let lab = Lab::new(Limits::default()).await;
@@ -101,6 +102,7 @@ async fn a_peer_that_waits_is_told_so_and_its_answer_follows() {
     assert!(raw.is_quiet().await, "not once more");
 }
 
+// Covers: TH-6-02/answer-size
 #[tokio::test]
 async fn an_address_that_has_proven_nothing_gets_three_times_what_it_sent() {
     let limits = Limits { separate_after: Duration::from_millis(50), ..Limits::default() };
@@ -252,6 +254,7 @@ async fn requests_have_a_bound_and_none_is_forgotten() {
     assert_eq!(raw.ask(&get(14, "count")).await.payload, b"1");
 }
 
+// Covers: TH-6-01/share
 #[tokio::test]
 async fn strangers_and_each_peer_have_a_share_of_the_requests() {
     let lab = Lab::new(Limits { requests_unknown: 2, ..Limits::default() }).await;

@@ -6,7 +6,7 @@ use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
 use std::time::Duration;
 
-// Covers: OS-4.1.3.5-06
+// Covers: TH-6-02/confirmable-probes
 #[tokio::test]
 async fn observers_are_told_one_thing_at_a_time() {
     let lab = Lab::new(Limits { ack_timeout: Duration::from_secs(1), ..Limits::default() }).await;

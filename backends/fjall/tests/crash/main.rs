@@ -103,7 +103,7 @@ async fn ten_and_a_lost_one() -> Bench {
     bench
 }
 
-// Covers: TH-5-06
+// Covers: TH-5-06/lost-tail, TH-5-06/torn-tail
 #[tokio::test]
 async fn whatever_a_loss_of_power_leaves_all_acknowledged_is_there() {
     let bench = ten_and_a_lost_one().await;
@@ -125,7 +125,7 @@ async fn whatever_a_loss_of_power_leaves_all_acknowledged_is_there() {
     }
 }
 
-// Covers: TH-5-06
+// Covers: TH-5-06/lost-tail
 #[tokio::test]
 async fn what_a_killed_process_had_not_synced_is_relied_on_only_when_it_is() {
     let bench = ten_and_a_lost_one().await;
@@ -139,7 +139,7 @@ async fn what_a_killed_process_had_not_synced_is_relied_on_only_when_it_is() {
     assert_eq!(there(&storage, 12).await, [true; 12]);
 }
 
-// Covers: TH-5-06
+// Covers: TH-5-06/damaged-middle
 #[tokio::test]
 async fn damage_in_the_middle_is_an_error() {
     let bench = Bench::new();
@@ -159,7 +159,7 @@ async fn damage_in_the_middle_is_an_error() {
     damage(bench.open_with(&bench.disk.without(&name)));
 }
 
-// Covers: TH-5-06
+// Covers: TH-5-06/damaged-middle
 #[tokio::test]
 async fn a_former_file_of_the_log_that_is_damaged_is_an_error() {
     let bench = Bench::new();
@@ -178,6 +178,7 @@ async fn a_former_file_of_the_log_that_is_damaged_is_an_error() {
     damage(bench.open_with(&TestDisk::default()));
 }
 
+// Covers: TH-5-02/failed-fsync
 #[tokio::test]
 async fn a_failed_sync_is_settled_as_soon_as_the_disk_allows() {
     let bench = Bench::new();
@@ -257,7 +258,7 @@ async fn no_revision_comes_twice() {
     }
 }
 
-// Covers: TH-5-01
+// Covers: TH-5-01/file-anchor
 #[tokio::test]
 async fn a_folder_put_back_is_behind_its_anchor() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -32,6 +32,7 @@ fn claims_of_rfc9203_figure_6() {
     assert_eq!(claims.encode().len(), bytes.len(), "the same fields, ordered by label");
 }
 
+// Covers: TH-3-01/token-hash
 #[test]
 fn token_hash_of_rfc9770() {
     let token = hex(TOKEN_9770);
@@ -55,6 +56,7 @@ fn sample(kind: CoseKind) -> Cwt {
     cwt
 }
 
+// Covers: TH-3-01/token-hash
 #[test]
 fn both_tags_and_nothing_outside() {
     for kind in [CoseKind::Encrypt0, CoseKind::Mac0, CoseKind::Sign1] {

@@ -47,7 +47,7 @@ fn bytes(text: &str) -> Vec<u8> {
     hex::decode(text).unwrap()
 }
 
-// Covers: OS-3.2-01, OS-3.2-02, OS-3.2.1-01, OS-3.2.1-02
+// Covers: OS-3.2-01, OS-3.2-02, OS-3.2.1-02
 #[test]
 fn derivation_is_that_of_appendix_c1_to_c3() {
     for vector in &VECTORS {
@@ -95,7 +95,6 @@ fn parameters(sender: &[u8], recipient: &[u8], aead: Aead) -> Parameters {
     }
 }
 
-// Covers: OS-3.3-02
 #[test]
 fn ids_that_would_underflow_the_nonce_or_share_a_key_are_refused() {
     let fresh = |p: &Parameters| Context::fresh(p, Sequence::all()).map(|_| ());

@@ -65,7 +65,7 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
     assert_eq!(verdict(&claims()).map(|valid| valid.sequence), Ok(None));
 }
 
-// Covers: TH-2-02
+// Covers: TH-2-02/issuer-groups, TH-2-02/verifying-key
 #[test]
 fn the_issuer_is_the_key_that_verified() {
     let valid = verdict(&claims()).unwrap();
@@ -85,6 +85,7 @@ fn the_issuer_is_the_key_that_verified() {
     assert!(validator().validate(&token(&second, &other), 0).is_ok());
 }
 
+// Covers: AF-5.10.1.1-07, AF-5.10.1.1-08
 #[test]
 fn each_fault_has_its_refusal() {
     let with = |change: &dyn Fn(&mut Claims)| {
@@ -121,7 +122,7 @@ fn each_fault_has_its_refusal() {
     assert_eq!(verdict(&all), Err(TokenRefusal::Issuer));
 }
 
-// Covers: TH-2-01
+// Covers: AF-5.10.1.1-02, TH-2-01/kdc-refuses, TH-2-01/one-use
 #[test]
 fn what_is_not_encrypted_or_not_for_our_key_is_refused() {
     let validator = validator();
@@ -158,7 +159,7 @@ fn a_lax_issuer_takes_other_encodings() {
     assert!(validator.validate(untagged, 0).is_ok());
 }
 
-// Covers: TH-2-02
+// Covers: TH-2-02/verifying-key
 #[test]
 fn issuers_that_cannot_be_told_apart_are_refused() {
     let issuer = |name: &str, byte| Issuer {
@@ -175,6 +176,7 @@ fn issuers_that_cannot_be_told_apart_are_refused() {
     assert_eq!(CwtValidator::none("kdc").validate(&token(&key(b"k", 1), &claims()), 0), Err(TokenRefusal::Unverified));
 }
 
+// Covers: AF-5.10.1.1-09
 #[test]
 fn refusals_have_the_codes_of_rfc9200() {
     for (refusal, code) in [
@@ -190,6 +192,7 @@ fn refusals_have_the_codes_of_rfc9200() {
     }
 }
 
+// Covers: TH-8-01/hkdf-numbers
 #[test]
 fn both_names_of_an_hkdf_are_understood() {
     assert_eq!(

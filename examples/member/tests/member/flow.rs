@@ -10,8 +10,8 @@ fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
     material.group_sender_id.as_ref().unwrap()[0]
 }
 
-// Covers: KG-4.3.1.1-03
-// Covers: TH-7-04
+// Covers: KG-4.3.1.1-03, KG-2-01, KG-3-01, OP-2-01, OP-2-02, OP-3.2-02, OP-4.3-08, OP-5-01, TH-7-04/first-number
+// Covers: TH-7-04/marked-file, TH-7-04/second-export
 #[tokio::test]
 async fn keys_are_handed_out_once_under_each_sender_id() {
     let house = House::new().await;
@@ -36,7 +36,7 @@ async fn keys_are_handed_out_once_under_each_sender_id() {
     assert_eq!(house.posts(), 1, "the token was posted once");
 }
 
-// Covers: TH-7-02, TH-7-03
+// Covers: TH-7-02/new-sender-id, TH-7-02/token-anew, TH-7-03/other-place, TH-7-03/two-copies
 #[tokio::test]
 async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
     let house = House::new().await;
@@ -65,7 +65,7 @@ async fn after_a_crash_a_reboot_or_in_a_copy_there_is_a_new_sender_id() {
     assert_ne!(one, two, "a copy");
 }
 
-// Covers: TH-7-05
+// Covers: TH-7-05/reset, TH-7-05/unprotected-error
 #[tokio::test]
 async fn what_anybody_can_send_drops_nothing() {
     let house = House::new().await;
@@ -113,6 +113,7 @@ async fn a_kdc_that_has_forgotten_gets_the_token_again() {
     assert!(before.ms != after.ms && before.salt != after.salt);
 }
 
+// Covers: AF-5.10.1-07
 #[tokio::test]
 async fn a_kdc_that_remembers_needs_no_new_token() {
     let mut house = House::on_disk().await;
@@ -130,6 +131,7 @@ async fn a_kdc_that_remembers_needs_no_new_token() {
     assert!(before.group_sender_id != after.group_sender_id, "no Sender ID comes twice");
 }
 
+// Covers: TH-7-06/lower-num
 #[tokio::test]
 async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     let house = House::new().await;
@@ -170,7 +172,7 @@ async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     assert!(matches!(again, Err(MemberError::Unusable(text)) if text.contains("Sender ID")), "{again:?}");
 }
 
-// Covers: KG-4.3.1.1-01
+// Covers: KG-4.3.1.1-01, KG-2-02
 #[tokio::test]
 async fn steps_out_of_order_say_what_is_missing() {
     let house = House::new().await;
@@ -193,6 +195,7 @@ async fn steps_out_of_order_say_what_is_missing() {
     assert_eq!(member.group().unwrap().num, 0);
 }
 
+// Covers: OP-4.2-02
 #[tokio::test]
 async fn two_processes_of_one_configuration_draw_other_values() {
     let (house, other) = (House::new().await, House::new().await);
@@ -229,7 +232,7 @@ fn stored(folder: &std::path::Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-// Covers: TH-5-04
+// Covers: TH-5-04/no-plain-secret
 #[tokio::test]
 async fn no_secret_of_a_run_is_stored_as_it_is() {
     let mut house = House::on_disk().await;
@@ -280,7 +283,6 @@ async fn what_has_expired_is_not_used() {
     member.close().unwrap();
 }
 
-// Covers: TH-7-05
 #[tokio::test]
 async fn a_challenge_that_was_forged_is_asked_for_again() {
     let house = House::new().await;

@@ -124,7 +124,7 @@ pub(crate) fn nonces_are_used_once(sent: &[Protected]) {
     }
 }
 
-// Covers: TH-7-02, TH-7-03, TH-7-04
+// Covers: TH-7-02/token-anew, TH-7-03/file-mode, TH-7-04/first-number, TH-7-04/marked-file, TH-7-04/second-export
 #[tokio::test]
 async fn a_member_that_is_killed_anywhere_uses_nothing_twice() {
     let Some(strace) = Strace::find() else { return };
@@ -155,7 +155,7 @@ enum Written {
     Renamed,
 }
 
-// Covers: TH-7-03
+// Covers: TH-7-03/atomic-write
 #[tokio::test]
 async fn what_is_sent_was_written_for_good_before() {
     let Some(strace) = Strace::find() else { return };
@@ -193,7 +193,7 @@ async fn what_is_sent_was_written_for_good_before() {
     assert!(writes >= 4 && sent >= 1, "{writes} writes, {sent} datagrams");
 }
 
-// Covers: TH-1-07
+// Covers: OP-4.1-01, OP-4.1-02, OP-4.1-04, TH-1-07/state-image
 #[tokio::test]
 async fn two_processes_started_from_one_image_of_state_draw_other_values() {
     let house = House::new().await;

@@ -35,6 +35,7 @@ fn members(answer: &Message) -> usize {
     CredsResponse::decode(&answer.payload).unwrap().unwrap().peers.len()
 }
 
+// Covers: GO-8.2.1-04, KG-6.1-01
 #[tokio::test]
 async fn who_observes_is_told_of_changes_also_after_a_restart() {
     let mut house = House::on_disk().await;
@@ -58,7 +59,6 @@ async fn who_observes_is_told_of_changes_also_after_a_restart() {
     assert_eq!(house.registrations().await, 0);
 }
 
-// Covers: GO-8.2.1-04
 #[tokio::test]
 async fn what_cannot_be_observed_is_answered_once() {
     let mut house = House::on_disk().await;

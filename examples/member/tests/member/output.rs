@@ -18,7 +18,7 @@ fn full() -> std::fs::File {
     std::fs::File::options().write(true).open("/dev/full").unwrap()
 }
 
-// Covers: TH-7-04
+// Covers: TH-7-04/second-export
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn keys_that_could_not_be_written_are_not_handed_out() {

@@ -23,7 +23,6 @@ async fn token(settings: &Settings) {
     member.close().unwrap();
 }
 
-// Covers: TH-1-04, TH-7-02
 #[tokio::test]
 async fn a_state_that_was_put_back_copied_or_lost_repeats_no_nonce_towards_the_as() {
     let house = House::new().await;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
+// Covers: OP-4.3-01, OP-4.3-07
 #[test]
 fn a_request_verifies_once_and_has_an_answer() {
     let server = server(Responses::ReuseNonce).with_hints(HINTS, b"hints".to_vec());
@@ -70,7 +71,7 @@ fn another_kid_context_names_no_context() {
     verified(server.unprotect(request(&mut client).0));
 }
 
-// Covers: TH-1-04, OS-7.2.1-02, OP-6-02
+// Covers: OS-7.2.1-02, TH-1-04/exhaustion, TH-1-04/half-use
 #[test]
 fn who_runs_low_is_named_once_until_numbers_come() {
     let server = server(Responses::ReuseNonce);
@@ -151,6 +152,7 @@ fn a_context_that_outlived_its_window_asks_for_an_echo() {
     assert!(!verified(server.unprotect(request(&mut client).0)).2);
 }
 
+// Covers: OS-8.2-02, TH-1-01/request-nonce
 #[test]
 fn an_association_that_is_stored_is_looked_up_and_asks_for_an_echo() {
     let server = server(Responses::ReuseNonce).with_look_up().with_hints(HINTS, b"hints".to_vec());
@@ -217,7 +219,6 @@ fn names_that_are_looked_up_have_a_bound() {
     assert_eq!(needs(&server), [AssociationNeed::Unknown(1_024_u32.to_be_bytes().to_vec())]);
 }
 
-// Covers: TH-6-01
 #[test]
 fn contexts_that_can_be_looked_up_have_a_bound_and_those_in_use_stay() {
     let server = server(Responses::Numbered).with_look_up().with_capacity(10);

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-// Covers: TH-1-01, TH-1-02
+// Covers: OS-7.2-01, TH-1-01/own-partial-iv, TH-1-02/takeover-challenge, TH-1-02/takeover-term
 #[test]
 fn an_association_of_another_process_is_claimed_with_an_echo_and_nothing_less() {
     let (one, other) = (server(Responses::Numbered), server(Responses::Numbered).with_look_up());
@@ -63,7 +63,7 @@ fn an_association_of_another_process_is_claimed_with_an_echo_and_nothing_less() 
     assert_eq!(needs(&one), [AssociationNeed::Claim(new.id)]);
 }
 
-// Covers: TH-1-03
+// Covers: OS-7.4-06, TH-1-03/one-step
 #[test]
 fn of_one_datagram_that_comes_on_two_sockets_at_once_one_is_accepted() {
     let server = server(Responses::ReuseNonce);
@@ -84,7 +84,6 @@ fn of_one_datagram_that_comes_on_two_sockets_at_once_one_is_accepted() {
     }
 }
 
-// Covers: TH-1-02
 #[test]
 fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
     let (one, other) = (server(Responses::Numbered), server(Responses::Numbered).with_look_up());
@@ -109,7 +108,6 @@ fn what_a_former_owner_acted_on_before_a_claim_is_not_acted_on_again() {
     verified(other.unprotect(request(&mut client).0));
 }
 
-// Covers: TH-1-02
 #[test]
 fn an_answer_to_an_echo_that_was_held_back_is_not_taken_for_new() {
     let seconds = Arc::new(AtomicUsize::new(1_000));
