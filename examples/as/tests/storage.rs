@@ -34,10 +34,14 @@ async fn ask(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, req
         req_cnf,
         ..TokenRequest::default()
     };
+    post(running, loaded, start, asked.encode()).await
+}
+
+async fn post(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, payload: Vec<u8>) -> Message {
     let mut client = Client::connect(running.addresses[0], Limits::default(), os_random().next_u64()).await.unwrap();
     let sequence = Sequence::block(start, start + 100);
     client.protect_with(Context::restored(&loaded.config.clients[0].oscore.client(), sequence).unwrap());
-    let mut request = Message::request(Code::POST).with_path(["token"]).with_payload(ACE_CBOR, asked.encode());
+    let mut request = Message::request(Code::POST).with_path(["token"]).with_payload(ACE_CBOR, payload);
     request.options.push_uint(option::ACCEPT, u32::from(ACE_CBOR));
     client.request(request).await.unwrap()
 }
@@ -62,6 +66,20 @@ async fn rights_can_be_updated_at_another_process() {
         assert_eq!(answer.code, known, "{url}");
         second.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_known_may_have_any_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let loaded = loaded(&folder);
+    let running = start(&loaded, "memory:").await;
+    for (at, value) in ["f7", "f0", "f863", "c24100", "01"].into_iter().enumerate() {
+        let text = format!("a418210205646b64633109498182656c616d7073041903e7{value}");
+        let payload = ace_groupcomm::config::from_hex(&text).unwrap();
+        let answer = post(&running, &loaded, 100 * at as u64, payload).await;
+        assert_eq!(answer.code, Code::CREATED, "{value}");
+    }
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ impl Service for Resources {
             }
             _ => answer.code = Code::NOT_FOUND,
         }
-        responder.send(Answer { message: answer, unprotected: false, observable });
+        responder.send(Answer { observable, ..Answer::from(answer) });
     }
 }
 

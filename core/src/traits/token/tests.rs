@@ -205,3 +205,25 @@ fn both_names_of_an_hkdf_are_understood() {
     );
     assert_eq!((hkdf_from_cose(6), hkdf_from_cose(10)), (None, None));
 }
+
+/// The encrypted token of RFC 8392 appendix A.5, with kid and IV in the unprotected map, and the key of appendix A.2.1.
+const TOKEN_8392: &str = "d08343a1010aa2044c53796d6d6574726963313238054d99a0d7846e762c49ffe8a63e0b5858b918a11fd81e438b7f973d\
+    9e2e119bcb22424ba0f38a80f27562f400ee1d0d6c0fdb559c02421fd384fc2ebe22d7071378b0ea7428fff157444d45f7e6afcda1aae5f6495830\
+    c58627087fc5b4974f319a8707a635dd643b";
+const KEY_8392: &str = "231f4c4d4d3051fdc2ec0a3851d5b383";
+
+#[test]
+fn key_name_and_nonce_outside_are_taken_where_the_issuer_is_lax() {
+    let bytes = |text: &str| crate::config::from_hex(text).unwrap();
+    let mut validator = validator();
+    let aead = Aead::AesCcm16_64_128;
+    validator.issuers[0].keys =
+        vec![TokenKey { kid: Some(b"Symmetric128".to_vec()), aead, key: Secret::new(bytes(KEY_8392)) }];
+    let token = bytes(TOKEN_8392);
+    assert_eq!(validator.validate(&token, 0), Err(TokenRefusal::Malformed), "a strict issuer");
+    validator.issuers[0].strictness = Strictness::Lax;
+    let (issuer, claims) = validator.open(&token).unwrap();
+    let claims = Claims::decode(&claims).unwrap();
+    assert_eq!((issuer.name.as_str(), claims.sub.as_deref()), ("as1", Some("erikw")));
+    assert_eq!((claims.iss.as_deref(), claims.exp), (Some("coap://as.example.com"), Some(1_444_064_944)));
+}
