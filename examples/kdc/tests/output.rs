@@ -152,3 +152,29 @@ fn storage_of_another_program_is_refused_by_name() {
     let error = runtime.block_on(open).err().unwrap().to_string();
     assert!(error.contains("is that of a KDC, and not of an Authorization Server"), "{error}");
 }
+
+#[test]
+fn what_is_on_a_disk_that_takes_nothing_is_checked_and_backed_up() {
+    let folder = folder();
+    let mut child = kdc(folder.path(), &[]).stderr(Stdio::null()).spawn().unwrap();
+    serves(folder.path(), &mut child);
+    signal(&child, "-TERM");
+    child.wait().unwrap();
+    // A namespace of its own, in which the folder is mounted read-only.
+    let script = format!(
+        "mount --bind state state && mount -o remount,bind,ro state && ! touch state/x 2>/dev/null && \
+         {KDC} --config kdc.toml --storage fjall:state check && {KDC} --config kdc.toml --storage fjall:state backup one"
+    );
+    let mut command = Command::new("unshare");
+    let output = command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]).output();
+    let Some(output) =
+        output.ok().filter(|output| !String::from_utf8_lossy(&output.stderr).contains("Operation not permitted"))
+    else {
+        eprintln!("\n!!! NO MOUNT NAMESPACE HERE: THIS TEST SHOWS NOTHING\n");
+        return;
+    };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("2 groups") && told.contains("records in one"), "{told}");
+    assert!(told.contains("a copy of it is read"), "{told}");
+    assert!(folder.path().join("one").exists());
+}

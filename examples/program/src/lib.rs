@@ -11,6 +11,7 @@ mod control;
 mod key_file;
 mod maintenance;
 mod output;
+mod read_only;
 mod server;
 mod storage;
 

@@ -3,6 +3,7 @@
 use crate::ProgramError;
 use crate::control::{self, Order};
 use crate::key_file::{StorageKeys, beside, new_storage_keys};
+use crate::read_only::{Copied, takes_nothing};
 use crate::storage::{Durable, Place, StorageConfig, failed, open_durable};
 use ace_backend_tokio::Clock;
 use ace_backend_tokio::backup::{self, BackupError, Reader};
@@ -181,17 +182,31 @@ impl Target<'_> {
         if first.records.is_empty() { Err(nothing()) } else { Ok(durable) }
     }
 
+    /// The same, to read alone: where the disk takes nothing, a copy is opened.
+    async fn open_to_read(&self) -> Result<(Durable, Option<Copied>), ProgramError> {
+        let folder = match Place::of(self.url)? {
+            Place::Fjall(folder) if folder.join("format").exists() && takes_nothing(folder) => folder,
+            _ => return Ok((self.open_filled().await?, None)),
+        };
+        tracing::warn!("nothing can be written to the folder: a copy of it is read");
+        let copied =
+            Copied::of(folder, self.config.anchor(self.file).as_deref()).map_err(|error| self.failed(error))?;
+        let config = StorageConfig { anchor: None, ..self.config.clone() };
+        let durable = open_durable(&copied.url(), &config, self.file, self.role, None).await?;
+        Ok((durable, Some(copied)))
+    }
+
     async fn source(&self) -> Result<Source, ProgramError> {
         if let Some(stream) = self.order(Order::Backup).await? {
             return Ok(Source::Process(stream));
         }
-        let durable = self.open_filled().await?;
+        let (durable, copied) = self.open_to_read().await?;
         let snapshot: Box<dyn Snapshot> = durable.raw.snapshot().await.map_err(|error| self.failed(error))?;
         let (mut output, input) = duplex(PIPE);
         let whose = self.role.name();
         let task = tokio::spawn(async move {
             let written = backup::write(&*snapshot, whose, &mut output, |_| ()).await;
-            drop(durable);
+            drop((durable, copied));
             written
         });
         Ok(Source::Storage(input, task))

@@ -157,7 +157,12 @@ async fn start_kdc(folder: &Path, storage: &str, listen: Vec<SocketAddr>) -> Run
 impl House {
     /// A KDC that forgets all when it ends.
     pub(crate) async fn new() -> Self {
-        Self::with(tempfile::tempdir().unwrap(), "memory:".into()).await
+        Self::with(tempfile::tempdir().unwrap(), "memory:".into(), 3_600).await
+    }
+
+    /// The same, with tokens that are good for so many seconds.
+    pub(crate) async fn with_lifetime(seconds: u64) -> Self {
+        Self::with(tempfile::tempdir().unwrap(), "memory:".into(), seconds).await
     }
 
     /// A KDC whose state is on disk.
@@ -165,13 +170,14 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         ace_program::new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
         let storage = format!("fjall:{}", folder.path().join("state").display());
-        Self::with(folder, storage).await
+        Self::with(folder, storage, 3_600).await
     }
 
-    async fn with(folder: TempDir, storage: String) -> Self {
+    async fn with(folder: TempDir, storage: String, lifetime: u64) -> Self {
         let mut auth_server: Loaded<ace_as::Config> =
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
         auth_server.config.listen = any();
+        auth_server.config.audiences[0].lifetime = lifetime;
         let auth_server = ace_as::start(&auth_server, "memory:").await.unwrap();
         let kdc = start_kdc(folder.path(), &storage, any()).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));

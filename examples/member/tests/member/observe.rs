@@ -1,7 +1,7 @@
 //! A member that observes, through restarts of the KDC.
 
 use crate::house::{House, joined, open};
-use ace_backend_coap::{Client, Limits};
+use ace_backend_coap::{Client, ClientError, Limits};
 use ace_coap::{Code, Message};
 use ace_groupcomm::Secret;
 use ace_groupcomm_messages::CredsResponse;
@@ -57,6 +57,24 @@ async fn who_observes_is_told_of_changes_also_after_a_restart() {
     // What is left off is left off after a restart too.
     assert_eq!(members(&client.cancel(creds).await.unwrap()), 2);
     assert_eq!(house.registrations().await, 0);
+}
+
+// Covers: AF-5.10.3-05
+#[tokio::test]
+async fn who_observes_learns_that_its_token_has_expired() {
+    let house = House::with_lifetime(4).await;
+    let lamp = house.settings();
+    let mut client = client(&house, &lamp).await;
+    let (_, creds) = client.observe(get(["ace-group", "lamps", "creds"])).await.unwrap();
+    let mut creds = creds.expect("the credentials can be observed");
+    let last = loop {
+        // Nothing changes, so what comes first is the last.
+        match client.notification(&mut creds).await {
+            Err(ClientError::Timeout) => (),
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!(last.code, Code::UNAUTHORIZED);
 }
 
 #[tokio::test]
