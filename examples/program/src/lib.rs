@@ -319,20 +319,26 @@ pub fn init_log() {
 }
 
 /// Waits for SIGTERM, SIGHUP or Ctrl-C: a terminal that closes ends the program as cleanly as a service manager does.
-pub async fn stop_signal() {
+///
+/// The signals are caught from the call on, before anybody polls.
+pub fn stop_signal() -> impl Future<Output = ()> + Send {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal)
+    };
+    async move {
+        #[cfg(unix)]
+        if let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)] = signals {
             tokio::select! {
                 _ = terminate.recv() => (),
                 _ = hangup.recv() => (),
-                _ = tokio::signal::ctrl_c() => (),
+                _ = interrupt.recv() => (),
             }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 #[cfg(test)]

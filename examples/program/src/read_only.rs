@@ -2,18 +2,13 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use tempfile::TempDir;
 
 /// A copy of a folder, which goes with this value. The folder itself is locked meanwhile.
 pub(crate) struct Copied {
-    path: PathBuf,
+    copy: TempDir,
     _lock: Option<File>,
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
 }
 
 /// Whether nothing can be written there.
@@ -35,22 +30,17 @@ impl Copied {
         if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
             return Err(Error::new(ErrorKind::ResourceBusy, "it is in use by another process"));
         }
-        let name = format!("ace-read-only-{}", std::process::id());
-        let copied = Self { path: std::env::temp_dir().join(name), _lock: lock };
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&copied.path)?;
-        copy(folder, &copied.path)?;
+        let temporary = tempfile::tempdir()?;
+        copy(folder, temporary.path())?;
         if let Some(anchor) = anchor.filter(|anchor| anchor.exists()) {
-            std::fs::copy(anchor, copied.path.join("anchor"))?;
+            std::fs::copy(anchor, temporary.path().join("anchor"))?;
         }
-        Ok(copied)
+        Ok(Self { copy: temporary, _lock: lock })
     }
 
     /// What names the copy.
     pub(crate) fn url(&self) -> String {
-        format!("fjall:{}", self.path.display())
+        format!("fjall:{}", self.copy.path().display())
     }
 }
 
