@@ -46,6 +46,7 @@ fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
         limits: ace_groupcomm::engine::Limits::default(),
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
         posts: PostLimits { unproven: u32::MAX, ..PostLimits::default() },
+        accept_issuers: false,
         rejoins_per_hour: u32::MAX,
     };
     let issuer = Issuer {
@@ -117,7 +118,7 @@ impl Setup {
         let followed = Arc::new(Followed::new((self.between)(Arc::clone(&security))));
         let pool = CryptoPool::inline(Arc::new(AwsLc));
         let (handle, _driver) = spawn(kdc, self.storage, Arc::clone(&followed) as _, pool, Clock::system());
-        handle.ready().await;
+        handle.ready().await?;
         let service = Arc::new(EngineService::new(handle));
         let server = Server::bind(self.address, security, service, Limits::default(), [1; 32]).await?;
         followed.add(server.notifier());

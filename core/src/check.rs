@@ -14,8 +14,8 @@
 use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
-    Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupSecret, Head, Issued, Mark, Member, Meta,
-    Observation, Principal, RevocationEnd, Revoked, SenderId, SequenceLimit,
+    Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret, Head, Issued, Mark,
+    Member, Meta, Observation, Principal, RevocationEnd, Revoked, SenderId, SequenceLimit, TrustedIssuers,
 };
 use crate::state::kind::Kind;
 use crate::traits::storage::Key;
@@ -102,6 +102,7 @@ pub struct Check {
     meta: Option<Meta>,
     names: BTreeSet<GroupId>,
     heads: BTreeMap<GroupId, Head>,
+    configured: BTreeSet<GroupId>,
     secrets: BTreeSet<(GroupId, u64)>,
     gids: BTreeMap<Vec<u8>, GroupId>,
     members: BTreeMap<(GroupId, PrincipalId), Held>,
@@ -137,6 +138,10 @@ impl Check {
         match kind {
             Kind::Name(_) => drop(self.names.insert(BelongsTo::<GroupId>::decode(value)?.0)),
             Kind::Head(group) => drop(self.heads.insert(group, Head::decode(value)?)),
+            Kind::Config(group) => {
+                GroupConfiguration::decode(value)?;
+                self.configured.insert(group);
+            }
             Kind::Secret(group, num) => {
                 GroupSecret::decode(value)?;
                 self.secrets.insert((group, num));
@@ -169,6 +174,7 @@ impl Check {
                 self.expiries.insert((at, client));
             }
             Kind::Association(id) => drop(self.associations.insert(id.to_vec(), Association::decode(value)?.principal)),
+            Kind::Issuers => drop(TrustedIssuers::decode(value)?),
             Kind::Meta => self.meta = Some(Meta::decode(value)?),
             Kind::Issued(_) => {
                 Issued::decode(value)?;
@@ -236,6 +242,9 @@ impl Check {
         }
         for group in counted.keys() {
             self.findings.wrong(keys::head(*group), "is missing, and there are members");
+        }
+        for group in &self.configured {
+            self.findings.require(self.heads.contains_key(group), || keys::config(*group), "is of no group");
         }
         for (group, id, epoch) in &self.epochs {
             let fits = self.heads.get(group).is_some_and(|head| *epoch <= head.epoch);

@@ -1,5 +1,10 @@
 //! Parameters of a group, as a configuration file holds them; each profile reads its own.
 
+mod parameters;
+
+pub use parameters::{Difference, Parameter, Parameters};
+
+use crate::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -18,6 +23,9 @@ pub enum ConfigValue {
     List(Vec<ConfigValue>),
     /// Named values.
     Map(BTreeMap<String, ConfigValue>),
+    /// A secret out of storage; in a file it is text.
+    #[serde(skip)]
+    Secret(Secret),
 }
 
 /// What kind of value it is: it may be a key.
@@ -29,6 +37,7 @@ impl std::fmt::Debug for ConfigValue {
             Self::Text(_) => f.write_str("text"),
             Self::List(values) => f.debug_list().entries(values).finish(),
             Self::Map(values) => f.debug_map().entries(values).finish(),
+            Self::Secret(secret) => secret.fmt(f),
         }
     }
 }
@@ -95,13 +104,19 @@ impl ConfigMap {
         }
     }
 
-    /// Takes bytes, written in hexadecimal.
+    /// Takes secret bytes, written in hexadecimal.
     ///
     /// # Errors
     /// [`ConfigError`] where it is something else.
-    pub fn bytes(&mut self, key: &str) -> Result<Option<Vec<u8>>, ConfigError> {
+    pub fn secret(&mut self, key: &str) -> Result<Option<Secret>, ConfigError> {
+        if let Some(ConfigValue::Secret(secret)) = self.0.get(key) {
+            let secret = secret.clone();
+            self.0.remove(key);
+            return Ok(Some(secret));
+        }
         let Some(text) = self.text(key)? else { return Ok(None) };
-        from_hex(&text).map(Some).ok_or_else(|| ConfigError::new(key, "must be hexadecimal"))
+        let bytes = from_hex(&text).ok_or_else(|| ConfigError::new(key, "must be hexadecimal"))?;
+        Ok(Some(Secret::new(bytes)))
     }
 
     /// Refuses what nobody has taken.
@@ -138,7 +153,7 @@ mod tests {
         map.0.insert("text".into(), ConfigValue::Text("0aFF".into()));
         map.0.insert("int".into(), ConfigValue::Int(-1));
         map.0.insert("bool".into(), ConfigValue::Bool(true));
-        assert_eq!(map.clone().bytes("text"), Ok(Some(vec![10, 255])));
+        assert_eq!(map.clone().secret("text"), Ok(Some(Secret::new(vec![10, 255]))));
         assert_eq!(map.clone().text("text"), Ok(Some("0aFF".into())));
         assert_eq!(map.clone().bool("bool"), Ok(Some(true)));
         assert_eq!(map.uint("none"), Ok(None));

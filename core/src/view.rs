@@ -15,7 +15,7 @@ use crate::state::overlay::Overlay;
 use crate::state::record::{AnyRecord, RecordType};
 use crate::time::Now;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};
-use crate::traits::storage::{Key, Record, Revision, Sharing};
+use crate::traits::storage::{Key, Page, Revision, Sharing};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -40,6 +40,13 @@ impl From<Refusal> for Stop {
     }
 }
 
+/// Where a page begins: under a prefix, behind a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageAt {
+    pub(crate) prefix: Key,
+    pub(crate) after: Option<Key>,
+}
+
 /// What one run asked for and read.
 #[derive(Default)]
 pub(crate) struct Log {
@@ -49,8 +56,8 @@ pub(crate) struct Log {
     pub(crate) needs: Vec<Key>,
     /// Prefixes whose keys are not all in memory, each with the record that guards it.
     pub(crate) lists: Vec<(Key, Key)>,
-    /// Prefixes of which the first keys are wanted, and how many of them.
-    pub(crate) pages: Vec<(Key, usize)>,
+    /// Pages that are wanted, and how many records of each.
+    pub(crate) pages: Vec<(PageAt, usize)>,
     /// Work to be done.
     pub(crate) jobs: Vec<CryptoJob>,
     /// Whether anything came from what is not durable yet.
@@ -71,7 +78,7 @@ pub struct View<'a> {
     pub(crate) base: &'a Cache,
     pub(crate) overlay: Option<&'a Overlay>,
     pub(crate) facts: &'a [(CryptoJob, CryptoOutput)],
-    pub(crate) pages: &'a [(Key, Vec<(Key, Record)>)],
+    pub(crate) pages: &'a [(PageAt, Page)],
     pub(crate) sharing: Sharing,
     pub(crate) log: &'a RefCell<Log>,
 }
@@ -209,11 +216,26 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Stop::NotYet`] until they are known.
     pub fn hint<T: RecordType>(&self, prefix: &Key, limit: usize) -> Result<Vec<T>, Stop> {
-        let Some((_, records)) = self.pages.iter().find(|(known, _)| known == prefix) else {
-            self.log.borrow_mut().pages.push((prefix.clone(), limit));
+        self.hint_after(prefix, None, limit).map(|(records, _)| records)
+    }
+
+    /// The same of the records behind a key; and the last key of these, where there are more.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until they are known.
+    pub fn hint_after<T: RecordType>(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<(Vec<T>, Option<Key>), Stop> {
+        let at = PageAt { prefix: prefix.clone(), after: after.cloned() };
+        let Some((_, page)) = self.pages.iter().find(|(known, _)| *known == at) else {
+            self.log.borrow_mut().pages.push((at, limit));
             return Err(Stop::NotYet(NotYet(())));
         };
-        Ok(records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect())
+        let last = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
+        Ok((page.records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect(), last))
     }
 
     fn fact(&self, job: CryptoJob) -> Result<&'a CryptoOutput, Stop> {

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
@@ -26,13 +27,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(15);
 
+/// Why an engine's start is not done, and never will be.
+#[derive(Clone, Debug, Error)]
+pub enum StartError {
+    /// The engine refuses to start over what is stored, e.g. with a [`StartRefusal`](ace_groupcomm::kdc::StartRefusal).
+    #[error("{0}")]
+    Refused(Arc<dyn std::error::Error + Send + Sync>),
+    /// The engine has ended.
+    #[error("the engine has ended")]
+    Ended,
+}
+
 /// The way back for one answer.
 type Done = Box<dyn FnOnce(Response) + Send>;
 
 enum Command {
     Call(Caller, Request, Done),
     Need(AssociationNeed),
-    Ready(oneshot::Sender<()>),
+    Ready(oneshot::Sender<Result<(), StartError>>),
     Stop,
 }
 
@@ -72,11 +84,13 @@ impl Handle {
     }
 
     /// Waits until the engine's start is done.
-    pub async fn ready(&self) {
+    ///
+    /// # Errors
+    /// [`StartError`] where it never will be.
+    pub async fn ready(&self) -> Result<(), StartError> {
         let (sender, receiver) = oneshot::channel();
-        if self.commands.send(Command::Ready(sender)).await.is_ok() {
-            let _ = receiver.await;
-        }
+        self.commands.send(Command::Ready(sender)).await.map_err(|_| StartError::Ended)?;
+        receiver.await.unwrap_or(Err(StartError::Ended))
     }
 
     /// Whether the engine's start is done, and storage works: what it is asked now it can answer.
@@ -106,7 +120,7 @@ struct Driver<M> {
     commits: UnboundedSender<(OpId, Txn)>,
     results: UnboundedSender<Completion>,
     waiting: HashMap<Ticket, Done>,
-    awaiting_start: Vec<oneshot::Sender<()>>,
+    awaiting_start: Vec<oneshot::Sender<Result<(), StartError>>>,
     ready: Arc<AtomicBool>,
     stopping: bool,
 }
@@ -252,10 +266,13 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
         }
         let is_ready = self.machine.is_ready();
         self.ready.store(is_ready, Ordering::Relaxed);
-        if is_ready {
-            for sender in self.awaiting_start.drain(..) {
-                let _ = sender.send(());
-            }
+        let outcome = match self.machine.refused() {
+            Some(why) => Err(StartError::Refused(why)),
+            None if is_ready => Ok(()),
+            None => return,
+        };
+        for sender in self.awaiting_start.drain(..) {
+            let _ = sender.send(outcome.clone());
         }
     }
 

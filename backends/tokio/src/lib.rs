@@ -22,7 +22,7 @@
 //! let pool = CryptoPool::inline(Arc::new(AwsLc));
 //! let (handle, task) =
 //!     spawn(kdc, Arc::new(MemoryStorage::new()), Arc::new(NoAssociations), pool, Clock::system());
-//! handle.ready().await;
+//! handle.ready().await?;
 //!
 //! let answer = handle.call(Caller::anonymous(), Request::new(Method::Get, ["ace-group", "lamps"])).await;
 //! assert_eq!(answer.status, Status::Unauthorized);
@@ -47,7 +47,7 @@ mod driver;
 pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
-pub use driver::{Handle, spawn};
+pub use driver::{Handle, StartError, spawn};
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

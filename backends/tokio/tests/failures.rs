@@ -68,7 +68,7 @@ async fn with_driver(storage: Arc<dyn Storage>, pool: CryptoPool) -> (Handle, to
     let validator = Box::new(build::validator(&["g1"]));
     let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, storage.sharing()).unwrap();
     let (handle, driver) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
-    handle.ready().await;
+    handle.ready().await.unwrap();
     (handle, driver)
 }
 
@@ -99,13 +99,13 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
     storage.left.store(1, Ordering::SeqCst);
     assert!(handle.is_ready());
     assert_eq!(handle.call(stranger.clone(), request()).await.status, Status::ServiceUnavailable);
-    handle.ready().await;
+    handle.ready().await.unwrap();
     assert_eq!(handle.call(stranger, request()).await.status, Status::Unauthorized);
     assert!(handle.is_ready());
     storage.left.store(1, Ordering::SeqCst);
     handle.call(Caller::peer(b"another"), request()).await;
     assert!(!handle.is_ready(), "until a commit has shown that storage works");
-    handle.ready().await;
+    handle.ready().await.unwrap();
     assert!(handle.is_ready());
     handle.stop().await;
 }

@@ -6,6 +6,8 @@ use crate::state::changes::Changes;
 use crate::time::Now;
 use crate::traits::transport::AssociationNeed;
 use crate::view::{Stop, View};
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a run is about: a request from outside, or a task of the application's own.
@@ -117,6 +119,11 @@ pub trait App: Send {
 
     /// Whether that is done. Requests before that may find nothing.
     fn is_ready(&self) -> bool;
+
+    /// Why the application must not start, where it has found that out.
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        None
+    }
 
     /// What gives the network side what it needs, where that is the application's business.
     fn provide(&self, need: AssociationNeed) -> Option<Self::Task>;

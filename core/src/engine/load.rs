@@ -43,8 +43,8 @@ impl<A: App> Engine<A> {
                 self.scans.next.push_back((prefix, None));
             }
         }
-        for (prefix, limit) in log.pages {
-            self.wanted_pages.push((prefix, limit, ticket));
+        for (at, limit) in log.pages {
+            self.wanted_pages.push((at, limit, ticket));
             needs = needs.saturating_add(1);
         }
         for job in log.jobs {
@@ -66,10 +66,10 @@ impl<A: App> Engine<A> {
             out.push(Effect::Crypto(op, jobs.iter().map(|(_, job)| job.clone()).collect()));
             self.ops.insert(op, Op::Crypto(jobs));
         }
-        for (prefix, limit, ticket) in std::mem::take(&mut self.wanted_pages) {
+        for (at, limit, ticket) in std::mem::take(&mut self.wanted_pages) {
             let op = OpId(self.number());
-            out.push(Effect::Scan(op, prefix.clone(), None, limit));
-            self.ops.insert(op, Op::FirstPage(prefix, ticket));
+            out.push(Effect::Scan(op, at.prefix.clone(), at.after.clone(), limit));
+            self.ops.insert(op, Op::Page(at, ticket));
         }
         let pages_first = self.scans.loaded_last;
         if pages_first {
@@ -160,10 +160,10 @@ impl<A: App> Engine<A> {
     ) {
         match self.ops.remove(&op) {
             Some(Op::Scan(load, prefix)) => self.page_of_listing(now, load, prefix, result, out),
-            Some(Op::FirstPage(prefix, ticket)) => match result {
+            Some(Op::Page(at, ticket)) => match result {
                 Ok(page) => {
                     if let Some(waiting) = self.waiting.get_mut(&ticket) {
-                        waiting.pages.push((prefix, page.records));
+                        waiting.pages.push((at, page));
                     }
                     self.unblock(now, vec![ticket], out);
                 }

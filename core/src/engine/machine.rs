@@ -5,6 +5,8 @@ use crate::request::{Caller, Request};
 use crate::time::Now;
 use crate::traits::transport::AssociationNeed;
 use rand_core::CryptoRng;
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An engine as its driver sees it: a KDC, an Authorization Server, or somebody's own.
@@ -17,6 +19,9 @@ pub trait Machine: Send {
 
     /// Whether the start is done, and storage works. Requests before the start is done may find nothing.
     fn is_ready(&self) -> bool;
+
+    /// Why it must not be used, where the start has found that out; it is never ready then. Whoever drives it gives up.
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>>;
 
     /// Takes a request. The notices in `out` are to be followed before the answer is sent.
     fn request(

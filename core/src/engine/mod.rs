@@ -48,13 +48,15 @@ use crate::state::cache::{Cache, LoadId};
 use crate::state::overlay::Overlay;
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
-use crate::traits::storage::{Key, Record, Revision, Sharing};
+use crate::traits::storage::{Key, Page, Revision, Sharing};
 use crate::traits::transport::AssociationNeed;
+use crate::view::PageAt;
 use health::Health;
 use lane::Lane;
 use load::Scans;
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,8 +72,8 @@ struct Waiting<T> {
     since: LoadId,
     seed: [u8; 32],
     facts: Vec<(CryptoJob, CryptoOutput)>,
-    /// First pages that it asked for.
-    pages: Vec<(Key, Vec<(Key, Record)>)>,
+    /// Pages that it asked for.
+    pages: Vec<(PageAt, Page)>,
     lane: Option<String>,
     runs: u32,
     conflicts: u32,
@@ -83,7 +85,7 @@ struct Waiting<T> {
 enum Op<E> {
     Load(LoadId, Vec<Key>, Vec<Ticket>),
     Scan(LoadId, Key),
-    FirstPage(Key, Ticket),
+    Page(PageAt, Ticket),
     Crypto(Vec<(Ticket, CryptoJob)>),
     Commit(Box<Batch<E>>),
 }
@@ -124,7 +126,7 @@ pub struct Engine<A: App> {
     ops: BTreeMap<OpId, Op<A::Event>>,
     /// Keys to be loaded at the end of the tick, and who waits for them.
     wanted: BTreeMap<Key, Vec<Ticket>>,
-    wanted_pages: Vec<(Key, usize, Ticket)>,
+    wanted_pages: Vec<(PageAt, usize, Ticket)>,
     wanted_jobs: Vec<(Ticket, CryptoJob)>,
     scans: Scans,
     /// Keys that commits under way write: what a load shows of them must not be mixed with older records.
@@ -318,6 +320,10 @@ impl<A: App> Machine for Engine<A> {
 
     fn is_ready(&self) -> bool {
         self.app.is_ready() && self.health.is_well()
+    }
+
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.app.refused()
     }
 
     fn request(

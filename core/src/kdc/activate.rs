@@ -26,13 +26,14 @@ impl KdcApp {
     pub(super) fn activate(&self, view: &View<'_>, pending: &Pending) -> Result<Outcome<Event>, Stop> {
         let id = PrincipalId::of(&pending.issuer, &pending.subject);
         let name = keys::association(&pending.id);
-        let time = self.time(view);
+        let (time, trusted) = (self.time(view), self.still_trusted(view, &pending.issuer, &pending.token));
         let (former, taken, revoked) = (
             view.get::<Principal>(&keys::principal(id)),
             view.get::<Association>(&name),
             view.get::<Revoked>(&keys::revoked(&pending.token.hash)),
         );
         let (time, former, taken, revoked) = (time?, former?, taken?, revoked?);
+        trusted?;
         // A former attempt may have succeeded without anybody knowing, and another process may have claimed it since.
         // Otherwise that a name is taken is the rarest of accidents; the client posts its token again.
         let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
@@ -71,7 +72,13 @@ impl KdcApp {
             None => Principal {
                 issuer: pending.issuer.clone(),
                 subject: pending.subject.clone(),
-                token: StoredToken { hash: ByteBuf::new(), scope: Vec::new(), expires: 0, sequence: None },
+                token: StoredToken {
+                    hash: ByteBuf::new(),
+                    scope: Vec::new(),
+                    expires: 0,
+                    sequence: None,
+                    issuer_key: None,
+                },
                 kdcchallenge: None,
                 association: ByteBuf::new(),
                 memberships: Vec::new(),

@@ -65,6 +65,7 @@ impl KdcApp {
         if !self.is_recent(view, &valid)? {
             return Err(Refusal::TokenRejected("it is from before a restore").into());
         }
+        self.still_trusted(view, &valid.issuer, &stored(&valid))?;
         for entry in &valid.scope.0 {
             let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
             group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;
@@ -229,7 +230,9 @@ impl KdcApp {
         let refused = |why| Stop::from(Refusal::TokenRejected(why));
         let valid = match self.valid_token(view, token) {
             Ok(valid) => valid,
-            Err(stop @ (Stop::NotYet(_) | Stop::Refuse(Refusal::Unavailable(..)))) => return Err(stop),
+            Err(stop @ (Stop::NotYet(_) | Stop::Refuse(Refusal::Unavailable(..) | Refusal::Internal(_)))) => {
+                return Err(stop);
+            }
             Err(Stop::Refuse(_)) => return Err(refused("the update does not verify")),
         };
         if PrincipalId::of(&valid.issuer, &valid.subject) != holder.id {
@@ -263,5 +266,6 @@ pub(super) fn stored(valid: &ValidToken) -> StoredToken {
         scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
         expires: valid.expires,
         sequence: valid.sequence,
+        issuer_key: valid.issuer_key,
     }
 }

@@ -36,6 +36,9 @@ pub struct KdcConfig {
     pub posts: PostLimits,
     /// How often a member may join again in an hour: above that, 4.29.
     pub rejoins_per_hour: u32,
+    /// Whether it starts also where its issuers are others than those that storage knows. Clients that nobody vouches for
+    /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](super::StartRefusal::Issuers)).
+    pub accept_issuers: bool,
 }
 
 /// Why a KDC cannot be set up.

@@ -8,6 +8,7 @@ mod authz_info;
 mod caller;
 mod config;
 mod creds;
+mod event;
 mod evict;
 mod exi;
 mod expiry;
@@ -16,6 +17,7 @@ mod found;
 mod group;
 mod groups;
 mod ids;
+mod issuers;
 mod join;
 mod kdc_cred;
 mod material;
@@ -27,25 +29,26 @@ mod policies;
 mod process;
 mod rate;
 mod restore;
+mod start;
 mod tasks;
 
 pub use config::{GroupConfig, KdcConfig, REJOINS_PER_HOUR, SetupError};
+pub use event::{Event, Task};
 pub use observe::{last_word, registrations};
 pub use pending::PendingLimits;
 pub use rate::PostLimits;
 pub use restore::Restore;
+pub use start::{GroupDifferences, StartRefusal};
 
-use crate::Secret;
 use crate::access::{Resource, Who};
 use crate::engine::{App, Effect, Engine, Input, Outcome};
 use crate::refusal::Refusal;
-use crate::registry::Registry;
+use crate::registry::{ApplicationProfileDescriptor, Registry};
 use crate::request::{Caller, Method, Purpose, Request, Response};
-use crate::state::keys::PrincipalId;
 use crate::time::Now;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
-use crate::traits::token::TokenValidator;
+use crate::traits::token::{TokenValidator, Trust};
 use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::CreationHints;
@@ -56,114 +59,16 @@ use material::Lives;
 use pending::{Pending, Pendings};
 use rand_core::CryptoRng;
 use rate::{Challenges, FailedProofs, Posts};
+use start::Start;
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the KDC does of its own accord.
-#[derive(Clone, Debug)]
-pub enum Task {
-    /// Takes a number for this process.
-    Enter,
-    /// Makes a group, unless it is there.
-    Found(String),
-    /// Ends what tokens that have expired allowed.
-    Expire,
-    /// Ends what the token with this hash allowed, and refuses it from now on.
-    Revoke(Vec<u8>),
-    /// Gives the network side what it needs for an association.
-    Association(AssociationNeed),
-}
-
-/// What becomes true in memory when something is durable.
-#[derive(Debug)]
-pub enum Event {
-    /// An association was made and waits for its proof.
-    Pending(Box<Pending>),
-    /// This process has a number.
-    Entered(u16),
-    /// An association was proven, and is this process's.
-    Proven {
-        /// Its name.
-        id: Vec<u8>,
-        /// Its term.
-        term: u64,
-        /// The first sequence number that may be used.
-        start: u64,
-        /// One behind the last.
-        limit: u64,
-    },
-    /// An association was taken up.
-    Restored {
-        /// Its name.
-        id: Vec<u8>,
-        /// The transport profile.
-        profile: i64,
-        /// What the keys are derived from.
-        material: Secret,
-        /// Whether it is this process's.
-        owned: bool,
-    },
-    /// An association is this process's.
-    Claimed {
-        /// Its name.
-        id: Vec<u8>,
-        /// Its term.
-        term: u64,
-    },
-    /// An association is not, or no longer, this process's.
-    Lost(Vec<u8>),
-    /// The client of an association may do less than before.
-    Restricted(Vec<u8>),
-    /// The rights of an association's client ended, and it with them.
-    Ended(Vec<u8>),
-    /// An association is gone.
-    Gone(Vec<u8>),
-    /// A few sequence numbers were reserved, to ask for an Echo.
-    Challenges {
-        /// The association.
-        id: Vec<u8>,
-        /// The first one.
-        start: u64,
-        /// One behind the last.
-        limit: u64,
-    },
-    /// Sequence numbers were reserved.
-    Sequence {
-        /// The association.
-        id: Vec<u8>,
-        /// The first one.
-        start: u64,
-        /// One behind the last.
-        limit: u64,
-    },
-    /// A token expires then.
-    Expires(u64),
-    /// What had expired has been ended; where more is known, the next one expires then.
-    Swept {
-        /// When the next token expires, where that is known.
-        next: Option<u64>,
-        /// The time by which those that are gone have expired.
-        time: u64,
-    },
-    /// A group is there.
-    Founded {
-        /// Its name.
-        gname: String,
-        /// When its keying material was made, and when that ends, in seconds since 1970.
-        created: u64,
-        /// The end.
-        expires: u64,
-    },
-    /// A proof of possession of this client has failed.
-    ProofFailed(PrincipalId),
-    /// The resource with this path has changed.
-    Changed(Vec<String>),
-}
-
-/// One group: its name, and the rules of its profile.
+/// One group: its name, its profile, and the rules of that.
 struct Group {
     gname: String,
+    profile: ApplicationProfileDescriptor,
     rules: Arc<dyn GroupRules>,
 }
 
@@ -173,6 +78,10 @@ pub struct KdcApp {
     groups: BTreeMap<String, Group>,
     transports: Vec<&'static dyn TransportProfile>,
     validator: Box<dyn TokenValidator>,
+    /// The issuers that the validator trusts.
+    trust: Option<Trust>,
+    accept_issuers: bool,
+    start: Start,
     pendings: Pendings,
     posts: Posts,
     failed_proofs: FailedProofs,
@@ -215,9 +124,9 @@ impl App for KdcApp {
                 Some((_, gname)) if self.groups.contains_key(gname) => Some(format!("g/{gname}")),
                 _ => None,
             },
-            Input::Task(Task::Found(_) | Task::Enter) => Some("found".into()),
+            Input::Task(Task::Found(_) | Task::Enter | Task::Compare) => Some("found".into()),
             // Their commits must not fight each other.
-            Input::Task(Task::Expire | Task::Revoke(..)) => Some("evict".into()),
+            Input::Task(Task::Expire | Task::Revoke(..) | Task::Issuers(_)) => Some("evict".into()),
             Input::Task(_) => None,
         }
     }
@@ -270,6 +179,7 @@ impl App for KdcApp {
             Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),
+            Event::Start(event) => self.note_start(event),
             Event::Founded { gname, created, expires } => {
                 self.missing.remove(&gname);
                 self.lives.begin(&gname, created, expires);
@@ -284,12 +194,15 @@ impl App for KdcApp {
     }
 
     fn first(&self) -> Vec<Task> {
-        let groups = self.missing.iter().cloned().map(Task::Found);
-        [Task::Enter].into_iter().chain(groups).chain([Task::Expire]).collect()
+        vec![Task::Enter, Task::Compare]
     }
 
     fn is_ready(&self) -> bool {
-        self.process.is_some() && self.missing.is_empty() && self.expiry.is_known()
+        self.process.is_some() && self.start.is_done() && self.missing.is_empty() && self.expiry.is_known()
+    }
+
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.start.refused().map(|why| Arc::new(why.clone()) as _)
     }
 
     fn provide(&self, need: AssociationNeed) -> Option<Task> {
@@ -315,14 +228,17 @@ impl App for KdcApp {
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {
-        [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)].into_iter().flatten().min()
+        let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)];
+        self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
     }
 
     fn due(&mut self, now: Now, out: &mut Vec<AssociationNotice>) -> Vec<Task> {
         let gone = self.pendings.expire(now);
         out.extend(gone.into_iter().map(|id| AssociationNotice::Gone { id }));
         self.lives.say(now);
-        self.expiry.begins(now).then_some(Task::Expire).into_iter().collect()
+        let mut tasks = self.start.take();
+        tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
+        tasks
     }
 }
 
@@ -436,7 +352,7 @@ impl Kdc {
                 .profile
                 .configure(&gname, parameters)
                 .map_err(|source| SetupError::Parameters { gname: name(), source })?;
-            let group = Group { gname: gname.clone(), rules };
+            let group = Group { gname: gname.clone(), profile: descriptor, rules };
             if groups.insert(gname.clone(), group).is_some() {
                 return Err(SetupError::GroupTwice(gname));
             }
@@ -449,7 +365,10 @@ impl Kdc {
             missing: groups.keys().cloned().collect(),
             groups,
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
+            trust: validator.trust(),
             validator,
+            accept_issuers: config.accept_issuers,
+            start: Start::new(),
             pendings: Pendings::new(config.pending),
             posts: Posts::new(config.posts),
             failed_proofs: FailedProofs::new(),

@@ -5,7 +5,7 @@
 //! a token and join again; each group gets a new secret and a Gid that was never used, and its version leaps ahead of
 //! all that members may have seen. Tokens from before are refused, unless it is known which were revoked.
 
-use super::KdcApp;
+use super::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::state::changes::Changes;
 use crate::state::keys::{self, GroupId};
@@ -54,6 +54,7 @@ impl Restore {
                 Ok(Some(head.encode().into()))
             }
             Kind::Name(_)
+            | Kind::Config(_)
             | Kind::Secret(..)
             | Kind::Gid(_)
             | Kind::Revoked(_)
@@ -75,6 +76,7 @@ impl Restore {
             | Kind::Association(_)
             | Kind::Observation
             | Kind::Turn
+            | Kind::Issuers
             | Kind::Probe
             | Kind::Ring
             | Kind::Restoring
@@ -107,9 +109,9 @@ pub(super) fn gid(incarnation: u32, serial: u32, epoch: u32) -> Vec<u8> {
     [incarnation, serial, epoch].map(u32::to_be_bytes).concat()
 }
 
-/// The incarnation in which a Gid was made.
-fn incarnation(gid: &[u8]) -> Option<u32> {
-    gid.first_chunk().copied().map(u32::from_be_bytes)
+/// Whether a group is of a former incarnation: its keying material is not served any more.
+pub(super) fn is_former(head: &Head, meta: &Meta) -> bool {
+    head.gid.first_chunk().copied().map(u32::from_be_bytes) != Some(meta.incarnation)
 }
 
 impl KdcApp {
@@ -118,15 +120,14 @@ impl KdcApp {
     pub(super) fn renew(
         &self,
         view: &View<'_>,
-        gname: &str,
+        group: &Group,
         id: GroupId,
         mut meta: Meta,
     ) -> Result<Option<(Changes, u64, u64)>, Stop> {
         let head = view.get::<Head>(&keys::head(id))?.ok_or(Refusal::Internal("a group has no head"))?;
-        if incarnation(&head.gid) == Some(meta.incarnation) {
+        if !is_former(head, &meta) {
             return Ok(None);
         }
-        let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
         meta.groups = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
         let gid = ByteBuf::from(gid(meta.incarnation, meta.groups, 0));
         let num = head.num.saturating_add(LEAP);
@@ -135,8 +136,9 @@ impl KdcApp {
         let expires = created.saturating_add(group.rules.lifetime());
         let mut changes = Changes::new();
         changes.put(keys::meta(), meta);
-        changes.put(keys::gid(&gid), GidOwner { group: id, gname: gname.into() });
+        changes.put(keys::gid(&gid), GidOwner { group: id, gname: group.gname.clone() });
         changes.put(keys::secret(id, num), GroupSecret { material, created, expires });
+        changes.put(keys::config(id), group.configuration());
         changes.delete(keys::secret(id, head.num));
         let active = head.active;
         changes.put(keys::head(id), Head { num, gid, epoch: 0, cursor: 0, members: 0, active, rekey_due: None });

@@ -13,6 +13,8 @@ impl KdcApp {
     pub(super) fn run_task(&self, view: &View<'_>, task: &Task) -> Result<Outcome<Event>, Stop> {
         match task {
             Task::Enter => self.enter(view),
+            Task::Compare => self.compare(view),
+            Task::Issuers(step) => self.issuers(view, step),
             Task::Found(gname) => self.found(view, gname),
             Task::Expire => self.sweep(view),
             Task::Revoke(hash) => self.revoke(view, hash),

@@ -1,6 +1,7 @@
 //! The keys of all records. Text in front tells the kind; identifiers follow as bytes of fixed length or
 //! length-prefixed, so that no name can reach into another's keys.
 
+use crate::Secret;
 use crate::traits::storage::Key;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -55,6 +56,20 @@ impl PrincipalId {
     }
 }
 
+identifier! {
+    /// Names a key, and tells nothing of it.
+    KeyFingerprint
+}
+
+impl KeyFingerprint {
+    /// That of a key for this algorithm, by its COSE number.
+    #[must_use]
+    pub fn of(algorithm: i64, key: &Secret) -> Self {
+        let hash = Sha256::new().chain_update("ace-groupcomm key").chain_update(algorithm.to_be_bytes());
+        Self(first_16(&hash.chain_update(key.expose()).finalize()))
+    }
+}
+
 /// The first half of a hash.
 fn first_16(hash: &[u8]) -> [u8; 16] {
     let mut out = [0; 16];
@@ -76,6 +91,12 @@ pub fn name(gname: &str) -> Key {
 #[must_use]
 pub fn head(group: GroupId) -> Key {
     key(&[b"g/", group.as_bytes(), b"/head"])
+}
+
+/// The configuration of a group.
+#[must_use]
+pub fn config(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/config"])
 }
 
 /// The secrets of one version of a group's keying material.
@@ -130,6 +151,12 @@ pub fn extension(group: GroupId, kind: u16, id: u64) -> Key {
 #[must_use]
 pub fn gid(gid: &[u8]) -> Key {
     key(&[b"gid/", gid])
+}
+
+/// All principals.
+#[must_use]
+pub fn principals() -> Key {
+    key(&[b"p/"])
 }
 
 /// A principal: its current token and its memberships.
@@ -204,6 +231,12 @@ pub fn meta() -> Key {
     key(&[b"meta"])
 }
 
+/// The issuers that are trusted.
+#[must_use]
+pub fn issuers() -> Key {
+    key(&[b"issuers"])
+}
+
 /// A record that is written to find out whether storage works.
 #[must_use]
 pub fn probe() -> Key {
@@ -254,6 +287,7 @@ mod tests {
             expired_sequence("as"),
             head(group),
             head(other),
+            config(group),
             secret(group, 1),
             secret(group, 256),
             member(group, someone),
@@ -271,6 +305,7 @@ mod tests {
             revoked(&[1]),
             association(&[1]),
             meta(),
+            issuers(),
             turn("g"),
             issued(&[1]),
         ];

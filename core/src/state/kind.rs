@@ -8,6 +8,7 @@ use crate::traits::storage::Key;
 pub(crate) enum Kind<'a> {
     Name(&'a [u8]),
     Head(GroupId),
+    Config(GroupId),
     Secret(GroupId, u64),
     Member(GroupId, PrincipalId),
     SenderId(GroupId, &'a [u8]),
@@ -25,6 +26,7 @@ pub(crate) enum Kind<'a> {
     Observation,
     Turn,
     Meta,
+    Issuers,
     Probe,
     Ring,
     Restoring,
@@ -48,6 +50,7 @@ fn of_group(bytes: &[u8]) -> Option<Kind<'_>> {
     let rest = rest.strip_prefix(b"/").unwrap_or_default();
     match kind {
         b"head" if rest.is_empty() => Some(Kind::Head(id)),
+        b"config" if rest.is_empty() => Some(Kind::Config(id)),
         b"secret" => number(rest).map(|num| Kind::Secret(id, num)),
         b"m" => principal(rest).map(|principal| Kind::Member(id, principal)),
         b"sid" => Some(Kind::SenderId(id, rest)),
@@ -63,6 +66,7 @@ impl<'a> Kind<'a> {
         let bytes = key.as_bytes();
         match bytes {
             b"meta" => return Some(Self::Meta),
+            b"issuers" => return Some(Self::Issuers),
             b"probe" => return Some(Self::Probe),
             b"ring" => return Some(Self::Ring),
             b"restoring" => return Some(Self::Restoring),
@@ -108,6 +112,7 @@ mod tests {
         for (key, kind) in [
             (keys::name("a/b"), Kind::Name(b"a/b")),
             (keys::head(group), Kind::Head(group)),
+            (keys::config(group), Kind::Config(group)),
             (keys::secret(group, 0x2f2f), Kind::Secret(group, 0x2f2f)),
             (keys::member(group, client), Kind::Member(group, client)),
             (keys::sender_id(group, b"/"), Kind::SenderId(group, b"/")),
@@ -125,6 +130,7 @@ mod tests {
             (keys::observation(b"a/", b"x"), Kind::Observation),
             (keys::turn("g/x"), Kind::Turn),
             (keys::meta(), Kind::Meta),
+            (keys::issuers(), Kind::Issuers),
             (keys::probe(), Kind::Probe),
             (keys::ring(), Kind::Ring),
             (keys::restoring(), Kind::Restoring),
@@ -133,7 +139,17 @@ mod tests {
         ] {
             assert_eq!(Kind::of(&key), Some(kind), "{key:?}");
         }
-        for strange in ["", "/", "metal", "y/", "g/short/head", "p/short", "x/short", "x/01234567_0123456789abcdef"] {
+        for strange in [
+            "",
+            "/",
+            "metal",
+            "y/",
+            "g/0123456789abcdef/config/x",
+            "g/short/head",
+            "p/short",
+            "x/short",
+            "x/01234567_0123456789abcdef",
+        ] {
             assert_eq!(Kind::of(&Key::new(strange)), None, "{strange}");
         }
         let mut long = keys::head(group).as_bytes().to_vec();

@@ -1,10 +1,13 @@
 //! The records of a KDC and of an Authorization Server.
 
 use crate::Secret;
-use crate::state::keys::{GroupId, PrincipalId};
+use crate::config::Parameters;
+use crate::state::keys::{GroupId, KeyFingerprint, PrincipalId};
 use crate::state::record::{self, Corrupt, FIRST_FORMAT, RecordType};
+use crate::traits::token::Trust;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a group has to be rekeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,8 @@ pub enum RekeyReason {
     Narrowed,
     /// A token was revoked.
     Revoked,
+    /// The issuer of a token is not trusted any more, not with its key or not for its groups.
+    Distrusted,
 }
 
 /// A rekeying that has to be done.
@@ -43,6 +48,15 @@ pub struct Head {
     pub active: bool,
     /// A rekeying that has to be done.
     pub rekey_due: Option<RekeyDue>,
+}
+
+/// What a group was configured with when its keying material was made: what goes out with a version never differs from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupConfiguration {
+    /// The name of the application profile.
+    pub profile: String,
+    /// The parameters, in canonical form.
+    pub parameters: Parameters,
 }
 
 /// The secrets of one version, in the form of the application profile.
@@ -205,6 +219,20 @@ pub struct StoredToken {
     /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
     #[serde(default)]
     pub sequence: Option<u64>,
+    /// Which of the issuer's keys verified it; none where that was not recorded.
+    #[serde(default)]
+    pub issuer_key: Option<KeyFingerprint>,
+}
+
+/// The issuers that a KDC trusts, over this storage: those of one configuration, whoever starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedIssuers {
+    /// The issuers.
+    pub trust: Trust,
+    /// Which keys of an issuer count as that of a token of which none is recorded.
+    pub unrecorded: BTreeMap<String, BTreeSet<KeyFingerprint>>,
+    /// Whether what former issuers vouched for is still being ended.
+    pub ending: bool,
 }
 
 /// Of an issuer's tokens with `exi`, the highest number of one that has expired (RFC 9200 section 5.10.3).
@@ -284,12 +312,15 @@ crate::plain_record!(
     RevocationEnd,
     // The second one keeps an older program off: it would lose what later records hold.
     Meta = 2,
+    GroupConfiguration,
     GroupSecret,
+    TrustedIssuers,
     Member,
     SenderId,
     BelongsTo<PrincipalId>,
     BelongsTo<GroupId>,
-    Principal,
+    // The second one names the key that verified the token.
+    Principal = 2,
     Association,
     Mark,
     Issued,

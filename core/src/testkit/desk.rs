@@ -32,6 +32,7 @@ pub fn config(groups: &[&str]) -> KdcConfig {
         pending: PendingLimits::default(),
         posts: PostLimits::default(),
         rejoins_per_hour: REJOINS_PER_HOUR,
+        accept_issuers: false,
     }
 }
 
@@ -150,6 +151,7 @@ impl Desk {
         let mut out = Vec::new();
         desk.kdc.start(desk.now, &mut desk.rng, &mut out);
         desk.settle(out);
+        desk.due();
         Ok(desk)
     }
 

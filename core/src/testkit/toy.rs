@@ -3,7 +3,7 @@
 //! proven by using that name. Nothing in the engine knows more of OSCORE than of this.
 
 use crate::Secret;
-use crate::config::{ConfigError, ConfigMap};
+use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::request::Method;
 use crate::testkit::build::Client;
@@ -38,17 +38,24 @@ impl ApplicationProfile for Toy {
     fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
         let max_id = config.uint("max_id")?.unwrap_or(7);
         let scope_tag = config.uint("scope_tag")?;
-        let default_scope = config.uint("default_scope")?.unwrap_or(1) == 1;
+        let default_scope = config.uint("default_scope")?.unwrap_or(1);
         config.finish()?;
+        let named = [("max_id", Some(max_id)), ("scope_tag", scope_tag), ("default_scope", Some(default_scope))];
+        let parameters = named.into_iter().fold(Parameters::default(), |parameters, (name, value)| match value {
+            Some(value) => parameters.with(name, Parameter::Uint(value)),
+            None => parameters,
+        });
         let seed = SigningKey::ed25519(Secret::new(vec![0x44; 32]));
         let key = seed.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
         let max_id = usize::try_from(max_id).unwrap_or(7);
-        Ok(Arc::new(ToyRules { gname: gname.into(), key, max_id, scope_tag, default_scope }))
+        let default_scope = default_scope == 1;
+        Ok(Arc::new(ToyRules { gname: gname.into(), parameters, key, max_id, scope_tag, default_scope }))
     }
 }
 
 struct ToyRules {
     gname: String,
+    parameters: Parameters,
     key: SigningKey,
     max_id: usize,
     scope_tag: Option<u64>,
@@ -56,6 +63,10 @@ struct ToyRules {
 }
 
 impl GroupRules for ToyRules {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     fn profile_number(&self) -> i64 {
         -70_000
     }

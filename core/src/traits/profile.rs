@@ -7,7 +7,7 @@
 //! `testkit::toy` is the smallest profile that goes through all of it.
 
 use crate::Secret;
-use crate::config::{ConfigError, ConfigMap};
+use crate::config::{ConfigError, ConfigMap, Parameters};
 use crate::request::Method;
 use crate::view::{Stop, View};
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
@@ -99,6 +99,10 @@ pub struct GroupState {
 
 /// The rules of one group.
 pub trait GroupRules: Send + Sync {
+    /// The parameters that the group was configured with, all of them, with defaults where nothing was said. A group that
+    /// is configured with [`Parameters::to_config`] has the same rules and the same parameters.
+    fn parameters(&self) -> &Parameters;
+
     /// The profile's number, `ace_groupcomm_profile` (RFC 9594 REQ19).
     fn profile_number(&self) -> i64;
 

@@ -1,6 +1,11 @@
 //! Tokens: from bytes that a stranger posted to claims that an issuer vouches for.
 
+mod trust;
+
+pub use trust::{Trust, TrustChange, TrustedIssuer};
+
 use crate::Secret;
+use crate::keys::KeyFingerprint;
 use crate::refusal::Refusal;
 use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::{Claims, Confirmation, CoseKind, Cwt, Scope, ScopeValue, Strictness, token_hash};
@@ -22,6 +27,7 @@ pub struct ValidToken {
     pub(crate) scope_tag: Option<u64>,
     pub(crate) sequence: Option<u64>,
     pub(crate) issued: Option<u64>,
+    pub(crate) issuer_key: Option<KeyFingerprint>,
 }
 
 impl ValidToken {
@@ -41,6 +47,7 @@ impl ValidToken {
             scope_tag: None,
             sequence: None,
             issued: None,
+            issuer_key: None,
         }
     }
 
@@ -63,6 +70,14 @@ impl ValidToken {
     #[must_use]
     pub const fn issued(mut self, at: u64) -> Self {
         self.issued = Some(at);
+        self
+    }
+
+    /// Tells which key of the issuer verified it: one of those that [`TokenValidator::trust`] names. Once that is not
+    /// among them any more, the token ends.
+    #[must_use]
+    pub const fn verified_by(mut self, key: KeyFingerprint) -> Self {
+        self.issuer_key = Some(key);
         self
     }
 
@@ -115,6 +130,12 @@ pub trait TokenValidator: Send + Sync {
     /// # Errors
     /// [`TokenRefusal`].
     fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal>;
+
+    /// The issuers whose tokens it takes. A KDC stores them, and does not start with others unless that is allowed; it ends
+    /// then what is not vouched for any more. `None`: who is trusted is not the KDC's business, and no token ends for it.
+    fn trust(&self) -> Option<Trust> {
+        None
+    }
 }
 
 /// A key that an issuer encrypts tokens with.
@@ -126,6 +147,14 @@ pub struct TokenKey {
     pub aead: Aead,
     /// The key.
     pub key: Secret,
+}
+
+impl TokenKey {
+    /// What names it where it is stored that it verified a token.
+    #[must_use]
+    pub fn fingerprint(&self) -> KeyFingerprint {
+        KeyFingerprint::of(self.aead.cose(), &self.key)
+    }
 }
 
 /// An Authorization Server that is trusted.
@@ -211,8 +240,8 @@ impl CwtValidator {
         Ok(number.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
     }
 
-    /// The issuer whose key opens the token, and the claims.
-    fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, Zeroizing<Vec<u8>>), TokenRefusal> {
+    /// The issuer whose key opens the token, that key, and the claims.
+    fn open<'a>(&'a self, token: &[u8]) -> Result<(&'a Issuer, &'a TokenKey, Zeroizing<Vec<u8>>), TokenRefusal> {
         let lax = Cwt::decode(token, Strictness::Lax).map_err(|_| TokenRefusal::Malformed)?;
         // A token that is only signed or MACed shows its key to everybody. Refused by its kind, before any
         // cryptography, for no issuer has a key for that.
@@ -229,7 +258,7 @@ impl CwtValidator {
                     continue;
                 }
                 if let Some(claims) = aead.open(key.key.expose(), &lax.iv, &lax.encrypt0_aad(), &lax.payload) {
-                    return Ok((issuer, claims));
+                    return Ok((issuer, key, claims));
                 }
             }
         }
@@ -239,7 +268,7 @@ impl CwtValidator {
 
 impl TokenValidator for CwtValidator {
     fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal> {
-        let (issuer, claims) = self.open(token)?;
+        let (issuer, key, claims) = self.open(token)?;
         let claims = Claims::decode(&claims).map_err(|_| TokenRefusal::Claims)?;
         if issuer.iss.is_some() && claims.iss.is_some() && issuer.iss != claims.iss {
             return Err(TokenRefusal::Issuer);
@@ -270,6 +299,7 @@ impl TokenValidator for CwtValidator {
             return Err(if is_known { TokenRefusal::Issuer } else { TokenRefusal::Scope });
         }
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
+        valid.issuer_key = Some(key.fingerprint());
         valid.ace_profile = claims.ace_profile;
         valid.sequence = sequence;
         valid.issued = claims.iat;
@@ -277,6 +307,14 @@ impl TokenValidator for CwtValidator {
             valid.scope_tag = Some(tag);
         }
         Ok(valid)
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        let trusted = |issuer: &Issuer| TrustedIssuer {
+            keys: issuer.keys.iter().map(TokenKey::fingerprint).collect(),
+            groups: issuer.groups.iter().cloned().collect(),
+        };
+        Some(self.issuers.iter().fold(Trust::default(), |trust, issuer| trust.with(&issuer.name, trusted(issuer))))
     }
 }
 

@@ -38,6 +38,12 @@ impl Process {
         process.kdc.start(process.now, &mut process.rng, &mut out);
         process.run(out);
         process.commit_all();
+        // What the start goes on with is due at once.
+        while !process.kdc.is_ready() && process.kdc.next_timeout(process.now).is_some_and(|at| at <= process.now.mono)
+        {
+            process.pass(Duration::ZERO);
+            process.commit_all();
+        }
         process
     }
 

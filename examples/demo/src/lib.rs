@@ -70,7 +70,7 @@ pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<
     let auth_server = ace_as::start(&auth_server, "memory:").await?;
     let mut kdc: Loaded<ace_kdc::Config> = Loaded::parse(&folder.path().join("kdc.toml"), KDC.into())?;
     kdc.config.listen = vec![any];
-    let kdc = ace_kdc::start(&kdc, "memory:").await?;
+    let kdc = ace_kdc::start(&kdc, "memory:", &ace_kdc::Options::default()).await?;
     let addresses = (auth_server.addresses.first().copied(), kdc.addresses.first().copied());
     let (Some(as_address), Some(kdc_address)) = addresses else { return Err(other("nobody listens")) };
 

@@ -1,9 +1,11 @@
 //! The KDC's configuration file.
 
-use ace_groupcomm::Secret;
+use ace_backend_tokio::StartError;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
-use ace_groupcomm::kdc::{GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
+use ace_groupcomm::kdc::{
+    GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError, StartRefusal,
+};
 use ace_groupcomm::traits::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
@@ -181,6 +183,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
         },
         posts: PostLimits { unproven: config.limits.posts_per_second, proven: config.limits.posts_per_second_and_host },
         rejoins_per_hour: config.limits.rejoins_per_hour,
+        accept_issuers: false,
     };
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
@@ -212,7 +215,7 @@ fn check_limits(loaded: &Loaded<Config>) -> Result<(), ProgramError> {
 /// The key of the Group Manager in a group, if its profile has one by this name.
 fn group_key(group: &Group) -> Option<SecretHex> {
     let mut parameters = group.parameters.clone();
-    parameters.bytes("gm_key").ok()?.map(|key| SecretHex(Secret::new(key)))
+    parameters.secret("gm_key").ok()?.map(SecretHex)
 }
 
 /// The line of a group that cannot be set up.
@@ -228,5 +231,25 @@ pub(crate) fn setup_error(loaded: &Loaded<Config>, error: &SetupError) -> Progra
         }
         SetupError::GroupName(gname) => loaded.error(&["[[group]]", &format!("{gname:?}")], error),
         _ => loaded.error(&[], error),
+    }
+}
+
+/// The line of what differs from what is stored.
+pub(crate) fn start_error(loaded: &Loaded<Config>, error: ProgramError) -> ProgramError {
+    let ProgramError::Start(StartError::Refused(why)) = &error else { return error };
+    match why.downcast_ref::<StartRefusal>() {
+        Some(StartRefusal::Parameters(groups)) => {
+            let Some(group) = groups.first() else { return error };
+            // A parameter that one side does not have may stand nowhere in the file.
+            let differences = &group.differences;
+            let in_both = differences.iter().find(|it| it.stored.is_some() && it.configured.is_some());
+            let Some(difference) = in_both.or(differences.first()) else { return error };
+            loaded.error(&["[[group]]", &format!("{:?}", group.gname), &difference.parameter], why)
+        }
+        Some(StartRefusal::Issuers { .. }) => {
+            let reason = format!("{why}. Start once with --accept-issuers if that is meant");
+            loaded.error(&["[[issuer]]"], reason)
+        }
+        _ => error,
     }
 }

@@ -38,12 +38,22 @@ fn links(kdc: &Kdc) -> Vec<Link> {
     fixed.into_iter().chain(kdc.groups().map(group)).collect()
 }
 
+/// What is decided where the program is called, for this start alone.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Start also where the issuers are others than those that storage knows, and end the clients that no issuer vouches for
+    /// any more.
+    #[arg(long)]
+    pub accept_issuers: bool,
+}
+
 /// Starts a KDC.
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running, ProgramError> {
-    let (engine, validator) = config::engine(loaded)?;
+pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<Running, ProgramError> {
+    let (mut engine, validator) = config::engine(loaded)?;
+    engine.accept_issuers = options.accept_issuers;
     let hints = engine.hints.encode();
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
@@ -61,13 +71,15 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
     let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, clock);
-    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::Kdc)).await
+    let running =
+        Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::Kdc)).await;
+    running.map_err(|error| config::start_error(loaded, error))
 }
 
 /// Runs a KDC until it is told to stop.
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn run(loaded: &Loaded<Config>, storage_url: &str) -> Result<(), ProgramError> {
-    start(loaded, storage_url).await?.until_stopped().await
+pub async fn run(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<(), ProgramError> {
+    start(loaded, storage_url, options).await?.until_stopped().await
 }

@@ -1,6 +1,6 @@
 //! `ace-kdc --config FILE [--storage URL]`, and commands for what is stored.
 
-use ace_kdc::Config;
+use ace_kdc::{Config, Options};
 use ace_program::{Program, Role};
 use std::process::ExitCode;
 
@@ -8,5 +8,10 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let program = Program { name, version, about: "A Key Distribution Center for groups", role: Role::Kdc };
-    program.run(|config: &Config| &config.storage, async |loaded, url| ace_kdc::run(loaded, url).await).await
+    program
+        .run(
+            |config: &Config| &config.storage,
+            async |loaded, url, options: &Options| ace_kdc::run(loaded, url, options).await,
+        )
+        .await
 }

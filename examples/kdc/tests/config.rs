@@ -11,7 +11,8 @@ async fn with(from: &str, to: &str, storage: &str) -> Result<(), String> {
     assert!(text.contains(from), "{from}");
     let loaded: Loaded<ace_kdc::Config> =
         Loaded::parse(Path::new("kdc.toml"), text.replace(from, to)).map_err(|error| error.to_string())?;
-    let running = ace_kdc::start(&loaded, storage).await.map_err(|error| error.to_string())?;
+    let running =
+        ace_kdc::start(&loaded, storage, &ace_kdc::Options::default()).await.map_err(|error| error.to_string())?;
     assert_eq!(running.addresses.len(), 2, "on IPv4 and IPv6");
     running.stop().await;
     Ok(())

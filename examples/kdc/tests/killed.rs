@@ -30,7 +30,7 @@ impl House {
         let text = text.replace("\"127.0.0.1:5683\", \"[::1]:5683\"", "\"127.0.0.1:0\"");
         std::fs::write(house.path("kdc.toml"), text).unwrap();
         let loaded = Loaded::<ace_kdc::Config>::read(&house.path("kdc.toml")).unwrap();
-        ace_kdc::start(&loaded, &house.url("state")).await.unwrap().stop().await;
+        ace_kdc::start(&loaded, &house.url("state"), &ace_kdc::Options::default()).await.unwrap().stop().await;
         let storage = house.open("state").await.unwrap();
         let mark = Mark.encode();
         let revoked = (0..REVOKED).map(|number| (keys::revoked(&number.to_be_bytes()), Some(mark.clone().into())));

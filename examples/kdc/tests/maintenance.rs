@@ -39,7 +39,7 @@ impl House {
             include_str!("../kdc.toml").replace("# storage =", "storage =").replace("storage-keys.toml", "keys.toml");
         let mut loaded: Loaded<ace_kdc::Config> = Loaded::parse(&self.path("kdc.toml"), text).unwrap();
         loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
-        ace_kdc::start(&loaded, &self.url(name)).await.unwrap()
+        ace_kdc::start(&loaded, &self.url(name), &ace_kdc::Options::default()).await.unwrap()
     }
 
     async fn open(&self, name: &str) -> Opened {

@@ -26,7 +26,7 @@ impl House {
         let text = include_str!("../kdc.toml").replace("audience =", &format!("{keys}\naudience ="));
         let mut loaded: Loaded<ace_kdc::Config> = Loaded::parse(&self.folder.path().join("kdc.toml"), text).unwrap();
         loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
-        ace_kdc::start(&loaded, &self.url).await.map_err(|error| error.to_string())
+        ace_kdc::start(&loaded, &self.url, &ace_kdc::Options::default()).await.map_err(|error| error.to_string())
     }
 
     async fn group(&self) -> Vec<u8> {

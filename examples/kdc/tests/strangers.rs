@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 async fn kdc() -> (Running, UdpSocket) {
     let text = include_str!("../kdc.toml").replace("[\"127.0.0.1:5683\", \"[::1]:5683\"]", "[\"127.0.0.1:0\"]");
     let loaded: Loaded<ace_kdc::Config> = Loaded::parse(Path::new("kdc.toml"), text).unwrap();
-    let running = ace_kdc::start(&loaded, "memory:").await.unwrap();
+    let running = ace_kdc::start(&loaded, "memory:", &ace_kdc::Options::default()).await.unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(running.addresses[0]).await.unwrap();
     (running, socket)

@@ -57,7 +57,7 @@ async fn start_kdc(folder: &Path, listen: SocketAddr, storage: &str) -> Running 
     let mut config: Loaded<ace_kdc::Config> = Loaded::parse(&folder.join("kdc.toml"), KDC.into()).unwrap();
     config.config.listen = vec![listen];
     config.config.storage.keys = Some("storage-keys.toml".into());
-    ace_kdc::start(&config, storage).await.unwrap()
+    ace_kdc::start(&config, storage, &ace_kdc::Options::default()).await.unwrap()
 }
 
 fn any() -> SocketAddr {

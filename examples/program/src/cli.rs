@@ -2,23 +2,29 @@
 
 use crate::maintenance::{Maintenance, Role, maintain};
 use crate::{Loaded, ProgramError, StorageConfig, init_log, tell};
-use clap::{Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What all programs with storage take.
+/// What all programs with storage take, and what one takes besides.
 #[derive(Parser)]
-struct Arguments {
+struct Arguments<O: Args> {
     /// The configuration file.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     /// Where state is kept: `memory:`, `fjall:FOLDER`, or, for a KDC, `postgres://USER@HOST/DATABASE`.
     #[arg(long, global = true, default_value = "memory:")]
     storage: String,
+    #[command(flatten)]
+    own: O,
     #[command(subcommand)]
     command: Option<Maintenance>,
 }
+
+/// The options of a program that has none of its own.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct NoOptions {}
 
 /// Takes the command line of a program.
 ///
@@ -47,18 +53,18 @@ pub struct Program {
 
 impl Program {
     /// Takes the command line, and serves, or does what a command says. `storage` finds the table in the
-    /// configuration.
-    pub async fn run<C: DeserializeOwned>(
+    /// configuration; `O` are options of the program's own.
+    pub async fn run<C: DeserializeOwned, O: Args>(
         self,
         storage: impl Fn(&C) -> &StorageConfig,
-        serve: impl AsyncFn(&Loaded<C>, &str) -> Result<(), ProgramError>,
+        serve: impl AsyncFn(&Loaded<C>, &str, &O) -> Result<(), ProgramError>,
     ) -> ExitCode {
         init_log();
         if std::env::current_dir().is_err() {
             // It was removed. Absolute paths are good still.
             let _ = std::env::set_current_dir("/");
         }
-        let command = Arguments::command().name(self.name).version(self.version).about(self.about);
+        let command = Arguments::<O>::command().name(self.name).version(self.version).about(self.about);
         let arguments = match parsed(command) {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
@@ -73,15 +79,15 @@ impl Program {
         }
     }
 
-    async fn act<C: DeserializeOwned>(
+    async fn act<C: DeserializeOwned, O: Args>(
         self,
-        Arguments { config, storage: url, command }: &Arguments,
+        Arguments { config, storage: url, own, command }: &Arguments<O>,
         storage: impl Fn(&C) -> &StorageConfig,
-        serve: impl AsyncFn(&Loaded<C>, &str) -> Result<(), ProgramError>,
+        serve: impl AsyncFn(&Loaded<C>, &str, &O) -> Result<(), ProgramError>,
     ) -> Result<(), ProgramError> {
         let missing = || ProgramError::Other("--config is missing".into());
         let Some(command) = command else {
-            return serve(&Loaded::read(config.as_ref().ok_or_else(missing)?)?, url).await;
+            return serve(&Loaded::read(config.as_ref().ok_or_else(missing)?)?, url, own).await;
         };
         let table = match config {
             Some(file) => storage(&Loaded::read(file)?.config).clone(),

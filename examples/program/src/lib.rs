@@ -15,13 +15,14 @@ mod read_only;
 mod server;
 mod storage;
 
-pub use cli::{Program, parsed};
+pub use cli::{NoOptions, Program, parsed};
 pub use key_file::new_storage_keys;
 pub use maintenance::{Maintenance, Role, maintain};
 pub use output::{escaped, say, tell};
 pub use server::Running;
 pub use storage::{Opened, StorageConfig, open_storage};
 
+use ace_backend_tokio::StartError;
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::from_hex;
 use ace_oscore::{Aead, Hkdf, Parameters};
@@ -59,6 +60,9 @@ pub enum ProgramError {
         /// Why.
         source: std::io::Error,
     },
+    /// The start is refused for what is stored.
+    #[error("{0}")]
+    Start(StartError),
     /// A result could not be written to standard output.
     #[error("standard output: {source}")]
     Output {

@@ -30,7 +30,8 @@ impl Running {
     /// is accepted once, wherever it comes in. Orders are taken for the storage, where it takes some.
     ///
     /// # Errors
-    /// [`ProgramError::Listen`] where an address cannot be bound.
+    /// [`ProgramError::Listen`] where an address cannot be bound, [`ProgramError::Start`] where the engine refuses what is
+    /// stored.
     pub async fn serve(
         listen: &[SocketAddr],
         security: Arc<dyn MessageSecurity>,
@@ -48,7 +49,16 @@ impl Running {
         };
         let mut resumed = vec![false; kept.len()];
         let orders = opened.durable.map(|durable| tokio::spawn(control::serve(durable, role)));
-        handle.ready().await;
+        if let Err(error) = handle.ready().await {
+            handle.stop().await;
+            // Whoever learns of it may open the storage again.
+            let _ = driver.await;
+            if let Some(orders) = orders {
+                orders.abort();
+                let _ = orders.await;
+            }
+            return Err(ProgramError::Start(error));
+        }
         let service = Arc::new(EngineService::new(handle.clone()));
         let (stop, _) = watch::channel(false);
         let (end, ended) = mpsc::unbounded_channel();

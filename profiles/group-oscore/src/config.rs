@@ -2,8 +2,7 @@
 
 use crate::credential::ccs;
 use crate::rules::{OscoreGroup, Pairwise};
-use ace_groupcomm::Secret;
-use ace_groupcomm::config::{ConfigError, ConfigMap};
+use ace_groupcomm::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use ace_groupcomm::registry::ApplicationProfileDescriptor;
 use ace_groupcomm::traits::crypto::SigningKey;
 use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules};
@@ -25,13 +24,61 @@ pub const DESCRIPTOR: ApplicationProfileDescriptor = ApplicationProfileDescripto
 
 ace_groupcomm::registry::submit! { DESCRIPTOR }
 
-/// Reads a name out of a list; what is not in it is refused by name.
-fn choose<T: Copy>(config: &mut ConfigMap, key: &str, known: &[(&str, T)], default: T) -> Result<T, ConfigError> {
-    let Some(name) = config.text(key)? else { return Ok(default) };
-    known.iter().find(|(known, _)| *known == name).map(|&(_, value)| value).ok_or_else(|| {
-        let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
-        ConfigError::new(key, format!("{name:?} is not available; known are: {}", known.join(", ")))
-    })
+/// What is read of a configuration, and the canonical form of it.
+struct Reader {
+    config: ConfigMap,
+    parameters: Parameters,
+}
+
+impl Reader {
+    fn note(&mut self, key: &str, value: Parameter) {
+        self.parameters = std::mem::take(&mut self.parameters).with(key, value);
+    }
+
+    /// Reads a name out of a list; what is not in it is refused by name.
+    fn choose<T: Copy>(&mut self, key: &str, known: &[(&str, T)], default: &str) -> Result<T, ConfigError> {
+        let name = self.config.text(key)?.unwrap_or_else(|| default.into());
+        let Some(&(_, value)) = known.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
+            let reason = format!("{name:?} is not available; known are: {}", known.join(", "));
+            return Err(ConfigError::new(key, reason));
+        };
+        self.note(key, Parameter::Text(name));
+        Ok(value)
+    }
+
+    fn text(&mut self, key: &str, default: &str) -> Result<String, ConfigError> {
+        let text = self.config.text(key)?.unwrap_or_else(|| default.into());
+        self.note(key, Parameter::Text(text.clone()));
+        Ok(text)
+    }
+
+    fn uint(&mut self, key: &str, default: u64) -> Result<u64, ConfigError> {
+        let value = self.config.uint(key)?.unwrap_or(default);
+        self.note(key, Parameter::Uint(value));
+        Ok(value)
+    }
+
+    fn bool(&mut self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let value = self.config.bool(key)?.unwrap_or(default);
+        self.note(key, Parameter::Bool(value));
+        Ok(value)
+    }
+
+    /// The key of the Group Manager; its public part may be shown.
+    fn gm_key(&mut self) -> Result<SigningKey, ConfigError> {
+        let key = "gm_key";
+        let value = self.config.secret(key)?.ok_or_else(|| ConfigError::new(key, "is missing"))?;
+        let signing = SigningKey::ed25519(value.clone())
+            .ok_or_else(|| ConfigError::new(key, "must be 32 bytes in hexadecimal"))?;
+        let shown = format!("the key with the public key {}", hex(signing.public()));
+        self.note(key, Parameter::Secret { value, shown });
+        Ok(signing)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An encryption algorithm: its COSE number and the length of its nonce.
@@ -57,58 +104,59 @@ const HKDF: [(&str, (i64, i64)); 2] = [
 ];
 
 impl ApplicationProfile for GroupOscore {
-    fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
-        let default = (cose_alg::AES_CCM_16_64_128, 13);
-        let pairwise = choose(&mut config, "mode", &[("group", false), ("group+pairwise", true)], true)?;
-        let (hkdf, ecdh_alg) =
-            choose(&mut config, "hkdf", &HKDF, (cose_alg::HMAC_256_256, cose_alg::ECDH_SS_HKDF_256))?;
-        let (gp_enc_alg, group_nonce) = choose(&mut config, "gp_enc_alg", &ENCRYPTION, default)?;
-        choose(&mut config, "sign_alg", &[("EdDSA", ())], ())?;
-        let cred_fmt = choose(&mut config, "cred_fmt", &[("kccs", cose_header::KCCS)], cose_header::KCCS)?;
-        let (pairwise, nonce_len) = if pairwise {
-            let (alg, pairwise_nonce) = choose(&mut config, "alg", &ENCRYPTION, default)?;
+    fn configure(&self, gname: &str, config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        let mut read = Reader { config, parameters: Parameters::default() };
+        let is_pairwise = read.choose("mode", &[("group", false), ("group+pairwise", true)], "group+pairwise")?;
+        let (hkdf, ecdh_alg) = read.choose("hkdf", &HKDF, "HKDF SHA-256")?;
+        let (gp_enc_alg, group_nonce) = read.choose("gp_enc_alg", &ENCRYPTION, "AES-CCM-16-64-128")?;
+        read.choose("sign_alg", &[("EdDSA", ())], "EdDSA")?;
+        let cred_fmt = read.choose("cred_fmt", &[("kccs", cose_header::KCCS)], "kccs")?;
+        let (pairwise, nonce_len) = if is_pairwise {
+            let (alg, pairwise_nonce) = read.choose("alg", &ENCRYPTION, "AES-CCM-16-64-128")?;
             (Some(Pairwise { alg, ecdh_alg }), group_nonce.min(pairwise_nonce))
         } else {
             (None, group_nonce)
         };
-        if config.bool("backward_security")? == Some(true) {
+        if read.bool("backward_security", false)? {
             return Err(ConfigError::new(
                 "backward_security",
                 "is not available yet: groups are not rekeyed on a join",
             ));
         }
-        let seed = config.bytes("gm_key")?.ok_or_else(|| ConfigError::new("gm_key", "is missing"))?;
-        let key = SigningKey::ed25519(Secret::new(seed))
-            .ok_or_else(|| ConfigError::new("gm_key", "must be 32 bytes in hexadecimal"))?;
-        let key_lifetime = config.uint("key_lifetime")?.unwrap_or(2_592_000);
+        let key = read.gm_key()?;
+        let key_lifetime = read.uint("key_lifetime", 2_592_000)?;
         if !(1..=MAX_KEY_LIFETIME).contains(&key_lifetime) {
             return Err(ConfigError::new(
                 "key_lifetime",
                 format!("must be 1 to {MAX_KEY_LIFETIME} seconds, 136 years"),
             ));
         }
-        let subject = config.text("gm_subject")?.unwrap_or_else(|| "group-manager".into());
-        let group = OscoreGroup {
+        let subject = read.text("gm_subject", "group-manager")?;
+        let key_update_check_interval = read.uint("key_update_check_interval", 3_600)?;
+        let expiration_delta = read.uint("expiration_delta", 0)?;
+        let Reader { config, parameters } = read;
+        config.finish()?;
+        Ok(Arc::new(OscoreGroup {
             gname: gname.into(),
+            parameters,
             hkdf,
             cred_fmt,
             gp_enc_alg,
             pairwise,
             cred: ccs(&subject, key.public()),
             key,
-            key_update_check_interval: config.uint("key_update_check_interval")?.unwrap_or(3_600),
-            expiration_delta: config.uint("expiration_delta")?.unwrap_or(0),
+            key_update_check_interval,
+            expiration_delta,
             key_lifetime,
             nonce_len,
-        };
-        config.finish()?;
-        Ok(Arc::new(group))
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_groupcomm::Secret;
     use ace_groupcomm::config::ConfigValue;
     use ace_groupcomm::traits::profile::KeyAudience;
     use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
@@ -198,6 +246,37 @@ mod tests {
         assert_eq!(GroupOscore.configure("g", map.clone()).map(|_| ()).unwrap_err().key, "gm_key");
         map.0.insert("backward_security".into(), ConfigValue::Bool(true));
         assert_eq!(GroupOscore.configure("g", map).map(|_| ()).unwrap_err().key, "backward_security");
+    }
+
+    #[test]
+    fn parameters_have_their_defaults_and_make_the_same_group_again() {
+        let rules = configure(&[("hkdf", "HKDF SHA-512")]).unwrap();
+        let parameters = rules.parameters();
+        let shown = |name: &str| parameters.get(name).unwrap().to_string();
+        assert_eq!(
+            ["mode", "hkdf", "gp_enc_alg", "alg", "sign_alg", "cred_fmt", "gm_subject"].map(shown),
+            [
+                "\"group+pairwise\"",
+                "\"HKDF SHA-512\"",
+                "\"AES-CCM-16-64-128\"",
+                "\"AES-CCM-16-64-128\"",
+                "\"EdDSA\"",
+                "\"kccs\"",
+                "\"group-manager\""
+            ]
+        );
+        assert_eq!(
+            ["backward_security", "key_lifetime", "key_update_check_interval", "expiration_delta"].map(shown),
+            ["false", "2592000", "3600", "0"]
+        );
+        // RFC 8032's algorithm makes this public key of 32 bytes of 0x11.
+        let public = "d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";
+        assert_eq!(shown("gm_key"), format!("the key with the public key {public}"));
+        let again = GroupOscore.configure("g1", parameters.to_config()).unwrap();
+        assert_eq!(again.parameters(), parameters);
+        assert_eq!(key(&again, KeyAudience::Group), key(&rules, KeyAudience::Group));
+        // What a mode does not have is not a parameter of it.
+        assert_eq!(configure(&[("mode", "group")]).unwrap().parameters().get("alg"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rules of one OSCORE group.
 
 use crate::{credential, scope};
+use ace_groupcomm::config::Parameters;
 use ace_groupcomm::traits::crypto::{SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::profile::{
     EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyingMaterialProducer,
@@ -22,6 +23,7 @@ pub(crate) struct Pairwise {
 /// One group, as it is configured.
 pub(crate) struct OscoreGroup {
     pub(crate) gname: String,
+    pub(crate) parameters: Parameters,
     pub(crate) hkdf: i64,
     pub(crate) cred_fmt: i64,
     pub(crate) gp_enc_alg: i64,
@@ -79,6 +81,10 @@ impl OscoreGroup {
 }
 
 impl GroupRules for OscoreGroup {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     fn profile_number(&self) -> i64 {
         COAP_GROUP_OSCORE_APP
     }

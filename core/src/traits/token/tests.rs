@@ -222,7 +222,7 @@ fn key_name_and_nonce_outside_are_taken_where_the_issuer_is_lax() {
     let token = bytes(TOKEN_8392);
     assert_eq!(validator.validate(&token, 0), Err(TokenRefusal::Malformed), "a strict issuer");
     validator.issuers[0].strictness = Strictness::Lax;
-    let (issuer, claims) = validator.open(&token).unwrap();
+    let (issuer, _, claims) = validator.open(&token).unwrap();
     let claims = Claims::decode(&claims).unwrap();
     assert_eq!((issuer.name.as_str(), claims.sub.as_deref()), ("as1", Some("erikw")));
     assert_eq!((claims.iss.as_deref(), claims.exp), (Some("coap://as.example.com"), Some(1_444_064_944)));

@@ -151,7 +151,7 @@ async fn start_kdc(folder: &Path, storage: &str, listen: Vec<SocketAddr>) -> Run
     // One who is killed again and again asks more often than any other.
     (kdc.config.limits.pending_per_client, kdc.config.limits.rejoins_per_hour) = (1_000, 10_000);
     kdc.config.storage.keys = Some("storage-keys.toml".into());
-    ace_kdc::start(&kdc, storage).await.unwrap()
+    ace_kdc::start(&kdc, storage, &ace_kdc::Options::default()).await.unwrap()
 }
 
 impl House {

@@ -53,7 +53,7 @@ impl First {
     async fn kdc(&self, url: &str) -> Running {
         let mut loaded = Loaded::<ace_kdc::Config>::read(&self.path("kdc.toml")).unwrap();
         loaded.config.listen = vec![([127, 0, 0, 1], 0).into()];
-        ace_kdc::start(&loaded, url).await.unwrap()
+        ace_kdc::start(&loaded, url, &ace_kdc::Options::default()).await.unwrap()
     }
 
     async fn auth_server(&self, url: &str) -> Running {

@@ -1,0 +1,115 @@
+//! What the KDC does of its own accord, and what becomes true in memory when something is durable.
+
+use super::Pending;
+use super::issuers::Step;
+use super::start::StartEvent;
+use crate::Secret;
+use crate::state::keys::PrincipalId;
+use crate::traits::transport::AssociationNeed;
+
+/// What the KDC does of its own accord.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Takes a number for this process.
+    Enter,
+    /// Compares what is stored with what is configured, before anything is done.
+    Compare,
+    /// Sees to clients whose issuers are not trusted any more.
+    Issuers(Step),
+    /// Makes a group, unless it is there.
+    Found(String),
+    /// Ends what tokens that have expired allowed.
+    Expire,
+    /// Ends what the token with this hash allowed, and refuses it from now on.
+    Revoke(Vec<u8>),
+    /// Gives the network side what it needs for an association.
+    Association(AssociationNeed),
+}
+
+/// What becomes true in memory when something is durable.
+#[derive(Debug)]
+pub enum Event {
+    /// An association was made and waits for its proof.
+    Pending(Box<Pending>),
+    /// This process has a number.
+    Entered(u16),
+    /// An association was proven, and is this process's.
+    Proven {
+        /// Its name.
+        id: Vec<u8>,
+        /// Its term.
+        term: u64,
+        /// The first sequence number that may be used.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
+    /// An association was taken up.
+    Restored {
+        /// Its name.
+        id: Vec<u8>,
+        /// The transport profile.
+        profile: i64,
+        /// What the keys are derived from.
+        material: Secret,
+        /// Whether it is this process's.
+        owned: bool,
+    },
+    /// An association is this process's.
+    Claimed {
+        /// Its name.
+        id: Vec<u8>,
+        /// Its term.
+        term: u64,
+    },
+    /// An association is not, or no longer, this process's.
+    Lost(Vec<u8>),
+    /// The client of an association may do less than before.
+    Restricted(Vec<u8>),
+    /// The rights of an association's client ended, and it with them.
+    Ended(Vec<u8>),
+    /// An association is gone.
+    Gone(Vec<u8>),
+    /// A few sequence numbers were reserved, to ask for an Echo.
+    Challenges {
+        /// The association.
+        id: Vec<u8>,
+        /// The first one.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
+    /// Sequence numbers were reserved.
+    Sequence {
+        /// The association.
+        id: Vec<u8>,
+        /// The first one.
+        start: u64,
+        /// One behind the last.
+        limit: u64,
+    },
+    /// A token expires then.
+    Expires(u64),
+    /// What had expired has been ended; where more is known, the next one expires then.
+    Swept {
+        /// When the next token expires, where that is known.
+        next: Option<u64>,
+        /// The time by which those that are gone have expired.
+        time: u64,
+    },
+    /// This process may start, so far: what is to be done next is known.
+    Start(StartEvent),
+    /// A group is there.
+    Founded {
+        /// Its name.
+        gname: String,
+        /// When its keying material was made, and when that ends, in seconds since 1970.
+        created: u64,
+        /// The end.
+        expires: u64,
+    },
+    /// A proof of possession of this client has failed.
+    ProofFailed(PrincipalId),
+    /// The resource with this path has changed.
+    Changed(Vec<String>),
+}

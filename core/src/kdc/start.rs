@@ -1,0 +1,203 @@
+//! The start: what is stored is compared with what is configured before anything is done.
+//!
+//! A group's parameters were settled when its keying material was made. Others must not go out with it, so that a
+//! difference ends the start, with both values. So do other issuers than those that storage knows ([`issuers`]).
+//!
+//! [`issuers`]: super::issuers
+
+use super::issuers::{Found, Step};
+use super::{Event, Group, KdcApp, Task};
+use crate::config::Difference;
+use crate::engine::Outcome;
+use crate::state::keys::{self, GroupId};
+use crate::state::records::{BelongsTo, GroupConfiguration, Head, Meta};
+use crate::time::Now;
+use crate::traits::token::TrustChange;
+use crate::view::{Stop, View};
+use std::fmt;
+use std::time::Duration;
+use thiserror::Error;
+
+/// In what a group that is stored differs from the one that is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDifferences {
+    /// The group.
+    pub gname: String,
+    /// Its differences: there is one at least.
+    pub differences: Vec<Difference>,
+}
+
+impl fmt::Display for GroupDifferences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let differences: Vec<String> = self.differences.iter().map(Difference::to_string).collect();
+        write!(f, "group {:?}: {}", self.gname, differences.join("; "))
+    }
+}
+
+/// Why a KDC must not start over this storage with this configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartRefusal {
+    /// Parameters of groups are others than those that their keying material was made for.
+    #[error("parameters cannot change while a group has its keying material: {}", list(.0))]
+    Parameters(Vec<GroupDifferences>),
+    /// The issuers are others than those that storage knows.
+    #[error("the issuers are not those that storage knows ({}): {clients} client{} would end", list(.changes), plural(.clients))]
+    Issuers {
+        /// What has changed; empty where storage knew none yet.
+        changes: Vec<TrustChange>,
+        /// How many clients nobody would vouch for any more.
+        clients: u64,
+    },
+}
+
+fn list(items: &[impl ToString]) -> String {
+    if items.is_empty() {
+        return "it knows none yet".into();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+const fn plural(count: &u64) -> &'static str {
+    if *count == 1 { "" } else { "s" }
+}
+
+/// How far the start has come.
+#[derive(Debug)]
+enum Phase {
+    /// It is not known yet whether this process may start.
+    Comparing,
+    /// It may.
+    Done,
+    /// It must not.
+    Refused(StartRefusal),
+}
+
+/// What a step of the start has come to.
+#[derive(Debug)]
+pub enum StartEvent {
+    /// The next step.
+    Next(Step),
+    /// A page of clients was looked at.
+    Counted(Found),
+    /// Nothing stands against the start.
+    Fits,
+    /// It must not go on.
+    Refused(StartRefusal),
+}
+
+/// The start, and what is to be done next for it.
+#[derive(Debug)]
+pub(super) struct Start {
+    phase: Phase,
+    todo: Vec<Task>,
+    /// The clients that nobody would vouch for, of those that were looked at.
+    clients: u64,
+}
+
+impl Start {
+    pub(super) const fn new() -> Self {
+        Self { phase: Phase::Comparing, todo: Vec::new(), clients: 0 }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    pub(super) const fn refused(&self) -> Option<&StartRefusal> {
+        match &self.phase {
+            Phase::Refused(why) => Some(why),
+            Phase::Comparing | Phase::Done => None,
+        }
+    }
+
+    /// What is to be done goes out at once.
+    pub(super) fn next(&self, now: Now) -> Option<Duration> {
+        (!self.todo.is_empty()).then_some(now.mono)
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.todo)
+    }
+
+    fn refuse(&mut self, why: StartRefusal) {
+        self.phase = Phase::Refused(why);
+        self.todo.clear();
+    }
+}
+
+impl KdcApp {
+    pub(super) fn note_start(&mut self, event: StartEvent) {
+        match event {
+            StartEvent::Next(step) => self.start.todo.push(Task::Issuers(step)),
+            StartEvent::Counted(found) => {
+                self.start.clients = self.start.clients.saturating_add(found.clients);
+                match (found.more, found.was_known) {
+                    (Some(last), _) => {
+                        let step =
+                            Step::Count { after: Some(last), changes: found.changes, was_known: found.was_known };
+                        self.start.todo.push(Task::Issuers(step));
+                    }
+                    (None, false) if self.start.clients == 0 => self.start.todo.push(Task::Issuers(Step::Adopt)),
+                    (None, _) => {
+                        let clients = self.start.clients;
+                        self.start.refuse(StartRefusal::Issuers { changes: found.changes, clients });
+                    }
+                }
+            }
+            StartEvent::Fits => {
+                self.start.phase = Phase::Done;
+                self.start.todo.extend(self.missing.iter().cloned().map(Task::Found));
+                self.start.todo.push(Task::Expire);
+            }
+            StartEvent::Refused(why) => self.start.refuse(why),
+        }
+    }
+
+    /// Compares what is stored with what is configured.
+    pub(super) fn compare(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
+        let trusted = self.compare_issuers(view);
+        let groups: Vec<_> = self.groups.values().map(|group| self.compare_group(view, group)).collect();
+        let differing: Result<Vec<_>, Stop> = groups.into_iter().collect();
+        let (trusted, differing) = (trusted?, differing?);
+        let groups: Vec<GroupDifferences> = differing.into_iter().flatten().collect();
+        let event = if groups.is_empty() { trusted } else { StartEvent::Refused(StartRefusal::Parameters(groups)) };
+        Ok(Outcome::done().with_event(Event::Start(event)))
+    }
+
+    /// In what a group that is stored differs. One that is not there takes what is configured; so does one of a former
+    /// incarnation, which gets new keying material.
+    fn compare_group(&self, view: &View<'_>, group: &Group) -> Result<Option<GroupDifferences>, Stop> {
+        let (known, meta) =
+            (view.get::<BelongsTo<GroupId>>(&keys::name(&group.gname)), view.get::<Meta>(&keys::meta()));
+        let (Some(BelongsTo(id)), Some(meta)) = (known?, meta?) else { return Ok(None) };
+        let (head, stored) = (view.get::<Head>(&keys::head(*id)), view.get::<GroupConfiguration>(&keys::config(*id)));
+        let (head, stored) = (head?, stored?);
+        let is_former = head.is_some_and(|head| super::restore::is_former(head, meta));
+        match stored.filter(|_| !is_former) {
+            Some(stored) => Ok(group.differences(stored)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Group {
+    /// What is stored of a group that is made now.
+    pub(super) fn configuration(&self) -> GroupConfiguration {
+        GroupConfiguration { profile: self.profile.name.into(), parameters: self.rules.parameters().clone() }
+    }
+
+    /// In what a group that is stored differs from this one. What a later version of the profile has more of has its
+    /// default there.
+    pub(super) fn differences(&self, stored: &GroupConfiguration) -> Option<GroupDifferences> {
+        let differences = if stored.profile == self.profile.name {
+            let again = self.profile.profile.configure(&self.gname, stored.parameters.to_config());
+            let stored = again.as_ref().map_or(&stored.parameters, |rules| rules.parameters());
+            stored.differences(self.rules.parameters())
+        } else {
+            let (stored, configured) = (Some(stored.profile.clone()), Some(self.profile.name.into()));
+            vec![Difference { parameter: "profile".into(), stored, configured }]
+        };
+        (!differences.is_empty()).then(|| GroupDifferences { gname: self.gname.clone(), differences })
+    }
+}
