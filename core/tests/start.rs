@@ -63,7 +63,10 @@ fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
     assert_eq!(configuration(&store, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "7");
     assert_clean(&store);
     // A default that is written out is no change.
-    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", Some(7)), ("g2", Some(3))])).unwrap()), None);
+    let again = Desk::new(store.clone(), groups(&[("g1", Some(7)), ("g2", Some(3))])).unwrap();
+    assert_eq!(refusal(&again), None);
+    assert_eq!(again.kdc.stats().commits, 1, "what fits is not written again: only the process is counted");
+    assert!(again.kdc.next_timeout(again.now).is_none_or(|at| at > again.now.mono), "and nothing is left to do");
 
     let before = store.dump();
     let changed = groups(&[("g1", Some(5)), ("g2", None), ("g3", None)]);
@@ -219,6 +222,8 @@ fn other_issuers_end_the_start_and_it_says_how_many_clients_would_end() {
     }
     let words = refusal(&start(&store, false, &[(1, &[1], &["g1", "g2"])])).unwrap().to_string();
     assert_eq!(words, "the issuers are not those that storage knows (issuer \"as2\" is gone): 1 client would end");
+    let words = refusal(&start(&store, false, &[(2, &[2], &["g1"])])).unwrap().to_string();
+    assert!(words.ends_with("(issuer \"as1\" is gone): 71 clients would end"), "{words}");
     // The former file is good still, and so are those who were there.
     let mut desk = start(&store, false, BOTH);
     assert_eq!((num(&mut desk, &one), num(&mut desk, &two)), (Status::Content, Status::Content));
@@ -343,6 +348,42 @@ fn a_process_that_goes_on_with_former_issuers_takes_none_of_their_tokens() {
     let members = head(&store).members;
     assert_eq!(issuers_refused(&start(&store, false, BOTH)), (vec![TrustChange::Added("as2".into())], 0));
     assert_eq!(head(&store).members, members);
+}
+
+/// A process that begins its start, and does the first steps of it.
+fn beginning(store: &TestStore, issuers: Issuers<'_>, steps: usize) -> Desk {
+    let mut desk = process(store, desk::config(&["g1", "g2"]));
+    let (config, validator) = (desk::config(&["g1", "g2"]), Box::new(validator(issuers)));
+    desk.kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing()).unwrap();
+    let mut out = Vec::new();
+    desk.kdc.start(desk.now, &mut desk.rng, &mut out);
+    desk.settle(out);
+    for _ in 0..steps {
+        let mut out = Vec::new();
+        desk.kdc.timeout(desk.now, &mut desk.rng, &mut out);
+        desk.settle(out);
+    }
+    desk
+}
+
+#[test]
+fn who_loses_the_race_for_the_issuers_of_new_storage_does_not_start() {
+    let store = TestStore::new(Sharing::Shared);
+    // It has counted nobody, and would store its issuers next.
+    let mut slow = beginning(&store, BOTH, 1);
+    assert!(start(&store, false, &[(1, &[1], &["g1", "g2"])]).kdc.is_ready());
+    slow.due();
+    assert_eq!(issuers_refused(&slow).0, [TrustChange::Added("as2".into())]);
+}
+
+#[test]
+fn who_loses_the_race_for_more_groups_of_an_issuer_does_not_start() {
+    let store = TestStore::new(Sharing::Shared);
+    assert!(start(&store, false, &[(1, &[1], &["g1"])]).kdc.is_ready());
+    let mut slow = beginning(&store, &[(1, &[1], &["g1", "g2"])], 0);
+    assert!(start(&store, true, &[(1, &[3], &["g1"])]).kdc.is_ready());
+    slow.due();
+    assert!(issuers_refused(&slow).0.contains(&TrustChange::Keys("as1".into())));
 }
 
 /// Storage as it was before the keys of issuers were recorded.

@@ -198,7 +198,7 @@ impl App for KdcApp {
     }
 
     fn is_ready(&self) -> bool {
-        self.process.is_some() && self.start.is_done() && self.missing.is_empty() && self.expiry.is_known()
+        self.process.is_some() && self.missing.is_empty() && self.expiry.is_known() && self.start.refused().is_none()
     }
 
     fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
@@ -368,7 +368,7 @@ impl Kdc {
             trust: validator.trust(),
             validator,
             accept_issuers: config.accept_issuers,
-            start: Start::new(),
+            start: Start::default(),
             pendings: Pendings::new(config.pending),
             posts: Posts::new(config.posts),
             failed_proofs: FailedProofs::new(),

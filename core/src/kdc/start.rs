@@ -62,17 +62,6 @@ const fn plural(count: &u64) -> &'static str {
     if *count == 1 { "" } else { "s" }
 }
 
-/// How far the start has come.
-#[derive(Debug)]
-enum Phase {
-    /// It is not known yet whether this process may start.
-    Comparing,
-    /// It may.
-    Done,
-    /// It must not.
-    Refused(StartRefusal),
-}
-
 /// What a step of the start has come to.
 #[derive(Debug)]
 pub enum StartEvent {
@@ -87,28 +76,17 @@ pub enum StartEvent {
 }
 
 /// The start, and what is to be done next for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Start {
-    phase: Phase,
+    refused: Option<StartRefusal>,
     todo: Vec<Task>,
     /// The clients that nobody would vouch for, of those that were looked at.
     clients: u64,
 }
 
 impl Start {
-    pub(super) const fn new() -> Self {
-        Self { phase: Phase::Comparing, todo: Vec::new(), clients: 0 }
-    }
-
-    pub(super) const fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Done)
-    }
-
     pub(super) const fn refused(&self) -> Option<&StartRefusal> {
-        match &self.phase {
-            Phase::Refused(why) => Some(why),
-            Phase::Comparing | Phase::Done => None,
-        }
+        self.refused.as_ref()
     }
 
     /// What is to be done goes out at once.
@@ -121,7 +99,7 @@ impl Start {
     }
 
     fn refuse(&mut self, why: StartRefusal) {
-        self.phase = Phase::Refused(why);
+        self.refused = Some(why);
         self.todo.clear();
     }
 }
@@ -146,7 +124,6 @@ impl KdcApp {
                 }
             }
             StartEvent::Fits => {
-                self.start.phase = Phase::Done;
                 self.start.todo.extend(self.missing.iter().cloned().map(Task::Found));
                 self.start.todo.push(Task::Expire);
             }
