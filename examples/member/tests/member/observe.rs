@@ -2,11 +2,18 @@
 
 use crate::house::{House, joined, open};
 use ace_backend_coap::{Client, ClientError, Limits};
+use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::Secret;
-use ace_groupcomm_messages::CredsResponse;
+use ace_groupcomm::member::State;
+use ace_groupcomm::traits::token::{TokenKey, seal_cwt};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{
+    Claims, Confirmation, CredsResponse, GroupcommError, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue,
+    TokenTransferRequest,
+};
 use ace_member::{Content, Settings};
-use ace_oscore::{Context, Sequence};
+use ace_oscore::{Aead, Context, Sequence};
 use ace_profile_oscore::client_parameters;
 use std::time::Duration;
 
@@ -15,8 +22,7 @@ async fn client(house: &House, settings: &Settings) -> Client {
     let mut member = open(settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
-    let kept: Content = serde_json::from_slice(&std::fs::read(&settings.state).unwrap()).unwrap();
-    let session = kept.member.session.unwrap();
+    let session = kept(settings).session.unwrap();
     let parameters = client_parameters(&Secret::from(session.association.0.as_slice())).unwrap();
     let sequence = Sequence::block(session.next, session.next + 1_000);
     let limits = Limits { response_timeout: Duration::from_secs(3), ..Limits::default() };
@@ -25,8 +31,13 @@ async fn client(house: &House, settings: &Settings) -> Client {
     client
 }
 
-fn get(path: [&str; 3]) -> Message {
+fn get<const N: usize>(path: [&str; N]) -> Message {
     Message::request(Code::GET).with_path(path)
+}
+
+fn kept(settings: &Settings) -> State {
+    let kept: Content = serde_json::from_slice(&std::fs::read(&settings.state).unwrap()).unwrap();
+    kept.member
 }
 
 /// How many members' credentials an answer holds.
@@ -75,6 +86,51 @@ async fn who_observes_learns_that_its_token_has_expired() {
         }
     };
     assert_eq!(last.code, Code::UNAUTHORIZED);
+}
+
+// Covers: KG-5-03
+#[tokio::test]
+async fn who_observes_its_node_learns_that_a_narrower_token_has_ended_the_membership() {
+    let house = House::new().await;
+    let lamp = house.settings();
+    let mut client = client(&house, &lamp).await;
+    let State { token, groups, .. } = kept(&lamp);
+    let node = &groups.get("lamps").unwrap().node;
+    let (answer, observation) = client.observe(get(["ace-group", "lamps", "nodes", node])).await.unwrap();
+    assert_eq!(answer.code, Code::CONTENT);
+    let mut observation = observation.expect("the node can be observed");
+
+    // The AS of the sample would not narrow it; its key is known.
+    let cnf = Confirmation::decode(&token.unwrap().cnf.0).unwrap();
+    let Confirmation::Osc(material) = cnf else { panic!("{cnf:?}") };
+    let scope = Scope(vec![ScopeEntry { gname: "alarms".into(), permissions: RawCbor::uint(2) }]);
+    let claims = Claims {
+        iss: Some("coap://127.0.0.1:5783".into()),
+        sub: Some("lamp".into()),
+        aud: vec!["kdc1".into()],
+        exp: Some(u64::from(u32::MAX)),
+        cnf: Some(Confirmation::Kid(material.id.clone())),
+        scope: Some(ScopeValue::Bytes(scope.encode())),
+        ..Claims::default()
+    };
+    let (kid, aead) = (Some(b"k1".to_vec()), Aead::AesCcm16_64_128);
+    let key = TokenKey { kid, aead, key: Secret::from(&b"sampletoken....."[..]) };
+    let update = TokenTransferRequest {
+        access_token: seal_cwt(&key, &[7; 13], &claims).unwrap(),
+        ..TokenTransferRequest::default()
+    };
+    let mut post = Message::request(Code::POST).with_path(["authz-info"]);
+    post.options.push_uint(option::CONTENT_FORMAT, u32::from(ACE_CBOR));
+    post.payload = update.encode().into();
+    assert_eq!(client.request(post).await.unwrap().code, Code::CREATED);
+
+    let last = client.notification(&mut observation).await.unwrap();
+    assert_eq!(last.code, Code::NOT_FOUND);
+    let problem = ProblemDetails::decode(&last.payload).unwrap();
+    assert_eq!(problem.error_id, Some(GroupcommError::MembershipTerminated as i64));
+    // The association is the client's still, and its token grants the other group.
+    let answer = client.request(get(["ace-group", "lamps", "num"])).await.unwrap();
+    assert_eq!(answer.code, Code::FORBIDDEN);
 }
 
 #[tokio::test]
