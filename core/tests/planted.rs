@@ -215,6 +215,7 @@ fn an_activation_that_nobody_knows_of_is_not_undone() {
 }
 
 // Covers: TH-1-04/reserved-blocks
+// Covers: OS-7.5-01
 #[test]
 fn sequence_numbers_go_on_where_they_were_reserved() {
     let store = store();

@@ -140,12 +140,15 @@ mod tests {
 
     // Covers: OS-2-01, OS-6.1-01, OS-6.1-02
     // The five examples of RFC 8613 section 6.3.
+    // Covers: OS-6.1-03
     #[test]
     fn examples_of_section_6_3() {
         for (value, expected) in [
             (option(Some(5), None, Some(&[0x25])), "090525"),
             (option(Some(0), None, Some(&[])), "0900"),
             (option(Some(5), Some(&[0x44, 0x61, 0x6c, 0x65, 0x6b]), Some(&[])), "19050544616c656b"),
+            // No example of the section: kid context and kid, in this order.
+            (option(Some(5), Some(&[0x44]), Some(&[0x25])), "1905014425"),
             (option(None, None, None), ""),
             (option(Some(7), None, None), "0107"),
         ] {

@@ -63,6 +63,7 @@ fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
 }
 
 // Covers: OS-8.2-03, OS-8.2-10
+// Covers: OS-2-02
 #[test]
 fn what_cannot_be_read_or_verified_is_told_apart() {
     let (mut client, mut server) = (client(), server());
@@ -114,10 +115,13 @@ fn inner_options_are_hidden_and_outer_forgeries_dropped() {
 }
 
 // Covers: OS-B.1.2-01
+// Covers: OS-7.5-01
 #[test]
 fn a_restored_server_challenges_once_and_then_refuses_what_came_before() {
     let mut client = client();
     let (before, _) = client.protect_request(&get()).unwrap();
+    let mut former = Context::fresh(&parameters(b"s", b"c"), Sequence::block(0, 64)).unwrap();
+    accept(&mut former, &before);
     let mut server = Context::restored(&parameters(b"s", b"c"), Sequence::block(64, 128)).unwrap();
 
     let (asked, mut pending) = client.protect_request(&get()).unwrap();
@@ -267,6 +271,7 @@ fn a_challenge_that_is_forgotten_is_answered_in_vain() {
     assert!(accept(&mut server, &with_echo(&mut client, &[2; 8])).2);
 }
 
+// Covers: OS-7.2.1-02
 #[test]
 fn a_context_without_numbers_takes_nothing_any_more() {
     let (mut client, mut server) = (client(), server());
@@ -274,6 +279,12 @@ fn a_context_without_numbers_takes_nothing_any_more() {
     server.sequence().extend(PartialIv::MAX + 1, u64::MAX);
     assert_eq!(server.unprotect_request(&request).unwrap_err(), Error::NoContext);
     assert_eq!(server.would_verify(&request), Err(Error::NoContext));
+    assert_eq!(server.protect_request(&get()).map(|_| ()).unwrap_err(), Error::Exhausted);
+    // What was accepted before is not answered any more either.
+    let mut server = Context::fresh(&parameters(b"s", b"c"), Sequence::all()).unwrap();
+    let (_, right, _) = accept(&mut server, &request);
+    server.sequence().extend(PartialIv::MAX + 1, u64::MAX);
+    assert_eq!(server.protect_response(&content("x"), right).unwrap_err(), Error::Exhausted);
 }
 
 // Covers: TH-1-04/none-left
@@ -306,35 +317,51 @@ fn notification(number: u32, text: &str) -> Message {
 
 // Covers: OS-7.4.1-04, OS-8-02, OS-4.1.3.5-03, OS-4.1.3.5.2-04, OS-4.1.3.5.2-06, OS-7.4.1-02, OS-7.4.1-03
 // Covers: OS-7.4.1-05, OS-4.1.3.5.2-01
+// Covers: OS-4.1.3.5-02, OS-4.1.3.5.2-05, OS-4.1.3.5.2-07, OS-4.1.3.5-04, OS-4.1.3.5-07, OS-4.1.3.5.2-02
+// Covers: OS-8.4.2-01
 #[test]
 fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
     let (mut client, mut server) = (client(), server());
-    let (request, mut pending) = client.protect_request(&observing()).unwrap();
+    let (mut request, mut pending) = client.protect_request(&observing()).unwrap();
     assert_eq!(request.code, Code::FETCH);
     assert_eq!(request.options.uint(option::OBSERVE), Some(0));
+    request.options.set(option::OBSERVE, &[1]);
     let (inner, right, _) = accept(&mut server, &request);
-    assert_eq!(inner.options.uint(option::OBSERVE), Some(0));
+    assert_eq!(inner.options.uint(option::OBSERVE), Some(0), "the inner one, whatever stands outside");
     let registration = right.registration();
+    let (other, mut pending_other) = client.protect_request(&observing()).unwrap();
+    let others = accept(&mut server, &other).1.registration();
     let mut first = notification(7, "first");
     first.options.set(option::OBSERVE, &[]);
     let first = server.protect_response(&first, right).unwrap();
+    let earlier = server.protect_notification(&notification(7, "other"), &others).unwrap();
     let second = server.protect_notification(&notification(8, "second"), &registration).unwrap();
-    let third = server.protect_notification(&notification(9, "third"), &registration).unwrap();
+    server.sequence().extend((1 << 24) + 5, u64::MAX);
+    let valid = Message { code: Code::VALID, ..notification(9, "third") };
+    let third = server.protect_notification(&valid, &registration).unwrap();
     assert_eq!((second.code, second.options.uint(option::OBSERVE)), (Code::CONTENT, Some(8)));
+    assert_eq!((first.code, third.code), (Code::CONTENT, Code::CONTENT), "the code travels inside");
 
     let got = client.unprotect_response(&first, &mut pending).unwrap();
     assert_eq!((got.payload.as_slice(), got.options.uint(option::OBSERVE)), (&b"first"[..], Some(0)));
     assert_eq!(client.unprotect_response(&first, &mut pending).unwrap_err(), Error::Replay);
+    let mut forged = third.clone();
+    forged.payload[0] ^= 1;
+    assert_eq!(client.unprotect_response(&forged, &mut pending).unwrap_err(), Error::Decryption);
     let mut relabelled = third.clone();
-    relabelled.options.set(option::OBSERVE, &[1]);
+    relabelled.options.set(option::OBSERVE, &[6]);
     let got = client.unprotect_response(&relabelled, &mut pending).unwrap();
-    assert_eq!((got.payload.as_slice(), got.options.uint(option::OBSERVE)), (&b"third"[..], Some(1)));
+    // The last three bytes of the number, not what stands outside.
+    assert_eq!((got.code, got.options.uint(option::OBSERVE)), (Code::VALID, Some(5)));
+    assert_eq!(got.payload, b"third");
+    assert!(client.unprotect_response(&earlier, &mut pending_other).is_ok(), "each observation by itself");
     assert_eq!(client.unprotect_response(&second, &mut pending).unwrap_err(), Error::Replay);
     assert_eq!(client.unprotect_response(&third, &mut pending).unwrap_err(), Error::Replay);
 
     // The error that ends it has no Observe, inside and outside, and a number of its own.
     let end = server.protect_notification(&Message::response(Code::NOT_FOUND), &registration).unwrap();
     assert!(!end.options.has(option::OBSERVE));
+    assert_eq!(end.options.first(option::OSCORE), Some(&[4, 1, 0, 0, 6][..]));
     let got = client.unprotect_response(&end, &mut pending).unwrap();
     assert_eq!((got.code, got.options.is_empty()), (Code::NOT_FOUND, true));
 }
@@ -364,6 +391,7 @@ fn an_inner_observe_that_nobody_asked_for_is_refused() {
 }
 
 // Covers: AF-5-03, AF-5.8.4.3-03
+// Covers: OS-2-02, OS-8.4-02
 #[test]
 fn a_client_tells_unprotected_and_foreign_responses_from_its_own() {
     let (mut client, mut server) = (client(), server());
@@ -373,6 +401,12 @@ fn a_client_tells_unprotected_and_foreign_responses_from_its_own() {
     let response = server.protect_response(&content("one"), right).unwrap();
     assert_eq!(client.unprotect_response(&content("x"), &mut pending_one).unwrap_err(), Error::NotProtected);
     assert_eq!(client.unprotect_response(&response, &mut pending_two).unwrap_err(), Error::Decryption);
+    let mut bare = response.clone();
+    bare.payload.clear();
+    assert_eq!(client.unprotect_response(&bare, &mut pending_one).unwrap_err(), Error::Malformed);
+    let mut reserved = response.clone();
+    reserved.options.set(option::OSCORE, &[0xe0]);
+    assert_eq!(client.unprotect_response(&reserved, &mut pending_one).unwrap_err(), Error::Malformed);
     assert_eq!(client.unprotect_response(&response, &mut pending_one).unwrap().payload, b"one");
 }
 

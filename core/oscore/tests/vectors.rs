@@ -74,6 +74,7 @@ fn requests_of_c4_c5_and_c6() {
 }
 
 // Covers: OS-2-03, OS-4.2-07, OS-8.3-01, OS-8.3-02, OS-8.3-03, OS-8.4-01
+// Covers: OS-4.2-03
 #[test]
 fn responses_of_c7_and_c8() {
     let request = bytes("44025d1f00003974396c6f63616c686f7374620914ff612f1092f1776f1c1668b3825e");
@@ -84,7 +85,8 @@ fn responses_of_c7_and_c8() {
     ] {
         let (mut client, mut server) = pair("9e7ca92223786340", "", "01", None);
         let asked = Message::decode(&bytes("44015d1f00003974396c6f63616c686f737483747631")).unwrap();
-        let (_, mut pending) = client.protect_request(&asked).unwrap();
+        let (sent, mut pending) = client.protect_request(&asked).unwrap();
+        assert_eq!(sent.encode(), request);
         let Incoming::Accepted { right, .. } = server.unprotect_request(&Message::decode(&request).unwrap()).unwrap()
         else {
             panic!("a fresh context accepts");

@@ -94,6 +94,7 @@ fn methods_and_paths_that_are_not_there() {
 }
 
 // Covers: TH-2-09/own-groups
+// Covers: KG-4.2.1-03
 #[test]
 fn groups_are_found_by_their_gid() {
     let mut desk = desk();
@@ -109,7 +110,9 @@ fn groups_are_found_by_their_gid() {
     let fetch =
         |gids| Request::new(Method::Fetch, ["ace-group"]).with_payload(261, GroupNamesRequest { gids }.encode());
     let response = desk.ask(&caller, fetch(asked));
+    assert_eq!((response.status, response.content_format), (Status::Content, Some(261)));
     let groups = GroupNamesResponse::decode(&response.payload).unwrap().groups;
+    assert!(gids.contains(&groups[0].gid.as_bytes_item().unwrap().to_vec()));
     assert_eq!(
         groups.iter().map(|g| (g.gname.as_str(), g.guri.as_str())).collect::<Vec<_>>(),
         [("g1", "/ace-group/g1")]

@@ -10,7 +10,7 @@ use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::{
     CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, RawCbor,
-    TokenTransferResponse, pop, retrieval,
+    TokenTransferRequest, TokenTransferResponse, pop, retrieval,
 };
 
 const LISTENER: u64 = 2;
@@ -26,6 +26,7 @@ fn head(desk: &Desk) -> Head {
 }
 
 // Covers: OP-4.2-06, KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.2-01, AF-5.10.1-05, AF-5.2-02
+// Covers: KG-3.3.1-01
 #[test]
 fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     let mut desk = desk();
@@ -42,6 +43,14 @@ fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
 
     let listener = desk.ask(&Caller::anonymous(), token_post(&token(1, &client(2).claims(&[("g1", LISTENER)], LATER))));
     assert_eq!(TokenTransferResponse::decode(&listener.payload).unwrap().kdcchallenge, None);
+
+    // Who does not ask is told nothing of algorithms.
+    let mut bare = token_post(&token(1, &client(3).claims(&[("g1", TALKER)], LATER)));
+    let transfer = TokenTransferRequest::decode(&bare.payload).unwrap();
+    bare.payload = TokenTransferRequest { asks_sign_info: false, ..transfer }.encode().into();
+    let bare = desk.ask(&Caller::anonymous(), bare);
+    assert_eq!(bare.status, Status::Created);
+    assert!(TokenTransferResponse::decode(&bare.payload).unwrap().info.sign_info.is_empty());
 }
 
 // Covers: KG-4.3.1-33, KG-4.3.1-38, KG-4.3.1-31, KG-4.3.1-32, KG-4.3.1-40, KG-4.3.1-55, KG-4.3.1-56
@@ -97,6 +106,7 @@ fn a_second_join_is_the_same_member_with_a_new_identifier() {
 
 // Covers: KG-4.3.1-04, KG-4.3.1-07, KG-4.3.1-18, KG-4.3.1-19, KG-4.3.1-20, KG-4.3.1-27, KG-4.3.1.1-05, KG-4.3.1-06
 // Covers: KG-4.3.1-14, KG-4.3.1-15, KG-4.3.1-22, KG-4.3.1-23, KG-4.3.1-24, KG-4.3.1-25, KG-3.3-06
+// Covers: KG-4.1.2-06
 #[test]
 fn join_requests_that_are_refused_change_nothing() {
     let mut desk = desk();
@@ -114,7 +124,7 @@ fn join_requests_that_are_refused_change_nothing() {
     };
     let entry = |gname: &str, roles| Some(scope(&[(gname, roles)]).0[0].encode());
     let mended = |response: &Response| {
-        assert_eq!(response.content_format, Some(ACE_GROUPCOMM_CBOR));
+        assert_eq!((response.status, response.content_format), (Status::BadRequest, Some(ACE_GROUPCOMM_CBOR)));
         let refusal = JoinRefusal::decode(&response.payload).unwrap();
         assert_eq!(refusal.info.sign_info.len(), 1);
         refusal
@@ -261,10 +271,13 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
     );
 }
 
+// Covers: KG-4.3.1-46, KG-4.3.1-48, KG-4.3.1-50, KG-4.4.1-01, KG-4.4.1-02, KG-4.4.1-03
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
     let mut desk = desk();
-    let (first, ..) = member(&mut desk, 1, "g1", TALKER);
+    // Without creds the decoder refuses peer_roles and peer_identifiers.
+    let (first, alone, _) = member(&mut desk, 1, "g1", TALKER);
+    assert_eq!(alone.peers, None, "nobody asked");
     member(&mut desk, 2, "g1", LISTENER);
     let client3 = client(3);
     let (third, challenge) = admitted(&mut desk, &client3, &[("g1", TALKER)]);
@@ -318,14 +331,19 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!(fetch(false, &[LISTENER], &[2]), Ok(Some(vec![])));
     assert_eq!(fetch(true, &[3], &[]), Ok(Some(vec![])), "both roles at once");
     assert_eq!(fetch(true, &[], &[]), Err(()));
+    assert_eq!(fetch(false, &[], &[]), Err(()));
     assert_eq!(fetch(true, &[99], &[]), Err(()));
+    let bare = group_request(Method::Fetch, "g1", &["creds"]).with_payload(261, vec![0xa0]);
+    assert_eq!(desk.ask(&first, bare).status, Status::BadRequest, "without get_creds");
 }
 
 // Covers: KG-4.3.2-04, KG-4.5.1-01, KG-4.8.1-01
+// Covers: KG-4.1-01, KG-8-01
 #[test]
 fn members_read_what_the_group_has() {
     let mut desk = desk();
     let (caller, joined, response) = member(&mut desk, 1, "g1", TALKER);
+    assert_eq!(response.content_format, Some(ACE_GROUPCOMM_CBOR));
     let mut get = |resource: &[&str]| {
         let response = desk.ask(&caller, group_request(Method::Get, "g1", resource));
         assert_eq!(response.status, Status::Content, "{resource:?}");
@@ -346,6 +364,11 @@ fn members_read_what_the_group_has() {
     let cred = KdcCred::decode(&get(&["kdc-cred"]).payload).unwrap();
     let again = KdcCred::decode(&get(&["kdc-cred"]).payload).unwrap();
     assert_ne!(cred.kdc_nonce, again.kdc_nonce, "a new nonce each time");
+    get(&["creds"]);
+    for (method, resource) in [(Method::Post, &[][..]), (Method::Fetch, &["creds"])] {
+        let other = group_request(method, "g1", resource).with_payload(60, vec![0xa0]);
+        assert_eq!(desk.ask(&caller, other).status, Status::UnsupportedContentFormat, "{method:?}");
+    }
     let proof = CryptoJob::Verify {
         algorithm: SignatureAlgorithm::Ed25519,
         key: cred.kdc_cred,
@@ -383,12 +406,19 @@ fn identifiers_of_one_byte_run_out() {
     assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Content, "still a member");
 }
 
+// Covers: KG-4.1.2-07
 #[test]
 fn unknown_fields_are_ignored() {
     let mut desk = desk();
     let client = client(1);
     let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
     let mut join = client.join("g1", TALKER, &challenge, &[7; 8]);
-    join.extra = vec![(ace_groupcomm_messages::Label::Int(999), RawCbor::uint(1))];
+    // One that nobody knows, and kdc_cred, which is none of a request's.
+    let (unknown, other) = (ace_groupcomm_messages::Label::Int(999), ace_groupcomm_messages::Label::Int(17));
+    join.extra = vec![(unknown, RawCbor::uint(1)), (other, RawCbor::uint(1))];
     assert_eq!(desk.ask(&caller, join_post("g1", &join)).status, Status::Created);
+    // get_creds: [true, [1], []], 999: 1
+    let fetch = vec![0xa2, 0x04, 0x83, 0xf5, 0x81, 0x01, 0x80, 0x19, 0x03, 0xe7, 0x01];
+    let fetch = group_request(Method::Fetch, "g1", &["creds"]).with_payload(261, fetch);
+    assert_eq!(desk.ask(&caller, fetch).status, Status::Content);
 }

@@ -178,6 +178,7 @@ mod tests {
 
     // Covers: GO-14.1-01, GO-14.1-02, GO-14.2-01, GO-14.2-02, GO-14.2-03, GO-14.3-01, GO-14.3-03, GO-6.3-07
     // Covers: GO-6.3-06, GO-6.3-09, GO-6.3-10, GO-6.3-11, GO-6.3-14, GO-6.3-16
+    // Covers: GO-6.3-15, GO-14.3-02
     #[test]
     fn the_key_object_says_what_the_mode_needs() {
         let both = configure(&[]).unwrap();
@@ -205,6 +206,9 @@ mod tests {
             (material.alg.clone(), material.ecdh.clone(), material.hkdf.clone()),
             (None, None, Some(Label::Int(7)))
         );
+        assert!(material.gp_enc_alg.is_some() && material.sign.is_some());
+        let long = configure(&[("hkdf", "HKDF SHA-512")]).unwrap();
+        assert_eq!(key(&long, KeyAudience::Group).ecdh.clone().unwrap().algorithm, Label::Int(-28));
         assert_eq!(material.ms.len(), 32);
         assert_eq!((both.max_identifier_len(), group.max_identifier_len()), (7, 6));
         assert!(both.material().key(&Secret::new(vec![1]), &[], KeyAudience::Group).is_none());

@@ -28,6 +28,7 @@ fn stale_records(desk: &Desk) -> usize {
 
 // Covers: GO-6.3-12, GO-6.3-15, GO-6.3-17, GO-6.3-18, GO-6.3-20, GO-6.3-21, GO-6.3-22, GO-6.3-23, GO-6.3-25
 // Covers: GO-6.3-26, GO-6.3-28, GO-7-03, GO-6.3-19
+// Covers: GO-6.3-16
 #[test]
 fn members_get_one_key_and_identifiers_of_their_own() {
     let mut desk = desk();
@@ -45,9 +46,11 @@ fn members_get_one_key_and_identifiers_of_their_own() {
 
     let (_, alarm, _) = joined(&mut desk, 3, "alarms", RESPONDER);
     assert!(alarm.has_group_mode() && !alarm.has_pairwise_mode());
+    assert!(alarm.material.alg.is_none() && alarm.material.ecdh.is_none());
 }
 
 // Covers: GO-6.3-13
+// Covers: GO-6.3-01
 #[test]
 fn a_monitor_has_neither_credential_nor_sender_id() {
     let mut desk = desk();
@@ -66,9 +69,12 @@ fn a_monitor_has_neither_credential_nor_sender_id() {
     let creds = desk.ask(&caller, group_request(Method::Get, "lamps", &["creds"]));
     let peers = CredsResponse::decode(&creds.payload).unwrap().unwrap().peers;
     assert_eq!(peers.len(), 1, "also not if it shows one");
+    let (_, next, _) = joined(&mut desk, 4, "lamps", REQUESTER);
+    assert_eq!(next.material.group_sender_id.as_deref(), Some(&[1][..]), "the monitors took none");
 }
 
 // Covers: GO-6.3-02, GO-6.3-03
+// Covers: GO-6.3-04
 #[test]
 fn who_joins_again_gives_its_sender_id_up() {
     let mut desk = desk();
@@ -84,10 +90,13 @@ fn who_joins_again_gives_its_sender_id_up() {
         assert!(!seen.contains(&id), "{id:?} was used before");
         seen.push(id);
         assert_eq!(stale_records(&desk), round);
+        let stale = [&b"/stale/"[..], &0_u64.to_be_bytes(), b"/", &seen[round - 1]].concat();
+        assert!(desk.store.dump().iter().any(|(key, _)| key.as_bytes().ends_with(&stale)), "under its version");
     }
 }
 
 // Covers: GO-6.2-14, GO-6.2-15, GO-6.2-16, TH-2-09/group-match
+// Covers: GO-6.1-01
 #[test]
 fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let mut desk = desk();
@@ -122,6 +131,7 @@ fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let (caller, _) = admitted(&mut desk, 2, "alarms", REQUESTER);
     let join = JoinRequest { scope: None, ..request(2, "alarms", REQUESTER, &challenge) };
     let response = desk.ask(&caller, join_post("alarms", &join));
+    assert_eq!((response.status, response.content_format), (Status::BadRequest, Some(ACE_GROUPCOMM_CBOR)));
     let info = JoinRefusal::decode(&response.payload).unwrap().info;
     assert_eq!((info.sign_info.len(), info.ecdh_info.len()), (1, 0), "no pairwise mode, no ECDH algorithm");
 }
@@ -161,6 +171,7 @@ fn a_proof_has_to_be_the_credentials_own_signature() {
 }
 
 // Covers: KG-3.3-01, KG-3.3-11, GO-5.3-03, GO-5.3.1-06, GO-5.3.1-07
+// Covers: GO-5.3.1-01
 #[test]
 fn the_answer_to_a_token_fits_what_it_allows() {
     let mut desk = desk();
@@ -178,8 +189,14 @@ fn the_answer_to_a_token_fits_what_it_allows() {
     for roles in [MONITOR, VERIFIER, Roles(MONITOR.0 | VERIFIER.0)] {
         assert_eq!(answer(3, "lamps", roles).kdcchallenge, None, "{roles:?}");
     }
+    let plain = token_post(&token(1, &client(4).0.claims(&[("lamps", REQUESTER.0)], LATER)));
+    let plain = desk.ask(&Caller::anonymous(), plain);
+    assert_eq!(plain.status, Status::Created);
+    let info = TokenTransferResponse::decode(&plain.payload).unwrap().info;
+    assert!(info.ecdh_info.is_empty(), "nobody asked");
 }
 
+// Covers: GO-8.5.1-01
 #[test]
 fn a_verifier_reads_credentials_and_is_no_member() {
     let mut desk = desk();
@@ -194,7 +211,9 @@ fn a_verifier_reads_credentials_and_is_no_member() {
     let fetch =
         group_request(Method::Fetch, "lamps", &["creds"]).with_payload(ACE_GROUPCOMM_CBOR, filter.encode_request());
     assert_eq!(desk.ask(&verifier, fetch).status, Status::Content);
-    for resource in [&[][..], &["num"], &["policies"], &["active"], &["nodes", &node]] {
+    let paths: [&[&str]; 7] =
+        [&[], &["num"], &["policies"], &["active"], &["nodes", &node], &["stale-sids"], &["nodes", &node, "cred"]];
+    for resource in paths {
         let response = desk.ask(&verifier, group_request(Method::Get, "lamps", resource));
         assert_eq!(response.status, Status::Forbidden, "{resource:?}");
     }

@@ -68,6 +68,7 @@ fn a_free_sender_id_is_found_behind_more_neighbours_than_are_looked_at_once() {
 }
 
 // Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01
+// Covers: GO-6.2.1-05
 #[test]
 fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -94,6 +95,9 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let (status, payload) = refusal(&new);
     assert_eq!(status, Status::Created);
     member::joined(JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
+    // The former one is good no more.
+    let old = desk.ask(&caller, join_post("lamps", &request(1, "lamps", REQUESTER, &challenge)));
+    assert_eq!(error_of(&old), Some(GroupcommError::InvalidProof));
 }
 
 // Covers: GO-6.2-13, GO-6.2.1-03, GO-6.2.1-04
@@ -165,6 +169,7 @@ fn the_group_managers_credential_is_for_members() {
     assert_eq!(refused(&desk.ask(&outsider, get())), (Status::Forbidden, Some(GroupcommError::NotAMember)));
 }
 
+// Covers: GO-5.3-02, GO-6.3-24
 #[test]
 fn challenges_and_nonces_have_8_bytes_and_none_comes_twice() {
     let mut desk = desk();
@@ -176,5 +181,10 @@ fn challenges_and_nonces_have_8_bytes_and_none_comes_twice() {
         let nonce = answer.kdc_cred.unwrap().kdc_nonce;
         assert_eq!((challenge.len(), nonce.len()), (8, 8));
         assert!(seen.insert(challenge) && seen.insert(nonce));
+    }
+    // All of the 8 bytes vary, as those of a counter do not.
+    for place in 0..8 {
+        let bytes: std::collections::BTreeSet<u8> = seen.iter().map(|value: &Vec<u8>| value[place]).collect();
+        assert!(bytes.len() > 16, "byte {place}");
     }
 }

@@ -153,6 +153,7 @@ mod tests {
     }
 
     // Covers: OP-4.1.1-01, OP-4.1.2-01
+    // Covers: OP-4.3-09
     #[test]
     fn an_answer_that_lacks_something_makes_no_context() {
         let request = upload().request(vec![9]);
@@ -162,6 +163,10 @@ mod tests {
         );
         assert_eq!(upload().finish(&answer(None, Some(&[2]))).map(|_| ()), Err(UploadError::Missing));
         assert_eq!(upload().finish(&answer(Some(&[2]), None)).map(|_| ()), Err(UploadError::Missing));
+        let mut bare = upload();
+        bare.material.ms.clear();
+        let bare = bare.finish(&answer(Some(&[2; 8]), Some(&[2]))).map(|_| ());
+        assert_eq!(bare, Err(UploadError::Unsuitable(Unsuitable::Length)), "what the AS left out");
         let same = upload().finish(&answer(Some(&[2]), Some(&[1]))).map(|_| ());
         assert_eq!(same, Err(UploadError::Unsuitable(Unsuitable::SameIds)));
         let derived = upload().finish(&answer(Some(&[2; 8]), Some(&[2]))).unwrap();

@@ -149,6 +149,7 @@ mod tests {
 
     // Covers: OS-3.2.1-01, TH-1-05/client-id-length, TH-1-05/differing-ids, TH-1-05/input-bounds
     // Covers: TH-1-05/unknown-input
+    // Covers: OP-3.2.1-01, OP-3.2.1-02, OP-4.3-05
     #[test]
     fn algorithms_versions_and_lengths_have_bounds() {
         let algorithm = |alg: i64, hkdf: i64| {
@@ -159,6 +160,11 @@ mod tests {
         assert_eq!(algorithm(1, -10), Ok((Aead::A128Gcm, Hkdf::Sha256)));
         assert_eq!(algorithm(2, 5), Err(Unsuitable::Algorithm));
         assert_eq!(algorithm(10, 6), Err(Unsuitable::Algorithm));
+        // No HKDF, and no AEAD.
+        assert_eq!(algorithm(10, 10), Err(Unsuitable::Algorithm));
+        assert_eq!(algorithm(5, 5), Err(Unsuitable::Algorithm));
+        let context = with(&[1], &[2], |m| m.context_id = Some(vec![7])).unwrap();
+        assert_eq!(context.id_context.as_deref(), Some(&[7][..]));
         let err = |change: &dyn Fn(&mut OscoreInputMaterial)| with(&[1], &[2], change).map(|_| ()).unwrap_err();
         assert_eq!(err(&|m| m.alg = Some(Label::Text("AES".into()))), Unsuitable::Algorithm);
         assert_eq!(err(&|m| m.hkdf = Some(Label::Text("HKDF".into()))), Unsuitable::Algorithm);

@@ -7,6 +7,7 @@ use ace_coap::{Code, Message, Type};
 use std::time::Duration;
 
 // Covers: TH-6-02/confirmable-probes
+// Covers: OS-4.1.3.5-06
 #[tokio::test]
 async fn observers_are_told_one_thing_at_a_time() {
     let lab = Lab::new(Limits { ack_timeout: Duration::from_secs(1), ..Limits::default() }).await;
@@ -32,6 +33,10 @@ async fn observers_are_told_one_thing_at_a_time() {
     assert!(second.options.uint(option::OBSERVE) > told.options.uint(option::OBSERVE));
     raw.send(&Message::empty(Type::Acknowledgement, second.id).encode()).await;
 
+    // Another request with the same token does not end it.
+    let mut same = of(b"a", get(9, "who"));
+    same.token = told.token.clone();
+    raw.ask(&same).await;
     // Another peer cannot end it, from wherever; the peer itself can.
     let mut foreign = of(b"b", get(1, "state"));
     (foreign.id, foreign.token) = (7, told.token);
