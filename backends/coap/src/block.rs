@@ -369,11 +369,10 @@ fn busy() -> Step {
 }
 
 /// The same place in blocks of at most this size (RFC 7959 section 2.4).
-pub(crate) const fn shrink(block: Block, szx: u8) -> Block {
+pub(crate) fn shrink(block: Block, szx: u8) -> Block {
     let less = block.szx.saturating_sub(szx);
     // A number has 20 bits: what leaves them lies behind the end of any body, and so does the last one.
-    let num = block.num.saturating_mul(1 << less);
-    let num = if num > Block::MAX_NUM { Block::MAX_NUM } else { num };
+    let num = block.num.saturating_mul(1 << less).min(Block::MAX_NUM);
     Block { num, more: false, szx: block.szx.saturating_sub(less) }
 }
 

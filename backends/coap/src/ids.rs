@@ -108,6 +108,8 @@ mod tests {
         }
         assert_eq!(ids.next(Duration::ZERO, to(1), |_| 7), Some(8));
         assert!(ids.next(Duration::ZERO, to(2), |_| 7).is_some() && ids.next(Duration::ZERO, to(2), |_| 7).is_none());
+        let lifetime = Limits::default().exchange_lifetime;
+        assert_eq!(ids.next(lifetime, to(2), |_| 7), Some(7), "as soon as the first ones may come again");
     }
 
     #[test]

@@ -133,7 +133,10 @@ fn a_later_block_has_no_observe_and_a_refusal_is_not_cut() {
     let request = Message::request(Code::GET).with_path(["creds"]);
     let mut observed = content(40);
     observed.options.set(option::OBSERVE, &[]);
-    assert!(transfers.response(at(0), &owner, &request, observed, None).options.has(option::OBSERVE));
+    observed.options.push(option::ETAG, &[7]);
+    let first = transfers.response(at(0), &owner, &request, observed, None);
+    assert!(first.options.has(option::OBSERVE));
+    assert_eq!(first.options.all(option::ETAG).collect::<Vec<_>>(), [[7]], "an ETag of its own stays alone");
     let Step::Kept(kept) = transfers.request(at(0), &owner, get(1, 0)) else { panic!() };
     let second = kept.0;
     assert!(!second.options.has(option::OBSERVE));
@@ -171,6 +174,7 @@ fn an_answer_is_not_given_out_for_ever() {
         let step = transfers.request(at(seconds), &peer(1), get(1, 0));
         assert_eq!(code(&step), Code::CONTENT, "{seconds}: each block keeps it for a while");
     }
+    assert_eq!(code(&transfers.request(at(247), &peer(1), get(1, 0))), Code::CONTENT);
     assert!(matches!(transfers.request(at(248), &peer(1), get(1, 0)), Step::Whole(..)), "it is asked for anew");
     assert_eq!((transfers.held, transfers.by_age.len()), (0, 0));
 }
