@@ -7,7 +7,6 @@ fn text(steps: &[Step]) -> String {
     steps.iter().map(|step| format!("{step:?}\n")).collect()
 }
 
-// Covers: GO-5.1-01
 #[tokio::test]
 async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
     let mut steps = Vec::new();

@@ -65,6 +65,7 @@ pub fn names(roles: Roles) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_groupcomm_messages::{Scope, ScopeEntry, ScopeValue};
 
     #[test]
     fn sets_of_roles_are_those_of_the_profile() {
@@ -88,6 +89,16 @@ mod tests {
         }
         assert_eq!(roles(&RawCbor::bytes(&[2])), None);
         assert!(!may_join(Roles(0)));
+    }
+
+    // Covers: GO-5.1-01
+    #[test]
+    fn a_scope_has_the_form_of_the_profiles_data_model() {
+        let entry = |gname: &str, roles: Roles| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles.0) };
+        let scope = Scope(vec![entry("lamps", RESPONDER), entry("g", Roles(REQUESTER.0 | MONITOR.0))]);
+        // [["lamps", 4], ["g", 10]]: bit 1 is the requester, bit 2 the responder, bit 3 the monitor.
+        assert_eq!(scope.encode(), b"\x82\x82\x65lamps\x04\x82\x61g\x0a");
+        assert_eq!(ScopeValue::Bytes(scope.encode()).decode(), Ok(scope));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A member on its way, with a real AS and a real KDC, and with what may happen in between.
 
 use crate::house::{House, Mischief, joined, keys, open, run};
+use ace_coap::Code;
 use ace_groupcomm::Status;
 use ace_groupcomm::member::{Bytes, ExchangeError, MemberError, Operation};
 use ace_groupcomm_messages::{Confirmation, GroupOscoreInputMaterial};
@@ -11,7 +12,7 @@ fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
 }
 
 // Covers: KG-4.3.1.1-03, KG-2-01, KG-3-01, OP-2-01, OP-2-02, OP-3.2-02, OP-4.3-08, OP-5-01, TH-7-04/first-number
-// Covers: TH-7-04/marked-file, TH-7-04/second-export
+// Covers: TH-7-04/marked-file, TH-7-04/second-export, KG-4.3.1.1-02
 #[tokio::test]
 async fn keys_are_handed_out_once_under_each_sender_id() {
     let house = House::new().await;
@@ -34,6 +35,10 @@ async fn keys_are_handed_out_once_under_each_sender_id() {
     }
     assert_eq!(seen, [0, 1, 2, 3]);
     assert_eq!(house.posts(), 1, "the token was posted once");
+    // All else was protected, both ways.
+    assert_eq!(*house.way_to_as.bare.lock().unwrap(), []);
+    let post = (Code::POST, "authz-info".into());
+    assert_eq!(*house.way.bare.lock().unwrap(), [post, (Code::CREATED, String::new())]);
 }
 
 // Covers: TH-7-02/new-sender-id, TH-7-02/token-anew, TH-7-03/other-place, TH-7-03/two-copies

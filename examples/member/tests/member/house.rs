@@ -44,6 +44,8 @@ pub(crate) struct OnTheWay {
     pub(crate) posts: Mutex<Vec<Vec<u8>>>,
     /// What came by under an association.
     pub(crate) protected: Mutex<Vec<Protected>>,
+    /// What came by without protection, requests and answers: code and path.
+    pub(crate) bare: Mutex<Vec<(Code, String)>>,
 }
 
 /// Carries datagrams to a server and back.
@@ -70,6 +72,7 @@ async fn relay(socket: UdpSocket, server: Arc<Mutex<SocketAddr>>, way: Arc<OnThe
             }
             received = up.recv_from(&mut answer) => {
                 let Ok((length, _)) = received else { continue };
+                way.note_bare(&Message::decode(&answer[..length]).unwrap());
                 socket.send_to(&answer[..length], client).await.unwrap();
             }
         }
@@ -86,7 +89,15 @@ async fn carry(to: &Arc<Mutex<SocketAddr>>) -> (SocketAddr, Arc<OnTheWay>) {
 }
 
 impl OnTheWay {
+    fn note_bare(&self, message: &Message) {
+        if !message.options.has(option::OSCORE) && message.code != Code::EMPTY {
+            let path = message.options.uri_path().unwrap().join("/");
+            self.bare.lock().unwrap().push((message.code, path));
+        }
+    }
+
     fn note(&self, request: &Message) {
+        self.note_bare(request);
         let Some(option) = request.options.first(option::OSCORE) else { return };
         let option = OscoreOption::decode(option).unwrap();
         let partial_iv = option.partial_iv.unwrap().bytes();

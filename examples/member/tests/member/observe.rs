@@ -121,7 +121,7 @@ async fn who_observes_its_node_learns_that_a_narrower_token_has_ended_the_member
     };
     let mut post = Message::request(Code::POST).with_path(["authz-info"]);
     post.options.push_uint(option::CONTENT_FORMAT, u32::from(ACE_CBOR));
-    post.payload = update.encode().into();
+    post.payload = update.encode();
     assert_eq!(client.request(post).await.unwrap().code, Code::CREATED);
 
     let last = client.notification(&mut observation).await.unwrap();
