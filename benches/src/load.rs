@@ -5,10 +5,10 @@ use crate::server::{AUDIENCE, GROUP, token_key};
 use ace_coap::{Code, Message, Token, Type};
 use ace_groupcomm::Roles;
 use ace_groupcomm::Secret;
-use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
+use ace_groupcomm::token::seal_cwt;
 use ace_groupcomm::traits::crypto::SigningKey;
-use ace_groupcomm::traits::token::seal_cwt;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{
     Claims, Confirmation, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, TokenTransferResponse,
 };

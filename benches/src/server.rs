@@ -1,19 +1,19 @@
 //! The KDC under load: the real one, on a thread of its own.
 
 use ace_backend_coap::{Limits, Server};
+use ace_backend_daemon::{Role, StorageConfig, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
 use ace_groupcomm::registry::Registry;
+use ace_groupcomm::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
-use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm::traits::transport::Associations;
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Role, StorageConfig, open_storage};
 use rand_core::Rng;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl Keys {
     fn new() -> Result<Self, Error> {
         let path =
             std::env::temp_dir().join(format!("ace-bench-keys-{}-{:x}", std::process::id(), os_random().next_u64()));
-        ace_program::new_storage_keys(&path)?;
+        ace_backend_daemon::new_storage_keys(&path)?;
         Ok(Self(path))
     }
 }

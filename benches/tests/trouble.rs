@@ -14,8 +14,8 @@ fn free_address() -> SocketAddr {
 /// A KDC as a process of its own, which lives on where a file would grow too large.
 fn start(folder: &Path, address: SocketAddr) -> Child {
     let keys = folder.join("keys.toml");
-    ace_program::new_storage_keys(&keys).unwrap();
-    let storage = format!("fjall:{}", folder.join("state").display());
+    ace_backend_daemon::new_storage_keys(&keys).unwrap();
+    let storage = format!("disk:{}", folder.join("state").display());
     let program = env!("CARGO_BIN_EXE_crash");
     let mut child = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", program, "serve", "--storage", &storage, "--keys"])

@@ -1,6 +1,7 @@
 //! Who may do what at the KDC, as one table (RFC 9594 section 4.1, Group OSCORE profile section 8.5).
 
 use crate::request::Method;
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, CREDS, KDC_CRED, NODES, NUM, POLICIES, ROOT};
 
 /// A resource of the KDC, as a path names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +45,6 @@ pub enum Who {
     Owner,
 }
 
-/// First path segment of everything about groups.
-pub const ROOT: &str = "ace-group";
-/// The path of the authz-info endpoint.
-pub const AUTHZ_INFO: &str = "authz-info";
-/// The path segment above a member's own resources.
-pub const NODES: &str = "nodes";
-/// The path segment of the members' credentials.
-pub const CREDS: &str = "creds";
-
 /// The table. What is not in it is not allowed.
 const TABLE: &[(Resource<'static>, Method, Who)] = &[
     (Resource::AuthzInfo, Method::Post, Who::Anyone),
@@ -77,9 +69,9 @@ impl<'a> Resource<'a> {
             [ROOT] => (Self::Groups, ""),
             [ROOT, group] => (Self::Group, group),
             [ROOT, group, CREDS] => (Self::Creds, group),
-            [ROOT, group, "kdc-cred"] => (Self::KdcCred, group),
-            [ROOT, group, "policies"] => (Self::Policies, group),
-            [ROOT, group, "num"] => (Self::Num, group),
+            [ROOT, group, KDC_CRED] => (Self::KdcCred, group),
+            [ROOT, group, POLICIES] => (Self::Policies, group),
+            [ROOT, group, NUM] => (Self::Num, group),
             [ROOT, group, NODES, node] => (Self::Node(node), group),
             [ROOT, group, extra] if *extra != NODES => (Self::Extra(extra), group),
             [ROOT, group, ..] => (Self::Nothing, group),

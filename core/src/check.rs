@@ -17,7 +17,7 @@ use crate::records::{
     Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret, Head, Issued, Mark,
     Member, Meta, Observation, Principal, RevocationEnd, Revoked, SenderId, SequenceLimit, TrustedIssuers,
 };
-use crate::state::kind::Kind;
+use crate::schema::kind::Kind;
 use crate::traits::storage::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -10,7 +10,7 @@
 //! | run a KDC of one's own | [`kdc::Kdc`], [`kdc::KdcConfig`], [`engine::Machine`] |
 //! | add a kind of group, or a transport profile | [`traits::profile`], [`traits::transport`], [`registry`] |
 //! | store elsewhere | [`traits::storage`], with [`testkit::storage::suite`] to check it |
-//! | take other tokens, or other cryptography | [`traits::token`], [`traits::crypto`] |
+//! | take other tokens, or other cryptography | [`traits::token`], [`token`], [`traits::crypto`] |
 //! | be a member | [`member::Member`], [`traits::member`] |
 //! | see who may do what | [`access`] |
 //! | know which refusal has which code | [`refusal`] |
@@ -66,18 +66,18 @@ pub mod member;
 pub mod refusal;
 pub mod registry;
 mod request;
+mod schema;
 mod secret;
-mod state;
 pub mod testkit;
 mod time;
+pub mod token;
 pub mod traits;
-mod view;
 
+pub use engine::store::changes::Changes;
+pub use engine::store::view::{Stop, View};
 pub use request::{Caller, Endpoint, Method, Purpose, Registration, Request, Response, Status};
+pub use schema::record::{self, Corrupt, RecordType};
+pub use schema::{keys, records};
 pub use secret::Secret;
-pub use state::changes::Changes;
-pub use state::record::{self, Corrupt, RecordType};
-pub use state::{keys, records};
 pub use time::Now;
 pub use traits::profile::Roles;
-pub use view::{Stop, View};

@@ -29,7 +29,7 @@ pub enum Refusal {
     /// The request, or the token in it, cannot be read or used: 4.00.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// A Join Request that can be mended as the map says: 4.00.
+    /// A Join Request that may succeed once it follows the hints of the map: 4.00.
     #[error("join refused: {0}")]
     Join(&'static str, Box<JoinRefusal>),
     /// An error with a number of its own (RFC 9594 section 9).

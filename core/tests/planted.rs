@@ -6,8 +6,9 @@ use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Member, Meta, Revoked, SenderId};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
+use ace_groupcomm::token::{TokenRefusal, ValidToken};
 use ace_groupcomm::traits::storage::{Key, Sharing};
-use ace_groupcomm::traits::token::{TokenRefusal, TokenValidator, ValidToken};
+use ace_groupcomm::traits::token::TokenValidator;
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm::{Caller, Method, Now, RecordType, Response, Status};
 use ace_groupcomm_messages::{

@@ -9,8 +9,8 @@ use ace_groupcomm::records::{BelongsTo, GroupConfiguration, Head, Principal, Rek
 use ace_groupcomm::testkit::build::{self, AUDIENCE, Client, group_request, join_post, token, token_post_with};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
+use ace_groupcomm::token::{CwtValidator, Issuer, TokenKey, TrustChange};
 use ace_groupcomm::traits::storage::{CommitOutcome, Sharing, Storage, Txn};
-use ace_groupcomm::traits::token::{CwtValidator, Issuer, TokenKey, TrustChange};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Method, Now, RecordType, Status};
 use ace_groupcomm_messages::Strictness;
@@ -174,7 +174,7 @@ fn token_of(key: u8, client: u16, groups: &[(&str, u64)]) -> Vec<u8> {
     let claims = Client::new(client).unwrap().claims(groups, LATER);
     let nonce = [u8::try_from(client).unwrap(); 13];
     let key = TokenKey { kid: Some(vec![key]), ..build::token_key(key) };
-    ace_groupcomm::traits::token::seal_cwt(&key, &nonce, &claims).unwrap()
+    ace_groupcomm::token::seal_cwt(&key, &nonce, &claims).unwrap()
 }
 
 fn joined(desk: &mut Desk, key: u8, number: u16, groups: &[(&str, u64)]) -> Caller {
@@ -263,7 +263,7 @@ fn a_token_whose_time_begins_with_its_post_is_not_taken_again_after_its_end() {
     let mut claims = Client::new(2).unwrap().claims(&[("g1", 1)], 0);
     (claims.exp, claims.exi, claims.cti) = (None, Some(600), Some([AUDIENCE.as_bytes(), &[1]].concat()));
     let key = TokenKey { kid: Some(vec![2]), ..build::token_key(2) };
-    let bytes = ace_groupcomm::traits::token::seal_cwt(&key, &[9; 13], &claims).unwrap();
+    let bytes = ace_groupcomm::token::seal_cwt(&key, &[9; 13], &claims).unwrap();
     let (caller, _) = desk.post_token(&bytes).unwrap();
     assert_eq!(num(&mut desk, &caller), Status::Forbidden);
     assert!(start(&store, true, &[(1, &[1], &["g1", "g2"])]).kdc.is_ready());
@@ -438,7 +438,7 @@ fn a_validator_that_does_not_say_whom_it_trusts_starts_over_any_storage() {
             &self,
             token: &[u8],
             now: u64,
-        ) -> Result<ace_groupcomm::traits::token::ValidToken, ace_groupcomm::traits::token::TokenRefusal> {
+        ) -> Result<ace_groupcomm::token::ValidToken, ace_groupcomm::token::TokenRefusal> {
             self.0.validate(token, now)
         }
     }

@@ -57,7 +57,7 @@ fn a_process_takes_up_what_a_former_one_has_stored() {
     let before = stored(&store, &id);
     let notice = need(&mut desk, AssociationNeed::Unknown(id.clone()));
     let after = stored(&store, &id);
-    let AssociationNotice::Restored { id: of, profile, material, owned } = notice else { panic!("{notice:?}") };
+    let AssociationNotice::Loaded { id: of, profile, material, owned } = notice else { panic!("{notice:?}") };
     assert_eq!(after, before, "who names an association changes nothing");
     assert_eq!((of, profile, material, owned), (id.clone(), before.profile, before.material, true));
     let notice = need(&mut desk, AssociationNeed::Challenge(id.clone()));
@@ -118,7 +118,7 @@ fn an_association_is_one_processs_at_a_time() {
     let (mut one, mut other) = (on(&store), on(&store));
     let id = admitted(&mut one, 1);
     let restored = need(&mut other, AssociationNeed::Unknown(id.clone()));
-    assert!(matches!(restored, AssociationNotice::Restored { owned: false, .. }), "{restored:?}");
+    assert!(matches!(restored, AssociationNotice::Loaded { owned: false, .. }), "{restored:?}");
     assert_eq!(stored(&store, &id).term, 1, "to look at it takes nothing from anybody");
     assert_eq!(status(&mut one, &id).0, Status::Forbidden);
     assert_eq!(status(&mut other, &id), (Status::ServiceUnavailable, Some(1)));

@@ -152,7 +152,7 @@ impl Associations for Followed {
             AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
             AssociationNotice::Ended { id } => Some((ended, PeerId::new(id))),
             AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id))),
-            AssociationNotice::Restored { id, .. }
+            AssociationNotice::Loaded { id, .. }
             | AssociationNotice::Claimed { id }
             | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id))),
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id))),

@@ -64,7 +64,7 @@ impl Drop for Folder {
 
 async fn test(arguments: &Arguments) -> Result<Report, Error> {
     let folder = Folder::new()?;
-    let own = || format!("fjall:{}", folder.0.join("state").display());
+    let own = || format!("disk:{}", folder.0.join("state").display());
     let options = Options {
         kills: arguments.kills,
         clients: arguments.clients,

@@ -28,7 +28,7 @@ struct Arguments {
     /// Requests in flight.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
-    /// Where the KDC keeps its state, e.g. `fjall:FOLDER`; the same in memory is measured before it.
+    /// Where the KDC keeps its state, e.g. `disk:FOLDER`; the same in memory is measured before it.
     #[arg(long)]
     storage: Option<String>,
 }

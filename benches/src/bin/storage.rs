@@ -1,6 +1,6 @@
 //! `storage FOLDER [--json]`: what the embedded storage costs for each join, with the records that a join writes.
 
-use ace_backend_fjall::{FjallStorage, Settings};
+use ace_backend_disk::{DiskStorage, Settings};
 use ace_benches::cpu;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, Txn};
 use bytes::Bytes;
@@ -81,7 +81,7 @@ fn join(rng: &mut ChaCha8Rng, group: u32, member: u32, expected: Option<Revision
 
 async fn measure(arguments: &Arguments) -> Result<Value, Error> {
     let settings = Settings { write_buffer: arguments.write_buffer << 20, ..Settings::default() };
-    let storage = FjallStorage::open(&arguments.folder, &settings)?;
+    let storage = DiskStorage::open(&arguments.folder, &settings)?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut heads = vec![None; usize::try_from(arguments.groups)?];
     let (begun, before) = (Instant::now(), cpu::process());
@@ -104,7 +104,7 @@ async fn measure(arguments: &Arguments) -> Result<Value, Error> {
     let (resident, peak) = (memory("VmRSS"), memory("VmHWM"));
     drop(storage);
     let reopening = Instant::now();
-    let storage = FjallStorage::open(&arguments.folder, &settings)?;
+    let storage = DiskStorage::open(&arguments.folder, &settings)?;
     let found = storage.read(&[head(0)]).await?;
     let first_answer = reopening.elapsed().as_secs_f64();
     if found.iter().any(Option::is_none) {

@@ -133,7 +133,7 @@ struct Windows(Arc<OscoreServer>);
 impl Associations for Windows {
     fn notice(&self, notice: AssociationNotice) {
         match notice {
-            AssociationNotice::Restored { id, profile, material, .. } => {
+            AssociationNotice::Loaded { id, profile, material, .. } => {
                 // What was looked up has to be settled as well.
                 self.0.notice(AssociationNotice::Gone { id: id.clone() });
                 self.0.notice(AssociationNotice::New { id, profile, material });

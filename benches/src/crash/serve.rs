@@ -4,8 +4,8 @@ use super::sabotage::{self, Sabotage, Tampered};
 use super::say::say;
 use super::{Error, Options};
 use crate::server::Setup;
+use ace_backend_daemon::{Role, StorageConfig, new_storage_keys, open_storage};
 use ace_groupcomm::traits::storage::{Sharing, Storage};
-use ace_program::{Role, StorageConfig, new_storage_keys, open_storage};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ impl Serve {
 /// # Errors
 /// Whatever keeps it from starting.
 pub async fn serve(serve: &Serve) -> Result<(), Error> {
-    ace_program::init_log();
+    ace_backend_daemon::init_log();
     let config = StorageConfig { keys: Some(serve.keys.clone()), ..StorageConfig::default() };
     let storage = open_storage(&serve.storage, &config, Path::new(""), Role::Kdc).await?.storage;
     let tampered = Arc::new(Tampered::new(storage, serve.sabotage));

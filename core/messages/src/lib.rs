@@ -29,6 +29,7 @@
 //! | 2, join | [`JoinRequest`], [`JoinResponse`], [`JoinRefusal`], [`pop`] |
 //! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`retrieval`] |
 //! | errors | [`ProblemDetails`], [`GroupcommError`] |
+//! | numbers and paths | [`labels`], [`paths`] |
 
 #![no_std]
 #![cfg_attr(
@@ -56,6 +57,7 @@ mod cwt;
 mod group_oscore;
 mod join;
 pub mod labels;
+pub mod paths;
 mod policies;
 pub mod pop;
 mod problem;

@@ -5,17 +5,17 @@
 
 mod token;
 
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
 use crate::engine::{App, Engine, Input, Limits, Outcome};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Request};
-use crate::state::changes::Changes;
-use crate::state::keys;
-use crate::state::records::Issued;
+use crate::schema::keys;
+use crate::schema::records::Issued;
 use crate::time::Now;
+use crate::token::TokenKey;
 use crate::traits::storage::Sharing;
-use crate::traits::token::TokenKey;
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
-use crate::view::{Stop, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

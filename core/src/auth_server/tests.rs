@@ -4,7 +4,8 @@ use super::*;
 use crate::engine::{Durable, Effect, Machine, Reply, Ticket};
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, desk::settle};
-use crate::traits::token::{CwtValidator, Issuer, TokenValidator};
+use crate::token::{CwtValidator, Issuer};
+use crate::traits::token::TokenValidator;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
     Confirmation, RawCbor, Scope, ScopeValue, Strictness, TokenError, TokenErrorCode, TokenRequest, TokenResponse,

@@ -3,13 +3,13 @@
 
 use super::{Audience, AuthServerApp, Event};
 use crate::engine::Outcome;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response, Status};
-use crate::state::changes::Changes;
-use crate::state::keys;
-use crate::state::records::Issued;
-use crate::traits::token::seal_cwt;
-use crate::view::{Stop, View};
+use crate::schema::keys;
+use crate::schema::records::Issued;
+use crate::token::seal_cwt;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::labels::grant_type::CLIENT_CREDENTIALS;
 use ace_groupcomm_messages::{

@@ -1,11 +1,11 @@
 //! What runs on an engine.
 
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, Response};
-use crate::state::changes::Changes;
 use crate::time::Now;
 use crate::traits::transport::AssociationNeed;
-use crate::view::{Stop, View};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;

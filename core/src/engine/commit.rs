@@ -4,15 +4,15 @@ use super::app::Said;
 use super::lane::{Lane, PATIENT, Yields};
 use super::run::Ran;
 use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Ticket};
+use crate::engine::store::changes::Change;
+use crate::engine::store::overlay::Overlay;
+use crate::engine::store::view::Log;
 use crate::refusal::Refusal;
 use crate::request::Caller;
-use crate::state::changes::Change;
-use crate::state::keys;
-use crate::state::overlay::Overlay;
-use crate::state::records::Mark;
+use crate::schema::keys;
+use crate::schema::records::Mark;
 use crate::time::Now;
 use crate::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Txn};
-use crate::view::Log;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl<A: App> Engine<A> {
         let turn = self.turn(lane);
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let fresh = state.take_fresh();
-        let yields = if state.busy || state.outrun { Yields::Waits } else { state.yields_to(turn, now.mono) };
+        let yields = if state.busy || state.overtaken { Yields::Waits } else { state.yields_to(turn, now.mono) };
         if yields != Yields::No {
             for ticket in fresh {
                 let _ = self.run(now, ticket, None);
@@ -43,7 +43,7 @@ impl<A: App> Engine<A> {
         }
         if self.would_lose(&batch.expected) {
             if let Some(state) = self.lanes.get_mut(lane) {
-                state.outrun = true;
+                state.overtaken = true;
             }
             return;
         }
@@ -68,14 +68,14 @@ impl<A: App> Engine<A> {
         if !std::mem::take(&mut self.released) {
             return;
         }
-        for ticket in std::mem::take(&mut self.outrun) {
+        for ticket in std::mem::take(&mut self.overtaken) {
             self.drive(now, ticket, out);
         }
-        let outrun: Vec<String> =
-            self.lanes.iter().filter(|(_, lane)| lane.outrun).map(|(name, _)| name.clone()).collect();
-        for lane in outrun {
+        let overtaken: Vec<String> =
+            self.lanes.iter().filter(|(_, lane)| lane.overtaken).map(|(name, _)| name.clone()).collect();
+        for lane in overtaken {
             if let Some(state) = self.lanes.get_mut(&lane) {
-                state.outrun = false;
+                state.overtaken = false;
             }
             self.run_lane(now, &lane, out);
         }
@@ -194,7 +194,7 @@ impl<A: App> Engine<A> {
         }
         match outcome {
             CommitOutcome::Done(revision) => self.done(now, *batch, revision, out),
-            CommitOutcome::Conflict(found) => self.spoilt(now, *batch, found, out),
+            CommitOutcome::Conflict(found) => self.conflicted(now, *batch, found, out),
             CommitOutcome::NotDone(_) => self.fail(*batch, "storage cannot be written", out),
             // Its records are read again.
             CommitOutcome::Unknown(_) => {
@@ -224,7 +224,7 @@ impl<A: App> Engine<A> {
         self.tidy(batch.lane);
     }
 
-    fn spoilt(
+    fn conflicted(
         &mut self,
         now: Now,
         batch: Batch<A::Event>,

@@ -2,8 +2,8 @@
 //! out when it does again: nobody may be asking.
 
 use super::{App, Batch, Effect, Engine};
-use crate::state::keys;
-use crate::state::records::Mark;
+use crate::schema::keys;
+use crate::schema::records::Mark;
 use crate::time::Now;
 use crate::traits::storage::StorageError;
 use std::sync::Arc;

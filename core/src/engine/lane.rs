@@ -49,7 +49,7 @@ pub(super) struct Lane {
     /// Whether a commit of the lane is under way.
     pub(super) busy: bool,
     /// Whether its commit would lose to another one that is under way: it waits for that to end.
-    pub(super) outrun: bool,
+    pub(super) overtaken: bool,
     /// Whether one of them has lost too often.
     pub(super) impatient: bool,
     /// The turn that this engine has claimed.

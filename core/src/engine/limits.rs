@@ -10,7 +10,7 @@ pub struct Limits {
     pub waiting: usize,
     /// Runs of one request.
     pub runs: u32,
-    /// Commits of one request that others spoilt.
+    /// Commits of one request that others conflicted.
     pub conflicts: u32,
     /// Requests in one commit.
     pub batch: usize,

@@ -1,12 +1,12 @@
 //! Getting what runs need: records, listings, pages, signatures.
 
 use super::{App, Effect, Engine, Op, OpId, Ticket};
+use crate::engine::store::cache::LoadId;
+use crate::engine::store::view::Log;
 use crate::refusal::Refusal;
-use crate::state::cache::LoadId;
 use crate::time::Now;
 use crate::traits::crypto::CryptoOutput;
 use crate::traits::storage::{Key, Page, Record, Sharing, StorageError};
-use crate::view::Log;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Scans that fill listings; one of a prefix at a time.

@@ -35,6 +35,7 @@ mod load;
 mod log;
 mod machine;
 mod run;
+pub(crate) mod store;
 
 pub(crate) use app::Said;
 pub use app::{App, Input, Outcome};
@@ -42,15 +43,15 @@ pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
 pub use limits::{Limits, Stats};
 pub use machine::Machine;
 
+use crate::engine::store::cache::{Cache, LoadId};
+use crate::engine::store::overlay::Overlay;
+use crate::engine::store::view::PageAt;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request, Response};
-use crate::state::cache::{Cache, LoadId};
-use crate::state::overlay::Overlay;
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Page, Revision, Sharing};
 use crate::traits::transport::AssociationNeed;
-use crate::view::PageAt;
 use health::Health;
 use lane::Lane;
 use load::Scans;
@@ -132,7 +133,7 @@ pub struct Engine<A: App> {
     /// Keys that commits under way write: what a load shows of them must not be mixed with older records.
     committing: BTreeMap<Key, u32>,
     /// Requests in no lane whose commit would lose to one that is under way.
-    outrun: Vec<Ticket>,
+    overtaken: Vec<Ticket>,
     /// A commit has ended since these waited for one.
     released: bool,
     /// Loads and scans under way.
@@ -164,7 +165,7 @@ impl<A: App> Engine<A> {
             wanted_jobs: Vec::new(),
             scans: Scans::default(),
             committing: BTreeMap::new(),
-            outrun: Vec::new(),
+            overtaken: Vec::new(),
             released: false,
             loads: BTreeSet::new(),
             next: 0,

@@ -2,12 +2,12 @@
 
 use super::app::Said;
 use super::{App, Batch, BatchMember, Effect, Engine, Outcome, Ticket};
+use crate::engine::store::cache::LoadId;
+use crate::engine::store::overlay::Overlay;
+use crate::engine::store::view::{Log, Stop, View};
 use crate::refusal::Refusal;
-use crate::state::cache::LoadId;
-use crate::state::overlay::Overlay;
 use crate::time::Now;
 use crate::traits::storage::{Key, Revision, Sharing};
-use crate::view::{Log, Stop, View};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl<A: App> Engine<A> {
             log: &log,
         };
         if let Some(lane) = waiting.lane.as_ref().filter(|_| self.sharing == Sharing::Shared) {
-            let _ = view.expect(&crate::state::keys::turn(lane));
+            let _ = view.expect(&crate::schema::keys::turn(lane));
         }
         let result = self.app.handle(&view, &waiting.input);
         let log = log.into_inner();
@@ -72,7 +72,7 @@ impl<A: App> Engine<A> {
                     self.finish(now, ticket, outcome, out);
                 }
             }
-            Ran::Done(_, log) if self.would_lose(&log.reads) => self.outrun.push(ticket),
+            Ran::Done(_, log) if self.would_lose(&log.reads) => self.overtaken.push(ticket),
             Ran::Done(outcome, log) => {
                 let overlay = Overlay(outcome.changes.0);
                 let member = BatchMember { ticket, said: outcome.said, events: outcome.events };

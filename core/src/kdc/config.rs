@@ -1,8 +1,8 @@
 //! How a KDC is set up.
 
-use super::{PendingLimits, PostLimits};
 use crate::config::ConfigMap;
 use crate::engine::Limits;
+use crate::kdc::{PendingLimits, PostLimits};
 use crate::registry::RegistryError;
 use ace_groupcomm_messages::CreationHints;
 use thiserror::Error;
@@ -37,7 +37,7 @@ pub struct KdcConfig {
     /// How often a member may join again in an hour: above that, 4.29.
     pub rejoins_per_hour: u32,
     /// Whether it starts also where its issuers are others than those that storage knows. Clients that nobody vouches for
-    /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](super::StartRefusal::Issuers)).
+    /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](crate::kdc::StartRefusal::Issuers)).
     pub accept_issuers: bool,
 }
 

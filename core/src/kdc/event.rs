@@ -1,10 +1,10 @@
 //! What the KDC does of its own accord, and what becomes true in memory when something is durable.
 
-use super::Pending;
-use super::issuers::Step;
-use super::start::StartEvent;
 use crate::Secret;
-use crate::state::keys::PrincipalId;
+use crate::kdc::Pending;
+use crate::kdc::start::StartEvent;
+use crate::kdc::token::issuers::Step;
+use crate::schema::keys::PrincipalId;
 use crate::traits::transport::AssociationNeed;
 
 /// What the KDC does of its own accord.
@@ -17,7 +17,7 @@ pub enum Task {
     /// Sees to clients whose issuers are not trusted any more.
     Issuers(Step),
     /// Makes a group, unless it is there.
-    Found(String),
+    Create(String),
     /// Ends what tokens that have expired allowed.
     Expire,
     /// Ends what the token with this hash allowed, and refuses it from now on.
@@ -44,8 +44,8 @@ pub enum Event {
         /// One behind the last.
         limit: u64,
     },
-    /// An association was taken up.
-    Restored {
+    /// An association was loaded from storage.
+    Loaded {
         /// Its name.
         id: Vec<u8>,
         /// The transport profile.
@@ -99,8 +99,8 @@ pub enum Event {
     },
     /// This process may start, so far: what is to be done next is known.
     Start(StartEvent),
-    /// A group is there.
-    Founded {
+    /// A group is there: made now, or taken up.
+    Created {
         /// Its name.
         gname: String,
         /// When its keying material was made, and when that ends, in seconds since 1970.

@@ -3,17 +3,17 @@
 //! A group's parameters were settled when its keying material was made. Others must not go out with it, so that a
 //! difference ends the start, with both values. So do other issuers than those that storage knows ([`issuers`]).
 //!
-//! [`issuers`]: super::issuers
+//! [`issuers`]: crate::kdc::token::issuers
 
-use super::issuers::{Found, Step};
-use super::{Event, Group, KdcApp, Task};
 use crate::config::Difference;
 use crate::engine::Outcome;
-use crate::state::keys::{self, GroupId};
-use crate::state::records::{BelongsTo, GroupConfiguration, Head, Meta};
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::token::issuers::{Found, Step};
+use crate::kdc::{Event, Group, KdcApp, Task};
+use crate::schema::keys::{self, GroupId};
+use crate::schema::records::{BelongsTo, GroupConfiguration, Head, Meta};
 use crate::time::Now;
-use crate::traits::token::TrustChange;
-use crate::view::{Stop, View};
+use crate::token::TrustChange;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -124,7 +124,7 @@ impl KdcApp {
                 }
             }
             StartEvent::Fits => {
-                self.start.todo.extend(self.missing.iter().cloned().map(Task::Found));
+                self.start.todo.extend(self.missing.iter().cloned().map(Task::Create));
                 self.start.todo.push(Task::Expire);
             }
             StartEvent::Refused(why) => self.start.refuse(why),
@@ -150,7 +150,7 @@ impl KdcApp {
         let (Some(BelongsTo(id)), Some(meta)) = (known?, meta?) else { return Ok(None) };
         let (head, stored) = (view.get::<Head>(&keys::head(*id)), view.get::<GroupConfiguration>(&keys::config(*id)));
         let (head, stored) = (head?, stored?);
-        let is_former = head.is_some_and(|head| super::restore::is_former(head, meta));
+        let is_former = head.is_some_and(|head| crate::kdc::keying::restore::is_former(head, meta));
         match stored.filter(|_| !is_former) {
             Some(stored) => Ok(group.differences(stored)),
             None => Ok(None),

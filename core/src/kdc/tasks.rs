@@ -1,13 +1,13 @@
 //! What the KDC does of its own accord.
 
-use super::exi::bar;
-use super::{Event, KdcApp, Task};
 use crate::engine::Outcome;
-use crate::state::changes::Changes;
-use crate::state::keys::{self, PrincipalId};
-use crate::state::records::{BelongsTo, Principal, RekeyReason, Revoked};
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::token::exi::bar;
+use crate::kdc::{Event, KdcApp, Task};
+use crate::schema::keys::{self, PrincipalId};
+use crate::schema::records::{BelongsTo, Principal, RekeyReason, Revoked};
 use crate::traits::transport::AssociationNeed;
-use crate::view::{Stop, View};
 
 impl KdcApp {
     pub(super) fn run_task(&self, view: &View<'_>, task: &Task) -> Result<Outcome<Event>, Stop> {
@@ -15,12 +15,12 @@ impl KdcApp {
             Task::Enter => self.enter(view),
             Task::Compare => self.compare(view),
             Task::Issuers(step) => self.issuers(view, step),
-            Task::Found(gname) => self.found(view, gname),
+            Task::Create(gname) => self.create(view, gname),
             Task::Expire => self.sweep(view),
             Task::Revoke(hash) => self.revoke(view, hash),
             Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
             Task::Association(AssociationNeed::Challenge(id)) => self.challenge_numbers(view, id),
-            Task::Association(AssociationNeed::Unknown(id)) => self.restore(view, id),
+            Task::Association(AssociationNeed::Unknown(id)) => self.load(view, id),
             Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
             Task::Association(AssociationNeed::Unobserved(id, registration)) => self.unobserve(view, id, registration),
         }

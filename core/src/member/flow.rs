@@ -5,11 +5,11 @@ use super::group::Group;
 use super::run::{Run, Stop};
 use super::state::{Session, Token};
 use super::{ExchangeError, MemberError, Operation, Setup};
-use crate::access::{AUTHZ_INFO, NODES, ROOT};
 use crate::auth_server::TOKEN;
 use crate::{Method, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::labels::token_type::POP;
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, NODES, ROOT};
 use ace_groupcomm_messages::{
     Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinResponse, KeyDistribution, ProblemDetails,
     Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,

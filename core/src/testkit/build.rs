@@ -1,11 +1,11 @@
 //! Builders: a valid token, a request, a client with its keys.
 
 use crate::Secret;
-use crate::access::{AUTHZ_INFO, ROOT};
 use crate::request::{Method, Request};
+use crate::token::{CwtValidator, Issuer, TokenKey, seal_cwt};
 use crate::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SigningKey};
-use crate::traits::token::{CwtValidator, Issuer, TokenKey, seal_cwt};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{
     Claims, Confirmation, JoinRequest, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, Strictness,
     TokenTransferRequest, pop,

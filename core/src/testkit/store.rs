@@ -1,6 +1,6 @@
 //! A store that fails on command.
 
-use crate::state::record::RecordType;
+use crate::schema::record::RecordType;
 use crate::traits::storage::{
     CommitOutcome, ConditionalMap, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn,
 };

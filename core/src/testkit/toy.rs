@@ -4,6 +4,7 @@
 
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
+use crate::engine::store::view::{Stop, View};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::request::Method;
 use crate::testkit::build::Client;
@@ -16,7 +17,6 @@ use crate::traits::profile::{
     KeyingMaterialProducer, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
-use crate::view::{Stop, View};
 use ace_groupcomm_messages::{
     AlgorithmInfo, Confirmation, CredentialInfo, GetCreds, GroupPolicies, JoinRequest, JoinResponse, KeyDistribution,
     Label, RawCbor, ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,

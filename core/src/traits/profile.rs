@@ -8,8 +8,8 @@
 
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameters};
+use crate::engine::store::view::{Stop, View};
 use crate::request::Method;
-use crate::view::{Stop, View};
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use std::sync::Arc;
 

@@ -13,13 +13,9 @@
 //! - [`CommitOutcome::Unknown`] is an honest answer: the connection was lost, an fsync failed. With
 //!   [`Sharing::Exclusive`] it must be settled before the next read.
 
-mod key_ring;
 mod map;
-mod sealed;
 
-pub use key_ring::{KeyRing, KeyRingError, StorageKey, Unopened};
 pub use map::ConditionalMap;
-pub use sealed::Sealed;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -94,7 +94,7 @@ pub enum AssociationNotice {
     /// An association of a former process, or of another one, is taken up: which requests were seen under it is not
     /// known, so that the client has to prove by Echo that it asks now. Numbers for that are had when a message has verified:
     /// [`AssociationNeed::Challenge`].
-    Restored {
+    Loaded {
         /// Its name.
         id: Vec<u8>,
         /// The transport profile.
@@ -152,7 +152,7 @@ pub enum AssociationNeed {
     /// A few sequence numbers, to ask for an Echo whose message has verified, and who may replay it. There are only so many an
     /// hour; beyond that the answer is [`AssociationNotice::Unavailable`].
     Challenge(Vec<u8>),
-    /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Restored`] or
+    /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Loaded`] or
     /// [`AssociationNotice::Gone`].
     Unknown(Vec<u8>),
     /// It is to be this process's: its client has proven here, by Echo, that it asks now. Nothing less may take an

@@ -1,15 +1,15 @@
 //! The AS's configuration file.
 
-use ace_groupcomm::auth_server::{Audience, AuthServerConfig, Policy};
-use ace_groupcomm::engine::Limits;
-use ace_groupcomm::traits::token::TokenKey;
-use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
-use ace_oscore::Aead;
-use ace_profile_group_oscore::scope;
-use ace_program::{
+use ace_backend_daemon::{
     Hex, Loaded, ProgramError, SecretHex, StaticContext, StorageConfig, check_filled, check_keys, check_listen,
     check_names,
 };
+use ace_groupcomm::auth_server::{Audience, AuthServerConfig, Policy};
+use ace_groupcomm::engine::Limits;
+use ace_groupcomm::token::TokenKey;
+use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
+use ace_oscore::Aead;
+use ace_profile_group_oscore::scope;
 use serde::Deserialize;
 use std::net::SocketAddr;
 

@@ -14,6 +14,7 @@ mod numbers;
 pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
 use ace_backend_coap::Link;
+use ace_backend_daemon::{Loaded, ProgramError, Role, Running, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
@@ -22,7 +23,6 @@ use ace_groupcomm::traits::storage::{Sharing, StorageError};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Role, Running, open_storage};
 use numbers::Numbers;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let storage = Arc::clone(&opened.storage);
     if storage.sharing() == Sharing::Shared {
         // Two processes would answer under one client's context, with the same nonces.
-        let why = "an AS needs storage that is its alone: fjall:FOLDER";
+        let why = "an AS needs storage that is its alone: disk:FOLDER";
         return Err(ProgramError::Other(why.into()));
     }
     let failed = |error: StorageError| ProgramError::Other(format!("sequence numbers: {error}"));

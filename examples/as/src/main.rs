@@ -1,7 +1,7 @@
 //! `ace-as --config FILE [--storage URL]`, and commands for what is stored.
 
 use ace_as::Config;
-use ace_program::{NoOptions, Program, Role};
+use ace_backend_daemon::{NoOptions, Program, Role};
 use std::process::ExitCode;
 
 #[tokio::main]

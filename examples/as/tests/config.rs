@@ -1,6 +1,6 @@
 //! The shipped configuration works; a mistake in it is refused, with the line that it stands in.
 
-use ace_program::Loaded;
+use ace_backend_daemon::Loaded;
 use std::path::Path;
 
 const SAMPLE: &str = include_str!("../as.toml");

@@ -1,6 +1,7 @@
 //! State on disk: what an AS has issued, another process knows.
 
 use ace_backend_coap::{Client, Limits};
+use ace_backend_daemon::{Loaded, Running, new_storage_keys};
 use ace_backend_tokio::os_random;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
@@ -9,7 +10,6 @@ use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry, ScopeValu
 use ace_oscore::{Context, Sequence};
 use ace_peers::Postgres;
 use ace_profile_group_oscore::scope;
-use ace_program::{Loaded, Running, new_storage_keys};
 use rand_core::Rng;
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ async fn rights_can_be_updated_at_another_process() {
     let folder = tempfile::tempdir().unwrap();
     new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
     let loaded = loaded(&folder);
-    let on_disk = format!("fjall:{}", folder.path().join("state").display());
+    let on_disk = format!("disk:{}", folder.path().join("state").display());
     for (url, known) in [(on_disk.as_str(), Code::CREATED), ("memory:", Code::BAD_REQUEST)] {
         let first = start(&loaded, url).await;
         let answer = ask(&first, &loaded, 0, None).await;
@@ -88,5 +88,5 @@ async fn an_as_shares_its_storage_with_nobody() {
     let folder = tempfile::tempdir().unwrap();
     new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
     let refused = ace_as::start(&loaded(&folder), &server.url()).await.err().unwrap().to_string();
-    assert!(refused.contains("fjall:FOLDER"), "{refused}");
+    assert!(refused.contains("disk:FOLDER"), "{refused}");
 }

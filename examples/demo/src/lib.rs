@@ -8,10 +8,10 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
+use ace_backend_daemon::{Loaded, ProgramError};
 use ace_groupcomm::member::Operation;
 use ace_member::show::{Event, Style};
 use ace_member::{Member, Settings, export};
-use ace_program::{Loaded, ProgramError};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 

@@ -1,9 +1,9 @@
 //! `ace-demo [--json] [--show-secrets]`
 
+use ace_backend_daemon::tell;
 use ace_demo::{Options, Outcome, Step, run};
 use ace_member::export;
 use ace_member::show::Event;
-use ace_program::tell;
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
@@ -42,7 +42,7 @@ fn end(outcome: &Outcome, json: bool) -> String {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Arguments = match ace_program::parsed(Arguments::command()) {
+    let arguments: Arguments = match ace_backend_daemon::parsed(Arguments::command()) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };

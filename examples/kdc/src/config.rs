@@ -1,17 +1,17 @@
 //! The KDC's configuration file.
 
+use ace_backend_daemon::{
+    Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen, check_names, check_uri,
+};
 use ace_backend_tokio::StartError;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
 use ace_groupcomm::kdc::{
     GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError, StartRefusal,
 };
-use ace_groupcomm::traits::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
+use ace_groupcomm::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
-use ace_program::{
-    Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen, check_names, check_uri,
-};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -15,15 +15,15 @@ pub use config::{Config, Group, IssuerConfig, LimitsConfig};
 use ace_profile_group_oscore as _;
 
 use ace_backend_coap::Link;
+use ace_backend_daemon::{Loaded, ProgramError, Role, Running, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
-use ace_groupcomm::access::{AUTHZ_INFO, ROOT};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_profile_oscore::{OscoreServer, Responses};
-use ace_program::{Loaded, ProgramError, Role, Running, open_storage};
 use std::sync::Arc;
 
 /// Links to what the KDC serves (RFC 9594 section 4.1, Group OSCORE profile section 17.1).

@@ -1,7 +1,7 @@
 //! `ace-kdc --config FILE [--storage URL]`, and commands for what is stored.
 
+use ace_backend_daemon::{Program, Role};
 use ace_kdc::{Config, Options};
-use ace_program::{Program, Role};
 use std::process::ExitCode;
 
 #[tokio::main]

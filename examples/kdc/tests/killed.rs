@@ -1,12 +1,12 @@
 //! Restores and rotations that are killed by SIGKILL before one of their calls: what is left is refused or whole, and
 //! they can be begun again.
 
+use ace_backend_daemon::{Loaded, Role, StorageConfig, new_storage_keys, open_storage};
 use ace_groupcomm::RecordType;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::Mark;
 use ace_groupcomm::traits::storage::{Storage, Txn};
 use ace_peers::Strace;
-use ace_program::{Loaded, Role, StorageConfig, new_storage_keys, open_storage};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ impl House {
     }
 
     fn url(&self, name: &str) -> String {
-        format!("fjall:{}", self.path(name).display())
+        format!("disk:{}", self.path(name).display())
     }
 
     async fn open(&self, name: &str) -> Result<std::sync::Arc<dyn Storage>, String> {

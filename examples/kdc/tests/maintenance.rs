@@ -1,13 +1,13 @@
 //! Backups, restores, checks and new storage keys, of a KDC that runs and of one that does not.
 
-use ace_backend_fjall::{FjallStorage, Settings};
+use ace_backend_daemon::{
+    Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
+};
+use ace_backend_disk::{DiskStorage, Settings};
 use ace_backend_tokio::backup;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Storage, Txn};
 use ace_peers::Postgres;
-use ace_program::{
-    Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
-};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -27,7 +27,7 @@ impl House {
     }
 
     fn url(&self, name: &str) -> String {
-        format!("fjall:{}", self.path(name).display())
+        format!("disk:{}", self.path(name).display())
     }
 
     fn config(&self) -> StorageConfig {
@@ -142,7 +142,7 @@ async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
     assert!(words(house.check("state").await).contains("is wrong"));
     // Nor is it worth a backup; one that was made all the same restores nothing.
     assert!(words(house.backup("state", "a.backup").await).contains("has not ended"));
-    let raw = FjallStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let raw = DiskStorage::open(&house.path("state"), &Settings::default()).unwrap();
     let mut file = tokio::fs::File::create(house.path("a.backup")).await.unwrap();
     backup::write(&*raw.snapshot().await.unwrap(), "kdc", &mut file, |_| ()).await.unwrap();
     file.sync_all().await.unwrap();
@@ -278,7 +278,7 @@ async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
 async fn values_that_were_swapped_are_told() {
     let house = House::new();
     house.start("state").await.stop().await;
-    let raw = FjallStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let raw = DiskStorage::open(&house.path("state"), &Settings::default()).unwrap();
     let names = ["lamps", "alarms"].map(keys::name);
     let found = raw.read(&names).await.unwrap();
     let values = found.into_iter().map(|record| record.map(|record| record.value));

@@ -23,7 +23,7 @@ fn folder() -> TempDir {
 
 fn kdc(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(KDC);
-    command.current_dir(folder).args(["--config", "kdc.toml", "--storage", "fjall:state"]).args(arguments);
+    command.current_dir(folder).args(["--config", "kdc.toml", "--storage", "disk:state"]).args(arguments);
     command
 }
 
@@ -131,7 +131,7 @@ fn without_a_working_directory_absolute_paths_are_good() {
         child.wait().unwrap();
         told
     };
-    let told = run(&format!("fjall:{}", state.display()));
+    let told = run(&format!("disk:{}", state.display()));
     assert!(told.contains("stopping") && !told.contains("panicked"), "{told}");
 }
 
@@ -142,12 +142,12 @@ fn storage_of_another_program_is_refused_by_name() {
     serves(folder.path(), &mut child);
     signal(&child, "-TERM");
     child.wait().unwrap();
-    let config = ace_program::StorageConfig {
+    let config = ace_backend_daemon::StorageConfig {
         keys: Some(folder.path().join("storage-keys.toml")),
-        ..ace_program::StorageConfig::default()
+        ..ace_backend_daemon::StorageConfig::default()
     };
-    let url = format!("fjall:{}", folder.path().join("state").display());
-    let open = ace_program::open_storage(&url, &config, Path::new(""), ace_program::Role::AuthServer);
+    let url = format!("disk:{}", folder.path().join("state").display());
+    let open = ace_backend_daemon::open_storage(&url, &config, Path::new(""), ace_backend_daemon::Role::AuthServer);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(open).err().unwrap().to_string();
     assert!(error.contains("is that of a KDC, and not of an Authorization Server"), "{error}");
@@ -163,7 +163,7 @@ fn what_is_on_a_disk_that_takes_nothing_is_checked_and_backed_up() {
     // A namespace of its own, in which the folder is mounted read-only.
     let script = format!(
         "mount --bind state state && mount -o remount,bind,ro state && ! touch state/x 2>/dev/null && \
-         {KDC} --config kdc.toml --storage fjall:state check && {KDC} --config kdc.toml --storage fjall:state backup one"
+         {KDC} --config kdc.toml --storage disk:state check && {KDC} --config kdc.toml --storage disk:state backup one"
     );
     let mut command = Command::new("unshare");
     let output = command.current_dir(folder.path()).args(["-rm", "sh", "-c", &script]).output();

@@ -40,7 +40,7 @@ impl House {
     fn kdc(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(KDC);
         command.current_dir(self.folder()).env("NO_COLOR", "1");
-        command.args(["--config", "kdc.toml", "--storage", "fjall:state"]).args(arguments);
+        command.args(["--config", "kdc.toml", "--storage", "disk:state"]).args(arguments);
         command
     }
 

@@ -1,7 +1,7 @@
 //! State on disk: there after a restart, sealed, and for one process.
 
+use ace_backend_daemon::{Loaded, Role, Running, StorageConfig, new_storage_keys, open_storage};
 use ace_groupcomm::keys;
-use ace_program::{Loaded, Role, Running, StorageConfig, new_storage_keys, open_storage};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -14,7 +14,7 @@ impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         new_storage_keys(&folder.path().join("keys.toml")).unwrap();
-        let url = format!("fjall:{}", folder.path().join("state").display());
+        let url = format!("disk:{}", folder.path().join("state").display());
         Self { folder, url }
     }
 
@@ -97,7 +97,7 @@ async fn nothing_is_stored_without_keys_of_ones_own() {
     let error = house.start("").await.err().unwrap();
     assert!(error.contains("[storage]") && error.contains("new-storage-keys"), "{error}");
     assert!(new_storage_keys(&house.keys()).is_err(), "keys that are there are not overwritten");
-    assert!(!Path::new(house.url.trim_start_matches("fjall:")).exists());
+    assert!(!Path::new(house.url.trim_start_matches("disk:")).exists());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -1,11 +1,11 @@
 //! A whole KDC, and what strangers can send it over UDP: each gets the answer that the specification names, and the
 //! KDC goes on.
 
+use ace_backend_daemon::{Loaded, Running};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Token, Type};
 use ace_groupcomm_messages::CreationHints;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
-use ace_program::{Loaded, Running};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::UdpSocket;

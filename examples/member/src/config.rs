@@ -1,10 +1,10 @@
 //! The member's configuration file.
 
+use ace_backend_daemon::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
 use ace_groupcomm::Roles;
 use ace_groupcomm::traits::crypto::SigningKey;
 use ace_profile_group_oscore::member::{Identity, OscoreMember};
 use ace_profile_group_oscore::scope;
-use ace_program::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;

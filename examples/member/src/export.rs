@@ -126,8 +126,8 @@ fn write_diagnostic(value: &Value, name: &str, depth: usize, out: &mut String) {
 pub fn printable(text: &str) -> String {
     text.split_inclusive('\n')
         .map(|line| match line.strip_suffix('\n') {
-            Some(line) => format!("{}\n", ace_program::escaped(line)),
-            None => ace_program::escaped(line),
+            Some(line) => format!("{}\n", ace_backend_daemon::escaped(line)),
+            None => ace_backend_daemon::escaped(line),
         })
         .collect()
 }

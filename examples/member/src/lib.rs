@@ -45,7 +45,7 @@ pub enum ProgramError {
     },
     /// What all programs share has failed, e.g. a result could not be written.
     #[error(transparent)]
-    Program(#[from] ace_program::ProgramError),
+    Program(#[from] ace_backend_daemon::ProgramError),
     /// An operation came to nothing.
     #[error(transparent)]
     Member(#[from] MemberError),

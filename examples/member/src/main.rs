@@ -1,9 +1,9 @@
 //! `ace-member --config FILE COMMAND`
 
+use ace_backend_daemon::{Loaded, escaped, say, tell};
 use ace_groupcomm::member::{ExchangeError, Group, MemberError, Operation};
 use ace_member::show::{self, Style};
 use ace_member::{Config, Member, ProgramError, Settings, export};
-use ace_program::{Loaded, escaped, say, tell};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ enum Command {
 
 impl Arguments {
     /// Writes a result to standard output.
-    fn write(&self, value: &Value) -> Result<(), ace_program::ProgramError> {
+    fn write(&self, value: &Value) -> Result<(), ace_backend_daemon::ProgramError> {
         let text = if self.json { format!("{value}\n") } else { export::diagnostic(value) };
         tell(&export::printable(&text))
     }
@@ -73,7 +73,7 @@ async fn run(arguments: &Arguments, settings: &Settings) -> Result<(), ProgramEr
         outcome = export::group(settings, group, true).and_then(|value| Ok(arguments.write(&value)?));
         took = match &outcome {
             Ok(()) => true,
-            Err(ProgramError::Program(ace_program::ProgramError::Output { written, .. })) => *written > 0,
+            Err(ProgramError::Program(ace_backend_daemon::ProgramError::Output { written, .. })) => *written > 0,
             Err(_) => false,
         };
         took
@@ -102,8 +102,8 @@ const NO_ANSWER: u8 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    ace_program::init_log();
-    let arguments: Arguments = match ace_program::parsed(Arguments::command()) {
+    ace_backend_daemon::init_log();
+    let arguments: Arguments = match ace_backend_daemon::parsed(Arguments::command()) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };

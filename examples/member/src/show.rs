@@ -2,14 +2,14 @@
 
 mod fields;
 
+use ace_backend_daemon::escaped;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::Roles;
-use ace_groupcomm::access::AUTHZ_INFO;
 use ace_groupcomm::auth_server::TOKEN;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::paths::AUTHZ_INFO;
 use ace_profile_group_oscore::scope;
-use ace_program::escaped;
 use ciborium::Value;
 use fields::{Field, Rule};
 

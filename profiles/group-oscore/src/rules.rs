@@ -10,6 +10,7 @@ use ace_groupcomm::{Method, Roles, Stop, View};
 use ace_groupcomm_messages::labels::content_format::{AIF_OSCORE_GROUPCOMM_CBOR, CBOR};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_key};
+use ace_groupcomm_messages::paths::ACTIVE as ACTIVE_PATH;
 use ace_groupcomm_messages::{
     AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
@@ -37,7 +38,7 @@ pub(crate) struct OscoreGroup {
 }
 
 /// The resource that tells whether the group is active (section 8.2 of the profile).
-const ACTIVE: ExtraResource = ExtraResource { name: "active", method: Method::Get };
+const ACTIVE: ExtraResource = ExtraResource { name: ACTIVE_PATH, method: Method::Get };
 
 /// `[kty]` or `[kty, crv]`, as capabilities are written.
 fn capabilities(values: &[i64]) -> Vec<RawCbor> {

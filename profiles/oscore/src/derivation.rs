@@ -1,6 +1,6 @@
 //! From input material, nonces and identifiers to the parameters of an OSCORE context (RFC 9203 section 4.3).
 
-use ace_groupcomm::traits::token::hkdf_from_cose;
+use ace_groupcomm::token::hkdf_from_cose;
 use ace_groupcomm_messages::{Label, OscoreInputMaterial, RawCbor};
 use ace_oscore::{Aead, Hkdf, Parameters};
 use thiserror::Error;

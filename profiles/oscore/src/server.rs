@@ -372,7 +372,7 @@ impl Associations for OscoreServer {
                     table.add(id, Slot::new(context, peer, true, false));
                 }
             }
-            AssociationNotice::Restored { id, profile, material, owned } => {
+            AssociationNotice::Loaded { id, profile, material, owned } => {
                 table.settle(&id);
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::restored(&p, Sequence::none()).ok());

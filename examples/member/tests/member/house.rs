@@ -1,5 +1,6 @@
 //! An AS, a KDC, and somebody on the way between the KDC and a member, all on loopback.
 
+use ace_backend_daemon::{Loaded, Role, Running, StorageConfig, open_storage};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
 use ace_groupcomm::kdc::registrations;
@@ -9,7 +10,6 @@ use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
 use ace_member::show::Style;
 use ace_member::{Config, Content, Member, ProgramError, Settings, export};
 use ace_oscore::OscoreOption;
-use ace_program::{Loaded, Role, Running, StorageConfig, open_storage};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -179,8 +179,8 @@ impl House {
     /// A KDC whose state is on disk.
     pub(crate) async fn on_disk() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        ace_program::new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
-        let storage = format!("fjall:{}", folder.path().join("state").display());
+        ace_backend_daemon::new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+        let storage = format!("disk:{}", folder.path().join("state").display());
         Self::with(folder, storage, 3_600).await
     }
 

@@ -6,7 +6,7 @@ use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::Secret;
 use ace_groupcomm::member::State;
-use ace_groupcomm::traits::token::{TokenKey, seal_cwt};
+use ace_groupcomm::token::{TokenKey, seal_cwt};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
     Claims, Confirmation, CredsResponse, GroupcommError, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue,

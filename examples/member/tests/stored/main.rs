@@ -1,11 +1,11 @@
 //! What the first release has stored is read by every later one: a folder, a database, a backup of each program, and the
 //! states of members. The files in `first` are that release's; nobody changes them.
 
+use ace_backend_daemon::{Loaded, Maintenance, Role, Running, maintain};
 use ace_groupcomm::member::Operation;
 use ace_member::show::Style;
 use ace_member::{Config, Member, Settings, export};
 use ace_peers::Postgres;
-use ace_program::{Loaded, Maintenance, Role, Running, maintain};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -47,7 +47,7 @@ impl First {
     }
 
     fn url(&self, name: &str) -> String {
-        format!("fjall:{}", self.path(name).display())
+        format!("disk:{}", self.path(name).display())
     }
 
     async fn kdc(&self, url: &str) -> Running {

@@ -195,7 +195,7 @@ fn what_is_not_stored_is_refused_and_asked_for_again() {
     assert_eq!(needs(&server), [unknown()]);
     let material = new.material.clone();
     let (id, owned) = (new.id.clone(), true);
-    server.notice(AssociationNotice::Restored { id, profile: COAP_DTLS, material, owned });
+    server.notice(AssociationNotice::Loaded { id, profile: COAP_DTLS, material, owned });
     assert!(server.is_empty(), "another profile's");
     let plain = Message::request(Code::GET);
     assert!(matches!(server.unprotect_again(plain), Inbound::Plain(_)));

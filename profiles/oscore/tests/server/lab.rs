@@ -80,7 +80,7 @@ pub(crate) fn later(inbound: Inbound) -> Message {
 /// An association that was looked up, with numbers from this one on.
 pub(crate) fn restored(server: &OscoreServer, new: &NewAssociation, start: u64, owned: bool) {
     let (id, material) = (new.id.clone(), new.material.clone());
-    server.notice(AssociationNotice::Restored { id, profile: COAP_OSCORE, material, owned });
+    server.notice(AssociationNotice::Loaded { id, profile: COAP_OSCORE, material, owned });
     numbers(server, new, start, start + 50);
 }
 

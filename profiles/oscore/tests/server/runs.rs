@@ -173,7 +173,7 @@ fn whoever_replays_is_worth_few_numbers_until_its_client_proves_itself() {
     let held = later(server.unprotect(first));
     assert_eq!(needs(&server), [AssociationNeed::Unknown(new.id.clone())]);
     let (id, material) = (new.id.clone(), new.material.clone());
-    server.notice(AssociationNotice::Restored { id, profile: 2, material, owned: true });
+    server.notice(AssociationNotice::Loaded { id, profile: 2, material, owned: true });
     let mut forged = held.clone();
     forged.payload[0] ^= 1;
     assert!(matches!(server.unprotect_again(forged), Inbound::Answer(_)));

@@ -1,0 +1,49 @@
+//! What a handler wants changed, and the overlay that waiting requests of one lane see.
+
+use crate::schema::record::{AnyRecord, RecordType};
+use crate::traits::storage::Key;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A value, or its removal.
+pub(crate) type Change = Option<Arc<dyn AnyRecord>>;
+
+/// Changes to records. They stay typed until they are committed, so that a record which 64 requests change is
+/// encoded once.
+#[derive(Default)]
+pub struct Changes(pub(crate) BTreeMap<Key, Change>);
+
+impl Changes {
+    /// No changes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes a record.
+    pub fn put<T: RecordType>(&mut self, key: Key, record: T) {
+        self.0.insert(key, Some(Arc::new(record)));
+    }
+
+    /// Removes a record.
+    pub fn delete(&mut self, key: Key) {
+        self.0.insert(key, None);
+    }
+
+    /// What a record is to become, where these changes write it.
+    pub(crate) fn latest<T: RecordType>(&self, key: &Key) -> Option<&T> {
+        self.0.get(key)?.as_ref()?.as_any().downcast_ref()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

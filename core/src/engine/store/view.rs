@@ -1,0 +1,291 @@
+//! What a handler sees: records, facts, time and randomness.
+//!
+//! A handler is a straight function. It asks the view for what it needs; what is not there yet is noted, the
+//! engine gets it, and the handler runs again from the start. **A run that noted a need has no result, whatever
+//! it returned**, so a handler may ask for several things before it looks at the first:
+//!
+//! ```text
+//! let (head, member) = (view.get::<Head>(&head_key), view.get::<Member>(&member_key)); // one load for both
+//! let (head, member) = (head?, member?);
+//! ```
+
+use crate::engine::store::cache::Cache;
+use crate::engine::store::overlay::Overlay;
+use crate::refusal::Refusal;
+use crate::schema::record::{AnyRecord, RecordType};
+use crate::time::Now;
+use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};
+use crate::traits::storage::{Key, Page, Revision, Sharing};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a run of a handler ended early. `?` carries both kinds.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something is not known yet; the handler runs again when it is.
+    NotYet(NotYet),
+    /// The request is refused.
+    Refuse(Refusal),
+}
+
+/// Made by the view alone.
+#[derive(Debug)]
+pub struct NotYet(());
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+/// Where a page begins: under a prefix, behind a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageAt {
+    pub(crate) prefix: Key,
+    pub(crate) after: Option<Key>,
+}
+
+/// What one run asked for and read.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Records read from durable state, with the revision they had.
+    pub(crate) reads: BTreeMap<Key, Option<Revision>>,
+    /// Records that are not in memory.
+    pub(crate) needs: Vec<Key>,
+    /// Prefixes whose keys are not all in memory, each with the record that guards it.
+    pub(crate) lists: Vec<(Key, Key)>,
+    /// Pages that are wanted, and how many records of each.
+    pub(crate) pages: Vec<(PageAt, usize)>,
+    /// Work to be done.
+    pub(crate) jobs: Vec<CryptoJob>,
+    /// Whether anything came from what is not durable yet.
+    pub(crate) read_overlay: bool,
+}
+
+impl Log {
+    pub(crate) fn has_needs(&self) -> bool {
+        !(self.needs.is_empty() && self.lists.is_empty() && self.pages.is_empty() && self.jobs.is_empty())
+    }
+}
+
+/// What a handler sees of state and facts.
+pub struct View<'a> {
+    pub(crate) now: Now,
+    pub(crate) arrived: Now,
+    pub(crate) seed: &'a [u8; 32],
+    pub(crate) base: &'a Cache,
+    pub(crate) overlay: Option<&'a Overlay>,
+    pub(crate) facts: &'a [(CryptoJob, CryptoOutput)],
+    pub(crate) pages: &'a [(PageAt, Page)],
+    pub(crate) sharing: Sharing,
+    pub(crate) log: &'a RefCell<Log>,
+}
+
+impl<'a> View<'a> {
+    /// The time of this run: for checks.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The time at which the request came: for content, which must not differ from run to run.
+    #[must_use]
+    pub const fn arrived(&self) -> Now {
+        self.arrived
+    }
+
+    /// Random bytes, the same in every run of this request. Each use has a label of its own, so that no
+    /// secret can show up where a public value is wanted.
+    #[must_use]
+    pub fn random(&self, label: &'static str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.seed);
+        hash.update(label);
+        hash.finalize().into()
+    }
+
+    /// The first `N` of such bytes.
+    #[must_use]
+    pub fn random_bytes<const N: usize>(&self, label: &'static str) -> [u8; N] {
+        let all = self.random(label);
+        let mut out = [0; N];
+        out.iter_mut().zip(all).for_each(|(to, from)| *to = from);
+        out
+    }
+
+    /// A record; `None` where there is none, which is not the same as not knowing.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until it is in memory; [`Stop::Refuse`] where it cannot be read.
+    pub fn get<T: RecordType>(&self, key: &Key) -> Result<Option<&'a T>, Stop> {
+        if let Some(change) = self.overlay.and_then(|overlay| overlay.get(key)) {
+            self.log.borrow_mut().read_overlay = true;
+            return typed(change);
+        }
+        let Some(entry) = self.base.get(key) else {
+            self.log.borrow_mut().needs.push(key.clone());
+            return Err(Stop::NotYet(NotYet(())));
+        };
+        self.log.borrow_mut().reads.insert(key.clone(), entry.revision);
+        entry.record().map_err(|_| Refusal::Internal("a record cannot be read").into())
+    }
+
+    /// Expects a record to stay as it is until the commit, without looking at it.
+    pub(crate) fn expect(&self, key: &Key) -> Result<(), Stop> {
+        match self.base.get(key) {
+            Some(entry) => {
+                self.log.borrow_mut().reads.insert(key.clone(), entry.revision);
+                Ok(())
+            }
+            None => {
+                self.log.borrow_mut().needs.push(key.clone());
+                Err(Stop::NotYet(NotYet(())))
+            }
+        }
+    }
+
+    /// A record that is most likely not there: where it is not in memory it is taken to be absent without a
+    /// look, and the commit expects that. Where that was wrong the conflict shows the record, and the
+    /// handler runs again.
+    ///
+    /// # Errors
+    /// [`Stop::Refuse`] where it is there and cannot be read.
+    pub fn assume_absent<T: RecordType>(&self, key: &Key) -> Result<Option<&'a T>, Stop> {
+        let known = self.overlay.is_some_and(|overlay| overlay.get(key).is_some()) || self.base.get(key).is_some();
+        if known {
+            return self.get(key);
+        }
+        self.log.borrow_mut().reads.insert(key.clone(), None);
+        Ok(None)
+    }
+
+    /// All records under a prefix, in the order of their keys. `guard` names the record that every change
+    /// of them writes too; it stands for all of them in the commit's expectations.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until all are in memory; [`Stop::Refuse`] where one cannot be read.
+    pub fn list<T: RecordType>(&self, prefix: &Key, guard: &Key) -> Result<Vec<&'a T>, Stop> {
+        self.expect(guard)?;
+        let shared = self.sharing == Sharing::Shared;
+        let Some(guardian) = self.base.get(guard) else { return Err(Stop::NotYet(NotYet(()))) };
+        let Some(keys) = self.base.listing(prefix, shared.then_some(guardian.revision)) else {
+            self.log.borrow_mut().lists.push((prefix.clone(), guard.clone()));
+            return Err(Stop::NotYet(NotYet(())));
+        };
+        let mut found: BTreeMap<&Key, &'a T> = BTreeMap::new();
+        let mut missing = false;
+        for key in keys {
+            if self.overlay.is_some_and(|overlay| overlay.get(key).is_some()) {
+                continue;
+            }
+            match self.base.get(key) {
+                // Seen after the guard was: whether the guard stands yet has to be seen again.
+                Some(entry) if shared && entry.first > guardian.last => missing = true,
+                Some(entry) if shared && entry.stray => {
+                    self.log.borrow_mut().needs.push(key.clone());
+                    missing = true;
+                }
+                Some(entry) => {
+                    let record = entry.record().map_err(|_| Refusal::Internal("a record cannot be read"))?;
+                    found.extend(record.map(|record| (key, record)));
+                }
+                None => {
+                    self.log.borrow_mut().needs.push(key.clone());
+                    missing = true;
+                }
+            }
+        }
+        if missing {
+            if shared {
+                self.log.borrow_mut().needs.push(guard.clone());
+            }
+            return Err(Stop::NotYet(NotYet(())));
+        }
+        for (key, change) in self.overlay.iter().flat_map(|overlay| overlay.under(prefix.clone())) {
+            self.log.borrow_mut().read_overlay = true;
+            found.extend(typed(change)?.map(|record| (key, record)));
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The first records under a prefix, as they were at some moment since the request came: a hint of what there
+    /// is to do, which nothing may rest on.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until they are known.
+    pub fn hint<T: RecordType>(&self, prefix: &Key, limit: usize) -> Result<Vec<T>, Stop> {
+        self.hint_after(prefix, None, limit).map(|(records, _)| records)
+    }
+
+    /// The same of the records behind a key; and the last key of these, where there are more.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until they are known.
+    pub fn hint_after<T: RecordType>(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<(Vec<T>, Option<Key>), Stop> {
+        let at = PageAt { prefix: prefix.clone(), after: after.cloned() };
+        let Some((_, page)) = self.pages.iter().find(|(known, _)| *known == at) else {
+            self.log.borrow_mut().pages.push((at, limit));
+            return Err(Stop::NotYet(NotYet(())));
+        };
+        let last = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
+        Ok((page.records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect(), last))
+    }
+
+    fn fact(&self, job: CryptoJob) -> Result<&'a CryptoOutput, Stop> {
+        match self.facts.iter().find(|(known, _)| *known == job) {
+            Some((_, output)) => Ok(output),
+            None => {
+                self.log.borrow_mut().jobs.push(job);
+                Err(Stop::NotYet(NotYet(())))
+            }
+        }
+    }
+
+    /// Whether this is the signature of that message under this key.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until that is known.
+    pub fn verified(
+        &self,
+        algorithm: SignatureAlgorithm,
+        key: &[u8],
+        message: Vec<u8>,
+        signature: &[u8],
+    ) -> Result<bool, Stop> {
+        let job = CryptoJob::Verify { algorithm, key: key.to_vec(), message, signature: signature.to_vec() };
+        match self.fact(job)? {
+            CryptoOutput::Verified(verified) => Ok(*verified),
+            _ => Err(Refusal::Unavailable("a signature could not be verified", 1).into()),
+        }
+    }
+
+    /// The signature of a message.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until it is made; [`Stop::Refuse`] where it cannot be made.
+    pub fn signed(&self, key: &SigningKey, message: Vec<u8>) -> Result<&'a [u8], Stop> {
+        match self.fact(CryptoJob::Sign { key: key.clone(), message })? {
+            CryptoOutput::Signature(signature) => Ok(signature),
+            _ => Err(Refusal::Unavailable("nothing can be signed", 1).into()),
+        }
+    }
+}
+
+/// The record of a change, as the kind that is asked for.
+fn typed<T: RecordType>(change: &Option<Arc<dyn AnyRecord>>) -> Result<Option<&T>, Stop> {
+    match change {
+        None => Ok(None),
+        Some(record) => record
+            .as_any()
+            .downcast_ref()
+            .map(Some)
+            .ok_or_else(|| Refusal::Internal("a record is of another kind").into()),
+    }
+}

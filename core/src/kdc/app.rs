@@ -1,0 +1,289 @@
+//! What the KDC holds in memory, and how it is set up.
+
+use crate::access::Resource;
+use crate::engine::store::view::{Stop, View};
+use crate::engine::{App, Effect, Engine, Input, Outcome};
+use crate::kdc::association::ownership::Owned;
+use crate::kdc::association::pending::Pendings;
+use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
+use crate::kdc::config::{GroupConfig, KdcConfig, SetupError};
+use crate::kdc::event::{Event, Task};
+use crate::kdc::keying::material::Lives;
+use crate::kdc::start::Start;
+use crate::kdc::token::expiry::Expiries;
+use crate::refusal::Refusal;
+use crate::registry::{ApplicationProfileDescriptor, Registry};
+use crate::request::{Caller, Method, Request};
+use crate::time::Now;
+use crate::token::Trust;
+use crate::traits::profile::GroupRules;
+use crate::traits::storage::Sharing;
+use crate::traits::token::TokenValidator;
+use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
+use ace_groupcomm_messages::CreationHints;
+use rand_core::CryptoRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One group: its name, its profile, and the rules of that.
+pub(super) struct Group {
+    pub(super) gname: String,
+    pub(super) profile: ApplicationProfileDescriptor,
+    pub(super) rules: Arc<dyn GroupRules>,
+}
+
+/// The KDC's handlers and what they hold in memory.
+pub struct KdcApp {
+    pub(super) hints: CreationHints,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) transports: Vec<&'static dyn TransportProfile>,
+    pub(super) validator: Box<dyn TokenValidator>,
+    /// The issuers that the validator trusts.
+    pub(super) trust: Option<Trust>,
+    pub(super) accept_issuers: bool,
+    pub(super) start: Start,
+    pub(super) pendings: Pendings,
+    pub(super) posts: Posts,
+    pub(super) failed_proofs: FailedProofs,
+    pub(super) challenges: Challenges,
+    pub(super) lives: Lives,
+    pub(super) rejoins_per_hour: u32,
+    pub(super) process: Option<u16>,
+    pub(super) sharing: Sharing,
+    pub(super) owned: Owned,
+    pub(super) expiry: Expiries,
+    /// Groups that are not known to be there.
+    pub(super) missing: BTreeSet<String>,
+}
+
+impl App for KdcApp {
+    type Task = Task;
+    type Event = Event;
+    type Notice = AssociationNotice;
+
+    fn admit(&mut self, now: Now, caller: &Caller, request: &Request) -> Result<(), Refusal> {
+        match (caller, Resource::of(&request.path)) {
+            (Caller::Anonymous(_), Some((Resource::AuthzInfo, _))) if request.method == Method::Post => {
+                self.posts.admit(now, caller)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
+        match input {
+            Input::Request(caller, request) => self.request(view, caller, request),
+            Input::Task(task) => self.run_task(view, task),
+        }
+    }
+
+    fn lane(&self, input: &Input<Task>) -> Option<String> {
+        match input {
+            // Names that a stranger makes up get no lane.
+            Input::Request(_, request) => match Resource::of(&request.path) {
+                Some((_, gname)) if self.groups.contains_key(gname) => Some(format!("g/{gname}")),
+                _ => None,
+            },
+            Input::Task(Task::Create(_) | Task::Enter | Task::Compare) => Some("create".into()),
+            // Their commits must not fight each other.
+            Input::Task(Task::Expire | Task::Revoke(..) | Task::Issuers(_)) => Some("evict".into()),
+            Input::Task(_) => None,
+        }
+    }
+
+    fn apply(&mut self, now: Now, event: Event, out: &mut Vec<AssociationNotice>) {
+        match event {
+            Event::Pending(pending) => {
+                out.push(AssociationNotice::New {
+                    id: pending.id.clone(),
+                    profile: pending.profile,
+                    material: pending.material.clone(),
+                });
+                let dropped = self.pendings.insert(now, *pending);
+                out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
+            }
+            Event::Entered(process) => self.process = Some(process),
+            Event::Proven { id, term, start, limit } => {
+                let earlier = self.pendings.proven(&id);
+                out.extend(earlier.into_iter().map(|id| AssociationNotice::Gone { id }));
+                self.owned.take(id.clone(), term, Duration::ZERO);
+                out.push(AssociationNotice::Sequence { id, start, limit });
+            }
+            Event::Loaded { id, profile, material, owned } => {
+                out.push(AssociationNotice::Loaded { id, profile, material, owned });
+            }
+            Event::Challenges { id, start, limit } => {
+                self.challenges.note(now, &id);
+                out.push(AssociationNotice::Sequence { id, start, limit });
+            }
+            Event::Ended(id) => {
+                self.pendings.remove(&id);
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Ended { id });
+            }
+            Event::Claimed { id, term } => {
+                self.owned.take(id.clone(), term, now.mono);
+                out.push(AssociationNotice::Claimed { id });
+            }
+            Event::Lost(id) => {
+                self.pendings.remove(&id);
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Lost { id });
+            }
+            Event::Gone(id) => {
+                self.pendings.remove(&id);
+                self.owned.lose(&id);
+                out.push(AssociationNotice::Gone { id });
+            }
+            Event::Restricted(id) => out.push(AssociationNotice::Restricted { id }),
+            Event::Sequence { id, start, limit } => out.push(AssociationNotice::Sequence { id, start, limit }),
+            Event::Expires(at) => self.expiry.expires(at),
+            Event::Swept { next, time } => self.expiry.swept(now, next, time),
+            Event::Start(event) => self.note_start(event),
+            Event::Created { gname, created, expires } => {
+                self.missing.remove(&gname);
+                self.lives.begin(&gname, created, expires);
+            }
+            Event::ProofFailed(client) => self.failed_proofs.note(now, client),
+            Event::Changed(path) if self.sharing == Sharing::Exclusive => {
+                out.push(AssociationNotice::Changed { path });
+            }
+            // Nobody observes.
+            Event::Changed(_) => (),
+        }
+    }
+
+    fn first(&self) -> Vec<Task> {
+        vec![Task::Enter, Task::Compare]
+    }
+
+    fn is_ready(&self) -> bool {
+        self.process.is_some() && self.missing.is_empty() && self.expiry.is_known() && self.start.refused().is_none()
+    }
+
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.start.refused().map(|why| Arc::new(why.clone()) as _)
+    }
+
+    fn provide(&self, need: AssociationNeed) -> Option<Task> {
+        Some(Task::Association(need))
+    }
+
+    fn failed(&mut self, task: &Task, out: &mut Vec<AssociationNotice>) -> Option<Task> {
+        match task {
+            // A client waits, and asks again.
+            Task::Association(
+                AssociationNeed::Unknown(id) | AssociationNeed::Claim(id) | AssociationNeed::Challenge(id),
+            ) => {
+                out.push(AssociationNotice::Unavailable { id: id.clone() });
+                None
+            }
+            // So does one here; but an association that lives cannot do without numbers.
+            Task::Association(AssociationNeed::Sequence(id)) => {
+                out.push(AssociationNotice::Unavailable { id: id.clone() });
+                Some(task.clone())
+            }
+            other => Some(other.clone()),
+        }
+    }
+
+    fn next_due(&self, now: Now) -> Option<Duration> {
+        let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)];
+        self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
+    }
+
+    fn due(&mut self, now: Now, out: &mut Vec<AssociationNotice>) -> Vec<Task> {
+        let gone = self.pendings.expire(now);
+        out.extend(gone.into_iter().map(|id| AssociationNotice::Gone { id }));
+        self.lives.say(now);
+        let mut tasks = self.start.take();
+        tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
+        tasks
+    }
+}
+
+/// A Key Distribution Center.
+pub type Kdc = Engine<KdcApp>;
+
+impl Kdc {
+    /// Sets a KDC up over storage that is shared so. Call [`Machine::start`] before any request.
+    ///
+    /// [`Machine::start`]: crate::engine::Machine::start
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(
+        config: KdcConfig,
+        registry: &Registry,
+        validator: Box<dyn TokenValidator>,
+        sharing: Sharing,
+    ) -> Result<Self, SetupError> {
+        let mut groups = BTreeMap::new();
+        for GroupConfig { gname, profile, parameters } in config.groups {
+            let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            let fits = (1..=255).contains(&gname.len()) && gname.bytes().all(unreserved);
+            if !fits || gname == "." || gname == ".." {
+                return Err(SetupError::GroupName(gname));
+            }
+            let name = || gname.clone();
+            let descriptor =
+                registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
+            let rules = descriptor
+                .profile
+                .configure(&gname, parameters)
+                .map_err(|source| SetupError::Parameters { gname: name(), source })?;
+            let group = Group { gname: gname.clone(), profile: descriptor, rules };
+            if groups.insert(gname.clone(), group).is_some() {
+                return Err(SetupError::GroupTwice(gname));
+            }
+        }
+        if registry.transports().is_empty() {
+            return Err(SetupError::NoTransport);
+        }
+        let app = KdcApp {
+            hints: config.hints,
+            missing: groups.keys().cloned().collect(),
+            groups,
+            transports: registry.transports().iter().map(|transport| transport.profile).collect(),
+            trust: validator.trust(),
+            validator,
+            accept_issuers: config.accept_issuers,
+            start: Start::default(),
+            pendings: Pendings::new(config.pending),
+            posts: Posts::new(config.posts),
+            failed_proofs: FailedProofs::new(),
+            challenges: Challenges::new(),
+            lives: Lives::default(),
+            rejoins_per_hour: config.rejoins_per_hour,
+            process: None,
+            sharing,
+            owned: Owned::new(sharing),
+            expiry: Expiries::new(sharing),
+        };
+        Ok(Self::over(app, sharing, config.limits))
+    }
+
+    /// Ends what the token with this hash allowed, and refuses it from now on.
+    pub fn revoke(
+        &mut self,
+        now: Now,
+        token_hash: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<AssociationNotice>>,
+    ) {
+        self.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
+    }
+
+    /// How many associations wait for their proof.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.app().pendings.len()
+    }
+
+    /// Names and resource types of the groups, for discovery.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
+    }
+}

@@ -1,0 +1,5 @@
+//! Groups, and their keying material.
+
+pub(in crate::kdc) mod create;
+pub(in crate::kdc) mod material;
+pub(in crate::kdc) mod restore;

@@ -1,0 +1,57 @@
+//! A membership ends (RFC 9594 section 5). That the group has to be rekeyed stands in the same commit.
+
+use crate::Roles;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::KdcApp;
+use crate::refusal::Refusal;
+use crate::schema::keys::{self, GroupId, PrincipalId};
+use crate::schema::records::{Head, Mark, Member, RekeyDue, RekeyReason, SenderId};
+
+impl KdcApp {
+    /// Whether roles that are granted cover those that a member has.
+    pub(in crate::kdc) fn still_covers(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        group: GroupId,
+        granted: Option<Roles>,
+    ) -> Result<bool, Stop> {
+        let member = view.get::<Member>(&keys::member(group, id))?;
+        let (Some(granted), Some(member)) = (granted, member) else { return Ok(false) };
+        Ok(granted.includes(Roles(member.roles)))
+    }
+
+    /// Ends a membership. The caller takes the group out of the principal's own record.
+    pub(in crate::kdc) fn evict(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        group: GroupId,
+        why: RekeyReason,
+        changes: &mut Changes,
+    ) -> Result<(), Stop> {
+        let (head, member) = (view.get::<Head>(&keys::head(group)), view.get::<Member>(&keys::member(group, id)));
+        let (head, member) = (head?, member?);
+        let Some(member) = member else { return Ok(()) };
+        let head = changes.latest(&keys::head(group)).or(head);
+        let mut head = head.ok_or(Refusal::Internal("a group has members and no head"))?.clone();
+        changes.delete(keys::member(group, id));
+        if let Some(key) = &member.key {
+            changes.delete(keys::credential(group, key));
+        }
+        if let Some(sender_id) = &member.sender_id {
+            give_up(group, &head, sender_id, changes);
+        }
+        head.members = head.members.saturating_sub(1);
+        head.rekey_due.get_or_insert(RekeyDue { why, since: view.arrived().unix });
+        changes.put(keys::head(group), head);
+        Ok(())
+    }
+}
+
+/// A Sender ID goes stale: it is not given again while this Gid is in use.
+pub(in crate::kdc) fn give_up(group: GroupId, head: &Head, sender_id: &[u8], changes: &mut Changes) {
+    changes.put(keys::sender_id(group, sender_id), SenderId { holder: None, epoch: head.epoch });
+    changes.put(keys::stale(group, head.num, sender_id), Mark);
+}

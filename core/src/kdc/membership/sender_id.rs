@@ -1,0 +1,108 @@
+//! Sender IDs: none is given twice under one Gid, nor one that was held when that Gid came into use.
+//!
+//! A cursor in the group's head says where to look next; that an identifier is free is said by its own record,
+//! which the commit expects to be as it was read. So neither a cursor that went wrong nor a second KDC can give
+//! one twice.
+
+use crate::engine::store::view::{Stop, View};
+use crate::schema::keys::{self, GroupId};
+use crate::schema::records::{Head, SenderId};
+
+/// How many are looked at in all before the group counts as full.
+const TRIES: usize = 1_024;
+/// How many are looked up at once.
+const WINDOW: usize = 64;
+
+/// The identifier at a place: all of one byte first, then all of two, and so on; `None` behind the last one.
+fn at(place: u64, max_len: usize) -> Option<Vec<u8>> {
+    let mut rest = place;
+    for length in 1..=max_len.min(7) {
+        let count = 1_u64 << (8_usize.saturating_mul(length));
+        if rest < count {
+            let bytes = rest.to_be_bytes();
+            return bytes.get(bytes.len().saturating_sub(length)..).map(<[u8]>::to_vec);
+        }
+        rest = rest.saturating_sub(count);
+    }
+    None
+}
+
+/// The places to look at: the one at the cursor, and those behind it. Behind the last one comes the first again.
+fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    let mut next = cursor;
+    std::iter::from_fn(move || {
+        let place = if at(next, max_len).is_some() { next } else { 0 };
+        next = place.saturating_add(1);
+        at(place, max_len).map(|id| (place, id))
+    })
+}
+
+/// What has come of looking for a free identifier. The cursor stands behind what was looked at.
+#[derive(Debug)]
+pub(in crate::kdc) enum Allocated {
+    /// This one is free.
+    Id(Vec<u8>),
+    /// None of those is free; there are others.
+    NotYet,
+    /// None is free.
+    None,
+}
+
+/// Whether there are no more identifiers than are looked at.
+fn is_small(max_len: usize) -> bool {
+    at(u64::try_from(TRIES).unwrap_or(u64::MAX), max_len).is_none()
+}
+
+/// Looks for a free identifier.
+///
+/// The one at the cursor is nearly always free, and is taken without a look. Where it is not, the others are looked up,
+/// many at once. A group may have many members whose identifiers are neighbours, so that the cursor moves also where none
+/// is found.
+pub(in crate::kdc) fn allocate(
+    view: &View<'_>,
+    group: GroupId,
+    head: &mut Head,
+    max_len: usize,
+) -> Result<Allocated, Stop> {
+    let epoch = head.epoch;
+    let is_free = |state: Option<&SenderId>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
+    let mut places = places(head.cursor, max_len).take(TRIES);
+    if let Some((place, id)) = places.next()
+        && is_free(view.assume_absent(&keys::sender_id(group, &id))?)
+    {
+        head.cursor = place.saturating_add(1);
+        return Ok(Allocated::Id(id));
+    }
+    loop {
+        let window: Vec<_> = places.by_ref().take(WINDOW).collect();
+        if window.is_empty() {
+            return Ok(if is_small(max_len) { Allocated::None } else { Allocated::NotYet });
+        }
+        // All of them are asked for before the first is looked at.
+        let states: Vec<_> = window.iter().map(|(_, id)| view.get(&keys::sender_id(group, id))).collect();
+        for ((place, id), state) in window.into_iter().zip(states) {
+            head.cursor = place.saturating_add(1);
+            if is_free(state?) {
+                return Ok(Allocated::Id(id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_grow_byte_by_byte() {
+        assert_eq!(at(0, 7), Some(vec![0]));
+        assert_eq!(at(255, 7), Some(vec![255]));
+        assert_eq!(at(256, 7), Some(vec![0, 0]));
+        assert_eq!(at(256 + 65_535, 7), Some(vec![255, 255]));
+        assert_eq!(at(256 + 65_536, 7), Some(vec![0, 0, 0]));
+        assert_eq!(at(255, 1), Some(vec![255]));
+        assert_eq!(at(256, 1), None);
+        assert_eq!(at(0, 0), None);
+        assert!(is_small(0) && is_small(1) && !is_small(2));
+    }
+}

@@ -1,0 +1,271 @@
+//! /authz-info: a token comes in (RFC 9594 section 3.3, RFC 9203 section 4).
+//!
+//! Unprotected, it makes an association that waits for its proof. Protected, it replaces the token of the
+//! association that it came under.
+
+use crate::engine::Outcome;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::association::pending::Place;
+use crate::kdc::{Event, KdcApp, Pending};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Request, Response, Status};
+use crate::schema::keys::{self, PrincipalId};
+use crate::schema::records::{Association, Principal, Revoked, StoredToken};
+use crate::token::{TokenRefusal, ValidToken};
+use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
+use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{Confirmation, CredentialInfo, TokenTransferRequest, TokenTransferResponse};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+/// Length of an association's name: two bytes for the process, the others random. It fits the shortest bound of
+/// an OSCORE identifier (RFC 8613 section 3.3), and is long enough that posts cannot use the space up.
+const NAME_LEN: usize = 6;
+/// Length of N_S; 8 bytes at least are recommended (Group OSCORE profile section 5.3).
+const CHALLENGE_LEN: usize = 8;
+
+impl KdcApp {
+    pub(in crate::kdc) fn authz_info(
+        &self,
+        view: &View<'_>,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Outcome<Event>, Stop> {
+        let unsupported = request.content_format.is_some_and(|format| format != ACE_CBOR);
+        match caller {
+            // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.
+            Caller::Anonymous(_) if unsupported => Err(Refusal::UnsupportedContentFormat.into()),
+            Caller::Anonymous(_) if request.accept.is_some_and(|accept| accept != ACE_CBOR) => {
+                Err(Refusal::NotAcceptable.into())
+            }
+            Caller::Anonymous(_) => {
+                let post = TokenTransferRequest::decode(&request.payload);
+                let post = post.map_err(|_| Refusal::BadRequest("the post is malformed"))?;
+                self.transfer(view, caller, &post)
+            }
+            // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
+            Caller::Peer(_) if unsupported => Err(Refusal::TokenRejected("the post has another form").into()),
+            Caller::Peer(_) => {
+                let token = TokenTransferRequest::token_of_update(&request.payload);
+                let token = token.map_err(|_| Refusal::TokenRejected("the post is malformed"))?;
+                self.update(view, caller, &token)
+            }
+        }
+    }
+
+    /// A token, as an issuer that is trusted vouches for it, and not revoked.
+    fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
+        self.plausible(view)?;
+        let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
+        let valid = self.since_first_received(view, valid)?;
+        if view.get::<Revoked>(&keys::revoked(&valid.hash))?.is_some() {
+            return Err(Refusal::TokenRejected("it was revoked").into());
+        }
+        if !self.is_recent(view, &valid)? {
+            return Err(Refusal::TokenRejected("it is from before a restore").into());
+        }
+        self.still_trusted(view, &valid.issuer, &stored(&valid))?;
+        for entry in &valid.scope.0 {
+            let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
+            group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;
+            // The tag of an extended scope says whose roles these are.
+            if valid.scope_tag.is_some() && valid.scope_tag != group.rules.scope_tag() {
+                return Err(Refusal::from(TokenRefusal::Scope).into());
+            }
+        }
+        Ok(valid)
+    }
+
+    fn transfer(&self, view: &View<'_>, caller: &Caller, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
+        let valid = self.valid_token(view, &post.access_token)?;
+        let digest: [u8; 32] = Sha256::digest(post.encode()).into();
+        if let Some(known) = self.pendings.of_post(&digest) {
+            // The very same post again: a client that missed the answer, or somebody who replays it.
+            let answer = self.transfer_response(post, &valid, &known.nonce2, &known.id, known.kdcchallenge.clone());
+            return Ok(Outcome::answer(answer));
+        }
+        let client = PrincipalId::of(&valid.issuer, &valid.subject);
+        let host = caller.proven_host();
+        match self.pendings.place(view.now(), client, &valid.hash, host) {
+            Place::Free | Place::Instead(_) => (),
+            Place::ForProven if caller.can_prove() => {
+                return Err(Refusal::ProofNeeded("associations wait for their proof").into());
+            }
+            Place::ForProven | Place::None => {
+                return Err(Refusal::Bound("too many associations wait for their proof", 30).into());
+            }
+        }
+        // Asked for together with the names: one read of storage, not one after the other.
+        let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
+        let (former, (profile, new)) = (former?.map(|known| known.association.to_vec()), made?);
+        let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
+        let response = self.transfer_response(post, &valid, &new.nonce2, &new.id, kdcchallenge.clone());
+        let pending = Pending {
+            id: new.id,
+            profile,
+            material: new.material,
+            input_id: new.input_id,
+            token: stored(&valid),
+            issuer: valid.issuer,
+            subject: valid.subject,
+            nonce2: new.nonce2,
+            kdcchallenge,
+            former,
+            post: digest,
+            host: host.cloned(),
+        };
+        Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))
+    }
+
+    fn transfer_response(
+        &self,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+        nonce2: &[u8],
+        id: &[u8],
+        kdcchallenge: Option<Vec<u8>>,
+    ) -> Response {
+        let answer = TokenTransferResponse {
+            nonce2: Some(nonce2.to_vec()),
+            server_recipient_id: Some(id.to_vec()),
+            kdcchallenge,
+            info: self.asked_info(post, valid),
+        };
+        Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode())
+    }
+
+    /// Makes an association by the transport profile that the token's key is for.
+    fn associate(
+        &self,
+        view: &View<'_>,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+    ) -> Result<(i64, NewAssociation), Stop> {
+        let names = self.free_names(view)?;
+        for transport in &self.transports {
+            if valid.ace_profile.is_some_and(|profile| profile != transport.number()) {
+                continue;
+            }
+            match self.associate_by(*transport, view, post, valid, &names) {
+                Ok(new) => return Ok((transport.number(), new)),
+                Err(TransportRefusal::OtherProfile) => (),
+                Err(TransportRefusal::NoName) => {
+                    return Err(Refusal::Bound("no name is free for an association", 30).into());
+                }
+                Err(_) => return Err(Refusal::BadRequest("no association can be made of this").into()),
+            }
+        }
+        Err(Refusal::BadRequest("no transport profile can use the token's key").into())
+    }
+
+    fn associate_by(
+        &self,
+        transport: &dyn TransportProfile,
+        view: &View<'_>,
+        post: &TokenTransferRequest,
+        valid: &ValidToken,
+        names: &[Vec<u8>],
+    ) -> Result<NewAssociation, TransportRefusal> {
+        if !valid.confidential && !transport.key_is_public(&valid.cnf) {
+            return Err(TransportRefusal::OtherProfile);
+        }
+        let mut names = names.iter().cloned();
+        let offer = Offer { random: view.random("association nonce"), names: &mut names };
+        transport.associate(post, &valid.cnf, offer)
+    }
+
+    /// Two names that no association has, waiting or live: one of them may be the client's own identifier.
+    fn free_names(&self, view: &View<'_>) -> Result<Vec<Vec<u8>>, Stop> {
+        let seed = view.random("association name");
+        let (mut free, mut unknown) = (Vec::new(), None);
+        let process = self.process()?;
+        for name in (0_u8..16).map(|attempt| name(process, &seed, attempt)) {
+            match view.get::<Association>(&keys::association(&name)) {
+                Ok(Some(_)) => continue,
+                Ok(None) => (),
+                Err(stop) => unknown = Some(stop),
+            }
+            if self.pendings.get(&name).is_none() {
+                free.push(name);
+            }
+            if free.len() == 2 {
+                break;
+            }
+        }
+        unknown.map_or(Ok(free), Err)
+    }
+
+    /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
+    fn needs_challenge(&self, valid: &ValidToken) -> bool {
+        valid.scope.0.iter().any(|entry| {
+            self.groups.get(&entry.gname).is_some_and(|group| {
+                group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
+            })
+        })
+    }
+
+    /// What the client asked about, for the groups of its token.
+    fn asked_info(&self, post: &TokenTransferRequest, valid: &ValidToken) -> CredentialInfo {
+        let mut info = CredentialInfo::default();
+        for entry in &valid.scope.0 {
+            let Some(group) = self.groups.get(&entry.gname) else { continue };
+            let of_group = group.rules.credential_info();
+            if post.asks_sign_info {
+                info.sign_info.extend(of_group.sign_info);
+            }
+            if post.asks_ecdh_info {
+                info.ecdh_info.extend(of_group.ecdh_info);
+            }
+            if post.asks_kdc_dh_creds {
+                info.kdc_dh_creds.extend(of_group.kdc_dh_creds);
+            }
+        }
+        info
+    }
+
+    /// Replaces the token of an association (RFC 9203 section 4.2). Nonce and identifier are ignored.
+    fn update(&self, view: &View<'_>, caller: &Caller, token: &[u8]) -> Result<Outcome<Event>, Stop> {
+        let holder = self.token_holder(view, caller)?;
+        let refused = |why| Stop::from(Refusal::TokenRejected(why));
+        let valid = match self.valid_token(view, token) {
+            Ok(valid) => valid,
+            Err(stop @ (Stop::NotYet(_) | Stop::Refuse(Refusal::Unavailable(..) | Refusal::Internal(_)))) => {
+                return Err(stop);
+            }
+            Err(Stop::Refuse(_)) => return Err(refused("the update does not verify")),
+        };
+        if PrincipalId::of(&valid.issuer, &valid.subject) != holder.id {
+            return Err(refused("the update is not from the same issuer for the same client"));
+        }
+        if !matches!(&valid.cnf, Confirmation::Kid(kid) if *kid == *holder.association.input_id) {
+            return Err(refused("the update is for another key"));
+        }
+        let mut changes = Changes::new();
+        let mut principal = holder.principal.clone();
+        let changed = self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
+        let expires = Event::Expires(principal.token.expires);
+        let restricted = Event::Restricted(principal.association.to_vec());
+        changes.put(keys::principal(holder.id), principal);
+        let outcome = Outcome::changed(Response::new(Status::Created), changes);
+        Ok([expires, restricted].into_iter().chain(changed).fold(outcome, Outcome::with_event))
+    }
+}
+
+/// A name for an association.
+fn name(process: u16, seed: &[u8], attempt: u8) -> Vec<u8> {
+    let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
+    process.to_be_bytes().into_iter().chain(hash).take(NAME_LEN).collect()
+}
+
+/// What is kept of a token.
+pub(in crate::kdc) fn stored(valid: &ValidToken) -> StoredToken {
+    let scope = valid.scope.0.iter();
+    StoredToken {
+        hash: ByteBuf::from(valid.hash.clone()),
+        scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
+        expires: valid.expires,
+        sequence: valid.sequence,
+        issuer_key: valid.issuer_key,
+    }
+}

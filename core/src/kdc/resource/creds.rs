@@ -1,0 +1,123 @@
+//! /ace-group/GROUPNAME/creds: members' credentials, all or filtered (RFC 9594 section 4.4).
+
+use crate::Roles;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::KdcApp;
+use crate::kdc::resource::content;
+use crate::kdc::resource::group;
+use crate::kdc::scene::{Authorised, Standing};
+use crate::refusal::Refusal;
+use crate::request::{Method, Request, Response};
+use crate::schema::keys;
+use crate::schema::records::Member;
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::{CredsResponse, GetCreds, PeerCred, RawCbor};
+use std::collections::HashSet;
+
+/// Most elements of a filter.
+pub(in crate::kdc) const MAX_FILTER: usize = 1_024;
+
+impl KdcApp {
+    pub(in crate::kdc) fn creds(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        standing: &Standing<'_>,
+        request: &Request,
+    ) -> Result<Response, Stop> {
+        let wanted = if request.method == Method::Fetch {
+            if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
+                return Err(Refusal::UnsupportedContentFormat.into());
+            }
+            GetCreds::decode_request(&request.payload).map_err(|_| Refusal::BadRequest("get_creds is malformed"))?
+        } else {
+            GetCreds::All
+        };
+        let select = selector(authorised, &wanted)?;
+        let peers = peers(view, authorised, standing, |member, id| select(member, id))?;
+        // Nobody has one of the identifiers asked for: an empty byte string.
+        if peers.is_empty()
+            && let GetCreds::Filter { inclusive: true, ids, .. } = &wanted
+            && !ids.is_empty()
+        {
+            return Ok(content(ACE_GROUPCOMM_CBOR, vec![0x40]));
+        }
+        let answer = CredsResponse { num: group::num(standing)?, peers };
+        Ok(content(ACE_GROUPCOMM_CBOR, answer.encode()))
+    }
+}
+
+/// The roles that a filter names; a combination selects who has all of them.
+fn roles(authorised: &Authorised<'_>, filter: &[RawCbor]) -> Result<Vec<Roles>, Refusal> {
+    let roles: Option<Vec<Roles>> = filter.iter().map(|item| authorised.group.rules.roles(item)).collect();
+    roles.filter(|roles| roles.len() <= MAX_FILTER).ok_or(Refusal::BadRequest("role_filter is malformed"))
+}
+
+/// Whom a filter selects: role matches or identifier named, or, exclusively, role matches and identifier not
+/// named. Where one filter is empty the other decides alone.
+fn selector<'a>(
+    authorised: &Authorised<'_>,
+    wanted: &'a GetCreds,
+) -> Result<impl Fn(&Member, &[u8]) -> bool + 'a, Refusal> {
+    let (all, inclusive, filter, ids): (bool, bool, Vec<Roles>, HashSet<&[u8]>) = match wanted {
+        GetCreds::All => (true, true, Vec::new(), HashSet::new()),
+        GetCreds::Filter { inclusive, roles: filter, ids } => {
+            if (filter.is_empty() && ids.is_empty()) || ids.len() > MAX_FILTER {
+                return Err(Refusal::BadRequest("both filters are empty, or one is too long"));
+            }
+            let mut filter = roles(authorised, filter)?;
+            // As many as there are combinations at most, however often they are named.
+            filter.sort_unstable_by_key(|roles| roles.0);
+            filter.dedup();
+            (false, *inclusive, filter, ids.iter().map(Vec::as_slice).collect())
+        }
+    };
+    Ok(move |member: &Member, id: &[u8]| {
+        let has_role = filter.iter().any(|wanted| Roles(member.roles).includes(*wanted));
+        let named = ids.contains(id);
+        all || if inclusive { has_role || named } else { (filter.is_empty() || has_role) && !named }
+    })
+}
+
+/// Members that have a credential, and that `select` takes.
+fn peers(
+    view: &View<'_>,
+    authorised: &Authorised<'_>,
+    standing: &Standing<'_>,
+    select: impl Fn(&Member, &[u8]) -> bool,
+) -> Result<Vec<PeerCred>, Stop> {
+    let members = view.list::<Member>(&keys::members(standing.id), &keys::head(standing.id))?;
+    let with_cred =
+        members.into_iter().filter_map(|member| Some((member, member.cred.as_ref()?, member.sender_id.as_ref()?)));
+    Ok(with_cred
+        .filter(|(member, _, id)| select(member, id))
+        .map(|(member, cred, id)| PeerCred {
+            cred: cred.to_vec(),
+            roles: Some(authorised.group.rules.permissions(Roles(member.roles))),
+            id: id.to_vec(),
+        })
+        .collect())
+}
+
+/// The credentials that a Join Response carries: of the others, and, where all are asked for, of those that the
+/// joiner's roles let it talk with.
+pub(in crate::kdc) fn for_joiner(
+    view: &View<'_>,
+    authorised: &Authorised<'_>,
+    standing: &Standing<'_>,
+    joiner: Roles,
+    wanted: &GetCreds,
+) -> Result<Vec<PeerCred>, Stop> {
+    let own = view.get::<Member>(&keys::member(standing.id, authorised.holder.id))?;
+    let is_own = |id: &[u8]| own.and_then(|own| own.sender_id.as_ref()).is_some_and(|own| own.as_slice() == id);
+    match wanted {
+        GetCreds::All => {
+            let talkers = authorised.group.rules.peers_of(joiner);
+            peers(view, authorised, standing, |member, id| talkers.meets(Roles(member.roles)) && !is_own(id))
+        }
+        GetCreds::Filter { .. } => {
+            let select = selector(authorised, wanted)?;
+            peers(view, authorised, standing, |member, id| select(member, id) && !is_own(id))
+        }
+    }
+}

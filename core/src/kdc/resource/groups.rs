@@ -1,0 +1,61 @@
+//! FETCH of /ace-group: names and URIs of groups by their Gid (RFC 9594 section 4.2).
+
+use crate::engine::Outcome;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::resource::content;
+use crate::kdc::scene::TokenHolder;
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::schema::keys::{self, GroupId};
+use crate::schema::records::{BelongsTo, Head};
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::paths::ROOT;
+use ace_groupcomm_messages::{GroupName, GroupNamesRequest, GroupNamesResponse};
+use std::collections::BTreeMap;
+
+/// Most Gids in one request.
+const MAX_GIDS: usize = 64;
+
+impl KdcApp {
+    /// Shows groups of the caller's token only; others look as if they were not there.
+    pub(in crate::kdc) fn fetch_groups(
+        &self,
+        view: &View<'_>,
+        holder: &TokenHolder<'_>,
+        request: &Request,
+    ) -> Result<Outcome<Event>, Stop> {
+        if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
+            return Err(Refusal::UnsupportedContentFormat.into());
+        }
+        if request.accept.is_some_and(|accept| accept != ACE_GROUPCOMM_CBOR) {
+            return Err(Refusal::NotAcceptable.into());
+        }
+        let asked = GroupNamesRequest::decode(&request.payload).map_err(|_| Refusal::BadRequest("gid is malformed"))?;
+        if asked.gids.len() > MAX_GIDS {
+            return Err(Refusal::BadRequest("too many group identifiers").into());
+        }
+        // Only groups of the caller's token are looked at, however many are asked for.
+        let mut own: BTreeMap<Vec<u8>, &str> = BTreeMap::new();
+        let names = holder.principal.token.scope.iter().map(|(name, _)| name.as_str());
+        let gids: Vec<_> = names.map(|name| (name, current_gid(view, name))).collect();
+        for (name, gid) in gids {
+            own.extend(gid?.map(|gid| (gid, name)));
+        }
+        let mut groups: Vec<GroupName> = Vec::new();
+        for gid in asked.gids {
+            let bytes = gid.as_bytes_item().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
+            if let Some(name) = own.remove(&bytes) {
+                groups.push(GroupName { gid, gname: name.to_owned(), guri: format!("/{ROOT}/{name}") });
+            }
+        }
+        let answer = GroupNamesResponse { groups };
+        Ok(Outcome::answer(content(ACE_GROUPCOMM_CBOR, answer.encode())))
+    }
+}
+
+/// The Gid that a group has now.
+fn current_gid(view: &View<'_>, gname: &str) -> Result<Option<Vec<u8>>, Stop> {
+    let Some(BelongsTo(id)) = view.get::<BelongsTo<GroupId>>(&keys::name(gname))? else { return Ok(None) };
+    Ok(view.get::<Head>(&keys::head(*id))?.map(|head| head.gid.to_vec()))
+}

@@ -1,0 +1,121 @@
+//! Members that are told of changes (RFC 7641, RFC 9594 section 6.1). A registration is stored before it is answered,
+//! and ends with its association at the latest.
+//!
+//! On storage that several processes write to, none would learn of the others' changes: there nothing is observed, and
+//! members ask now and then.
+
+use crate::access::Resource;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::engine::{Outcome, Said};
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Method, Purpose, Registration, Request, Response, Status};
+use crate::schema::keys;
+use crate::schema::records::Observation;
+use crate::traits::storage::{Sharing, Storage, StorageError};
+use crate::{Corrupt, RecordType};
+use ace_groupcomm_messages::GroupcommError;
+use ace_groupcomm_messages::paths::{CREDS, ROOT};
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+/// How many registrations are read at once.
+const PAGE: usize = 256;
+
+impl KdcApp {
+    /// The outcome of a request of a member that wants to observe what it got.
+    pub(in crate::kdc) fn observed(
+        &self,
+        caller: &Caller,
+        resource: Resource<'_>,
+        request: &Request,
+        mut outcome: Outcome<Event>,
+    ) -> Outcome<Event> {
+        let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
+        let is_observable =
+            self.sharing == Sharing::Exclusive && request.method == Method::Get && resource.is_observable();
+        if let Some(Said::Response(response)) = &mut outcome.said
+            && is_observable
+            && response.status.is_success()
+        {
+            response.observed = true;
+            let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
+            let observation = Observation {
+                association: ByteBuf::from(&**id),
+                name: bytes(&registration.name),
+                state: bytes(&registration.state),
+            };
+            outcome.changes.put(keys::observation(id, &registration.name), observation);
+        }
+        outcome
+    }
+
+    /// A registration has come to its end, unless a later one has taken its place.
+    pub(in crate::kdc) fn unobserve(
+        &self,
+        view: &View<'_>,
+        id: &[u8],
+        registration: &Registration,
+    ) -> Result<Outcome<Event>, Stop> {
+        let key = keys::observation(id, &registration.name);
+        let stored = view.get::<Observation>(&key)?;
+        if stored.is_none_or(|stored| *stored.state != *registration.state) {
+            return Ok(Outcome::done());
+        }
+        let mut changes = Changes::new();
+        changes.delete(key);
+        Ok(Outcome::done_with(changes))
+    }
+}
+
+/// Why a member that observes something of a group is told no more of it: its membership has ended meanwhile.
+pub(in crate::kdc) fn ended_meanwhile(request: &Request, stop: Stop) -> Stop {
+    let is_ended =
+        |refusal: &Refusal| matches!(refusal, Refusal::Forbidden(_) | Refusal::Groupcomm(GroupcommError::NotAMember));
+    match stop {
+        Stop::Refuse(refusal) if request.purpose == Purpose::Notification && is_ended(&refusal) => {
+            Refusal::Groupcomm(GroupcommError::MembershipTerminated).into()
+        }
+        other => other,
+    }
+}
+
+/// The last answer to who observes the resource with this path when its token has ended (RFC 9200 section 5.10.3, RFC 9594
+/// section 4.8.1): 4.01, and of its own node that the membership has ended.
+#[must_use]
+pub fn last_word(path: &[String]) -> Response {
+    match Resource::of(path) {
+        Some((Resource::Node(_), _)) => Refusal::Groupcomm(GroupcommError::MembershipTerminated).response(),
+        _ => Response::new(Status::Unauthorized),
+    }
+}
+
+/// The members of a group, or their credentials, are others now.
+pub(in crate::kdc) fn creds_changed(gname: &str) -> Event {
+    Event::Changed([ROOT, gname, CREDS].map(Into::into).to_vec())
+}
+
+/// The registrations that a former process has stored, each with the name of its association. Hand them to the network
+/// side when a KDC starts.
+///
+/// # Errors
+/// [`StorageError`] where they cannot be read.
+pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(Vec<u8>, Registration)>, StorageError> {
+    let prefix = keys::observations();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = storage.scan(&prefix, after.as_ref(), PAGE).await?;
+        for (_, record) in &page.records {
+            let read: Result<Observation, Corrupt> = Observation::decode(&record.value);
+            // One that cannot be read is nobody's loss but its client's, who asks again.
+            let Ok(Observation { association, name, state }) = read else { continue };
+            let registration = Registration { name: name.into_vec().into(), state: state.into_vec().into() };
+            found.push((association.into_vec(), registration));
+        }
+        match page.records.into_iter().last().filter(|_| page.more) {
+            Some((last, _)) => after = Some(last),
+            None => return Ok(found),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Tokens expire, and what they allowed ends with them (RFC 9594 section 5, RFC 9203 section 4.3).
+//!
+//! Storage knows all tokens in the order in which they expire; memory knows when the next one does. What is due is
+//! swept in pages, each in one commit, with the time of it: so what has expired once does so for ever, whatever the
+//! clock does then. While the clock has jumped nothing is swept.
+
+use crate::engine::Outcome;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::resource::observe::creds_changed;
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::schema::keys::{self, PrincipalId};
+use crate::schema::records::{Expiry, Meta, Principal, RekeyReason, RevocationEnd};
+use crate::time::Now;
+use crate::traits::storage::Sharing;
+use std::time::Duration;
+
+/// How many tokens are looked at in one sweep.
+const PAGE: usize = 64;
+
+/// How often storage is looked at that others write to.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// When tokens expire, as far as memory has to know.
+pub(in crate::kdc) struct Expiries {
+    sharing: Sharing,
+    /// The next one that is known.
+    next: Option<u64>,
+    /// The next one of those that came to be known since the sweep under way began.
+    added: Option<u64>,
+    sweeping: bool,
+    /// When the last sweep ended.
+    swept: Option<Duration>,
+    /// The latest time by which tokens were ended: it is never earlier again, here.
+    floor: u64,
+}
+
+fn first(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+impl Expiries {
+    /// The first sweep is under way from the start.
+    pub(in crate::kdc) const fn new(sharing: Sharing) -> Self {
+        Self { sharing, next: None, added: None, sweeping: true, swept: None, floor: 0 }
+    }
+
+    pub(in crate::kdc) fn expires(&mut self, at: u64) {
+        self.next = first(self.next, Some(at));
+        self.added = first(self.added, Some(at));
+    }
+
+    pub(in crate::kdc) fn swept(&mut self, now: Now, next: Option<u64>, time: u64) {
+        self.floor = self.floor.max(time);
+        self.next = first(next, self.added.take());
+        self.sweeping = false;
+        self.swept = Some(now.mono);
+    }
+
+    /// The time by which a token is judged whose client calls: that of the clock, or the latest by which others were
+    /// ended.
+    pub(in crate::kdc) const fn time(&self, now: Now) -> u64 {
+        if now.unix > self.floor { now.unix } else { self.floor }
+    }
+
+    /// Whether a sweep has ended since the start.
+    pub(in crate::kdc) const fn is_known(&self) -> bool {
+        self.swept.is_some()
+    }
+
+    /// When the next sweep has to begin.
+    pub(in crate::kdc) fn next(&self, now: Now) -> Option<Duration> {
+        if self.sweeping || now.has_jumped() {
+            return None;
+        }
+        let look = self.swept.filter(|_| self.sharing == Sharing::Shared).map(|at| at.saturating_add(LOOK));
+        let due = self.next.map(|at| now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))));
+        look.into_iter().chain(due).min()
+    }
+
+    /// Whether a sweep has to begin now; then it does.
+    pub(in crate::kdc) fn begins(&mut self, now: Now) -> bool {
+        if self.next(now).is_none_or(|at| at > now.mono) {
+            return false;
+        }
+        self.added = None;
+        self.sweeping = true;
+        true
+    }
+}
+
+impl KdcApp {
+    /// Refuses what would be judged by a clock that has jumped: nobody's token has expired for that, and no time is to be
+    /// counted from there.
+    pub(in crate::kdc) fn plausible(&self, view: &View<'_>) -> Result<(), Refusal> {
+        if view.now().has_jumped() {
+            return Err(Refusal::Unavailable("the time of day is not plausible", 60));
+        }
+        Ok(())
+    }
+
+    /// The time by which tokens are judged: never before a time at which one was ended.
+    pub(in crate::kdc) fn time(&self, view: &View<'_>) -> Result<u64, Stop> {
+        let latest = view.get::<Meta>(&keys::meta())?.map_or(0, |meta| meta.latest);
+        Ok(view.now().unix.max(latest))
+    }
+
+    /// Ends what tokens allowed that have expired, and forgets that they were revoked: by the time that is written with
+    /// that they are expired for ever.
+    pub(in crate::kdc) fn sweep(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
+        let (page, ends, meta) = (
+            view.hint::<Expiry>(&keys::expiries(), PAGE),
+            view.hint::<RevocationEnd>(&keys::revocation_ends(), PAGE),
+            view.get::<Meta>(&keys::meta()),
+        );
+        let (page, ends, meta) = (page?, ends?, meta?.copied());
+        let time = meta.map_or(0, |meta| meta.latest).max(view.now().unix);
+        let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
+        let due: Vec<Expiry> = due.copied().collect();
+        let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
+        let more = |length: usize| (length >= PAGE).then_some(time);
+        let next = first(
+            page.get(due.len()).map(|expiry| expiry.at).or(more(page.len())),
+            ends.get(forgotten).map(|end| end.at).or(more(ends.len())),
+        );
+        let nothing = due.is_empty() && forgotten == 0;
+        let mut changes = Changes::new();
+        for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
+            changes.delete(keys::revoked(hash));
+            changes.delete(keys::revocation_end(*at, hash));
+        }
+        let mut events =
+            vec![Event::Swept { next, time: meta.map_or(0, |meta| meta.latest).max(if nothing { 0 } else { time }) }];
+        // All are tried before the first that is not known yet ends the run: what they need comes at once.
+        let ended: Vec<_> =
+            due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
+        ended.into_iter().collect::<Result<(), Stop>>()?;
+        if let Some(meta) = meta.filter(|_| !nothing) {
+            changes.put(keys::meta(), Meta { latest: time, ..meta });
+        }
+        Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))
+    }
+
+    fn end_expired(
+        &self,
+        view: &View<'_>,
+        expiry: Expiry,
+        time: u64,
+        changes: &mut Changes,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Stop> {
+        let Expiry { at, principal: id } = expiry;
+        match view.get::<Principal>(&keys::principal(id))? {
+            Some(principal) if principal.token.expires <= time => {
+                let changed = self.end(view, id, principal, RekeyReason::Expired, changes)?;
+                self.note_expired(view, principal, changes)?;
+                events.push(Event::Ended(principal.association.to_vec()));
+                events.extend(changed);
+            }
+            // A later token has taken its place, and has an entry of its own.
+            _ => changes.delete(keys::expiry(at, id)),
+        }
+        Ok(())
+    }
+
+    /// Ends all that a token allowed: memberships, association, and what is known of the client. What others are to be
+    /// told comes back.
+    pub(in crate::kdc) fn end(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &Principal,
+        why: RekeyReason,
+        changes: &mut Changes,
+    ) -> Result<Vec<Event>, Stop> {
+        let evicted: Vec<_> =
+            principal.memberships.iter().map(|(_, group)| self.evict(view, id, *group, why, changes)).collect();
+        evicted.into_iter().collect::<Result<(), Stop>>()?;
+        changes.delete(keys::principal(id));
+        changes.delete(keys::association(&principal.association));
+        changes.delete(keys::token(&principal.token.hash));
+        changes.delete(keys::expiry(principal.token.expires, id));
+        Ok(principal.memberships.iter().map(|(gname, _)| creds_changed(gname)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(unix: u64) -> Now {
+        Now::new(unix, Duration::from_secs(unix))
+    }
+
+    #[test]
+    fn what_comes_to_be_known_during_a_sweep_is_not_lost() {
+        let mut expiries = Expiries::new(Sharing::Exclusive);
+        assert!(!expiries.is_known() && !expiries.begins(at(10)), "the first sweep is under way");
+        expiries.expires(50);
+        expiries.swept(at(10), None, 0);
+        assert_eq!((expiries.is_known(), expiries.next(at(10))), (true, Some(Duration::from_secs(50))));
+        assert!(!expiries.begins(at(49)) && expiries.begins(at(50)));
+        assert_eq!((expiries.begins(at(50)), expiries.next(at(50))), (false, None), "one at a time");
+        expiries.expires(90);
+        expiries.swept(at(51), Some(100), 0);
+        assert_eq!(expiries.next(at(51)), Some(Duration::from_secs(90)));
+        assert!(expiries.begins(at(90)));
+        expiries.swept(at(90), Some(90), 0);
+        assert!(expiries.begins(at(90)), "there was more than a page");
+        expiries.swept(at(90), None, 0);
+        assert_eq!(expiries.next(at(90)), None);
+        // What was ended by a later time is not good again by an earlier one.
+        expiries.swept(at(90), None, 500);
+        expiries.swept(at(91), None, 400);
+        assert_eq!((expiries.time(at(92)), expiries.time(at(500)), expiries.time(at(501))), (500, 500, 501));
+    }
+
+    #[test]
+    fn storage_that_others_write_to_is_looked_at_now_and_then() {
+        let mut expiries = Expiries::new(Sharing::Shared);
+        expiries.swept(at(10), Some(500), 0);
+        assert_eq!(expiries.next(at(11)), Some(Duration::from_secs(70)));
+        assert!(!expiries.begins(at(69)) && expiries.begins(at(70)));
+    }
+}

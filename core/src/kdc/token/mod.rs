@@ -1,0 +1,5 @@
+//! What becomes of tokens that were taken.
+
+pub(in crate::kdc) mod exi;
+pub(in crate::kdc) mod expiry;
+pub(in crate::kdc) mod issuers;

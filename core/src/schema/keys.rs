@@ -1,0 +1,326 @@
+//! The keys of all records. Text in front tells the kind; identifiers follow as bytes of fixed length or
+//! length-prefixed, so that no name can reach into another's keys.
+
+use crate::Secret;
+use crate::traits::storage::Key;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+
+        impl $name {
+            /// The identifier with these bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+    };
+}
+
+identifier! {
+    /// One group, from its creation to its deletion. A group of the same name made later is another group.
+    GroupId
+}
+
+identifier! {
+    /// One client of one issuer, whatever tokens and associations it has.
+    PrincipalId
+}
+
+impl PrincipalId {
+    /// The principal that an issuer names so.
+    #[must_use]
+    pub fn of(issuer: &str, subject: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(u64::try_from(issuer.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(issuer);
+        hash.update(subject);
+        Self(first_16(&hash.finalize()))
+    }
+}
+
+identifier! {
+    /// Names a key, and tells nothing of it.
+    KeyFingerprint
+}
+
+impl KeyFingerprint {
+    /// That of a key for this algorithm, by its COSE number.
+    #[must_use]
+    pub fn of(algorithm: i64, key: &Secret) -> Self {
+        let hash = Sha256::new().chain_update("ace-groupcomm key").chain_update(algorithm.to_be_bytes());
+        Self(first_16(&hash.chain_update(key.expose()).finalize()))
+    }
+}
+
+/// The first half of a hash.
+fn first_16(hash: &[u8]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    out
+}
+
+fn key(parts: &[&[u8]]) -> Key {
+    Key::new(parts.concat())
+}
+
+/// The group of a name.
+#[must_use]
+pub fn name(gname: &str) -> Key {
+    key(&[b"n/", gname.as_bytes()])
+}
+
+/// The state of a group that each change of it replaces.
+#[must_use]
+pub fn head(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/head"])
+}
+
+/// The configuration of a group.
+#[must_use]
+pub fn config(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/config"])
+}
+
+/// The secrets of one version of a group's keying material.
+#[must_use]
+pub fn secret(group: GroupId, num: u64) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/secret/", &num.to_be_bytes()])
+}
+
+/// All members of a group.
+#[must_use]
+pub fn members(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/m/"])
+}
+
+/// One member of a group.
+#[must_use]
+pub fn member(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/m/", principal.as_bytes()])
+}
+
+/// Who holds a Sender ID, and under which Gid it was held last.
+#[must_use]
+pub fn sender_id(group: GroupId, id: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/sid/", id])
+}
+
+/// Whose public key it is, in whatever credential.
+#[must_use]
+pub fn credential(group: GroupId, public_key: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(&Sha256::digest(public_key))])
+}
+
+/// A Sender ID that went stale under one version.
+#[must_use]
+pub fn stale(group: GroupId, num: u64, id: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/", id])
+}
+
+/// Claimed by a batch that lost several times, and expected by every batch (see the engine's documentation).
+#[must_use]
+pub fn turn(lane: &str) -> Key {
+    key(&[b"turn/", lane.as_bytes()])
+}
+
+/// A record of a profile's own under a group.
+#[must_use]
+pub fn extension(group: GroupId, kind: u16, id: u64) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/x/", &kind.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// The group that has, or had, a Gid.
+#[must_use]
+pub fn gid(gid: &[u8]) -> Key {
+    key(&[b"gid/", gid])
+}
+
+/// All principals.
+#[must_use]
+pub fn principals() -> Key {
+    key(&[b"p/"])
+}
+
+/// A principal: its current token and its memberships.
+#[must_use]
+pub fn principal(principal: PrincipalId) -> Key {
+    key(&[b"p/", principal.as_bytes()])
+}
+
+/// Whose token has this hash.
+#[must_use]
+pub fn token(hash: &[u8]) -> Key {
+    key(&[b"t/", hash])
+}
+
+/// All tokens in the order in which they expire.
+#[must_use]
+pub fn expiries() -> Key {
+    key(&[b"x/"])
+}
+
+/// When a principal's token expires.
+#[must_use]
+pub fn expiry(at: u64, principal: PrincipalId) -> Key {
+    key(&[b"x/", &at.to_be_bytes(), b"/", principal.as_bytes()])
+}
+
+/// A token that was revoked.
+#[must_use]
+pub fn revoked(hash: &[u8]) -> Key {
+    key(&[b"rv/", hash])
+}
+
+/// All records of revoked tokens that go, in the order in which they do.
+#[must_use]
+pub fn revocation_ends() -> Key {
+    key(&[b"rx/"])
+}
+
+/// When the record of a revoked token goes.
+#[must_use]
+pub fn revocation_end(at: u64, hash: &[u8]) -> Key {
+    key(&[b"rx/", &at.to_be_bytes(), b"/", hash])
+}
+
+/// The highest number of an expired token with `exi`, of this issuer.
+#[must_use]
+pub fn expired_sequence(issuer: &str) -> Key {
+    key(&[b"exi/", issuer.as_bytes()])
+}
+
+/// A security association, by the name under which the peer is known.
+#[must_use]
+pub fn association(id: &[u8]) -> Key {
+    key(&[b"a/", id])
+}
+
+/// All observations.
+#[must_use]
+pub fn observations() -> Key {
+    key(&[b"o/"])
+}
+
+/// An observation of the client with this association, by its name there.
+#[must_use]
+pub fn observation(association: &[u8], name: &[u8]) -> Key {
+    key(&[b"o/", &first_16(&Sha256::digest(name)), b"/", association])
+}
+
+/// Format, incarnation, highest time seen.
+#[must_use]
+pub fn meta() -> Key {
+    key(&[b"meta"])
+}
+
+/// The issuers that are trusted.
+#[must_use]
+pub fn issuers() -> Key {
+    key(&[b"issuers"])
+}
+
+/// A record that is written to find out whether storage works.
+#[must_use]
+pub fn probe() -> Key {
+    key(&[b"probe"])
+}
+
+/// The number of the storage key that all processes seal with, where values are sealed.
+#[must_use]
+pub fn ring() -> Key {
+    key(&[b"ring"])
+}
+
+/// There while a restore is under way: what is stored is not whole then.
+#[must_use]
+pub fn restoring() -> Key {
+    key(&[b"restoring"])
+}
+
+/// The sequence numbers that an Authorization Server has reserved.
+#[must_use]
+pub fn sequence_limit() -> Key {
+    key(&[b"sequence"])
+}
+
+/// All OSCORE input material that an Authorization Server issued.
+#[must_use]
+pub fn all_issued() -> Key {
+    key(&[b"ai/"])
+}
+
+/// OSCORE input material that an Authorization Server issued.
+#[must_use]
+pub fn issued(id: &[u8]) -> Key {
+    key(&[b"ai/", id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_records_share_a_key() {
+        let (group, other) = (GroupId::new([1; 16]), GroupId::new([2; 16]));
+        let someone = PrincipalId::of("as", "lamp");
+        let keys = [
+            name("g"),
+            name("g/head"),
+            expired_sequence("as"),
+            head(group),
+            head(other),
+            config(group),
+            secret(group, 1),
+            secret(group, 256),
+            member(group, someone),
+            member(other, someone),
+            sender_id(group, &[]),
+            sender_id(group, &[0]),
+            sender_id(group, &[0, 0]),
+            credential(group, b"c"),
+            stale(group, 1, &[1]),
+            extension(group, 1, 1),
+            gid(&[1]),
+            principal(someone),
+            token(&[1]),
+            expiry(1, someone),
+            revoked(&[1]),
+            association(&[1]),
+            meta(),
+            issuers(),
+            turn("g"),
+            issued(&[1]),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{key:?}");
+        }
+        assert!(member(group, someone).starts_with(&members(group)));
+        assert!(!member(other, someone).starts_with(&members(group)));
+        assert!(expiry(255, someone) < expiry(256, someone));
+    }
+
+    #[test]
+    fn issuer_and_subject_cannot_be_confused() {
+        assert_ne!(PrincipalId::of("as", "1x"), PrincipalId::of("as1", "x"));
+        assert_eq!(PrincipalId::of("as", "x"), PrincipalId::of("as", "x"));
+        assert_eq!(format!("{:?}", GroupId::new([0xab; 16])), "ab".repeat(16));
+    }
+}

@@ -1,0 +1,115 @@
+//! A token that somebody vouches for, and why one is refused.
+
+use crate::keys::KeyFingerprint;
+use crate::refusal::Refusal;
+use ace_groupcomm_messages::{Confirmation, Scope, token_hash};
+
+/// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidToken {
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) expires: u64,
+    pub(crate) scope: Scope,
+    pub(crate) cnf: Confirmation,
+    pub(crate) confidential: bool,
+    pub(crate) ace_profile: Option<i64>,
+    pub(crate) scope_tag: Option<u64>,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) issued: Option<u64>,
+    pub(crate) issuer_key: Option<KeyFingerprint>,
+}
+
+impl ValidToken {
+    /// A token that an issuer vouches for. The issuer is the one whose key verified it, by its name in the
+    /// configuration, whatever the token says of itself.
+    #[must_use]
+    pub fn new(issuer: &str, subject: &str, token: &[u8], expires: u64, scope: Scope, cnf: Confirmation) -> Self {
+        Self {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            hash: token_hash(token).to_vec(),
+            expires,
+            scope,
+            cnf,
+            confidential: false,
+            ace_profile: None,
+            scope_tag: None,
+            sequence: None,
+            issued: None,
+            issuer_key: None,
+        }
+    }
+
+    /// Tells that nobody but the resource server can have read it.
+    #[must_use]
+    pub const fn confidential(mut self) -> Self {
+        self.confidential = true;
+        self
+    }
+
+    /// Tells that its time began when it was received, and its number among such tokens of its issuer (`exi`, RFC
+    /// 9200 section 5.10.3). `expires` counts from now then; the KDC remembers when it was first received.
+    #[must_use]
+    pub const fn counted(mut self, sequence: u64) -> Self {
+        self.sequence = Some(sequence);
+        self
+    }
+
+    /// Tells when it was issued (`iat`), in seconds since 1970.
+    #[must_use]
+    pub const fn issued(mut self, at: u64) -> Self {
+        self.issued = Some(at);
+        self
+    }
+
+    /// Tells which key of the issuer verified it: one of those that [`TokenValidator::trust`](crate::traits::token::TokenValidator::trust) names. Once that is not
+    /// among them any more, the token ends.
+    #[must_use]
+    pub const fn verified_by(mut self, key: KeyFingerprint) -> Self {
+        self.issuer_key = Some(key);
+        self
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// Why a token is refused; where several reasons hold, the first in this order (RFC 9200 section 5.10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenRefusal {
+    /// The bytes are no token of a kind that is taken.
+    Malformed,
+    /// No key of an issuer verifies it.
+    Unverified,
+    /// A claim is missing or cannot be used.
+    Claims,
+    /// The issuer calls itself otherwise, or speaks for a group that is not its own.
+    Issuer,
+    /// It has expired, or is not good yet.
+    Expired,
+    /// It is for somebody else.
+    Audience,
+    /// Its scope cannot be read.
+    Scope,
+}
+
+impl From<TokenRefusal> for Refusal {
+    /// The codes of RFC 9200 section 5.10.1.1.
+    fn from(refusal: TokenRefusal) -> Self {
+        match refusal {
+            TokenRefusal::Malformed => Self::BadRequest("the token is malformed"),
+            TokenRefusal::Unverified => Self::TokenRejected("it does not verify"),
+            TokenRefusal::Claims => Self::BadRequest("a claim is missing or unusable"),
+            TokenRefusal::Issuer => Self::TokenRejected("its issuer may not say so"),
+            TokenRefusal::Expired => Self::TokenRejected("it has expired"),
+            TokenRefusal::Audience => Self::WrongAudience,
+            TokenRefusal::Scope => Self::BadRequest("the token's scope cannot be read"),
+        }
+    }
+}
