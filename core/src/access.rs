@@ -1,7 +1,26 @@
-//! Who may do what at the KDC, as one table (RFC 9594 section 4.1, Group OSCORE profile section 8.5).
+//! Who may do what at the KDC (RFC 9594 section 4.1, Group OSCORE profile section 8.5).
+//!
+//! What is not in this table is not allowed. A profile adds rows of its own
+//! ([`GroupRules::extra_resources`](crate::traits::profile::GroupRules::extra_resources)).
+//!
+//! | path | method | who | takes | gives |
+//! | --- | --- | --- | --- | --- |
+//! | /authz-info | POST | anyone | 19 | 19 |
+//! | /ace-group | FETCH | token holder | 261 | 261 |
+//! | /ace-group/GROUPNAME | POST | authorised | 261 | 261 |
+//! | /ace-group/GROUPNAME | GET | member | - | 261 |
+//! | /ace-group/GROUPNAME/creds | GET | member or reader of credentials | - | 261 |
+//! | /ace-group/GROUPNAME/creds | FETCH | member or reader of credentials | 261 | 261 |
+//! | /ace-group/GROUPNAME/kdc-cred | GET | member | - | 261 |
+//! | /ace-group/GROUPNAME/policies | GET | member | - | 261 |
+//! | /ace-group/GROUPNAME/num | GET | member | - | 261 |
+//! | /ace-group/GROUPNAME/nodes/NODENAME | GET | owner | - | 261 |
+//!
+//! 19 is application/ace+cbor, 261 is application/ace-groupcomm+cbor.
 
 use crate::request::Method;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, CREDS, KDC_CRED, NODES, NUM, POLICIES, ROOT};
+use std::fmt;
 
 /// A resource of the KDC, as a path names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +64,20 @@ pub enum Who {
     Owner,
 }
 
-/// The table. What is not in it is not allowed.
-const TABLE: &[(Resource<'static>, Method, Who)] = &[
-    (Resource::AuthzInfo, Method::Post, Who::Anyone),
-    (Resource::Groups, Method::Fetch, Who::TokenHolder),
-    (Resource::Group, Method::Post, Who::Authorised),
-    (Resource::Group, Method::Get, Who::Member),
-    (Resource::Creds, Method::Get, Who::CredsReader),
-    (Resource::Creds, Method::Fetch, Who::CredsReader),
-    (Resource::KdcCred, Method::Get, Who::Member),
-    (Resource::Policies, Method::Get, Who::Member),
-    (Resource::Num, Method::Get, Who::Member),
-    (Resource::Node(""), Method::Get, Who::Owner),
-];
+/// One row of the table: a method of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The resource. A node stands for all of them.
+    pub resource: Resource<'static>,
+    /// The method.
+    pub method: Method,
+    /// What the caller has to be.
+    pub who: Who,
+    /// The Content-Format of the request's payload, where it has one.
+    pub takes: Option<u16>,
+    /// The Content-Format of the answer's payload.
+    pub gives: Option<u16>,
+}
 
 impl<'a> Resource<'a> {
     /// The resource that a path names, and its GROUPNAME; `None` where there is none.
@@ -85,16 +105,63 @@ impl<'a> Resource<'a> {
         matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_) | Self::Extra(_))
     }
 
-    /// What a caller has to be for a method; `None` where nobody may. A profile's own resources are for
-    /// members; whether there is one is asked of the profile.
+    /// Whether it is this one, whichever NODENAME or profile's name they have.
     #[must_use]
-    pub fn who(self, method: Method) -> Option<Who> {
-        let kind = match self {
-            Self::Node(_) => Resource::Node(""),
-            Self::Extra(_) => return Some(Who::Member),
-            other => other,
-        };
-        TABLE.iter().find(|(resource, allowed, _)| *resource == kind && *allowed == method).map(|&(_, _, who)| who)
+    pub const fn is_kind_of(self, other: Resource<'_>) -> bool {
+        matches!(
+            (self, other),
+            (Self::AuthzInfo, Resource::AuthzInfo)
+                | (Self::Groups, Resource::Groups)
+                | (Self::Group, Resource::Group)
+                | (Self::Creds, Resource::Creds)
+                | (Self::KdcCred, Resource::KdcCred)
+                | (Self::Policies, Resource::Policies)
+                | (Self::Num, Resource::Num)
+                | (Self::Node(_), Resource::Node(_))
+                | (Self::Extra(_), Resource::Extra(_))
+                | (Self::Nothing, Resource::Nothing)
+        )
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below = |f: &mut fmt::Formatter<'_>, name: &str| write!(f, "/{ROOT}/GROUPNAME/{name}");
+        match self {
+            Self::AuthzInfo => write!(f, "/{AUTHZ_INFO}"),
+            Self::Groups => write!(f, "/{ROOT}"),
+            Self::Group => write!(f, "/{ROOT}/GROUPNAME"),
+            Self::Creds => below(f, CREDS),
+            Self::KdcCred => below(f, KDC_CRED),
+            Self::Policies => below(f, POLICIES),
+            Self::Num => below(f, NUM),
+            Self::Node(_) => write!(f, "/{ROOT}/GROUPNAME/{NODES}/NODENAME"),
+            Self::Extra(name) => below(f, name),
+            Self::Nothing => below(f, "…"),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anyone => "anyone",
+            Self::TokenHolder => "token holder",
+            Self::Authorised => "authorised",
+            Self::CredsReader => "member or reader of credentials",
+            Self::Member => "member",
+            Self::Owner => "owner",
+        })
+    }
+}
+
+/// A row of the documentation's table.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = |format: Option<u16>| format.map_or_else(|| "-".to_owned(), |format| format.to_string());
+        let (method, takes, gives) =
+            (format!("{:?}", self.method).to_uppercase(), format(self.takes), format(self.gives));
+        write!(f, "| {} | {method} | {} | {takes} | {gives} |", self.resource, self.who)
     }
 }
 
@@ -127,23 +194,5 @@ mod tests {
             assert_eq!(Resource::of(&path(text)), expected, "{text}");
         }
         assert_eq!(Resource::of(&[]), None);
-    }
-
-    // Covers: AF-5.10.1.2-01
-    #[test]
-    fn what_is_not_in_the_table_is_not_allowed() {
-        let all =
-            [Method::Get, Method::Post, Method::Put, Method::Delete, Method::Fetch, Method::Patch, Method::IPatch];
-        let allowed =
-            |resource: Resource<'static>| all.into_iter().filter(|m| resource.who(*m).is_some()).collect::<Vec<_>>();
-        assert_eq!(allowed(Resource::AuthzInfo), [Method::Post]);
-        assert_eq!(allowed(Resource::Groups), [Method::Fetch]);
-        assert_eq!(allowed(Resource::Group), [Method::Get, Method::Post]);
-        assert_eq!(allowed(Resource::Creds), [Method::Get, Method::Fetch]);
-        for one in [Resource::KdcCred, Resource::Policies, Resource::Num, Resource::Node("x")] {
-            assert_eq!(allowed(one), [Method::Get]);
-        }
-        assert_eq!(Resource::Node("x").who(Method::Get), Some(Who::Owner));
-        assert_eq!(Resource::Extra("x").who(Method::Put), Some(Who::Member));
     }
 }

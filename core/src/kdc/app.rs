@@ -9,6 +9,7 @@ use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
 use crate::kdc::config::{GroupConfig, KdcConfig, SetupError};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::keying::material::Lives;
+use crate::kdc::scene::Scene;
 use crate::kdc::start::Start;
 use crate::kdc::token::expiry::Expiries;
 use crate::refusal::Refusal;
@@ -74,7 +75,7 @@ impl App for KdcApp {
 
     fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
         match input {
-            Input::Request(caller, request) => self.request(view, caller, request),
+            Input::Request(caller, request) => self.request(&Scene { view, caller, request }),
             Input::Task(task) => self.run_task(view, task),
         }
     }

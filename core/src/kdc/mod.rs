@@ -32,6 +32,7 @@ pub use config::{GroupConfig, KdcConfig, REJOINS_PER_HOUR, SetupError};
 pub use event::{Event, Task};
 pub use keying::restore::Restore;
 pub use resource::observe::{last_word, registrations};
+pub use route::routes;
 pub use start::{GroupDifferences, StartRefusal};
 
 use app::Group;

@@ -1,90 +1,208 @@
-//! From a request to its handler.
+//! From a request to its handler: the table of routes, and the way along it.
+//!
+//! The way goes from who calls to what its token says, to the group, to the membership, as far as the row asks for. The type
+//! of a handler says how far that is: a handler for members is handed a membership, and cannot be called without one.
 
-use crate::access::{Resource, Who};
+use crate::access::{Resource, Route, Who};
 use crate::engine::Outcome;
-use crate::engine::store::view::{Stop, View};
+use crate::engine::store::view::Stop;
 use crate::kdc::resource::observe;
-use crate::kdc::scene::Authorised;
+use crate::kdc::scene::{Authorised, MemberScene, Scene, Standing, TokenHolder};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Method, Purpose, Request};
+use crate::request::{Caller, Method, Request};
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 
-impl KdcApp {
-    pub(super) fn request(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
-        let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
-        let outcome = self.serve(view, caller, request, resource, gname);
-        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
-        Ok(self.observed(caller, resource, request, outcome))
-    }
+/// What a handler comes to.
+pub(in crate::kdc) type Answer = Result<Outcome<Event>, Stop>;
 
-    fn serve(
-        &self,
-        view: &View<'_>,
-        caller: &Caller,
-        request: &Request,
-        resource: Resource<'_>,
-        gname: &str,
-    ) -> Result<Outcome<Event>, Stop> {
-        if let Caller::Peer(id) = caller {
-            if let Some(pending) = self.pendings.get(id) {
-                return self.activate(view, pending);
-            }
-            if let Some(refused) = self.turned_away(view, id)? {
-                return Ok(refused);
-            }
-        }
-        if resource == Resource::AuthzInfo {
-            resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
-            if request.purpose == Purpose::Permission {
-                return Ok(Outcome::done());
-            }
-            return self.authz_info(view, caller, request);
-        }
-        let holder = self.token_holder(view, caller)?;
-        if resource == Resource::Groups {
-            resource.who(request.method).ok_or(Refusal::MethodNotAllowed)?;
-            return self.fetch_groups(view, &holder, request);
-        }
-        let authorised = self.authorised(&holder, gname)?;
-        let who = self.who(resource, request.method, &authorised)?;
-        let asks_permission = request.purpose == Purpose::Permission;
-        if resource == Resource::Group && who == Who::Authorised && !asks_permission {
-            return self.join(view, &authorised, request);
-        }
-        let group = self.group_state(view, &authorised)?;
-        let member = self.member_for(who, resource, view, &authorised, &group)?;
-        if asks_permission {
-            return Ok(Outcome::done());
-        }
-        let response = match (resource, member) {
-            (Resource::Creds, _) => self.creds(view, &authorised, &group, request)?,
-            (Resource::Group, Some(_)) => self.get_group(view, &authorised, &group)?,
-            (Resource::KdcCred, Some(member)) => self.kdc_cred(view, &authorised, member)?,
-            (Resource::Policies, Some(_)) => self.policies(&authorised),
-            (Resource::Num, Some(_)) => self.num(&group)?,
-            (Resource::Node(_), Some(member)) => self.get_node(view, &authorised, &group, member)?,
-            (Resource::Extra(name), Some(_)) => self.extra(&authorised, &group, name, request)?,
-            _ => return Err(Refusal::NotFound.into()),
-        };
-        // A client that takes another form only gets none (RFC 7252 section 5.10.4).
-        if request.accept.is_some() && request.accept != response.content_format {
-            return Err(Refusal::NotAcceptable.into());
-        }
-        Ok(Outcome::answer(response))
-    }
+/// A handler, by what it needs.
+#[derive(Clone, Copy)]
+enum Handler {
+    Anyone(fn(&KdcApp, &Scene<'_, '_>) -> Answer),
+    TokenHolder(fn(&KdcApp, &Scene<'_, '_>, &TokenHolder<'_>) -> Answer),
+    Authorised(fn(&KdcApp, &Scene<'_, '_>, &Authorised<'_>) -> Answer),
+    Reader(fn(&KdcApp, &Scene<'_, '_>, &Authorised<'_>, &Standing<'_>) -> Answer),
+    Member(fn(&KdcApp, &Scene<'_, '_>, &MemberScene<'_>) -> Answer),
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    route: Route,
+    handler: Handler,
+}
+
+/// A row of a resource about groups, which gives application/ace-groupcomm+cbor; and takes it, where it takes anything.
+const fn row(resource: Resource<'static>, method: Method, who: Who, handler: Handler) -> Row {
+    let takes = match method {
+        Method::Post | Method::Fetch => Some(ACE_GROUPCOMM_CBOR),
+        _ => None,
+    };
+    Row { route: Route { resource, method, who, takes, gives: Some(ACE_GROUPCOMM_CBOR) }, handler }
+}
+
+const AUTHZ_INFO: Route = Route {
+    resource: Resource::AuthzInfo,
+    method: Method::Post,
+    who: Who::Anyone,
+    takes: Some(ACE_CBOR),
+    gives: Some(ACE_CBOR),
+};
+
+/// The table.
+const ROWS: &[Row] = &[
+    // What is wrong with the form of an update is a 4.01, so that the handler looks at it.
+    Row { route: AUTHZ_INFO, handler: Handler::Anyone(KdcApp::authz_info) },
+    row(Resource::Groups, Method::Fetch, Who::TokenHolder, Handler::TokenHolder(KdcApp::fetch_groups)),
+    row(Resource::Group, Method::Post, Who::Authorised, Handler::Authorised(KdcApp::join)),
+    row(Resource::Group, Method::Get, Who::Member, Handler::Member(KdcApp::get_group)),
+    row(Resource::Creds, Method::Get, Who::CredsReader, Handler::Reader(KdcApp::get_creds)),
+    row(Resource::Creds, Method::Fetch, Who::CredsReader, Handler::Reader(KdcApp::fetch_creds)),
+    row(Resource::KdcCred, Method::Get, Who::Member, Handler::Member(KdcApp::kdc_cred)),
+    row(Resource::Policies, Method::Get, Who::Member, Handler::Member(KdcApp::policies)),
+    row(Resource::Num, Method::Get, Who::Member, Handler::Member(KdcApp::num)),
+    row(Resource::Node(""), Method::Get, Who::Owner, Handler::Member(KdcApp::get_node)),
+];
+
+/// All routes of the KDC's own.
+pub fn routes() -> impl Iterator<Item = Route> {
+    ROWS.iter().map(|row| row.route)
 }
 
 impl KdcApp {
-    /// What a caller has to be. Who can be no member of the group is told no more than what is not for it (Group
+    pub(super) fn request(&self, scene: &Scene<'_, '_>) -> Answer {
+        let request = scene.request;
+        let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
+        let outcome = self.serve(scene, resource, gname);
+        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
+        Ok(self.observed(scene.caller, resource, request, outcome))
+    }
+
+    fn serve(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, gname: &str) -> Answer {
+        if let Caller::Peer(id) = scene.caller {
+            if let Some(pending) = self.pendings.get(id) {
+                return self.activate(scene.view, pending);
+            }
+            if let Some(refused) = self.turned_away(scene.view, id)? {
+                return Ok(refused);
+            }
+        }
+        let row = ROWS
+            .iter()
+            .copied()
+            .find(|Row { route, .. }| route.resource.is_kind_of(resource) && route.method == scene.request.method);
+        if resource == Resource::AuthzInfo {
+            let Some(Row { handler: Handler::Anyone(handler), .. }) = row else {
+                return Err(Refusal::MethodNotAllowed.into());
+            };
+            return if scene.asks_permission() { Ok(Outcome::done()) } else { handler(self, scene) };
+        }
+        let holder = self.token_holder(scene.view, scene.caller)?;
+        if resource == Resource::Groups {
+            let Some(Row { route, handler: Handler::TokenHolder(handler) }) = row else {
+                return Err(Refusal::MethodNotAllowed.into());
+            };
+            settle_formats(&route, scene.request)?;
+            return if scene.asks_permission() { Ok(Outcome::done()) } else { handler(self, scene, &holder) };
+        }
+        let authorised = self.authorised(&holder, gname)?;
+        self.within_group(scene, resource, row, &authorised)
+    }
+
+    fn within_group(
+        &self,
+        scene: &Scene<'_, '_>,
+        resource: Resource<'_>,
+        row: Option<Row>,
+        authorised: &Authorised<'_>,
+    ) -> Answer {
+        let (route, handler) = self.row_of_group(resource, row, authorised)?;
+        if let Handler::Authorised(handler) = handler
+            && !scene.asks_permission()
+        {
+            settle_formats(&route, scene.request)?;
+            return handler(self, scene, authorised);
+        }
+        let group = self.group_state(scene.view, authorised)?;
+        let member = self.member_for(route.who, resource, scene.view, authorised, &group)?;
+        if scene.asks_permission() {
+            return Ok(Outcome::done());
+        }
+        settle_formats(&route, scene.request)?;
+        match (handler, member) {
+            (Handler::Reader(handler), _) => handler(self, scene, authorised, &group),
+            (Handler::Member(handler), Some(member)) => {
+                handler(self, scene, &MemberScene { authorised, group: &group, member })
+            }
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
+
+    /// The row of a resource under a group. Who can be no member of the group is told no more than what is not for it (Group
     /// OSCORE profile section 8.5.1).
-    fn who(&self, resource: Resource<'_>, method: Method, authorised: &Authorised<'_>) -> Result<Who, Refusal> {
-        match resource.who(method) {
-            Some(who) => Ok(who),
-            None if !authorised.group.rules.can_join(authorised.granted) => {
+    fn row_of_group(
+        &self,
+        resource: Resource<'_>,
+        row: Option<Row>,
+        authorised: &Authorised<'_>,
+    ) -> Result<(Route, Handler), Refusal> {
+        match (row, resource) {
+            (Some(Row { route, handler }), _) => Ok((route, handler)),
+            (None, Resource::Extra(_)) => {
+                let resource = Resource::Extra("");
+                let route = Route { resource, method: Method::Get, who: Who::Member, takes: None, gives: None };
+                Ok((route, Handler::Member(KdcApp::extra)))
+            }
+            (None, _) if !authorised.group.rules.can_join(authorised.granted) => {
                 Err(Refusal::Forbidden("the token grants no role that joins"))
             }
-            None if resource == Resource::Nothing => Err(Refusal::NotFound),
-            None => Err(Refusal::MethodNotAllowed),
+            (None, Resource::Nothing) => Err(Refusal::NotFound),
+            (None, _) => Err(Refusal::MethodNotAllowed),
         }
+    }
+}
+
+/// Refuses a payload of another form than the route takes, and a client that takes another one only than it gives (RFC 7252
+/// sections 5.10.3 and 5.10.4).
+fn settle_formats(route: &Route, request: &Request) -> Result<(), Refusal> {
+    let differs = |route: Option<u16>, request: Option<u16>| route.is_some() && request.is_some() && route != request;
+    if differs(route.takes, request.content_format) {
+        return Err(Refusal::UnsupportedContentFormat);
+    }
+    if differs(route.gives, request.accept) {
+        return Err(Refusal::NotAcceptable);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_table_as_it_is() {
+        let page = include_str!("../access.rs");
+        let shown: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("//! | /")).collect();
+        let rows: Vec<String> = routes().map(|route| route.to_string()).collect();
+        assert_eq!(shown.iter().map(|row| format!("| /{row}")).collect::<Vec<_>>(), rows);
+    }
+
+    // Covers: AF-5.10.1.2-01
+    #[test]
+    fn a_handler_gets_what_its_row_asks_for() {
+        for Row { route, handler } in ROWS {
+            let fits = match handler {
+                Handler::Anyone(_) => route.who == Who::Anyone,
+                Handler::TokenHolder(_) => route.who == Who::TokenHolder,
+                Handler::Authorised(_) => route.who == Who::Authorised,
+                Handler::Reader(_) => route.who == Who::CredsReader,
+                Handler::Member(_) => [Who::Member, Who::Owner].contains(&route.who),
+            };
+            assert!(fits, "{route}");
+        }
+        let mut seen: Vec<(Resource<'_>, Method)> = routes().map(|route| (route.resource, route.method)).collect();
+        let rows = seen.len();
+        seen.dedup();
+        assert_eq!(seen.len(), rows, "no row stands behind another of its resource and method");
     }
 }

@@ -5,11 +5,32 @@ use crate::access::{Resource, Who};
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
-use crate::request::Caller;
+use crate::request::{Caller, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{Association, BelongsTo, Head, Member, Principal};
 use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
+
+/// A request on its way to a handler.
+pub(super) struct Scene<'s, 'v> {
+    pub(super) view: &'s View<'v>,
+    pub(super) caller: &'s Caller,
+    pub(super) request: &'s Request,
+}
+
+impl Scene<'_, '_> {
+    /// Whether nothing is asked for but whether the request may still be answered.
+    pub(super) fn asks_permission(&self) -> bool {
+        self.request.purpose == Purpose::Permission
+    }
+}
+
+/// A request of a member.
+pub(super) struct MemberScene<'a> {
+    pub(super) authorised: &'a Authorised<'a>,
+    pub(super) group: &'a Standing<'a>,
+    pub(super) member: &'a Member,
+}
 
 /// Somebody with a token that is good now.
 pub(super) struct TokenHolder<'a> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod join;
+mod routes;
 
 use ace_groupcomm::testkit::build::{Client, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};

@@ -7,9 +7,11 @@ use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::association::pending::Place;
+use crate::kdc::route::Answer;
+use crate::kdc::scene::Scene;
 use crate::kdc::{Event, KdcApp, Pending};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Request, Response, Status};
+use crate::request::{Caller, Response, Status};
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Association, Principal, Revoked, StoredToken};
 use crate::token::{TokenRefusal, ValidToken};
@@ -26,12 +28,8 @@ const NAME_LEN: usize = 6;
 const CHALLENGE_LEN: usize = 8;
 
 impl KdcApp {
-    pub(in crate::kdc) fn authz_info(
-        &self,
-        view: &View<'_>,
-        caller: &Caller,
-        request: &Request,
-    ) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn authz_info(&self, scene: &Scene<'_, '_>) -> Answer {
+        let Scene { view, caller, request } = *scene;
         let unsupported = request.content_format.is_some_and(|format| format != ACE_CBOR);
         match caller {
             // A bare token (application/cwt) leaves no place for the nonce and identifier of RFC 9203.

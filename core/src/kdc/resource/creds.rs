@@ -5,12 +5,11 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::resource::group;
-use crate::kdc::scene::{Authorised, Standing};
+use crate::kdc::route::Answer;
+use crate::kdc::scene::{Authorised, Scene, Standing};
 use crate::refusal::Refusal;
-use crate::request::{Method, Request, Response};
 use crate::schema::keys;
 use crate::schema::records::Member;
-use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, PeerCred, RawCbor};
 use std::collections::HashSet;
 
@@ -18,33 +17,39 @@ use std::collections::HashSet;
 pub(in crate::kdc) const MAX_FILTER: usize = 1_024;
 
 impl KdcApp {
-    pub(in crate::kdc) fn creds(
+    pub(in crate::kdc) fn get_creds(
         &self,
-        view: &View<'_>,
+        scene: &Scene<'_, '_>,
         authorised: &Authorised<'_>,
         standing: &Standing<'_>,
-        request: &Request,
-    ) -> Result<Response, Stop> {
-        let wanted = if request.method == Method::Fetch {
-            if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
-                return Err(Refusal::UnsupportedContentFormat.into());
-            }
-            GetCreds::decode_request(&request.payload).map_err(|_| Refusal::BadRequest("get_creds is malformed"))?
-        } else {
-            GetCreds::All
-        };
-        let select = selector(authorised, &wanted)?;
-        let peers = peers(view, authorised, standing, |member, id| select(member, id))?;
-        // Nobody has one of the identifiers asked for: an empty byte string.
-        if peers.is_empty()
-            && let GetCreds::Filter { inclusive: true, ids, .. } = &wanted
-            && !ids.is_empty()
-        {
-            return Ok(content(ACE_GROUPCOMM_CBOR, vec![0x40]));
-        }
-        let answer = CredsResponse { num: group::num(standing)?, peers };
-        Ok(content(ACE_GROUPCOMM_CBOR, answer.encode()))
+    ) -> Answer {
+        creds(scene, authorised, standing, &GetCreds::All)
     }
+
+    pub(in crate::kdc) fn fetch_creds(
+        &self,
+        scene: &Scene<'_, '_>,
+        authorised: &Authorised<'_>,
+        standing: &Standing<'_>,
+    ) -> Answer {
+        let wanted = GetCreds::decode_request(&scene.request.payload);
+        let wanted = wanted.map_err(|_| Refusal::BadRequest("get_creds is malformed"))?;
+        creds(scene, authorised, standing, &wanted)
+    }
+}
+
+fn creds(scene: &Scene<'_, '_>, authorised: &Authorised<'_>, standing: &Standing<'_>, wanted: &GetCreds) -> Answer {
+    let select = selector(authorised, wanted)?;
+    let peers = peers(scene.view, authorised, standing, |member, id| select(member, id))?;
+    // Nobody has one of the identifiers asked for: an empty byte string.
+    if peers.is_empty()
+        && let GetCreds::Filter { inclusive: true, ids, .. } = wanted
+        && !ids.is_empty()
+    {
+        return Ok(content(vec![0x40]));
+    }
+    let answer = CredsResponse { num: group::num(standing)?, peers };
+    Ok(content(answer.encode()))
 }
 
 /// The roles that a filter names; a combination selects who has all of them.

@@ -3,24 +3,18 @@
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
-use crate::kdc::scene::{Authorised, Standing};
+use crate::kdc::route::Answer;
+use crate::kdc::scene::{Authorised, MemberScene, Scene, Standing};
 use crate::refusal::Refusal;
-use crate::request::Response;
 use crate::schema::keys;
 use crate::schema::records::GroupSecret;
 use crate::traits::profile::KeyAudience;
 use ace_groupcomm_messages::KeyDistribution;
-use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 
 impl KdcApp {
-    pub(in crate::kdc) fn get_group(
-        &self,
-        view: &View<'_>,
-        authorised: &Authorised<'_>,
-        group: &Standing<'_>,
-    ) -> Result<Response, Stop> {
-        let material = self.distribution(view, authorised, group, KeyAudience::Group)?;
-        Ok(content(ACE_GROUPCOMM_CBOR, material.encode()))
+    pub(in crate::kdc) fn get_group(&self, scene: &Scene<'_, '_>, member: &MemberScene<'_>) -> Answer {
+        let material = self.distribution(scene.view, member.authorised, member.group, KeyAudience::Group)?;
+        Ok(content(material.encode()))
     }
 
     /// The keying material of the current version, as somebody is to see it.

@@ -1,15 +1,13 @@
 //! FETCH of /ace-group: names and URIs of groups by their Gid (RFC 9594 section 4.2).
 
-use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
-use crate::kdc::scene::TokenHolder;
-use crate::kdc::{Event, KdcApp};
+use crate::kdc::route::Answer;
+use crate::kdc::scene::{Scene, TokenHolder};
 use crate::refusal::Refusal;
-use crate::request::Request;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{BelongsTo, Head};
-use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::ROOT;
 use ace_groupcomm_messages::{GroupName, GroupNamesRequest, GroupNamesResponse};
 use std::collections::BTreeMap;
@@ -19,19 +17,9 @@ const MAX_GIDS: usize = 64;
 
 impl KdcApp {
     /// Shows groups of the caller's token only; others look as if they were not there.
-    pub(in crate::kdc) fn fetch_groups(
-        &self,
-        view: &View<'_>,
-        holder: &TokenHolder<'_>,
-        request: &Request,
-    ) -> Result<Outcome<Event>, Stop> {
-        if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
-            return Err(Refusal::UnsupportedContentFormat.into());
-        }
-        if request.accept.is_some_and(|accept| accept != ACE_GROUPCOMM_CBOR) {
-            return Err(Refusal::NotAcceptable.into());
-        }
-        let asked = GroupNamesRequest::decode(&request.payload).map_err(|_| Refusal::BadRequest("gid is malformed"))?;
+    pub(in crate::kdc) fn fetch_groups(&self, scene: &Scene<'_, '_>, holder: &TokenHolder<'_>) -> Answer {
+        let (view, payload) = (scene.view, &scene.request.payload);
+        let asked = GroupNamesRequest::decode(payload).map_err(|_| Refusal::BadRequest("gid is malformed"))?;
         if asked.gids.len() > MAX_GIDS {
             return Err(Refusal::BadRequest("too many group identifiers").into());
         }
@@ -50,7 +38,7 @@ impl KdcApp {
             }
         }
         let answer = GroupNamesResponse { groups };
-        Ok(Outcome::answer(content(ACE_GROUPCOMM_CBOR, answer.encode())))
+        Ok(content(answer.encode()))
     }
 }
 

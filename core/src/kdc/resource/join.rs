@@ -9,10 +9,11 @@ use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
 use crate::kdc::resource::creds;
 use crate::kdc::resource::observe::creds_changed;
-use crate::kdc::scene::{Authorised, Standing};
+use crate::kdc::route::Answer;
+use crate::kdc::scene::{Authorised, Scene, Standing};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
-use crate::request::{Request, Response, Status};
+use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{BelongsTo, Challenge, ChallengeOrigin, Member, SenderId};
 use crate::traits::profile::{EligibleCredential, KeyAudience};
@@ -62,20 +63,10 @@ enum Proof {
 }
 
 impl KdcApp {
-    pub(in crate::kdc) fn join(
-        &self,
-        view: &View<'_>,
-        authorised: &Authorised<'_>,
-        request: &Request,
-    ) -> Result<Outcome<Event>, Stop> {
-        if request.content_format.is_some_and(|format| format != ACE_GROUPCOMM_CBOR) {
-            return Err(Refusal::UnsupportedContentFormat.into());
-        }
+    pub(in crate::kdc) fn join(&self, scene: &Scene<'_, '_>, authorised: &Authorised<'_>) -> Answer {
+        let (view, request) = (scene.view, scene.request);
         if !authorised.group.rules.can_join(authorised.granted) {
             return Err(Refusal::Forbidden("the token grants no role that joins").into());
-        }
-        if request.accept.is_some_and(|accept| accept != ACE_GROUPCOMM_CBOR) {
-            return Err(Refusal::NotAcceptable.into());
         }
         let join = JoinRequest::decode(&request.payload)
             .map_err(|_| self.with_hints(authorised, "the Join Request is malformed", None))?;

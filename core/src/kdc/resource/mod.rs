@@ -12,9 +12,12 @@ pub(in crate::kdc) mod num;
 pub(in crate::kdc) mod observe;
 pub(in crate::kdc) mod policies;
 
-use crate::request::Response;
+use crate::engine::Outcome;
+use crate::kdc::Event;
+use crate::request::{Response, Status};
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 
-/// The answer 2.05 with a body.
-pub(in crate::kdc) fn content(format: u16, payload: Vec<u8>) -> Response {
-    Response::new(crate::Status::Content).with_payload(format, payload)
+/// The answer 2.05 with a body of application/ace-groupcomm+cbor.
+fn content(payload: Vec<u8>) -> Outcome<Event> {
+    Outcome::answer(Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, payload))
 }

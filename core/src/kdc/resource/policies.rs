@@ -2,13 +2,12 @@
 
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
-use crate::kdc::scene::Authorised;
-use crate::request::Response;
-use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use crate::kdc::route::Answer;
+use crate::kdc::scene::{MemberScene, Scene};
 use ace_groupcomm_messages::retrieval;
 
 impl KdcApp {
-    pub(in crate::kdc) fn policies(&self, authorised: &Authorised<'_>) -> Response {
-        content(ACE_GROUPCOMM_CBOR, retrieval::encode_policies(&authorised.group.rules.policies()))
+    pub(in crate::kdc) fn policies(&self, _: &Scene<'_, '_>, member: &MemberScene<'_>) -> Answer {
+        Ok(content(retrieval::encode_policies(&member.authorised.group.rules.policies())))
     }
 }
