@@ -1,7 +1,7 @@
 //! Who may do what at the KDC (RFC 9594 section 4.1, Group OSCORE profile section 8.5).
 //!
 //! What is not in this table is not allowed. A profile adds rows of its own
-//! ([`GroupRules::extra_resources`](crate::traits::profile::GroupRules::extra_resources)).
+//! ([`GroupRules::routes`](crate::traits::profile::GroupRules::routes)).
 //!
 //! | path | method | who | takes | gives |
 //! | --- | --- | --- | --- | --- |
@@ -42,7 +42,9 @@ pub enum Resource<'a> {
     /// /ace-group/GROUPNAME/nodes/NODENAME
     Node(&'a str),
     /// Another one under /ace-group/GROUPNAME: a profile may have it.
-    Extra(&'a str),
+    Own(&'a str),
+    /// What is one segment below that.
+    Below(&'a str, &'a str),
     /// Something below /ace-group/GROUPNAME that is not there.
     Nothing,
 }
@@ -79,6 +81,9 @@ pub struct Route {
     pub gives: Option<u16>,
 }
 
+/// Path segments that are the KDC's own: nothing of a profile is there.
+const CORE: [&str; 5] = [CREDS, KDC_CRED, POLICIES, NUM, NODES];
+
 impl<'a> Resource<'a> {
     /// The resource that a path names, and its GROUPNAME; `None` where there is none.
     #[must_use]
@@ -93,19 +98,20 @@ impl<'a> Resource<'a> {
             [ROOT, group, POLICIES] => (Self::Policies, group),
             [ROOT, group, NUM] => (Self::Num, group),
             [ROOT, group, NODES, node] => (Self::Node(node), group),
-            [ROOT, group, extra] if *extra != NODES => (Self::Extra(extra), group),
+            [ROOT, group, name] if *name != NODES => (Self::Own(name), group),
+            [ROOT, group, name, below] if !CORE.contains(name) => (Self::Below(name, below), group),
             [ROOT, group, ..] => (Self::Nothing, group),
             _ => return None,
         })
     }
 
-    /// Whether members may be told of its changes (RFC 9594 sections 4.8.1 and 6.1, Group OSCORE profile section 8.2.1).
+    /// Whether members may be told of its changes (RFC 9594 sections 4.8.1 and 6.1). A profile says so of its own.
     #[must_use]
     pub const fn is_observable(self) -> bool {
-        matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_) | Self::Extra(_))
+        matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_))
     }
 
-    /// Whether it is this one, whichever NODENAME or profile's name they have.
+    /// Whether it is this one, whichever NODENAME they have.
     #[must_use]
     pub const fn is_kind_of(self, other: Resource<'_>) -> bool {
         matches!(
@@ -118,8 +124,6 @@ impl<'a> Resource<'a> {
                 | (Self::Policies, Resource::Policies)
                 | (Self::Num, Resource::Num)
                 | (Self::Node(_), Resource::Node(_))
-                | (Self::Extra(_), Resource::Extra(_))
-                | (Self::Nothing, Resource::Nothing)
         )
     }
 }
@@ -136,7 +140,8 @@ impl fmt::Display for Resource<'_> {
             Self::Policies => below(f, POLICIES),
             Self::Num => below(f, NUM),
             Self::Node(_) => write!(f, "/{ROOT}/GROUPNAME/{NODES}/NODENAME"),
-            Self::Extra(name) => below(f, name),
+            Self::Own(name) => below(f, name),
+            Self::Below(name, segment) => write!(f, "/{ROOT}/GROUPNAME/{name}/{segment}"),
             Self::Nothing => below(f, "…"),
         }
     }
@@ -184,7 +189,10 @@ mod tests {
             ("ace-group/g/policies", Some((Resource::Policies, "g"))),
             ("ace-group/g/num", Some((Resource::Num, "g"))),
             ("ace-group/g/nodes/n", Some((Resource::Node("n"), "g"))),
-            ("ace-group/g/active", Some((Resource::Extra("active"), "g"))),
+            ("ace-group/g/active", Some((Resource::Own("active"), "g"))),
+            ("ace-group/g/notes/one", Some((Resource::Below("notes", "one"), "g"))),
+            ("ace-group/g/notes/one/two", Some((Resource::Nothing, "g"))),
+            ("ace-group/g/num/x", Some((Resource::Nothing, "g"))),
             ("ace-group/g/nodes", Some((Resource::Nothing, "g"))),
             ("ace-group/g/nodes/n/cred/x", Some((Resource::Nothing, "g"))),
             ("ace-groups/g", None),

@@ -198,11 +198,11 @@ impl Check {
                 }
                 self.revocation_ends.insert((at, hash.to_vec()));
             }
-            Kind::Turn | Kind::Probe => drop(Mark::decode(value)?),
+            Kind::Turn | Kind::Probe | Kind::Stale(_) | Kind::OwnGuard(_) => drop(Mark::decode(value)?),
             // The form is a profile's own, or not settled yet; that it opens is all that can be said.
             Kind::Restoring => self.findings.wrong(key.clone(), "a restore has not ended"),
-            Kind::Ring | Kind::OfGroup(_) if value.is_empty() => return Err(crate::Corrupt),
-            Kind::Ring | Kind::OfGroup(_) => (),
+            Kind::Ring | Kind::Own(..) if value.is_empty() => return Err(crate::Corrupt),
+            Kind::Ring | Kind::Own(..) => (),
         }
         Ok(())
     }

@@ -35,6 +35,17 @@ pub enum Refusal {
     /// An error with a number of its own (RFC 9594 section 9).
     #[error("{}", .0.description())]
     Groupcomm(GroupcommError),
+    /// An error of a profile's own, with a number and a title that it has registered (RFC 9290 section 2, RFC 9594 section
+    /// 11.9).
+    #[error("{title}")]
+    Problem {
+        /// The code.
+        status: Status,
+        /// The number, `error-id`.
+        id: i64,
+        /// The title.
+        title: &'static str,
+    },
     /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00, or 4.01 for a client that is not known.
     #[error("token request refused: {1}")]
     Token(TokenErrorCode, &'static str),
@@ -89,6 +100,10 @@ impl Refusal {
             Self::Join(_, map) => Response::new(Status::BadRequest).with_payload(ACE_GROUPCOMM_CBOR, map.encode()),
             Self::Groupcomm(error) => {
                 Response::new(status(*error)).with_payload(PROBLEM_DETAILS_CBOR, ProblemDetails::from(*error).encode())
+            }
+            Self::Problem { status, id, title } => {
+                let problem = ProblemDetails { title: Some((*title).into()), detail: None, error_id: Some(*id) };
+                Response::new(*status).with_payload(PROBLEM_DETAILS_CBOR, problem.encode())
             }
             Self::Token(code, detail) => {
                 let unauthorized = *code == TokenErrorCode::InvalidClient;
@@ -147,6 +162,7 @@ mod tests {
             (Refusal::BadRequest("x"), 0x80, None),
             (Refusal::Join("x", Box::default()), 0x80, Some(ACE_GROUPCOMM_CBOR)),
             (Refusal::Token(TokenErrorCode::InvalidScope, "x"), 0x80, Some(ACE_CBOR)),
+            (Refusal::Problem { status: Status::BadRequest, id: 4_242, title: "x" }, 0x80, Some(PROBLEM_DETAILS_CBOR)),
             (Refusal::NotFound, 0x84, None),
             (Refusal::MethodNotAllowed, 0x85, None),
             (Refusal::NotAcceptable, 0x86, None),

@@ -75,7 +75,12 @@ impl KdcApp {
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
         let outcome = self.serve(scene, resource, gname);
         let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
-        Ok(self.observed(scene.caller, resource, request, outcome))
+        let is_observable = match resource {
+            Resource::Own(name) => self.is_own_observable(gname, name, None),
+            Resource::Below(name, below) => self.is_own_observable(gname, name, Some(below)),
+            other => other.is_observable(),
+        };
+        Ok(if is_observable { self.observed(scene.caller, request, outcome) } else { outcome })
     }
 
     fn serve(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, gname: &str) -> Answer {
@@ -102,11 +107,15 @@ impl KdcApp {
             let Some(Row { route, handler: Handler::TokenHolder(handler) }) = row else {
                 return Err(Refusal::MethodNotAllowed.into());
             };
-            settle_formats(&route, scene.request)?;
+            settle_formats(route.takes, route.gives, scene.request)?;
             return if scene.asks_permission() { Ok(Outcome::done()) } else { handler(self, scene, &holder) };
         }
         let authorised = self.authorised(&holder, gname)?;
-        self.within_group(scene, resource, row, &authorised)
+        match resource {
+            Resource::Own(name) => self.own(scene, &authorised, name, None),
+            Resource::Below(name, below) => self.own(scene, &authorised, name, Some(below)),
+            _ => self.within_group(scene, resource, row, &authorised),
+        }
     }
 
     fn within_group(
@@ -116,11 +125,11 @@ impl KdcApp {
         row: Option<Row>,
         authorised: &Authorised<'_>,
     ) -> Answer {
-        let (route, handler) = self.row_of_group(resource, row, authorised)?;
+        let Row { route, handler } = row_of_group(resource, row, authorised)?;
         if let Handler::Authorised(handler) = handler
             && !scene.asks_permission()
         {
-            settle_formats(&route, scene.request)?;
+            settle_formats(route.takes, route.gives, scene.request)?;
             return handler(self, scene, authorised);
         }
         let group = self.group_state(scene.view, authorised)?;
@@ -128,7 +137,7 @@ impl KdcApp {
         if scene.asks_permission() {
             return Ok(Outcome::done());
         }
-        settle_formats(&route, scene.request)?;
+        settle_formats(route.takes, route.gives, scene.request)?;
         match (handler, member) {
             (Handler::Reader(handler), _) => handler(self, scene, authorised, &group),
             (Handler::Member(handler), Some(member)) => {
@@ -137,39 +146,29 @@ impl KdcApp {
             _ => Err(Refusal::NotFound.into()),
         }
     }
+}
 
-    /// The row of a resource under a group. Who can be no member of the group is told no more than what is not for it (Group
-    /// OSCORE profile section 8.5.1).
-    fn row_of_group(
-        &self,
-        resource: Resource<'_>,
-        row: Option<Row>,
-        authorised: &Authorised<'_>,
-    ) -> Result<(Route, Handler), Refusal> {
-        match (row, resource) {
-            (Some(Row { route, handler }), _) => Ok((route, handler)),
-            (None, Resource::Extra(_)) => {
-                let resource = Resource::Extra("");
-                let route = Route { resource, method: Method::Get, who: Who::Member, takes: None, gives: None };
-                Ok((route, Handler::Member(KdcApp::extra)))
-            }
-            (None, _) if !authorised.group.rules.can_join(authorised.granted) => {
-                Err(Refusal::Forbidden("the token grants no role that joins"))
-            }
-            (None, Resource::Nothing) => Err(Refusal::NotFound),
-            (None, _) => Err(Refusal::MethodNotAllowed),
+/// The row of a resource under a group. Who can be no member of the group is told no more than what is not for it (Group
+/// OSCORE profile section 8.5.1).
+fn row_of_group(resource: Resource<'_>, row: Option<Row>, authorised: &Authorised<'_>) -> Result<Row, Refusal> {
+    match (row, resource) {
+        (Some(row), _) => Ok(row),
+        (None, _) if !authorised.group.rules.can_join(authorised.granted) => {
+            Err(Refusal::Forbidden("the token grants no role that joins"))
         }
+        (None, Resource::Nothing) => Err(Refusal::NotFound),
+        (None, _) => Err(Refusal::MethodNotAllowed),
     }
 }
 
 /// Refuses a payload of another form than the route takes, and a client that takes another one only than it gives (RFC 7252
 /// sections 5.10.3 and 5.10.4).
-fn settle_formats(route: &Route, request: &Request) -> Result<(), Refusal> {
+pub(in crate::kdc) fn settle_formats(takes: Option<u16>, gives: Option<u16>, request: &Request) -> Result<(), Refusal> {
     let differs = |route: Option<u16>, request: Option<u16>| route.is_some() && request.is_some() && route != request;
-    if differs(route.takes, request.content_format) {
+    if differs(takes, request.content_format) {
         return Err(Refusal::UnsupportedContentFormat);
     }
-    if differs(route.gives, request.accept) {
+    if differs(gives, request.accept) {
         return Err(Refusal::NotAcceptable);
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! length-prefixed, so that no name can reach into another's keys.
 
 use crate::Secret;
+use crate::traits::profile::{OnRestore, RecordKind};
 use crate::traits::storage::Key;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -141,10 +142,33 @@ pub fn turn(lane: &str) -> Key {
     key(&[b"turn/", lane.as_bytes()])
 }
 
-/// A record of a profile's own under a group.
+/// What a kind of a profile's records has in the keys of them: what a restore does, and the number.
+fn own_kind(kind: RecordKind) -> [u8; 3] {
+    let on_restore = match kind.on_restore {
+        OnRestore::Drop => b'd',
+        OnRestore::Keep => b'k',
+        OnRestore::Renew => b'r',
+    };
+    let [high, low] = kind.number.to_be_bytes();
+    [on_restore, high, low]
+}
+
+/// All records of a kind of a profile's own, of a group.
 #[must_use]
-pub fn extension(group: GroupId, kind: u16, id: u64) -> Key {
-    key(&[b"g/", group.as_bytes(), b"/x/", &kind.to_be_bytes(), &id.to_be_bytes()])
+pub fn own_records(group: GroupId, kind: RecordKind) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/x/", &own_kind(kind), b"/"])
+}
+
+/// A record of a profile's own.
+#[must_use]
+pub fn own_record(group: GroupId, kind: RecordKind, id: &[u8]) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/x/", &own_kind(kind), b"/", id])
+}
+
+/// Written with every change of a record of that kind.
+#[must_use]
+pub fn own_guard(group: GroupId, kind: RecordKind) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/xg/", &own_kind(kind)])
 }
 
 /// The group that has, or had, a Gid.
@@ -277,6 +301,8 @@ pub fn issued(id: &[u8]) -> Key {
 mod tests {
     use super::*;
 
+    const KEPT: RecordKind = RecordKind { number: 1, on_restore: OnRestore::Keep };
+
     #[test]
     fn no_two_records_share_a_key() {
         let (group, other) = (GroupId::new([1; 16]), GroupId::new([2; 16]));
@@ -297,7 +323,10 @@ mod tests {
             sender_id(group, &[0, 0]),
             credential(group, b"c"),
             stale(group, 1, &[1]),
-            extension(group, 1, 1),
+            own_record(group, KEPT, &[1]),
+            own_record(group, RecordKind { number: 0x2f, ..KEPT }, &[1]),
+            own_record(group, RecordKind { on_restore: OnRestore::Drop, ..KEPT }, &[1]),
+            own_guard(group, KEPT),
             gid(&[1]),
             principal(someone),
             token(&[1]),
@@ -312,6 +341,7 @@ mod tests {
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[..at].contains(key), "{key:?}");
         }
+        assert!(own_record(group, KEPT, b"/").starts_with(&own_records(group, KEPT)));
         assert!(member(group, someone).starts_with(&members(group)));
         assert!(!member(other, someone).starts_with(&members(group)));
         assert!(expiry(255, someone) < expiry(256, someone));

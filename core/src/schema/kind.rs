@@ -1,6 +1,7 @@
 //! What kind of record a key is of: the way back from [`keys`](super::keys), for those who look at all records.
 
 use super::keys::{GroupId, PrincipalId};
+use crate::traits::profile::OnRestore;
 use crate::traits::storage::Key;
 
 /// The kind of a record, with what its key says.
@@ -13,8 +14,10 @@ pub(crate) enum Kind<'a> {
     Member(GroupId, PrincipalId),
     SenderId(GroupId, &'a [u8]),
     Credential(GroupId),
-    /// A stale Sender ID, or a profile's own.
-    OfGroup(GroupId),
+    Stale(GroupId),
+    /// A record of a profile's own, and what a restore does with it.
+    Own(GroupId, OnRestore),
+    OwnGuard(GroupId),
     Gid(&'a [u8]),
     Principal(PrincipalId),
     Token(&'a [u8]),
@@ -42,6 +45,16 @@ fn principal(bytes: &[u8]) -> Option<PrincipalId> {
     bytes.try_into().ok().map(PrincipalId::new)
 }
 
+/// What a restore does, of three bytes that name a kind of a profile's own; `None` where they are others.
+const fn on_restore(kind: &[u8]) -> Option<OnRestore> {
+    match kind {
+        [b'd', _, _] => Some(OnRestore::Drop),
+        [b'k', _, _] => Some(OnRestore::Keep),
+        [b'r', _, _] => Some(OnRestore::Renew),
+        _ => None,
+    }
+}
+
 fn of_group(bytes: &[u8]) -> Option<Kind<'_>> {
     let (id, rest) = bytes.split_first_chunk::<16>()?;
     let (id, rest) = (GroupId::new(*id), rest.strip_prefix(b"/")?);
@@ -55,7 +68,13 @@ fn of_group(bytes: &[u8]) -> Option<Kind<'_>> {
         b"m" => principal(rest).map(|principal| Kind::Member(id, principal)),
         b"sid" => Some(Kind::SenderId(id, rest)),
         b"cred" => Some(Kind::Credential(id)),
-        b"stale" | b"x" => Some(Kind::OfGroup(id)),
+        b"stale" => Some(Kind::Stale(id)),
+        b"x" => {
+            let (kind, rest) = rest.split_at_checked(3)?;
+            rest.strip_prefix(b"/")?;
+            on_restore(kind).map(|on_restore| Kind::Own(id, on_restore))
+        }
+        b"xg" => on_restore(rest).map(|_| Kind::OwnGuard(id)),
         _ => None,
     }
 }
@@ -104,11 +123,14 @@ impl<'a> Kind<'a> {
 mod tests {
     use super::super::keys;
     use super::*;
+    use crate::traits::profile::RecordKind;
 
     #[test]
     fn each_key_is_of_its_kind() {
         // The bytes of identifiers are anything, a slash among them.
         let (group, client) = (GroupId::new(*b"0/head/x/m/sid/f"), PrincipalId::new(*b"/m/head/////////"));
+        // A slash in the number of a kind, too.
+        let own = |on_restore| RecordKind { number: 0x2f2f, on_restore };
         for (key, kind) in [
             (keys::name("a/b"), Kind::Name(b"a/b")),
             (keys::head(group), Kind::Head(group)),
@@ -117,8 +139,11 @@ mod tests {
             (keys::member(group, client), Kind::Member(group, client)),
             (keys::sender_id(group, b"/"), Kind::SenderId(group, b"/")),
             (keys::credential(group, b"key"), Kind::Credential(group)),
-            (keys::stale(group, 1, b"/"), Kind::OfGroup(group)),
-            (keys::extension(group, 1, 2), Kind::OfGroup(group)),
+            (keys::stale(group, 1, b"/"), Kind::Stale(group)),
+            (keys::own_record(group, own(OnRestore::Drop), b"/"), Kind::Own(group, OnRestore::Drop)),
+            (keys::own_record(group, own(OnRestore::Keep), b""), Kind::Own(group, OnRestore::Keep)),
+            (keys::own_record(group, own(OnRestore::Renew), b"x"), Kind::Own(group, OnRestore::Renew)),
+            (keys::own_guard(group, own(OnRestore::Renew)), Kind::OwnGuard(group)),
             (keys::gid(b"/"), Kind::Gid(b"/")),
             (keys::principal(client), Kind::Principal(client)),
             (keys::token(b"t/"), Kind::Token(b"t/")),

@@ -18,6 +18,8 @@ pub enum RekeyReason {
     Narrowed,
     /// A token was revoked.
     Revoked,
+    /// The application profile asked for it.
+    Profile,
     /// The issuer of a token is not trusted any more, not with its key or not for its groups.
     Distrusted,
 }

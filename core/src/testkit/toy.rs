@@ -2,19 +2,22 @@
 //! Ed25519 and whose credential is the bare public key; and a transport whose association is named by the KDC and
 //! proven by using that name. Nothing in the engine knows more of OSCORE than of this.
 
+mod notes;
+
+pub use notes::{EMPTY_NOTE, ROUTES};
+
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::engine::store::view::{Stop, View};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
-use crate::request::Method;
 use crate::testkit::build::Client;
 use crate::traits::crypto::{
     AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
 };
 use crate::traits::member::{BegunTransfer, ClientTransport, GroupJoined, MemberRules, Unsuitable};
 use crate::traits::profile::{
-    ApplicationProfile, EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyAudience,
-    KeyingMaterialProducer, Roles,
+    ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, OwnChanges,
+    OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::{
@@ -157,12 +160,16 @@ impl GroupRules for ToyRules {
         self
     }
 
-    fn extra_resources(&self) -> &'static [ExtraResource] {
-        &[ExtraResource { name: "active", method: Method::Get }]
+    fn routes(&self) -> &'static [ProfileRoute] {
+        ROUTES
     }
 
-    fn extra(&self, _name: &str, state: GroupState) -> Option<(u16, Vec<u8>)> {
-        Some((60, ace_groupcomm_messages::retrieval::encode_active(state.active)))
+    fn serve(&self, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
+        notes::serve(request)
+    }
+
+    fn renew(&self, records: &OwnRecords<'_, '_>) -> Result<OwnChanges, Stop> {
+        notes::renew(records)
     }
 }
 

@@ -6,10 +6,17 @@
 //!
 //! `testkit::toy` is the smallest profile that goes through all of it.
 
+mod own;
+
+pub use own::{
+    CallingMember, GroupState, OnRestore, OwnChanges, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute,
+    ProfileWho, RecordKind,
+};
+
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameters};
 use crate::engine::store::view::{Stop, View};
-use crate::request::Method;
+use crate::refusal::Refusal;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use std::sync::Arc;
 
@@ -77,24 +84,6 @@ pub trait KeyingMaterialProducer: Send + Sync {
 
     /// The `key` object (RFC 9594 REQ17); `None` where the secrets cannot be read.
     fn key(&self, secret: &Secret, gid: &[u8], audience: KeyAudience<'_>) -> Option<RawCbor>;
-}
-
-/// A resource of the profile's own under a group-membership resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExtraResource {
-    /// The path segment behind GROUPNAME.
-    pub name: &'static str,
-    /// The method.
-    pub method: Method,
-}
-
-/// What an extra resource answers from.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupState {
-    /// Whether the group is active.
-    pub active: bool,
-    /// The version of the keying material.
-    pub num: u64,
 }
 
 /// The rules of one group.
@@ -172,13 +161,25 @@ pub trait GroupRules: Send + Sync {
     /// What makes the keying material.
     fn material(&self) -> &dyn KeyingMaterialProducer;
 
-    /// Resources of the profile's own, for members.
-    fn extra_resources(&self) -> &'static [ExtraResource] {
+    /// Routes of the profile's own.
+    fn routes(&self) -> &'static [ProfileRoute] {
         &[]
     }
 
-    /// The answer of an extra resource: Content-Format and body.
-    fn extra(&self, _name: &str, _state: GroupState) -> Option<(u16, Vec<u8>)> {
-        None
+    /// Serves one of them. The caller is one of those that the route is for.
+    ///
+    /// # Errors
+    /// [`Stop`] until what is needed is known, and where the request is refused; [`Refusal::Problem`] for errors of the
+    /// profile's own.
+    fn serve(&self, _request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
+        Err(Refusal::NotFound.into())
+    }
+
+    /// What becomes of records that a restore has kept ([`OnRestore::Renew`]), when the group gets a new secret and Gid.
+    ///
+    /// # Errors
+    /// [`Stop`] until they are known.
+    fn renew(&self, _records: &OwnRecords<'_, '_>) -> Result<OwnChanges, Stop> {
+        Ok(OwnChanges::default())
     }
 }

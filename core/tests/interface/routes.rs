@@ -58,7 +58,7 @@ fn request(route: &Route, node: &str, number: u16, challenge: &[u8]) -> Request 
         (Resource::Policies, _) => of_group(&["policies"]),
         (Resource::Num, _) => of_group(&["num"]),
         (Resource::Node(_), _) => of_group(&["nodes", node]),
-        (Resource::Extra(_) | Resource::Nothing, _) => panic!("{route}"),
+        (Resource::Own(_) | Resource::Below(..) | Resource::Nothing, _) => panic!("{route}"),
     }
 }
 

@@ -4,7 +4,8 @@ use crate::{credential, scope};
 use ace_groupcomm::config::Parameters;
 use ace_groupcomm::traits::crypto::{SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::profile::{
-    EligibleCredential, ExtraResource, GroupRules, GroupState, KdcProof, KeyingMaterialProducer,
+    EligibleCredential, GroupRules, KdcProof, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute,
+    ProfileWho,
 };
 use ace_groupcomm::{Method, Roles, Stop, View};
 use ace_groupcomm_messages::labels::content_format::{AIF_OSCORE_GROUPCOMM_CBOR, CBOR};
@@ -38,7 +39,15 @@ pub(crate) struct OscoreGroup {
 }
 
 /// The resource that tells whether the group is active (section 8.2 of the profile).
-const ACTIVE: ExtraResource = ExtraResource { name: ACTIVE_PATH, method: Method::Get };
+const ACTIVE: ProfileRoute = ProfileRoute {
+    name: ACTIVE_PATH,
+    is_below: false,
+    method: Method::Get,
+    who: ProfileWho::Member,
+    takes: None,
+    gives: Some(CBOR),
+    is_observable: true,
+};
 
 /// `[kty]` or `[kty, crv]`, as capabilities are written.
 fn capabilities(values: &[i64]) -> Vec<RawCbor> {
@@ -181,11 +190,12 @@ impl GroupRules for OscoreGroup {
         self
     }
 
-    fn extra_resources(&self) -> &'static [ExtraResource] {
+    fn routes(&self) -> &'static [ProfileRoute] {
         &[ACTIVE]
     }
 
-    fn extra(&self, name: &str, state: GroupState) -> Option<(u16, Vec<u8>)> {
-        (name == ACTIVE.name).then(|| (CBOR, retrieval::encode_active(state.active)))
+    fn serve(&self, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
+        // It has one route.
+        Ok(ProfileOutcome::content(retrieval::encode_active(request.group.active)))
     }
 }

@@ -1,6 +1,9 @@
 //! What a handler wants changed, and the overlay that waiting requests of one lane see.
 
+use crate::schema::keys::{self, GroupId};
 use crate::schema::record::{AnyRecord, RecordType};
+use crate::schema::records::Mark;
+use crate::traits::profile::OwnChanges;
 use crate::traits::storage::Key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +31,14 @@ impl Changes {
     /// Removes a record.
     pub fn delete(&mut self, key: Key) {
         self.0.insert(key, None);
+    }
+
+    /// Takes in changes of records of a profile's own, of a group.
+    pub(crate) fn put_own(&mut self, group: GroupId, own: OwnChanges) {
+        for (kind, id, change) in own.0 {
+            self.0.insert(keys::own_record(group, kind, &id), change);
+            self.put(keys::own_guard(group, kind), Mark);
+        }
     }
 
     /// What a record is to become, where these changes write it.

@@ -13,6 +13,7 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{GidOwner, GroupSecret, Head, Meta, Revoked};
 use crate::token::ValidToken;
+use crate::traits::profile::{OnRestore, OwnRecords};
 use crate::traits::storage::Key;
 use crate::{Corrupt, RecordType};
 use bytes::Bytes;
@@ -60,7 +61,8 @@ impl Restore {
             | Kind::Revoked(_)
             | Kind::RevocationEnd(..)
             | Kind::ExpiredSequence
-            | Kind::OfGroup(_) => {
+            | Kind::Stale(_)
+            | Kind::Own(_, OnRestore::Keep | OnRestore::Renew) => {
                 if value.is_empty() {
                     Err(Corrupt)
                 } else {
@@ -70,6 +72,8 @@ impl Restore {
             Kind::Member(..)
             | Kind::SenderId(..)
             | Kind::Credential(_)
+            | Kind::Own(_, OnRestore::Drop)
+            | Kind::OwnGuard(_)
             | Kind::Principal(_)
             | Kind::Token(_)
             | Kind::Expiry(..)
@@ -139,6 +143,8 @@ impl KdcApp {
         changes.put(keys::gid(&gid), GidOwner { group: id, gname: group.gname.clone() });
         changes.put(keys::secret(id, num), GroupSecret { material, created, expires });
         changes.put(keys::config(id), group.configuration());
+        let own = group.rules.renew(&OwnRecords::new(view, id))?;
+        changes.put_own(id, own);
         changes.delete(keys::secret(id, head.num));
         let active = head.active;
         changes.put(keys::head(id), Head { num, gid, epoch: 0, cursor: 0, members: 0, active, rekey_due: None });

@@ -2,7 +2,6 @@
 
 pub(in crate::kdc) mod authz_info;
 pub(in crate::kdc) mod creds;
-pub(in crate::kdc) mod extra;
 pub(in crate::kdc) mod group;
 pub(in crate::kdc) mod groups;
 pub(in crate::kdc) mod join;
@@ -10,6 +9,7 @@ pub(in crate::kdc) mod kdc_cred;
 pub(in crate::kdc) mod node;
 pub(in crate::kdc) mod num;
 pub(in crate::kdc) mod observe;
+pub(in crate::kdc) mod own;
 pub(in crate::kdc) mod policies;
 
 use crate::engine::Outcome;

@@ -28,13 +28,11 @@ impl KdcApp {
     pub(in crate::kdc) fn observed(
         &self,
         caller: &Caller,
-        resource: Resource<'_>,
         request: &Request,
         mut outcome: Outcome<Event>,
     ) -> Outcome<Event> {
         let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
-        let is_observable =
-            self.sharing == Sharing::Exclusive && request.method == Method::Get && resource.is_observable();
+        let is_observable = self.sharing == Sharing::Exclusive && request.method == Method::Get;
         if let Some(Said::Response(response)) = &mut outcome.said
             && is_observable
             && response.status.is_success()

@@ -1,0 +1,85 @@
+//! Resources that an application profile adds under a group.
+
+use crate::engine::Outcome;
+use crate::engine::store::changes::Changes;
+use crate::kdc::route::{Answer, settle_formats};
+use crate::kdc::scene::{Authorised, Scene};
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::request::{Method, Response, Status};
+use crate::schema::keys;
+use crate::schema::records::{Member, RekeyDue, RekeyReason};
+use crate::traits::profile::{
+    CallingMember, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
+};
+use ace_groupcomm_messages::GroupcommError;
+
+/// Whether a route has this path under the group.
+fn is_at(route: &ProfileRoute, name: &str, below: Option<&str>) -> bool {
+    route.name == name && route.is_below == below.is_some()
+}
+
+impl KdcApp {
+    /// Whether a resource of a profile's own may be observed.
+    pub(in crate::kdc) fn is_own_observable(&self, gname: &str, name: &str, below: Option<&str>) -> bool {
+        let of_group = self.groups.get(gname).map_or(&[][..], |group| group.rules.routes());
+        of_group.iter().any(|route| is_at(route, name, below) && route.method == Method::Get && route.is_observable)
+    }
+
+    pub(in crate::kdc) fn own(
+        &self,
+        scene: &Scene<'_, '_>,
+        authorised: &Authorised<'_>,
+        name: &str,
+        below: Option<&str>,
+    ) -> Answer {
+        let rules = &authorised.group.rules;
+        let here = || rules.routes().iter().filter(|route| is_at(route, name, below));
+        let route = here().find(|route| route.method == scene.request.method);
+        let group = self.group_state(scene.view, authorised)?;
+        let member = scene.view.get::<Member>(&keys::member(group.id, authorised.holder.id))?;
+        // Who may not use it learns nothing of what is there.
+        let may = match route.map_or(ProfileWho::Member, |route| route.who) {
+            ProfileWho::Member => member.is_some(),
+            ProfileWho::Granted(roles) => authorised.granted.meets(roles),
+        };
+        if !may {
+            return Err(Refusal::Groupcomm(GroupcommError::NotAMember).into());
+        }
+        let missing = if here().next().is_some() { Refusal::MethodNotAllowed } else { Refusal::NotFound };
+        let route = route.ok_or(missing)?;
+        if scene.asks_permission() {
+            return Ok(Outcome::done());
+        }
+        settle_formats(route.takes, route.gives, scene.request)?;
+        let outcome = rules.serve(&ProfileRequest {
+            route,
+            below,
+            request: scene.request,
+            view: scene.view,
+            granted: authorised.granted,
+            member: member.map(|member| CallingMember {
+                node: &member.node,
+                roles: Roles(member.roles),
+                sender_id: member.sender_id.as_ref().map(|id| id.as_slice()),
+            }),
+            group: GroupState { active: group.head.active, num: group.head.num, gid: &group.head.gid },
+            records: OwnRecords::new(scene.view, group.id),
+        })?;
+        let ProfileOutcome { status, payload, changes: own, rekeys, is_changed } = outcome;
+        let response = Response::new(status.unwrap_or(Status::Content));
+        let response = match route.gives {
+            Some(format) => response.with_payload(format, payload),
+            None => response,
+        };
+        let mut changes = Changes::new();
+        changes.put_own(group.id, own);
+        if rekeys {
+            let mut head = group.head.clone();
+            head.rekey_due.get_or_insert(RekeyDue { why: RekeyReason::Profile, since: scene.view.arrived().unix });
+            changes.put(keys::head(group.id), head);
+        }
+        let outcome = Outcome::changed(response, changes);
+        Ok(if is_changed { outcome.with_event(Event::Changed(scene.request.path.clone())) } else { outcome })
+    }
+}
