@@ -4,7 +4,7 @@ use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{BelongsTo, Head, Member};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
-use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
@@ -40,7 +40,7 @@ fn member(desk: &mut Desk, number: u16) -> (Caller, Response) {
 
 fn sender_id(response: &Response) -> Vec<u8> {
     let joined = JoinResponse::decode(&response.payload).unwrap();
-    joined.material.key.as_bytes_item().unwrap().split_off(28)
+    toy::id_in(&joined.material.key).unwrap()
 }
 
 fn head(desk: &Desk) -> Head {

@@ -136,7 +136,8 @@ fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
 }
 
 fn distribution(num: i64, secret: u8) -> Response {
-    let key = [vec![secret; 16], vec![1; 10], vec![7]].concat();
+    // Cut off in the Gid, so that it has no identifier.
+    let key = [vec![secret; 16], vec![11], vec![1; 10]].concat();
     let distribution = KeyDistribution {
         gkty: Label::Int(-70_000),
         key: RawCbor::bytes(&key),

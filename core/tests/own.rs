@@ -195,7 +195,7 @@ fn a_restore_drops_keeps_or_renews_as_the_kind_says() {
         (of_kind(b"/x/r\0\x01"), of_kind(b"/x/d\0\x02"))
     };
     assert_eq!(own(&store), (1, 1));
-    let mut restore = Restore::new(1_500_000, Some(vec![]));
+    let mut restore = Restore::new(1_500_000, [1; 6], Some(vec![]));
     let mut write = Vec::new();
     for (key, record) in store.dump() {
         write.extend(restore.record(&key, &record.value).unwrap().map(|value| (key, Some(value))));

@@ -3,12 +3,12 @@
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Association, BelongsTo, Head, Meta};
+use ace_groupcomm::records::{Association, BelongsTo, GidOwner, Head, Meta};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
-use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNeed;
-use ace_groupcomm::{Caller, Corrupt, Method, Registration, Status};
+use ace_groupcomm::{Caller, Corrupt, Method, RecordType, Registration, Status};
 use ace_groupcomm_messages::{Claims, JoinResponse, token_hash};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -18,7 +18,11 @@ const END: u64 = 2_000_000;
 
 /// A store with what a backup held, restored at this time.
 fn restore(backup: &[(Key, Record)], now: u64, revoked: Option<Vec<Vec<u8>>>) -> TestStore {
-    let mut restore = Restore::new(now, revoked);
+    restore_with(backup, now, [u8::try_from(now % 256).unwrap(); 6], revoked)
+}
+
+fn restore_with(backup: &[(Key, Record)], now: u64, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> TestStore {
+    let mut restore = Restore::new(now, random, revoked);
     let mut write = Vec::new();
     for (key, record) in backup {
         let kept = restore.record(key, &record.value).unwrap();
@@ -66,8 +70,8 @@ fn join(desk: &mut Desk, number: u16, issued: Option<u64>) -> ((Vec<u8>, Vec<u8>
     let response = desk.ask(&caller, join_post("g1", &client(number).join("g1", 1, &challenge, &[7; 8])));
     assert_eq!(response.status, Status::Created);
     let joined = JoinResponse::decode(&response.payload).unwrap();
-    let key = joined.material.key.as_bytes_item().unwrap();
-    ((head(&desk.store).gid.to_vec(), key[28..].to_vec()), joined.material.num)
+    let gid = head(&desk.store).gid.to_vec();
+    ((gid, toy::id_in(&joined.material.key).unwrap()), joined.material.num)
 }
 
 // Covers: TH-5-01/checked-tokens, TH-5-01/evicted-out, TH-5-01/nothing-repeats
@@ -166,6 +170,74 @@ fn incarnations_grow_whatever_the_clock_says() {
 }
 
 #[test]
+fn one_backup_restored_twice_at_once_has_no_gid_twice() {
+    let store = TestStore::new(Sharing::Exclusive);
+    open(&store, 1_000);
+    let backup = store.dump();
+    assert_eq!(head(&store).gid.as_slice(), [1, 0, 0], "three bytes in front of any restore");
+    let gids = |random: u8| {
+        let store = restore_with(&backup, 5_000, [random; 6], None);
+        let mut gids = BTreeSet::new();
+        // And each of both again, and with one more group.
+        for (now, groups) in [(5_000, &["g1"][..]), (6_000, &["g1", "g2"])] {
+            let again = restore_with(&store.dump(), now, [random + u8::try_from(groups.len()).unwrap(); 6], None);
+            for store in [&store, &again] {
+                Desk::new(store.clone(), desk::config(groups)).unwrap();
+                let records = store.dump();
+                let gid = |(key, _): &(Key, Record)| Some(key.as_bytes().strip_prefix(b"gid/")?.to_vec());
+                gids.extend(records.iter().filter_map(gid));
+                assert_clean(store);
+            }
+        }
+        gids
+    };
+    let (one, other) = (gids(10), gids(20));
+    let both: Vec<_> = one.intersection(&other).collect();
+    assert_eq!(both, [&vec![1, 0, 0]], "what the backup had, and nobody uses any more");
+    assert!(one.iter().all(|gid| gid.len() <= 10), "{one:?}");
+}
+
+/// Storage as the first release had it: Gids of 12 bytes.
+fn of_the_first_release(store: &TestStore, incarnation: u32) -> Vec<u8> {
+    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let head: Head = store.record(&keys::head(id)).unwrap();
+    let gid = [incarnation, head.serial, 0].map(u32::to_be_bytes).concat();
+    let mut old = Head { gid: gid.clone().into(), ..head.clone() }.encode();
+    old[0] = 1;
+    let mut meta = Meta { incarnation, tag: None, ..store.record(&keys::meta()).unwrap() }.encode();
+    meta[0] = 2;
+    let owner: GidOwner = store.record(&keys::gid(&head.gid)).unwrap();
+    let write = vec![
+        (keys::head(id), Some(old.into())),
+        (keys::meta(), Some(meta.into())),
+        (keys::gid(&head.gid), None),
+        (keys::gid(&gid), Some(owner.encode().into())),
+    ];
+    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
+    gid
+}
+
+#[test]
+fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
+    for (incarnation, length) in [(1, 3), (1_700_000_000, 10)] {
+        let store = TestStore::new(Sharing::Exclusive);
+        open(&store, 1_000);
+        let former = of_the_first_release(&store, incarnation);
+        // It was not restored: its members go on. A group made now has a Gid of the new kind.
+        Desk::new(store.clone(), desk::config(&["g0", "g1"])).unwrap();
+        assert_eq!(head(&store).gid.as_slice(), former);
+        let BelongsTo(id) = store.record(&keys::name("g0")).unwrap();
+        assert_eq!(store.record::<Head>(&keys::head(id)).unwrap().gid.len(), length);
+        let tag = store.record::<Meta>(&keys::meta()).unwrap().tag;
+        assert_eq!(tag.is_some(), incarnation != 1, "one that was restored has siblings, perhaps");
+        let restored = restore(&store.dump(), 1_800_000_000, None);
+        Desk::new(restored.clone(), desk::config(&["g0", "g1"])).unwrap();
+        assert_eq!(head(&restored).gid.len(), 10);
+        assert_clean(&restored);
+    }
+}
+
+#[test]
 fn a_group_that_is_configured_later_is_renewed_then() {
     let store = TestStore::new(Sharing::Exclusive);
     Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap();
@@ -184,7 +256,7 @@ fn a_group_that_is_configured_later_is_renewed_then() {
 
 #[test]
 fn a_record_that_cannot_be_read_is_no_part_of_a_restore() {
-    let mut restore = Restore::new(1, None);
+    let mut restore = Restore::new(1, [1; 6], None);
     for (key, value) in [(keys::meta(), "x"), (keys::name("g1"), ""), (Key::new("zebra"), "x")] {
         assert_eq!(restore.record(&key, &Bytes::from(value)), Err(Corrupt), "{key:?}");
     }

@@ -111,7 +111,7 @@ fn a_group_without_a_stored_configuration_takes_the_configured_one_once() {
 fn a_restored_group_takes_what_is_configured() {
     let store = store();
     Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
-    let mut restore = Restore::new(5_000_000, None);
+    let mut restore = Restore::new(5_000_000, [1; 6], None);
     let mut write = Vec::new();
     for (key, record) in store.dump() {
         write.extend(restore.record(&key, &record.value).unwrap().map(|value| (key, Some(value))));

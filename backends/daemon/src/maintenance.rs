@@ -5,8 +5,8 @@ use crate::control::{self, Order};
 use crate::key_file::{StorageKeys, beside, new_storage_keys};
 use crate::read_only::{Copied, takes_nothing};
 use crate::storage::{Durable, Place, StorageConfig, failed, open_durable};
-use ace_backend_tokio::Clock;
 use ace_backend_tokio::backup::{self, BackupError, Reader};
+use ace_backend_tokio::{Clock, os_random};
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::config::from_hex;
 use ace_groupcomm::kdc::Restore;
@@ -15,6 +15,7 @@ use ace_groupcomm::traits::storage::{CommitOutcome, Key, Snapshot, Storage, Txn}
 use bytes::Bytes;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
+use rand_core::Rng;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
@@ -348,7 +349,9 @@ impl Target<'_> {
         let ring = keys.ring()?;
         // First it is read to its end: nothing is begun with a backup that is not whole, or does not open.
         let bar = bar("reading");
-        let mut restore = Restore::new(Clock::system().now().unix, revoked);
+        let mut random = [0; 6];
+        os_random().fill_bytes(&mut random);
+        let mut restore = Restore::new(Clock::system().now().unix, random, revoked);
         let mut kept = 0_u64;
         self.read(open().await?, &mut |key, value| {
             bar.inc(1);

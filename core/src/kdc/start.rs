@@ -150,7 +150,7 @@ impl KdcApp {
         let (Some(BelongsTo(id)), Some(meta)) = (known?, meta?) else { return Ok(None) };
         let (head, stored) = (view.get::<Head>(&keys::head(*id)), view.get::<GroupConfiguration>(&keys::config(*id)));
         let (head, stored) = (head?, stored?);
-        let is_former = head.is_some_and(|head| crate::kdc::keying::restore::is_former(head, meta));
+        let is_former = head.is_some_and(|head| crate::kdc::keying::epoch::is_former(head, meta));
         match stored.filter(|_| !is_former) {
             Some(stored) => Ok(group.differences(stored)),
             None => Ok(None),

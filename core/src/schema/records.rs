@@ -50,6 +50,29 @@ pub struct Head {
     pub active: bool,
     /// A rekeying that has to be done.
     pub rekey_due: Option<RekeyDue>,
+    /// The incarnation of the KDC in which its version began.
+    #[serde(default)]
+    pub incarnation: u32,
+    /// Which group it is, of all that were made: part of its Gids.
+    #[serde(default)]
+    pub serial: u32,
+}
+
+impl RecordType for Head {
+    /// In the first format incarnation and serial stood in the Gid alone.
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut head: Self = record::from_bytes(bytes, 2)?;
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            let (incarnation, rest) = head.gid.split_first_chunk().ok_or(Corrupt)?;
+            let (serial, _) = rest.split_first_chunk().ok_or(Corrupt)?;
+            (head.incarnation, head.serial) = (u32::from_be_bytes(*incarnation), u32::from_be_bytes(*serial));
+        }
+        Ok(head)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 2)
+    }
 }
 
 /// What a group was configured with when its keying material was made: what goes out with a version never differs from it.
@@ -128,7 +151,7 @@ pub struct Expiry {
 /// What the whole KDC shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
-    /// Raised by each restore; part of every Gid.
+    /// Raised by each restore.
     pub incarnation: u32,
     /// How many groups were made; part of every Gid.
     pub groups: u32,
@@ -140,6 +163,9 @@ pub struct Meta {
     /// Tokens that were issued before this time are refused, in seconds since 1970; 0 where none are for that.
     #[serde(default)]
     pub tokens_since: u64,
+    /// Drawn by the last restore, so that no other one of the same backup has the same Gids; part of them.
+    #[serde(default)]
+    pub tag: Option<[u8; 6]>,
     /// When the last restore was, in seconds since 1970: of tokens from before it nobody knows when they came first.
     #[serde(default)]
     pub restored: u64,
@@ -147,7 +173,7 @@ pub struct Meta {
 
 impl Default for Meta {
     fn default() -> Self {
-        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0, restored: 0 }
+        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0, tag: None, restored: 0 }
     }
 }
 
@@ -308,12 +334,11 @@ pub struct Issued {
 }
 
 crate::plain_record!(
-    Head,
     GidOwner,
     Expiry,
     RevocationEnd,
-    // The second one keeps an older program off: it would lose what later records hold.
-    Meta = 2,
+    // The second one kept an older program off, which would have lost what later records hold; the third one holds the tag.
+    Meta = 3,
     GroupConfiguration,
     GroupSecret,
     TrustedIssuers,
@@ -345,17 +370,25 @@ mod tests {
             members: 2,
             active: true,
             rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: 5 }),
+            incarnation: 1,
+            serial: 7,
         };
         let bytes = head.encode();
-        assert_eq!(bytes.first(), Some(&1), "the format stands in front");
+        assert_eq!(bytes.first(), Some(&2), "the format stands in front");
         assert_eq!(Head::decode(&bytes).as_ref(), Ok(&head));
         assert!(bytes.len() < 1_024);
         assert_eq!(Member::decode(&bytes), Err(Corrupt));
         assert_eq!(Head::decode(&bytes[..bytes.len() - 1]), Err(Corrupt));
         assert_eq!(Head::decode(&[]), Err(Corrupt));
         let mut later = bytes;
-        later[0] = 2;
+        later[0] = 3;
         assert_eq!(Head::decode(&later), Err(Corrupt));
+        later[0] = 1;
+        assert_eq!(Head::decode(&later), Err(Corrupt), "a Gid of the first format has 12 bytes");
+        let old = Head { gid: ByteBuf::from([0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0]), ..head };
+        let mut bytes = old.encode();
+        bytes[0] = 1;
+        assert_eq!(Head::decode(&bytes), Ok(Head { incarnation: 9, serial: 4, ..old }));
         let secret = GroupSecret { material: Secret::new(vec![7; 16]), created: 1, expires: 2 };
         assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
         assert!(!format!("{secret:?}").contains("7, 7"));
@@ -371,11 +404,11 @@ mod tests {
             assert_eq!(Mark::decode(&bytes), Err(Corrupt), "an older program does not take it for its own");
         }
         let mut meta = Meta { starts: 3, ..Meta::default() }.encode();
-        assert_eq!(meta.first(), Some(&2));
+        assert_eq!(meta.first(), Some(&3));
         for format in 0..5 {
             meta[0] = format;
             let read = Meta::decode(&meta).map(|meta| meta.starts);
-            assert_eq!(read, if (1..=2).contains(&format) { Ok(3) } else { Err(Corrupt) }, "{format}");
+            assert_eq!(read, if (1..=3).contains(&format) { Ok(3) } else { Err(Corrupt) }, "{format}");
         }
     }
 }

@@ -187,8 +187,17 @@ impl KeyingMaterialProducer for ToyRules {
             KeyAudience::Node(Some(id)) => id,
             KeyAudience::Node(None) | KeyAudience::Group => &[],
         };
-        Some(RawCbor::bytes(&[secret.expose(), gid, id].concat()))
+        let length = u8::try_from(gid.len()).ok()?;
+        Some(RawCbor::bytes(&[secret.expose(), &[length], gid, id].concat()))
     }
+}
+
+/// The identifier of the member in its `key` object: behind 16 bytes of secret, the length of the Gid, and that.
+#[must_use]
+pub fn id_in(key: &RawCbor) -> Option<Vec<u8>> {
+    let bytes = key.as_bytes_item()?;
+    let (length, rest) = bytes.get(16..)?.split_first()?;
+    rest.get(usize::from(*length)..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
 }
 
 /// The transport profile: N1 is echoed, and the KDC's name differs from the client's.
@@ -225,14 +234,6 @@ pub struct ToyMember {
     pub roles: Roles,
     /// Who it is.
     pub client: Client,
-}
-
-impl ToyMember {
-    /// The member's identifier within the key, behind 16 bytes of secret and 12 of Gid.
-    fn id_of(key: &RawCbor) -> Option<Vec<u8>> {
-        let bytes = key.as_bytes_item()?;
-        bytes.get(28..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
-    }
 }
 
 impl MemberRules for ToyMember {
@@ -278,11 +279,11 @@ impl MemberRules for ToyMember {
     }
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
-        Self::id_of(key)
+        id_in(key)
     }
 
     fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
-        Self::id_of(key)?;
+        id_in(key)?;
         Some(Sha256::digest(key.as_bytes()).to_vec())
     }
 }

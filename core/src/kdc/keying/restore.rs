@@ -5,19 +5,18 @@
 //! a token and join again; each group gets a new secret and a Gid that was never used, and its version leaps ahead of
 //! all that members may have seen. Tokens from before are refused, unless it is known which were revoked.
 
-use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::keying::epoch::{Begun, is_former};
 use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
-use crate::schema::records::{GidOwner, GroupSecret, Head, Meta, Revoked};
+use crate::schema::records::{Head, Meta, Revoked};
 use crate::token::ValidToken;
 use crate::traits::profile::{OnRestore, OwnRecords};
 use crate::traits::storage::Key;
 use crate::{Corrupt, RecordType};
 use bytes::Bytes;
-use serde_bytes::ByteBuf;
 
 /// How far versions leap: further than a group is rekeyed between a backup and its use.
 const LEAP: u64 = 1 << 20;
@@ -27,17 +26,19 @@ const LEAP: u64 = 1 << 20;
 /// Hand each to [`Self::record`], store what comes back, and then what [`Self::finish`] gives, before a KDC starts on it.
 pub struct Restore {
     now: u64,
+    random: [u8; 6],
     revoked: Option<Vec<Vec<u8>>>,
     meta: Meta,
 }
 
 impl Restore {
-    /// A restore at this time, in seconds since 1970. `revoked` are the hashes of all tokens that were revoked since
+    /// A restore at this time, in seconds since 1970. The random bytes are part of all Gids from now on: other restores of the
+    /// same backup have others. `revoked` are the hashes of all tokens that were revoked since
     /// the backup (RFC 9770 section 3); where they are not known, tokens that were issued before now are refused, and
     /// so are those that do not say when they were.
     #[must_use]
-    pub fn new(now: u64, revoked: Option<Vec<Vec<u8>>>) -> Self {
-        Self { now, revoked, meta: Meta::default() }
+    pub fn new(now: u64, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> Self {
+        Self { now, random, revoked, meta: Meta::default() }
     }
 
     /// What is kept of a record.
@@ -93,7 +94,7 @@ impl Restore {
     #[must_use]
     pub fn finish(self) -> Vec<(Key, Bytes)> {
         let mut meta = self.meta;
-        // Two restores of one backup are two incarnations: the time tells them apart.
+        meta.tag = Some(self.random);
         let by_time = u32::try_from(self.now).unwrap_or(u32::MAX);
         meta.incarnation = meta.incarnation.saturating_add(1).max(by_time);
         meta.latest = meta.latest.max(self.now);
@@ -107,48 +108,25 @@ impl Restore {
     }
 }
 
-/// A Gid: the incarnation, which group it is of all that were made, and how many Gids it had before. None is
-/// ever equal to another, also after a restore.
-pub(in crate::kdc) fn gid(incarnation: u32, serial: u32, epoch: u32) -> Vec<u8> {
-    [incarnation, serial, epoch].map(u32::to_be_bytes).concat()
-}
-
-/// Whether a group is of a former incarnation: its keying material is not served any more.
-pub(in crate::kdc) fn is_former(head: &Head, meta: &Meta) -> bool {
-    head.gid.first_chunk().copied().map(u32::from_be_bytes) != Some(meta.incarnation)
-}
-
 impl KdcApp {
-    /// Gives a group of a former incarnation a new secret, Gid and version. Returns what that changes, and when the new
-    /// material begins and ends; nothing where the group is of this incarnation.
+    /// Gives a group of a former incarnation a new secret, Gid and version; nothing where the group is of this incarnation.
     pub(in crate::kdc) fn renew(
         &self,
         view: &View<'_>,
         group: &Group,
         id: GroupId,
-        mut meta: Meta,
-    ) -> Result<Option<(Changes, u64, u64)>, Stop> {
+        meta: Meta,
+    ) -> Result<Option<Begun>, Stop> {
         let head = view.get::<Head>(&keys::head(id))?.ok_or(Refusal::Internal("a group has no head"))?;
         if !is_former(head, &meta) {
             return Ok(None);
         }
-        meta.groups = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
-        let gid = ByteBuf::from(gid(meta.incarnation, meta.groups, 0));
-        let num = head.num.saturating_add(LEAP);
-        let created = view.arrived().unix;
-        let material = group.rules.material().fresh(&|label| view.random(label));
-        let expires = created.saturating_add(group.rules.lifetime());
-        let mut changes = Changes::new();
-        changes.put(keys::meta(), meta);
-        changes.put(keys::gid(&gid), GidOwner { group: id, gname: group.gname.clone() });
-        changes.put(keys::secret(id, num), GroupSecret { material, created, expires });
-        changes.put(keys::config(id), group.configuration());
+        // Members were dropped by the restore; they join again.
+        let former = Head { members: 0, ..head.clone() };
+        let mut begun = self.next_epoch(view, group, id, &former, LEAP, meta)?;
         let own = group.rules.renew(&OwnRecords::new(view, id))?;
-        changes.put_own(id, own);
-        changes.delete(keys::secret(id, head.num));
-        let active = head.active;
-        changes.put(keys::head(id), Head { num, gid, epoch: 0, cursor: 0, members: 0, active, rekey_due: None });
-        Ok(Some((changes, created, expires)))
+        begun.changes.put_own(id, own);
+        Ok(Some(begun))
     }
 
     /// Whether a token may be used for when it was issued: after a restore only those may that came later, where what was

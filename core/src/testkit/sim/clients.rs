@@ -6,8 +6,8 @@ use crate::Request;
 use crate::engine::{Durable, Machine, Reply};
 use crate::keys::PrincipalId;
 use crate::request::{Caller, Method, Response, Status};
-use crate::testkit::build;
 use crate::testkit::ledger::Violation;
+use crate::testkit::{build, toy};
 use ace_groupcomm_messages::{
     CredsResponse, JoinRequest, JoinResponse, KeyDistribution, RawCbor, ScopeEntry, TokenTransferResponse, pop,
     token_hash,
@@ -159,6 +159,5 @@ impl Simulation {
 /// Version and Sender ID in a Join Response of the toy profile.
 fn joined(response: &Response) -> Option<(i64, Vec<u8>)> {
     let joined = JoinResponse::decode(&response.payload).ok()?;
-    let key = joined.material.key.as_bytes_item()?;
-    Some((joined.material.num, key.get(28..)?.to_vec()))
+    Some((joined.material.num, toy::id_in(&joined.material.key)?))
 }
