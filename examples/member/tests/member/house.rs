@@ -239,8 +239,9 @@ impl House {
     pub(crate) fn config(&self) -> PathBuf {
         let (auth_server, kdc) = self.addresses;
         let text = include_str!("../../member.toml")
-            .replace("127.0.0.1:5783", &auth_server.to_string())
-            .replace("127.0.0.1:5683", &kdc.to_string());
+            // With the quotation mark: a port of the one may begin with that of the other.
+            .replace("127.0.0.1:5783\"", &format!("{auth_server}\""))
+            .replace("127.0.0.1:5683\"", &format!("{kdc}\""));
         let path = self.folder.path().join("member.toml");
         std::fs::write(&path, text).unwrap();
         path
