@@ -104,7 +104,7 @@ impl Setup {
         Self { sharing: storage.sharing(), storage, between: |table| table, address }
     }
 
-    /// Starts it on the current runtime; answers the server, bound and ready.
+    /// Starts it on the current runtime. Returns the server, bound and ready.
     ///
     /// # Errors
     /// Whatever keeps it from starting.
@@ -127,7 +127,7 @@ impl Setup {
 }
 
 /// Starts the KDC on a thread of its own, with everything it does on that thread, except for what storage does on
-/// threads of its own; answers where it listens. It ends with the process.
+/// threads of its own. Returns where it listens. It ends with the process.
 ///
 /// # Errors
 /// Whatever keeps it from starting.

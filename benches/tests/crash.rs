@@ -4,7 +4,7 @@ use ace_peers::Postgres;
 use serde_json::Value;
 use std::process::Command;
 
-/// What the tester reports; answers whether it was content, too.
+/// What the tester reports. Returns whether it was content, too.
 fn crash(arguments: &[&str]) -> (bool, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_crash")).arg("--json").args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -14,7 +14,7 @@ fn seeds() -> u64 {
     std::env::var("ACE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60)
 }
 
-/// Runs all seeds; answers the sum of what came of them.
+/// Runs all seeds. Returns the sum of what came of them.
 fn run_all(options: Options) -> Summary {
     let mut sum = Summary::default();
     for seed in 0..seeds() {

@@ -367,6 +367,61 @@ fn beginning(store: &TestStore, issuers: Issuers<'_>, steps: usize) -> Desk {
 }
 
 #[test]
+fn two_that_may_replace_each_others_issuers_do_so_once() {
+    let store = TestStore::new(Sharing::Shared);
+    let mut desk = start(&store, false, BOTH);
+    for number in 1..90 {
+        joined(&mut desk, 2, number, &[("g1", 1)]);
+    }
+    let may = |issuers: Issuers<'_>| {
+        let mut desk = beginning(&store, issuers, 0);
+        let config = KdcConfig { accept_issuers: true, ..desk::config(&["g1", "g2"]) };
+        let validator = Box::new(validator(issuers));
+        desk.kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, Sharing::Shared).unwrap();
+        let mut out = Vec::new();
+        desk.kdc.start(desk.now, &mut desk.rng, &mut out);
+        desk.settle(out);
+        desk
+    };
+    let step = |desk: &mut Desk| {
+        let mut out = Vec::new();
+        desk.kdc.timeout(desk.now, &mut desk.rng, &mut out);
+        desk.settle(out);
+    };
+    let (mut one, mut other) = (may(&[(1, &[1], &["g1", "g2"])]), may(&[(1, &[5], &["g1", "g2"])]));
+    // Both have seen the former issuers, and begin to replace them; the second one sees that others are there.
+    for _ in 0..20 {
+        step(&mut one);
+        step(&mut other);
+    }
+    assert!(one.kdc.is_ready() && refusal(&one).is_none());
+    assert_eq!(issuers_refused(&other).0, [TrustChange::Keys("as1".into())]);
+    // One that has replaced them, and sees others at the next page, gives up as well.
+    let mut late = may(&[(1, &[6], &["g1", "g2"])]);
+    step(&mut late);
+    assert!(start(&store, true, &[(1, &[7], &["g1", "g2"])]).kdc.is_ready());
+    for _ in 0..20 {
+        step(&mut late);
+    }
+    assert_eq!(issuers_refused(&late).0, [TrustChange::Keys("as1".into())]);
+}
+
+#[test]
+fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
+    let store = store();
+    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
+    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
+    let stored = configuration(&store, "g1").unwrap();
+    let without =
+        ace_groupcomm::config::Parameters::default().with("max_id", stored.parameters.get("max_id").unwrap().clone());
+    let older = GroupConfiguration { parameters: without, ..stored.clone() };
+    let write = vec![(keys::config(id), Some(older.encode().into()))];
+    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
+    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", None)])).unwrap()), None);
+    assert_eq!(configuration(&store, "g1"), Some(stored));
+}
+
+#[test]
 fn who_loses_the_race_for_the_issuers_of_new_storage_does_not_start() {
     let store = TestStore::new(Sharing::Shared);
     // It has counted nobody, and would store its issuers next.

@@ -17,7 +17,7 @@ fn on(store: &TestStore) -> Desk {
     desk
 }
 
-/// A client that has shown its token here; answers the name of its association.
+/// A client that has shown its token here. Returns the name of its association.
 fn admitted(desk: &mut Desk, number: u16) -> Vec<u8> {
     let client = Client::new(number).unwrap();
     let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
@@ -149,7 +149,7 @@ fn an_association_that_ended_elsewhere_is_forgotten() {
     assert_eq!(claim, AssociationNotice::Gone { id: former });
 }
 
-/// Posts a token anew; answers the name of the association that waits.
+/// Posts a token anew. Returns the name of the association that waits.
 fn posted(desk: &mut Desk, nonce: u8) -> Caller {
     let claims = Client::new(1).unwrap().claims(&[("g1", 1)], 2_000_000);
     let answer = desk.ask(&Caller::anonymous(), token_post_with(&token(1, &claims), &[nonce; 8]));

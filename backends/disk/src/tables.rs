@@ -139,7 +139,7 @@ impl Tables {
         self.tree.active_memtable().size()
     }
 
-    /// Waits until fewer parts than this are sealed; answers whether it is so.
+    /// Waits until fewer parts than this are sealed. Returns whether it is so.
     pub(crate) fn wait_for_room(&self, most: usize, patience: Duration) -> bool {
         let flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |_: &mut u64| self.tree.sealed_memtable_count() >= most;

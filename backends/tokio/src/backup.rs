@@ -62,7 +62,7 @@ pub enum BackupError {
     Damaged,
 }
 
-/// Writes what a snapshot shows; answers how many records that are. `progress` is told how many there are so far.
+/// Writes what a snapshot shows. Returns how many records that are. `progress` is told how many there are so far.
 ///
 /// # Errors
 /// [`BackupError`].

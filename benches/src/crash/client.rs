@@ -232,7 +232,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for its keys; answers whether it was told.
+    /// Asks for its keys. Returns whether it was told.
     async fn retrieve(&mut self) -> Result<bool, Error> {
         let node = self.membership.node.clone();
         let request = Message::request(Code::GET);

@@ -34,7 +34,7 @@ impl Process {
         }
     }
 
-    /// Has it commit once more, and keep the answers back; answers whether that came about in time.
+    /// Has it commit once more, and keep the answers back. Returns whether that came about in time.
     pub(super) async fn hold(&mut self, patience: Duration) -> Result<bool, Error> {
         self.orders.write_all(b"hold\n").await?;
         match timeout(patience, self.words.next_line()).await {

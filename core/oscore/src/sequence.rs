@@ -20,7 +20,7 @@ impl Sequence {
         Self { next, limit, size: limit.saturating_sub(next) }
     }
 
-    /// No numbers: each use answers [`Error::NeedSequence`] until a block is given.
+    /// No numbers: each use is [`Error::NeedSequence`] until a block is given.
     #[must_use]
     pub const fn none() -> Self {
         Self::block(0, 0)

@@ -143,7 +143,7 @@ impl AuthServerApp {
         Ok(Scope(entries))
     }
 
-    /// The key that the token is bound to: new, or the one that the client names to keep its context. Answers also
+    /// The key that the token is bound to: new, or the one that the client names to keep its context. Returns also
     /// its name, and whether the client has to be shown it.
     fn confirmation(
         &self,

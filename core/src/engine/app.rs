@@ -128,7 +128,7 @@ pub trait App: Send {
     /// What gives the network side what it needs, where that is the application's business.
     fn provide(&self, need: AssociationNeed) -> Option<Self::Task>;
 
-    /// A task came to nothing; answers what is to be tried again, in a while.
+    /// A task came to nothing. Returns what is to be tried again, in a while.
     fn failed(&mut self, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
 
     /// When the application has something to do, on the clock that never jumps.

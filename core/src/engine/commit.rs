@@ -117,7 +117,7 @@ impl<A: App> Engine<A> {
         batch
     }
 
-    /// Runs one request on the overlay; answers whether it is now part of the batch.
+    /// Runs one request on the overlay. Returns whether it is now part of the batch.
     fn run_in_batch(
         &mut self,
         now: Now,

@@ -151,10 +151,9 @@ impl KdcApp {
         let (head, stored) = (view.get::<Head>(&keys::head(*id)), view.get::<GroupConfiguration>(&keys::config(*id)));
         let (head, stored) = (head?, stored?);
         let is_former = head.is_some_and(|head| crate::kdc::keying::epoch::is_former(head, meta));
-        match stored.filter(|_| !is_former) {
-            Some(stored) => Ok(group.differences(stored)),
-            None => Ok(None),
-        }
+        // Records of a profile outlive a restore: another profile must not take them for its own.
+        let takes_new = |stored: &&GroupConfiguration| is_former && stored.profile == group.profile.name;
+        Ok(stored.filter(|stored| !takes_new(stored)).and_then(|stored| group.differences(stored)))
     }
 }
 

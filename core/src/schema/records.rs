@@ -261,6 +261,9 @@ pub struct TrustedIssuers {
     pub unrecorded: BTreeMap<String, BTreeSet<KeyFingerprint>>,
     /// Whether what former issuers vouched for is still being ended.
     pub ending: bool,
+    /// How often they were replaced.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// Of an issuer's tokens with `exi`, the highest number of one that has expired (RFC 9200 section 5.10.3).

@@ -221,7 +221,7 @@ impl Desk {
         self.settle(out);
     }
 
-    /// Posts a token; answers who the client is from now on, and its challenge N_S.
+    /// Posts a token. Returns who the client is from now on, and its challenge N_S.
     pub fn post_token(&mut self, token: &[u8]) -> Option<(Caller, Vec<u8>)> {
         let nonce = self.rng.next_u64().to_be_bytes();
         let response = self.ask(&Caller::anonymous(), build::token_post_with(token, &nonce));

@@ -22,7 +22,7 @@ fn client(number: u16) -> Client {
     Client::new(number).unwrap()
 }
 
-/// A client with a token for these groups; answers who it is to the KDC, and N_S.
+/// A client with a token for these groups. Returns who it is to the KDC, and N_S.
 fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
     desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
 }

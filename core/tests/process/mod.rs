@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    /// The commits that are held back happen; answers how they ended.
+    /// The commits that are held back happen. Returns how they ended.
     pub(crate) fn commit(&mut self) -> Vec<bool> {
         let mut ended = Vec::new();
         for (op, txn) in std::mem::take(&mut self.held) {

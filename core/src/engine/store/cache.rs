@@ -215,7 +215,7 @@ impl Cache {
         self.listings.begin(prefix, guard, at);
     }
 
-    /// Takes in a page, except the records that are uncertain, whether the page shows them or not; answers behind
+    /// Takes in a page, except the records that are uncertain, whether the page shows them or not. Returns behind
     /// which key the scan goes on. A listing that was forgotten meanwhile ends here: who needs it asks again.
     pub(crate) fn page(&mut self, prefix: &Key, page: Page, load: LoadId, uncertain: &BTreeSet<Key>) -> Option<Key> {
         let last = page.records.last().map(|(key, _)| key.clone());

@@ -41,7 +41,7 @@ impl Listings {
         self.by_prefix.insert(prefix, Listing { guard, at, keys, complete: false, touched });
     }
 
-    /// Takes in the keys of a page; answers those for which the page is not old, or nothing where the listing was
+    /// Takes in the keys of a page. Returns those for which the page is not old, or nothing where the listing was
     /// forgotten meanwhile.
     pub(super) fn page(&mut self, prefix: &Key, keys: Vec<Key>, more: bool) -> Option<BTreeSet<Key>> {
         let listing = self.by_prefix.get_mut(prefix)?;

@@ -106,6 +106,12 @@ impl<'a> View<'a> {
         hash.finalize().into()
     }
 
+    /// Random bytes for a profile: its labels are apart from those of the KDC, some of whose bytes are public.
+    pub(crate) fn random_of_profile(&self, label: &'static str) -> [u8; 32] {
+        let hash = Sha256::new().chain_update(self.seed).chain_update("profile/").chain_update(label);
+        hash.finalize().into()
+    }
+
     /// The first `N` of such bytes.
     #[must_use]
     pub fn random_bytes<const N: usize>(&self, label: &'static str) -> [u8; N] {
@@ -216,26 +222,33 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Stop::NotYet`] until they are known.
     pub fn hint<T: RecordType>(&self, prefix: &Key, limit: usize) -> Result<Vec<T>, Stop> {
-        self.hint_after(prefix, None, limit).map(|(records, _)| records)
+        let page = self.page(prefix, None, limit)?;
+        Ok(page.records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect())
     }
 
     /// The same of the records behind a key; and the last key of these, where there are more.
     ///
     /// # Errors
-    /// [`Stop::NotYet`] until they are known.
+    /// [`Stop::NotYet`] until they are known; [`Stop::Refuse`] where one cannot be read.
     pub fn hint_after<T: RecordType>(
         &self,
         prefix: &Key,
         after: Option<&Key>,
         limit: usize,
     ) -> Result<(Vec<T>, Option<Key>), Stop> {
+        let page = self.page(prefix, after, limit)?;
+        let last = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
+        let records: Result<Vec<T>, _> = page.records.iter().map(|(_, record)| T::decode(&record.value)).collect();
+        Ok((records.map_err(|_| Refusal::Internal("a record cannot be read"))?, last))
+    }
+
+    fn page(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<&'a Page, Stop> {
         let at = PageAt { prefix: prefix.clone(), after: after.cloned() };
         let Some((_, page)) = self.pages.iter().find(|(known, _)| *known == at) else {
             self.log.borrow_mut().pages.push((at, limit));
             return Err(Stop::NotYet(NotYet(())));
         };
-        let last = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
-        Ok((page.records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect(), last))
+        Ok(page)
     }
 
     fn fact(&self, job: CryptoJob) -> Result<&'a CryptoOutput, Stop> {

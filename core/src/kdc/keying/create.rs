@@ -42,16 +42,18 @@ impl KdcApp {
         let (head, stored) = (head?.ok_or(BROKEN)?, stored?);
         let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?.ok_or(BROKEN)?;
         let event = Event::Created { gname: group.gname.clone(), created: secret.created, expires: secret.expires };
-        let Some(stored) = stored else {
-            let mut changes = Changes::new();
-            changes.put(keys::config(id), group.configuration());
-            return Ok(Outcome::done_with(changes).with_event(event));
-        };
         // Another process may have made it since all was compared.
-        let event = match group.differences(stored) {
-            Some(differing) => Event::Start(StartEvent::Refused(StartRefusal::Parameters(vec![differing]))),
-            None => event,
-        };
-        Ok(Outcome::done().with_event(event))
+        if let Some(differing) = stored.and_then(|stored| group.differences(stored)) {
+            let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));
+            return Ok(Outcome::done().with_event(Event::Start(refused)));
+        }
+        let configured = group.configuration();
+        if stored == Some(&configured) {
+            return Ok(Outcome::done().with_event(event));
+        }
+        // What is served from now on stands there: of a parameter that is new the value that it has today.
+        let mut changes = Changes::new();
+        changes.put(keys::config(id), configured);
+        Ok(Outcome::done_with(changes).with_event(event))
     }
 }

@@ -146,7 +146,7 @@ impl KdcApp {
         let epoch = u32::try_from(head.epoch).map_err(|_| Refusal::Internal("Gids are used up"))?;
         head.gid = ByteBuf::from(gid(meta.tag, head.serial, epoch));
         let created = view.arrived().unix;
-        let material = group.rules.material().fresh(&|label| view.random(label));
+        let material = group.rules.material().fresh(&|label| view.random_of_profile(label));
         let expires = created.saturating_add(group.rules.lifetime());
         let mut changes = Changes::new();
         changes.put(keys::meta(), meta);

@@ -52,7 +52,8 @@ impl Restore {
                 Ok(None)
             }
             Kind::Head(_) => {
-                let head = Head { members: 0, rekey_due: None, ..Head::decode(value)? };
+                // Of no incarnation, so that it is a former one whatever the clock says.
+                let head = Head { members: 0, rekey_due: None, incarnation: 0, ..Head::decode(value)? };
                 Ok(Some(head.encode().into()))
             }
             Kind::Name(_)

@@ -14,7 +14,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Principal, RekeyReason, StoredToken, TrustedIssuers};
-use crate::token::TrustChange;
+use crate::token::{Trust, TrustChange};
 use crate::traits::storage::Key;
 
 /// How many clients are looked at in one step.
@@ -37,9 +37,17 @@ pub enum Step {
     /// Stores the issuers, where they may speak for more groups and are the same otherwise.
     Widen,
     /// Stores the issuers, and that what nobody vouches for is to be ended.
-    Replace,
-    /// Ends the clients that nobody vouches for, behind this one.
-    End(Option<Key>),
+    Replace {
+        /// The issuers that storage knew when that was decided: others are not replaced.
+        former: Option<Trust>,
+    },
+    /// Ends the clients that nobody vouches for.
+    End {
+        /// The client behind which it goes on.
+        after: Option<Key>,
+        /// Which replacement it is for.
+        generation: u64,
+    },
 }
 
 /// What a count has found.
@@ -74,16 +82,26 @@ impl KdcApp {
     fn own_issuers(&self, stored: Option<&TrustedIssuers>, ending: bool) -> TrustedIssuers {
         let trust = self.trust.clone().unwrap_or_default();
         let unrecorded = stored.map_or_else(|| trust.keys(), |stored| stored.unrecorded.clone());
-        TrustedIssuers { trust, unrecorded, ending }
+        let generation = stored.map_or(0, |stored| stored.generation);
+        TrustedIssuers { trust, unrecorded, ending, generation }
     }
 
     /// What the issuers that are stored mean for the start.
     pub(in crate::kdc) fn compare_issuers(&self, view: &View<'_>) -> Result<StartEvent, Stop> {
+        self.compare_or_replace(view, self.accept_issuers)
+    }
+
+    /// The same; a process replaces issuers once. Two that both may would replace each other's for ever.
+    fn compare_or_replace(&self, view: &View<'_>, may_replace: bool) -> Result<StartEvent, Stop> {
         let Some(trust) = &self.trust else { return Ok(StartEvent::Fits) };
         Ok(match self.stored_issuers(view)? {
-            Some(stored) if stored.trust == *trust && stored.ending => StartEvent::Next(Step::End(None)),
+            Some(stored) if stored.trust == *trust && stored.ending => {
+                StartEvent::Next(Step::End { after: None, generation: stored.generation })
+            }
             Some(stored) if stored.trust == *trust => StartEvent::Fits,
-            _ if self.accept_issuers => StartEvent::Next(Step::Replace),
+            stored if may_replace => {
+                StartEvent::Next(Step::Replace { former: stored.map(|stored| stored.trust.clone()) })
+            }
             stored => {
                 let changes = stored.map_or_else(Vec::new, |stored| stored.trust.changes(trust));
                 if !changes.is_empty() && changes.iter().all(|change| matches!(change, TrustChange::GroupsGained(_))) {
@@ -121,15 +139,23 @@ impl KdcApp {
                 Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(found))))
             }
             Step::Adopt if stored.is_none() => Ok(self.store_issuers(self.own_issuers(None, false), StartEvent::Fits)),
-            Step::Widen if matches!(self.compare_issuers(view)?, StartEvent::Next(Step::Widen)) => {
-                let ending = stored.is_some_and(|stored| stored.ending);
-                let next = if ending { StartEvent::Next(Step::End(None)) } else { StartEvent::Fits };
-                Ok(self.store_issuers(self.own_issuers(stored, ending), next))
+            Step::Widen if matches!(self.compare_or_replace(view, false)?, StartEvent::Next(Step::Widen)) => {
+                let own = self.own_issuers(stored, stored.is_some_and(|stored| stored.ending));
+                let end = Step::End { after: None, generation: own.generation };
+                let next = if own.ending { StartEvent::Next(end) } else { StartEvent::Fits };
+                Ok(self.store_issuers(own, next))
             }
+            Step::Replace { former } if stored.map(|stored| &stored.trust) == former.as_ref() => {
+                let mut own = self.own_issuers(stored, true);
+                own.generation = own.generation.saturating_add(1);
+                let end = Step::End { after: None, generation: own.generation };
+                Ok(self.store_issuers(own, StartEvent::Next(end)))
+            }
+            Step::End { after, generation } => self.end_distrusted(view, stored, after.as_ref(), *generation),
             // Another process was faster.
-            Step::Adopt | Step::Widen => Ok(Outcome::done().with_event(Event::Start(self.compare_issuers(view)?))),
-            Step::Replace => Ok(self.store_issuers(self.own_issuers(stored, true), StartEvent::Next(Step::End(None)))),
-            Step::End(after) => self.end_distrusted(view, stored, after.as_ref()),
+            Step::Adopt | Step::Widen | Step::Replace { .. } => {
+                Ok(Outcome::done().with_event(Event::Start(self.compare_or_replace(view, false)?)))
+            }
         }
     }
 
@@ -145,10 +171,12 @@ impl KdcApp {
         view: &View<'_>,
         stored: Option<&TrustedIssuers>,
         after: Option<&Key>,
+        generation: u64,
     ) -> Result<Outcome<Event>, Stop> {
-        let Some(stored) = stored.filter(|stored| Some(&stored.trust) == self.trust.as_ref()) else {
+        let is_own = |stored: &&TrustedIssuers| Some(&stored.trust) == self.trust.as_ref();
+        let Some(stored) = stored.filter(|stored| is_own(stored) && stored.generation == generation) else {
             // Another process has replaced them meanwhile.
-            return Ok(Outcome::done().with_event(Event::Start(self.compare_issuers(view)?)));
+            return Ok(Outcome::done().with_event(Event::Start(self.compare_or_replace(view, false)?)));
         };
         let (page, more) = view.hint_after::<Principal>(&keys::principals(), after, PAGE)?;
         let (mut changes, mut events) = (Changes::new(), Vec::new());
@@ -159,7 +187,7 @@ impl KdcApp {
             .collect();
         ended.into_iter().collect::<Result<(), Stop>>()?;
         let next = match more {
-            Some(last) => StartEvent::Next(Step::End(Some(last))),
+            Some(last) => StartEvent::Next(Step::End { after: Some(last), generation }),
             None => {
                 changes.put(keys::issuers(), TrustedIssuers { ending: false, ..stored.clone() });
                 StartEvent::Fits
