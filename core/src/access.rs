@@ -71,7 +71,7 @@ pub enum Who {
 pub struct Route {
     /// The resource. A node stands for all of them.
     pub resource: Resource<'static>,
-    /// The method.
+    /// One row has one method.
     pub method: Method,
     /// What the caller has to be.
     pub who: Who,

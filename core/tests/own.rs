@@ -163,6 +163,8 @@ fn a_change_can_ask_for_a_rekeying_and_tells_observers() {
     assert_eq!(head(&store).rekey_due.unwrap().why, RekeyReason::Profile);
     let changed = AssociationNotice::Changed { path: delete.path };
     assert!(desk.notices.contains(&changed), "{:?}", desk.notices);
+    let list = AssociationNotice::Changed { path: get(&["notes"]).path };
+    assert!(desk.notices.contains(&list), "whoever observes the list learns of it too: {:?}", desk.notices);
     let reader = caller(&mut desk, 2, "g1", READER);
     let board = desk.ask(&reader, observing(&["board"]));
     assert!(board.status == Status::Content && !board.observed, "the profile says what can be observed");

@@ -92,7 +92,7 @@ impl Parameters {
 /// A parameter that is stored otherwise than it is configured. Of a secret it holds what may be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its name.
+    /// The name that it has in a configuration file.
     pub parameter: String,
     /// The value that is stored, if there is one.
     pub stored: Option<String>,

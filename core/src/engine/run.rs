@@ -43,7 +43,7 @@ impl<A: App> Engine<A> {
             log: &log,
         };
         if let Some(lane) = waiting.lane.as_ref().filter(|_| self.sharing == Sharing::Shared) {
-            let _ = view.expect(&crate::schema::keys::turn(lane));
+            let _ = view.expect_unchanged(&crate::schema::keys::turn(lane));
         }
         let result = self.app.handle(&view, &waiting.input);
         let log = log.into_inner();

@@ -8,7 +8,7 @@
 use crate::config::Difference;
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
-use crate::kdc::token::issuers::{Found, Step};
+use crate::kdc::token::issuers::{Counted, Step};
 use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{BelongsTo, GroupConfiguration, Head, Meta};
@@ -68,7 +68,7 @@ pub enum StartEvent {
     /// The next step.
     Next(Step),
     /// A page of clients was looked at.
-    Counted(Found),
+    Counted(Counted),
     /// Nothing stands against the start.
     Fits,
     /// It must not go on.
@@ -108,18 +108,18 @@ impl KdcApp {
     pub(super) fn note_start(&mut self, event: StartEvent) {
         match event {
             StartEvent::Next(step) => self.start.todo.push(Task::Issuers(step)),
-            StartEvent::Counted(found) => {
-                self.start.clients = self.start.clients.saturating_add(found.clients);
-                match (found.more, found.was_known) {
+            StartEvent::Counted(counted) => {
+                self.start.clients = self.start.clients.saturating_add(counted.clients);
+                match (counted.more, counted.was_known) {
                     (Some(last), _) => {
                         let step =
-                            Step::Count { after: Some(last), changes: found.changes, was_known: found.was_known };
+                            Step::Count { after: Some(last), changes: counted.changes, was_known: counted.was_known };
                         self.start.todo.push(Task::Issuers(step));
                     }
                     (None, false) if self.start.clients == 0 => self.start.todo.push(Task::Issuers(Step::Adopt)),
                     (None, _) => {
                         let clients = self.start.clients;
-                        self.start.refuse(StartRefusal::Issuers { changes: found.changes, clients });
+                        self.start.refuse(StartRefusal::Issuers { changes: counted.changes, clients });
                     }
                 }
             }

@@ -78,7 +78,7 @@ impl RecordType for Head {
 /// What a group was configured with when its keying material was made: what goes out with a version never differs from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfiguration {
-    /// The name of the application profile.
+    /// The application profile, by its name in the registry.
     pub profile: String,
     /// The parameters, in canonical form.
     pub parameters: Parameters,
@@ -255,7 +255,7 @@ pub struct StoredToken {
 /// The issuers that a KDC trusts, over this storage: those of one configuration, whoever starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedIssuers {
-    /// The issuers.
+    /// Those of the configuration that was accepted last.
     pub trust: Trust,
     /// Which keys of an issuer count as that of a token of which none is recorded.
     pub unrecorded: BTreeMap<String, BTreeSet<KeyFingerprint>>,

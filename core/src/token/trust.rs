@@ -8,9 +8,9 @@ use std::fmt;
 /// What an issuer is trusted with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedIssuer {
-    /// The keys that verify its tokens.
+    /// Fingerprints of the keys that its tokens are encrypted with.
     pub keys: BTreeSet<KeyFingerprint>,
-    /// The groups that it may speak for.
+    /// GROUPNAMEs that may stand in the scope of its tokens.
     pub groups: BTreeSet<String>,
 }
 

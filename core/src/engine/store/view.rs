@@ -139,7 +139,7 @@ impl<'a> View<'a> {
     }
 
     /// Expects a record to stay as it is until the commit, without looking at it.
-    pub(crate) fn expect(&self, key: &Key) -> Result<(), Stop> {
+    pub(crate) fn expect_unchanged(&self, key: &Key) -> Result<(), Stop> {
         match self.base.get(key) {
             Some(entry) => {
                 self.log.borrow_mut().reads.insert(key.clone(), entry.revision);
@@ -173,7 +173,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Stop::NotYet`] until all are in memory; [`Stop::Refuse`] where one cannot be read.
     pub fn list<T: RecordType>(&self, prefix: &Key, guard: &Key) -> Result<Vec<&'a T>, Stop> {
-        self.expect(guard)?;
+        self.expect_unchanged(guard)?;
         let shared = self.sharing == Sharing::Shared;
         let Some(guardian) = self.base.get(guard) else { return Err(Stop::NotYet(NotYet(()))) };
         let Some(keys) = self.base.listing(prefix, shared.then_some(guardian.revision)) else {

@@ -13,6 +13,7 @@ use crate::traits::profile::{
     CallingMember, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
 };
 use ace_groupcomm_messages::GroupcommError;
+use ace_groupcomm_messages::paths::ROOT;
 
 /// Whether a route has this path under the group.
 fn is_at(route: &ProfileRoute, name: &str, below: Option<&str>) -> bool {
@@ -66,7 +67,7 @@ impl KdcApp {
             group: GroupState { active: group.head.active, num: group.head.num, gid: &group.head.gid },
             records: OwnRecords::new(scene.view, group.id),
         })?;
-        let ProfileOutcome { status, payload, changes: own, rekeys, is_changed } = outcome;
+        let ProfileOutcome { status, payload, changes: own, rekeys, is_changed, also_changed } = outcome;
         let response = Response::new(status.unwrap_or(Status::Content));
         let response = match route.gives {
             Some(format) => response.with_payload(format, payload),
@@ -79,7 +80,9 @@ impl KdcApp {
             head.rekey_due.get_or_insert(RekeyDue { why: RekeyReason::Profile, since: scene.view.arrived().unix });
             changes.put(keys::head(group.id), head);
         }
-        let outcome = Outcome::changed(response, changes);
-        Ok(if is_changed { outcome.with_event(Event::Changed(scene.request.path.clone())) } else { outcome })
+        let itself = is_changed.then(|| scene.request.path.clone());
+        let also = also_changed.map(|name| [ROOT, &authorised.group.gname, name].map(Into::into).to_vec());
+        let changed = itself.into_iter().chain(also).map(Event::Changed);
+        Ok(changed.fold(Outcome::changed(response, changes), Outcome::with_event))
     }
 }

@@ -1,6 +1,6 @@
 //! Issuers come and go: a token is good while the configuration vouches for it, by issuer, key and groups.
 //!
-//! Storage knows the issuers of the processes over it. One that starts with other issuers or keys, or with less groups for
+//! Storage knows the issuers of the processes over it. One that starts with other issuers or keys, or with fewer groups for
 //! an issuer, counts the clients that nobody would vouch for any more, and gives up; or, where that is allowed, stores its
 //! own issuers and ends those clients, in pages. From then on a process that goes on with others takes no token that these
 //! do not vouch for. What is ended gets no mark of a revocation: with a corrected file the client posts its token again.
@@ -52,7 +52,7 @@ pub enum Step {
 
 /// What a count has found.
 #[derive(Debug)]
-pub struct Found {
+pub struct Counted {
     /// The clients that nobody would vouch for.
     pub(in crate::kdc) clients: u64,
     /// The last one of the page, where there are more.
@@ -135,8 +135,8 @@ impl KdcApp {
                 let clients =
                     page.iter().filter(|principal| !own.vouch_for(&principal.issuer, &principal.token)).count();
                 let clients = u64::try_from(clients).unwrap_or(u64::MAX);
-                let found = Found { clients, more, changes: changes.clone(), was_known: *was_known };
-                Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(found))))
+                let counted = Counted { clients, more, changes: changes.clone(), was_known: *was_known };
+                Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(counted))))
             }
             Step::Adopt if stored.is_none() => Ok(self.store_issuers(self.own_issuers(None, false), StartEvent::Fits)),
             Step::Widen if matches!(self.compare_or_replace(view, false)?, StartEvent::Next(Step::Widen)) => {

@@ -37,7 +37,7 @@ const fn route(name: &'static str, is_below: bool, method: Method) -> ProfileRou
     ProfileRoute { name, is_below, method, who, takes: Some(CBOR), gives: Some(CBOR), is_observable: true }
 }
 
-/// The routes.
+/// For members; `board` for readers, who cannot join.
 pub const ROUTES: &[ProfileRoute] = &[
     route(ACTIVE, false, Method::Get),
     route("notes", false, Method::Get),
@@ -74,14 +74,14 @@ pub(super) fn serve(request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, 
             let mut changes = OwnChanges::default();
             changes.put(NOTES, name.as_bytes(), note);
             changes.put(WRITES, name.as_bytes(), Writes(writes.saturating_add(1)));
-            let outcome = ProfileOutcome::changed(changes);
+            let outcome = ProfileOutcome::changed(changes).with_changed("notes");
             Ok(if known.is_none() { outcome.with_status(Status::Created) } else { outcome })
         }
         ("notes", Method::Delete, Some(name)) => {
             let mut changes = OwnChanges::default();
             changes.delete(NOTES, name.as_bytes());
             // Whoever has read it must not read what comes next.
-            Ok(ProfileOutcome::changed(changes).with_status(Status::Deleted).with_rekeying())
+            Ok(ProfileOutcome::changed(changes).with_changed("notes").with_status(Status::Deleted).with_rekeying())
         }
         _ => Err(Refusal::NotFound.into()),
     }

@@ -93,7 +93,7 @@ pub enum ProfileWho {
 /// A route of a profile's own: a method of /ace-group/GROUPNAME/NAME, or of what is one segment below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfileRoute {
-    /// The path segment behind GROUPNAME.
+    /// The path segment behind GROUPNAME; none of RFC 9594 section 4.1 can be taken.
     pub name: &'static str,
     /// Whether one more segment follows, which [`ProfileRequest::below`] has.
     pub is_below: bool,
@@ -112,9 +112,9 @@ pub struct ProfileRoute {
 /// A member that calls.
 #[derive(Clone, Copy, Debug)]
 pub struct CallingMember<'a> {
-    /// NODENAME.
+    /// NODENAME, under which its own resources are.
     pub node: &'a str,
-    /// Its roles.
+    /// The roles that it joined with, not all that its token grants.
     pub roles: Roles,
     /// Its Sender ID, if it has one.
     pub sender_id: Option<&'a [u8]>,
@@ -127,17 +127,17 @@ pub struct GroupState<'a> {
     pub active: bool,
     /// The version of the keying material.
     pub num: u64,
-    /// The group identifier.
+    /// The Gid, under which the current version is used.
     pub gid: &'a [u8],
 }
 
 /// A request for a route of a profile's own.
 pub struct ProfileRequest<'s, 'v> {
-    /// The route.
+    /// The row that the request fits: one of `GroupRules::routes`.
     pub route: &'s ProfileRoute,
     /// The segment below the route's name, where it has one.
     pub below: Option<&'s str>,
-    /// The request.
+    /// As it was received; its Content-Format and Accept fit the route.
     pub request: &'s Request,
     /// Time, randomness, and signatures.
     pub view: &'s View<'v>,
@@ -147,7 +147,7 @@ pub struct ProfileRequest<'s, 'v> {
     pub member: Option<CallingMember<'s>>,
     /// The group.
     pub group: GroupState<'s>,
-    /// The profile's records.
+    /// The records that the profile keeps for this group.
     pub records: OwnRecords<'s, 'v>,
 }
 
@@ -159,6 +159,7 @@ pub struct ProfileOutcome {
     pub(crate) changes: OwnChanges,
     pub(crate) rekeys: bool,
     pub(crate) is_changed: bool,
+    pub(crate) also_changed: Option<&'static str>,
 }
 
 impl ProfileOutcome {
@@ -185,6 +186,13 @@ impl ProfileOutcome {
     #[must_use]
     pub fn with_payload(mut self, payload: Vec<u8>) -> Self {
         self.payload = payload;
+        self
+    }
+
+    /// Has observers of the route with this name told too, e.g. of a list that the resource is part of.
+    #[must_use]
+    pub const fn with_changed(mut self, name: &'static str) -> Self {
+        self.also_changed = Some(name);
         self
     }
 

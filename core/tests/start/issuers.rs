@@ -1,153 +1,6 @@
-//! What is configured is compared with what is stored when a KDC starts: parameters of groups, and issuers.
+//! Issuers: a start with others is refused, or ends the clients that nobody vouches for.
 
-use ace_groupcomm::check::Check;
-use ace_groupcomm::config::ConfigValue;
-use ace_groupcomm::engine::Machine;
-use ace_groupcomm::kdc::{KdcConfig, Restore, StartRefusal};
-use ace_groupcomm::keys::{self, PrincipalId};
-use ace_groupcomm::records::{BelongsTo, GroupConfiguration, Head, Principal, RekeyReason, TrustedIssuers};
-use ace_groupcomm::testkit::build::{self, AUDIENCE, Client, group_request, join_post, token, token_post_with};
-use ace_groupcomm::testkit::store::Fault;
-use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
-use ace_groupcomm::token::{CwtValidator, Issuer, TokenKey, TrustChange};
-use ace_groupcomm::traits::storage::{CommitOutcome, Sharing, Storage, Txn};
-use ace_groupcomm::traits::transport::AssociationNotice;
-use ace_groupcomm::{Caller, Method, Now, RecordType, Status};
-use ace_groupcomm_messages::Strictness;
-use std::time::Duration;
-
-const LATER: u64 = 2_000_000;
-
-fn store() -> TestStore {
-    TestStore::new(Sharing::Exclusive)
-}
-
-fn assert_clean(store: &TestStore) {
-    let mut check = Check::default();
-    store.dump().iter().for_each(|(key, record)| check.record(key, &record.value));
-    let findings = check.finish();
-    assert!(findings.is_clean(), "{findings}");
-}
-
-/// Groups, each with a length of identifiers.
-fn groups(lengths: &[(&str, Option<i64>)]) -> KdcConfig {
-    let names: Vec<&str> = lengths.iter().map(|(name, _)| *name).collect();
-    let mut config = desk::config(&names);
-    for (group, (_, length)) in config.groups.iter_mut().zip(lengths) {
-        group.parameters.0.extend(length.map(|length| ("max_id".into(), ConfigValue::Int(length))));
-    }
-    config
-}
-
-fn refusal(desk: &Desk) -> Option<StartRefusal> {
-    let why = desk.kdc.refused()?;
-    assert!(!desk.kdc.is_ready());
-    Some(why.downcast_ref::<StartRefusal>().unwrap().clone())
-}
-
-fn configuration(store: &TestStore, gname: &str) -> Option<GroupConfiguration> {
-    let BelongsTo(id) = store.record(&keys::name(gname))?;
-    store.record(&keys::config(id))
-}
-
-fn head(store: &TestStore) -> Head {
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
-    store.record(&keys::head(id)).unwrap()
-}
-
-#[test]
-fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
-    let store = store();
-    let first = Desk::new(store.clone(), groups(&[("g1", None), ("g2", Some(3))])).unwrap();
-    assert!(first.kdc.is_ready() && refusal(&first).is_none());
-    assert_eq!(configuration(&store, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "7");
-    assert_clean(&store);
-    // A default that is written out is no change.
-    let again = Desk::new(store.clone(), groups(&[("g1", Some(7)), ("g2", Some(3))])).unwrap();
-    assert_eq!(refusal(&again), None);
-    assert_eq!(again.kdc.stats().commits, 1, "what fits is not written again: only the process is counted");
-    assert!(again.kdc.next_timeout(again.now).is_none_or(|at| at > again.now.mono), "and nothing is left to do");
-
-    let before = store.dump();
-    let changed = groups(&[("g1", Some(5)), ("g2", None), ("g3", None)]);
-    let refused = refusal(&Desk::new(store.clone(), changed).unwrap()).unwrap();
-    assert_eq!(
-        refused.to_string(),
-        "parameters cannot change while a group has its keying material: group \"g1\": max_id is 7 in storage, and 5 \
-         here; group \"g2\": max_id is 3 in storage, and 7 here"
-    );
-    let stored = |store: &TestStore| store.record::<BelongsTo<keys::GroupId>>(&keys::name("g3"));
-    assert_eq!(stored(&store), None, "no group is made by a file that is refused");
-    assert_eq!(before.len(), store.dump().len());
-    assert_eq!(refusal(&Desk::new(store, groups(&[("g1", None), ("g2", Some(3))])).unwrap()), None);
-}
-
-#[test]
-fn a_profile_that_has_changed_ends_the_start() {
-    let store = store();
-    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
-    let stored: GroupConfiguration = store.record(&keys::config(id)).unwrap();
-    let other = GroupConfiguration { profile: "other".into(), ..stored };
-    let write = vec![(keys::config(id), Some(other.encode().into()))];
-    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    let refused = refusal(&Desk::new(store, groups(&[("g1", None)])).unwrap()).unwrap();
-    assert!(refused.to_string().ends_with("group \"g1\": profile is other in storage, and toy here"), "{refused}");
-}
-
-#[test]
-fn a_group_without_a_stored_configuration_takes_the_configured_one_once() {
-    let store = store();
-    Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
-    let write = vec![(keys::config(id), None)];
-    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", Some(4))])).unwrap()), None);
-    assert_eq!(configuration(&store, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "4");
-    assert!(refusal(&Desk::new(store, groups(&[("g1", Some(5))])).unwrap()).is_some());
-}
-
-#[test]
-fn a_restored_group_takes_what_is_configured() {
-    let store = store();
-    Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
-    let mut restore = Restore::new(5_000_000, [1; 6], None);
-    let mut write = Vec::new();
-    for (key, record) in store.dump() {
-        write.extend(restore.record(&key, &record.value).unwrap().map(|value| (key, Some(value))));
-    }
-    write.extend(restore.finish().into_iter().map(|(key, value)| (key, Some(value))));
-    let restored = TestStore::new(Sharing::Exclusive);
-    assert!(matches!(restored.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    assert_eq!(refusal(&Desk::new(restored.clone(), groups(&[("g1", Some(5))])).unwrap()), None);
-    assert_eq!(configuration(&restored, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "5");
-    assert!(refusal(&Desk::new(restored.clone(), groups(&[("g1", Some(3))])).unwrap()).is_some());
-    assert_clean(&restored);
-}
-
-#[test]
-fn who_loses_the_race_for_a_group_with_other_parameters_does_not_start() {
-    let store = TestStore::new(Sharing::Shared);
-    let mut slow = process(&store, groups(&[("g1", Some(5))]));
-    // It has compared, and found nothing; the other one makes the group.
-    let mut out = Vec::new();
-    slow.kdc.start(slow.now, &mut slow.rng, &mut out);
-    slow.settle(out);
-    assert!(slow.kdc.refused().is_none() && !slow.kdc.is_ready());
-    assert!(Desk::new(store.clone(), groups(&[("g1", None)])).unwrap().kdc.is_ready());
-    slow.due();
-    assert!(matches!(refusal(&slow), Some(StartRefusal::Parameters(_))));
-}
-
-/// A process that has not started yet.
-fn process(store: &TestStore, config: KdcConfig) -> Desk {
-    use rand_core::SeedableRng;
-    let validator = Box::new(build::validator(&["g1"]));
-    let kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing()).unwrap();
-    let now = Now::new(1_000_000, Duration::from_secs(1));
-    let rng = rand_chacha::ChaCha12Rng::seed_from_u64(9);
-    Desk { kdc, store: store.clone(), now, rng, notices: Vec::new(), jobs: Vec::new() }
-}
+use super::*;
 
 /// Issuers, each with the numbers of its keys and its groups.
 type Issuers<'a> = &'a [(u8, &'a [u8], &'a [&'a str])];
@@ -407,21 +260,6 @@ fn two_that_may_replace_each_others_issuers_do_so_once() {
 }
 
 #[test]
-fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
-    let store = store();
-    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
-    let stored = configuration(&store, "g1").unwrap();
-    let without =
-        ace_groupcomm::config::Parameters::default().with("max_id", stored.parameters.get("max_id").unwrap().clone());
-    let older = GroupConfiguration { parameters: without, ..stored.clone() };
-    let write = vec![(keys::config(id), Some(older.encode().into()))];
-    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", None)])).unwrap()), None);
-    assert_eq!(configuration(&store, "g1"), Some(stored));
-}
-
-#[test]
 fn who_loses_the_race_for_the_issuers_of_new_storage_does_not_start() {
     let store = TestStore::new(Sharing::Shared);
     // It has counted nobody, and would store its issuers next.
@@ -517,4 +355,16 @@ fn the_key_that_verified_a_token_is_recorded_with_it() {
     let own: Principal = store.record(&keys::principal(PrincipalId::of("as1", "client1"))).unwrap();
     let named = TokenKey { kid: None, ..build::token_key(1) }.fingerprint();
     assert_eq!(own.token.issuer_key, Some(named));
+}
+
+#[test]
+fn a_client_whose_record_cannot_be_read_is_not_counted_as_none() {
+    let store = store();
+    joined(&mut start(&store, false, BOTH), 1, 1, &[("g1", 1)]);
+    let damaged = keys::principal(PrincipalId::of("as1", "client1"));
+    let write = vec![(keys::issuers(), None), (damaged, Some(vec![1, 2, 3].into()))];
+    assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
+    let desk = start(&store, false, BOTH);
+    assert!(!desk.kdc.is_ready());
+    assert!(store.record::<TrustedIssuers>(&keys::issuers()).is_none());
 }
