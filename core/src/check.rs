@@ -14,8 +14,9 @@
 use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
-    Association, BelongsTo, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret, Head, Issued, Mark,
-    Member, Meta, Observation, Principal, RevocationEnd, Revoked, SenderId, SequenceLimit, TrustedIssuers,
+    Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
+    Head, Issued, Mark, Member, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderId,
+    SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
 use crate::traits::storage::Key;
@@ -101,13 +102,17 @@ pub struct Check {
     findings: Findings,
     meta: Option<Meta>,
     names: BTreeSet<GroupId>,
+    /// Groups that were deleted, and of which something is stored still.
+    deletions: BTreeSet<GroupId>,
+    bans: BTreeSet<(u64, GroupId, PrincipalId)>,
+    ban_ends: BTreeSet<(u64, GroupId, PrincipalId)>,
     heads: BTreeMap<GroupId, Head>,
     configured: BTreeSet<GroupId>,
     secrets: BTreeSet<(GroupId, u64)>,
     gids: BTreeMap<Vec<u8>, GroupId>,
     members: BTreeMap<(GroupId, PrincipalId), Held>,
     holders: BTreeMap<(GroupId, Vec<u8>), PrincipalId>,
-    credentials: BTreeMap<Key, PrincipalId>,
+    credentials: BTreeMap<Key, (GroupId, PrincipalId)>,
     memberships: BTreeSet<(GroupId, PrincipalId)>,
     /// Each client's token, when it ends, and its association.
     clients: BTreeMap<PrincipalId, (Vec<u8>, u64, Vec<u8>)>,
@@ -136,7 +141,7 @@ impl Check {
 
     fn take(&mut self, kind: Kind<'_>, key: &Key, value: &[u8]) -> Result<(), crate::Corrupt> {
         match kind {
-            Kind::Name(_) => drop(self.names.insert(BelongsTo::<GroupId>::decode(value)?.0)),
+            Kind::Name(_) => self.names.extend(NamedGroup::decode(value)?.live()),
             Kind::Head(group) => drop(self.heads.insert(group, Head::decode(value)?)),
             Kind::Config(group) => {
                 GroupConfiguration::decode(value)?;
@@ -159,8 +164,17 @@ impl Check {
                     self.holders.insert((group, id.to_vec()), holder);
                 }
             }
-            Kind::Credential(_) => {
-                self.credentials.insert(key.clone(), BelongsTo::<PrincipalId>::decode(value)?.0);
+            Kind::Credential(group) => {
+                self.credentials.insert(key.clone(), (group, BelongsTo::<PrincipalId>::decode(value)?.0));
+            }
+            Kind::Deletion(group) => {
+                Deletion::decode(value)?;
+                self.deletions.insert(group);
+            }
+            Kind::Ban(group, client) => drop(self.bans.insert((Ban::decode(value)?.until, group, client))),
+            Kind::BanEnd(at, group, client) => {
+                BanEnd::decode(value)?;
+                self.ban_ends.insert((at, group, client));
             }
             Kind::Gid(gid) => drop(self.gids.insert(gid.to_vec(), GidOwner::decode(value)?.group)),
             Kind::Principal(client) => {
@@ -210,6 +224,7 @@ impl Check {
     /// Looks at what concerns several records.
     #[must_use]
     pub fn finish(mut self) -> Findings {
+        self.leave_out_deleted();
         self.groups();
         self.membership();
         self.tokens();
@@ -221,7 +236,34 @@ impl Check {
         self.findings
     }
 
+    /// What is left of groups that were deleted need not fit together: it goes.
+    fn leave_out_deleted(&mut self) {
+        let Self { deletions, findings: is, heads, .. } = self;
+        for group in &*deletions {
+            let is_marked = heads.remove(group).is_some_and(|head| head.deleted.is_some());
+            is.require(is_marked, || keys::deletion(*group), "is not of a group that is marked as deleted");
+        }
+        let is_left = |group: &GroupId| !deletions.contains(group);
+        self.members.retain(|(group, _), _| is_left(group));
+        self.memberships.retain(|(group, _)| is_left(group));
+        self.holders.retain(|(group, _), _| is_left(group));
+        self.credentials.retain(|_, (group, _)| is_left(group));
+        self.configured.retain(is_left);
+        self.epochs.retain(|(group, ..)| is_left(group));
+        self.bans.retain(|(_, group, _)| is_left(group));
+        self.ban_ends.retain(|(_, group, _)| is_left(group));
+    }
+
     fn groups(&mut self) {
+        for (at, group, client) in self.bans.symmetric_difference(&self.ban_ends) {
+            let key = keys::ban(*group, *client);
+            let is_there = self.bans.contains(&(*at, *group, *client));
+            self.findings
+                .wrong(key, if is_there { "has an end that is not recorded" } else { "is not there, and has an end" });
+        }
+        for (_, group, client) in &self.bans {
+            self.findings.require(self.names.contains(group), || keys::ban(*group, *client), "is of no group");
+        }
         let mut counted: BTreeMap<GroupId, u64> = BTreeMap::new();
         for (group, _) in self.members.keys() {
             let members = counted.entry(*group).or_default();
@@ -234,6 +276,7 @@ impl Check {
             let (key, gid) = (|| keys::head(*group), head.gid.as_slice());
             let is = &mut self.findings;
             is.require(self.names.contains(group), key, "belongs to no name");
+            is.require(head.deleted.is_none(), key, "is marked as deleted, and nothing goes on with that");
             is.require(self.gids.get(gid) == Some(group), key, "uses a Gid that is not recorded as its own");
             is.require(self.secrets.contains(&(*group, head.num)), key, "has no secret of its version");
             let members = counted.remove(group).unwrap_or_default();
@@ -269,7 +312,11 @@ impl Check {
             }
             if let Some(credential) = credential {
                 let owner = self.credentials.get(credential);
-                is.require(owner == Some(client), key, "has a credential that is not recorded as its own");
+                is.require(
+                    owner.map(|(_, owner)| owner) == Some(client),
+                    key,
+                    "has a credential that is not recorded as its own",
+                );
                 owned.insert(credential);
             }
         }

@@ -13,6 +13,7 @@
 //! | take other tokens, or other cryptography | [`traits::token`], [`token`], [`traits::crypto`] |
 //! | be a member | [`member::Member`], [`traits::member`] |
 //! | see who may do what | [`access`] |
+//! | have a KDC that runs do something | [`command`] |
 //! | know which refusal has which code | [`refusal`] |
 //!
 //! What holds: nothing is acknowledged before it is durable; a Sender ID is given once under a Gid; versions of keying
@@ -57,8 +58,10 @@
 )]
 
 pub mod access;
+pub mod audit;
 pub mod auth_server;
 pub mod check;
+pub mod command;
 pub mod config;
 pub mod engine;
 pub mod kdc;

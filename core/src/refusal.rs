@@ -5,6 +5,9 @@ use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBO
 use ace_groupcomm_messages::{CreationHints, GroupcommError, JoinRefusal, ProblemDetails, TokenError, TokenErrorCode};
 use thiserror::Error;
 
+/// After how many seconds a client may ask again whose commit has ended unknown.
+const UNKNOWN_AGAIN: u32 = 5;
+
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -70,6 +73,9 @@ pub enum Refusal {
     /// Something that is needed is away, e.g. storage: 5.03 with Max-Age, in seconds.
     #[error("unavailable for now: {0}")]
     Unavailable(&'static str, u32),
+    /// A commit was under way when storage failed: what was asked for may have been done. 5.03 with Max-Age.
+    #[error("the outcome of a commit is unknown")]
+    CommitUnknown,
     /// A bound was reached for those whose address proves nothing: 4.01, and the network side asks for a proof by Echo
     /// (RFC 9175 section 2.3).
     #[error("proof of the address is needed: {0}")]
@@ -122,6 +128,9 @@ impl Refusal {
                 response.max_age = Some(*seconds);
                 response
             }
+            Self::CommitUnknown => {
+                Response { max_age: Some(UNKNOWN_AGAIN), ..Response::new(Status::ServiceUnavailable) }
+            }
             Self::Internal(_) => Response::new(Status::InternalServerError),
         }
     }
@@ -169,6 +178,7 @@ mod tests {
             (Refusal::UnsupportedContentFormat, 0x8f, None),
             (Refusal::Unavailable("x", 5), 0xa3, None),
             (Refusal::Bound("x", 5), 0xa3, None),
+            (Refusal::CommitUnknown, 0xa3, None),
             (Refusal::TooMany("x", 5), 0x9d, None),
             (Refusal::ProofNeeded("x"), 0x81, None),
             (Refusal::Internal("x"), 0xa0, None),
@@ -177,7 +187,10 @@ mod tests {
             assert_eq!((response.status.coap(), response.content_format), (code, format), "{refusal}");
             assert_eq!(response.unprotected, matches!(refusal, Refusal::NoToken { .. }));
             assert!(!response.status.is_success());
-            let waits = matches!(refusal, Refusal::Unavailable(..) | Refusal::Bound(..) | Refusal::TooMany(..));
+            let waits = matches!(
+                refusal,
+                Refusal::Unavailable(..) | Refusal::Bound(..) | Refusal::TooMany(..) | Refusal::CommitUnknown
+            );
             assert_eq!(response.max_age, waits.then_some(5));
             assert_eq!(response.asks_for_proof, refusal == Refusal::ProofNeeded("x"));
             let bounds = [Refusal::Bound("x", 5), Refusal::TooMany("x", 5), Refusal::ProofNeeded("x")];

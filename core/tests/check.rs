@@ -2,7 +2,9 @@
 
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, GidOwner, Head, Mark, Member, Principal, SenderId};
+use ace_groupcomm::records::{
+    Association, BelongsTo, Expiry, GidOwner, Head, Mark, Member, NamedGroup, Principal, SenderId,
+};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{Key, Sharing};
@@ -35,7 +37,7 @@ fn check(records: &Records) -> Findings {
 }
 
 fn group(records: &Records) -> GroupId {
-    BelongsTo::<GroupId>::decode(&records[&keys::name("g1")]).unwrap().0
+    NamedGroup::decode(&records[&keys::name("g1")]).unwrap().id
 }
 
 fn client(number: u16) -> PrincipalId {

@@ -2,7 +2,7 @@
 
 use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{BelongsTo, Head, Member};
+use ace_groupcomm::records::{Head, Member, NamedGroup};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
@@ -44,7 +44,7 @@ fn sender_id(response: &Response) -> Vec<u8> {
 }
 
 fn head(desk: &Desk) -> Head {
-    let BelongsTo(id) = desk.store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = desk.store.record(&keys::name("g1")).unwrap();
     desk.store.record(&keys::head(id)).unwrap()
 }
 

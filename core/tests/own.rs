@@ -4,7 +4,7 @@ use ace_groupcomm::check::Check;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{BelongsTo, Head, RekeyReason};
+use ace_groupcomm::records::{Head, NamedGroup, RekeyReason};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::toy::EMPTY_NOTE;
@@ -57,7 +57,7 @@ fn problem(response: &Response) -> Option<i64> {
 }
 
 fn head(store: &TestStore) -> Head {
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     store.record(&keys::head(id)).unwrap()
 }
 

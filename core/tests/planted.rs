@@ -3,7 +3,7 @@
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Member, Meta, Revoked, SenderId};
+use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Member, Meta, NamedGroup, Revoked, SenderId};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
 use ace_groupcomm::token::{TokenRefusal, ValidToken};
@@ -42,7 +42,7 @@ fn join(desk: &mut Desk, number: u16) -> (Client, Caller, Vec<u8>, Response) {
 }
 
 fn group(store: &TestStore) -> (Key, GroupId) {
-    let BelongsTo(id) = store.record::<BelongsTo<GroupId>>(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     (keys::head(id), id)
 }
 

@@ -2,9 +2,10 @@
 
 mod process;
 
+use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{BelongsTo, Head, Member, Revoked};
+use ace_groupcomm::records::{Head, Member, NamedGroup, Revoked};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{Client, token, update_post};
 use ace_groupcomm::traits::storage::Sharing;
@@ -29,7 +30,7 @@ fn a_token_that_is_revoked_meanwhile_joins_nothing() {
     assert_eq!(one.held.len(), 1, "checked, and not committed");
     let bytes = token(1, &client.0.claims(&[("g1", 1)], 2_000_000));
     let mut out = Vec::new();
-    other.kdc.revoke(other.now, &token_hash(&bytes), &mut other.rng, &mut out);
+    other.kdc.command(other.now, Command::Revoke(token_hash(&bytes).to_vec()), &mut other.rng, &mut out);
     other.run(out);
     assert_eq!(other.commit(), [true]);
     assert_eq!(one.commit(), [false]);
@@ -67,7 +68,7 @@ fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
     let mut one = Process::new(&store, 1);
     let client = one.client(1);
     one.join(&client);
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let head: Head = store.record(&keys::head(id)).unwrap();
     store.plant(&keys::head(id), &Head { active: false, ..head });
     assert_eq!(one.commit(), [false]);
@@ -162,7 +163,7 @@ fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
         let hash = |client: &Client| token_hash(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
         let revoke = |one: &mut Process, (client, ..): &(Client, Caller, Vec<u8>)| {
             let mut out = Vec::new();
-            one.kdc.revoke(one.now, &hash(client), &mut one.rng, &mut out);
+            one.kdc.command(one.now, Command::Revoke(hash(client).to_vec()), &mut one.rng, &mut out);
             one.run(out);
         };
         let revoked = keys::revoked(&hash(&Client::new(1).unwrap()));
@@ -172,7 +173,7 @@ fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
             one.ask(caller, update_post(&token(1, &client.update(&[("g1", 2)], 2_000_001))));
         };
         let due = |store: &TestStore| {
-            let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+            let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
             store.record::<Head>(&keys::head(id)).unwrap().rekey_due.is_some()
         };
         let commits = commits_until(sharing, narrow, due);

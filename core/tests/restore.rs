@@ -3,9 +3,10 @@
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Association, BelongsTo, GidOwner, Head, Meta};
+use ace_groupcomm::records::{Association, GidOwner, GroupSecret, Head, Meta, NamedGroup};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
+use ace_groupcomm::token::LEEWAY;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, Corrupt, Method, RecordType, Registration, Status};
@@ -49,7 +50,7 @@ fn open(store: &TestStore, now: u64) -> Desk {
 }
 
 fn head(store: &TestStore) -> Head {
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     store.record(&keys::head(id)).unwrap()
 }
 
@@ -123,8 +124,13 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
             let expected = if is_good { Status::Created } else { Status::Unauthorized };
             assert_eq!(post.status, expected, "{number} at {now}");
         }
+        if revoked.is_none() {
+            // Its issuer's clock may be ahead: it may be from before the restore.
+            let post = desk.ask(&Caller::anonymous(), token_post(&token_of(1, Some(now + LEEWAY - 1))));
+            assert_eq!(post.status, Status::Unauthorized);
+        }
         for number in [1, 60] {
-            let (identifier, num) = join(&mut desk, number, Some(now));
+            let (identifier, num) = join(&mut desk, number, Some(now + LEEWAY));
             assert!(num > i64::try_from(before.num).unwrap(), "a member takes it for newer");
             assert!(given.insert(identifier));
         }
@@ -152,7 +158,8 @@ fn a_token_whose_time_begins_with_its_receipt_gets_none_from_a_restore() {
     };
     assert_eq!(post(&mut desk, Some(4_999)), Status::Unauthorized, "it may have come before the restore");
     assert_eq!(post(&mut desk, None), Status::Unauthorized);
-    assert_eq!(post(&mut desk, Some(5_000)), Status::Created);
+    assert_eq!(post(&mut desk, Some(5_000 + LEEWAY - 1)), Status::Unauthorized, "its issuer's clock may be ahead");
+    assert_eq!(post(&mut desk, Some(5_000 + LEEWAY)), Status::Created);
 }
 
 #[test]
@@ -199,7 +206,7 @@ fn one_backup_restored_twice_at_once_has_no_gid_twice() {
 
 /// Storage as the first release had it: Gids of 12 bytes.
 fn of_the_first_release(store: &TestStore, incarnation: u32) -> Vec<u8> {
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let head: Head = store.record(&keys::head(id)).unwrap();
     let gid = [incarnation, head.serial, 0].map(u32::to_be_bytes).concat();
     let mut old = Head { gid: gid.clone().into(), ..head.clone() }.encode();
@@ -226,7 +233,7 @@ fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
         // It was not restored: its members go on. A group made now has a Gid of the new kind.
         Desk::new(store.clone(), desk::config(&["g0", "g1"])).unwrap();
         assert_eq!(head(&store).gid.as_slice(), former);
-        let BelongsTo(id) = store.record(&keys::name("g0")).unwrap();
+        let NamedGroup { id, .. } = store.record(&keys::name("g0")).unwrap();
         assert_eq!(store.record::<Head>(&keys::head(id)).unwrap().gid.len(), length);
         let tag = store.record::<Meta>(&keys::meta()).unwrap().tag;
         assert_eq!(tag.is_some(), incarnation != 1, "one that was restored has siblings, perhaps");
@@ -238,20 +245,34 @@ fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
 }
 
 #[test]
-fn a_group_that_is_configured_later_is_renewed_then() {
+fn a_group_that_no_file_names_is_renewed_and_served() {
     let store = TestStore::new(Sharing::Exclusive);
     Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap();
     let restored = restore(&store.dump(), 5_000, None);
     let of = |gname: &str| {
-        let BelongsTo(id) = restored.record(&keys::name(gname)).unwrap();
+        let NamedGroup { id, .. } = restored.record(&keys::name(gname)).unwrap();
         restored.record::<Head>(&keys::head(id)).unwrap()
     };
     let former = of("g2");
-    open(&restored, 5_000);
-    assert_eq!(of("g2"), former);
-    Desk::new(restored.clone(), desk::config(&["g1", "g2"])).unwrap();
-    assert!(of("g2").gid != former.gid && of("g2").num > former.num);
+    let secret = |num: u64| {
+        let NamedGroup { id, .. } = restored.record(&keys::name("g2")).unwrap();
+        restored.record::<GroupSecret>(&keys::secret(id, num))
+    };
+    assert!(secret(former.num).is_some());
+    let mut desk = open(&restored, 5_000);
+    let renewed = of("g2");
+    assert!(renewed.gid != former.gid && renewed.num > former.num);
+    assert!(secret(former.num).is_none() && secret(renewed.num).is_some());
     assert_clean(&restored);
+    // The issuer may speak for it still, as is stored with it.
+    let mut claims = client(1).claims(&[("g2", 1)], END);
+    claims.iat = Some(5_000 + LEEWAY);
+    let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
+    let response = desk.ask(&caller, join_post("g2", &client(1).join("g2", 1, &challenge, &[7; 8])));
+    assert_eq!(response.status, Status::Created);
+    // Nor is it renewed again.
+    open(&restored, 5_000);
+    assert_eq!(of("g2").num, renewed.num);
 }
 
 #[test]

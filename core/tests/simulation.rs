@@ -54,7 +54,7 @@ fn one_engine_on_storage_of_its_own_keeps_the_rules() {
 #[test]
 fn a_memory_too_small_for_the_group_keeps_the_rules() {
     for (hosts, sharing) in [(2, Sharing::Shared), (1, Sharing::Exclusive)] {
-        run_all(Options { hosts, sharing, clients: 40, page: 3, records: 30, loss: 5, ..Options::default() });
+        run_all(Options { hosts, sharing, clients: 40, page: 3, records: 34, loss: 5, ..Options::default() });
     }
 }
 

@@ -285,6 +285,13 @@ impl Observations {
         now
     }
 
+    /// A resource and all below it have changed.
+    pub(crate) fn changed_below(&mut self, path: &[String]) -> Vec<Notifies> {
+        let from = self.by_path.range(path.to_vec()..).map(|(at, _)| at);
+        let below: Vec<Vec<String>> = from.take_while(|at| at.starts_with(path)).cloned().collect();
+        below.iter().flat_map(|path| self.changed(path)).collect()
+    }
+
     /// A notification has come to its end; whether the resource is to be asked again.
     pub(crate) fn settled(&mut self, notifies: &Notifies) -> bool {
         let Some(observation) = self.of(notifies) else { return false };
@@ -303,7 +310,7 @@ mod tests {
     use super::*;
 
     fn observation(path: &str) -> Observation {
-        Observation::new(None, Message::request(Code::GET).with_path([path]), None, false)
+        Observation::new(None, Message::request(Code::GET).with_path(path.split('/')), None, false)
     }
 
     fn at(seconds: u64) -> Duration {
@@ -341,6 +348,17 @@ mod tests {
         all.remove(&id(1, 1));
         assert!(add(&mut all, 1, 3, "a") && add(&mut all, 3, 1, "a"), "there is room again");
         assert!(!add(&mut all, 4, 1, "a"));
+    }
+
+    #[test]
+    fn observations_below_a_path_are_found_and_no_others() {
+        let mut all = Observations::new(&Limits::default());
+        for (token, path) in [(1, "a"), (2, "a/b"), (3, "a/b/c"), (4, "ab"), (5, "a!"), (6, "b")] {
+            assert!(add(&mut all, 1, token, path));
+        }
+        assert_eq!(ids(&all.changed_below(&["a".into()])), [id(1, 1), id(1, 2), id(1, 3)]);
+        assert_eq!(ids(&all.changed_below(&["a".into()])), [], "they are under way");
+        assert_eq!(ids(&all.changed_below(&["c".into()])), []);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub type LastWord = fn(&[String]) -> Message;
 pub(crate) enum Event {
     Answer(u64, Answer),
     Changed(Vec<String>),
+    ChangedBelow(Vec<String>),
     Forget(PeerId),
     Ended(PeerId, LastWord),
     Restricted(PeerId),
@@ -128,6 +129,11 @@ impl Notifier {
     /// The resource at this path has changed.
     pub fn changed(&self, path: &[&str]) {
         let _ = self.0.send(Event::Changed(path.iter().map(|&segment| segment.into()).collect()));
+    }
+
+    /// The resource at this path, and all below it, have changed.
+    pub fn changed_below(&self, path: &[&str]) {
+        let _ = self.0.send(Event::ChangedBelow(path.iter().map(|&segment| segment.into()).collect()));
     }
 }
 

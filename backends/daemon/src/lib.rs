@@ -32,6 +32,8 @@ use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Why a program does not start.
 #[derive(Debug, Error)]
@@ -315,12 +317,14 @@ fn is_readable_by_others(_path: &Path) -> bool {
 pub fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let not_audit = tracing_subscriber::filter::filter_fn(|event| event.target() != ace_groupcomm::audit::TARGET);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .log_internal_errors(false)
-        .with_writer(output::Log::default);
-    let _ = subscriber.try_init();
+        .with_writer(output::Log::default)
+        .with_filter(filter)
+        .with_filter(not_audit);
+    let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
 /// Waits for SIGTERM, SIGHUP or Ctrl-C: a terminal that closes ends the program as cleanly as a service manager does.

@@ -161,6 +161,10 @@ impl Associations for Followed {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed(&path));
             }
+            AssociationNotice::ChangedBelow { path } => {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                return self.each(|server| server.changed_below(&path));
+            }
         };
         // First the table: messages that waited for this are looked at again.
         self.associations.notice(notice);

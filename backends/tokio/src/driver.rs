@@ -3,6 +3,7 @@
 use crate::clock::{Clock, os_random};
 use crate::committer;
 use crate::crypto_pool::CryptoPool;
+use ace_groupcomm::command::{Command, CommandError, Report};
 use ace_groupcomm::engine::{Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
 use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
@@ -41,8 +42,9 @@ pub enum StartError {
 /// The way back for one answer.
 type Done = Box<dyn FnOnce(Response) + Send>;
 
-enum Command {
+enum Order {
     Call(Caller, Request, Done),
+    Command(Box<Command>, oneshot::Sender<Result<Report, CommandError>>),
     Need(AssociationNeed),
     Ready(oneshot::Sender<Result<(), StartError>>),
     Stop,
@@ -51,15 +53,15 @@ enum Command {
 /// A handle on an engine that runs. CoAP, HTTP and tests use it alike; clones are the same engine.
 #[derive(Clone)]
 pub struct Handle {
-    commands: Sender<Command>,
+    orders: Sender<Order>,
     ready: Arc<AtomicBool>,
 }
 
 impl Handle {
     /// Asks, and gives the answer to `done`; at once where the engine takes no more.
     pub fn submit(&self, caller: Caller, request: Request, done: impl FnOnce(Response) + Send + 'static) {
-        if let Err(refused) = self.commands.try_send(Command::Call(caller, request, Box::new(done)))
-            && let Command::Call(_, _, done) = refused.into_inner()
+        if let Err(refused) = self.orders.try_send(Order::Call(caller, request, Box::new(done)))
+            && let Order::Call(_, _, done) = refused.into_inner()
         {
             done(unavailable());
         }
@@ -67,10 +69,10 @@ impl Handle {
 
     /// Has the engine see to what is needed of an association, when it takes more. It is to be called on a runtime.
     pub fn need(&self, need: AssociationNeed) {
-        if let Err(TrySendError::Full(command)) = self.commands.try_send(Command::Need(need)) {
-            let commands = self.commands.clone();
+        if let Err(TrySendError::Full(order)) = self.orders.try_send(Order::Need(need)) {
+            let orders = self.orders.clone();
             // An engine that has stopped needs to see to nothing.
-            tokio::spawn(async move { drop(commands.send(command).await) });
+            tokio::spawn(async move { drop(orders.send(order).await) });
         }
     }
 
@@ -83,13 +85,25 @@ impl Handle {
         receiver.await.unwrap_or_else(|_| unavailable())
     }
 
+    /// Has the engine do something, and waits until that is durable. It waits its turn where the engine takes no more.
+    ///
+    /// # Errors
+    /// [`CommandError`] where it came to nothing.
+    pub async fn command(&self, command: Command) -> Result<Report, CommandError> {
+        let ended = || CommandError::Unavailable("the engine has ended");
+        let (sender, receiver) = oneshot::channel();
+        self.orders.send(Order::Command(Box::new(command), sender)).await.map_err(|_| ended())?;
+        // It may have ended after it was told, with a commit under way.
+        receiver.await.unwrap_or(Err(CommandError::Unknown))
+    }
+
     /// Waits until the engine's start is done.
     ///
     /// # Errors
     /// [`StartError`] where it never will be.
     pub async fn ready(&self) -> Result<(), StartError> {
         let (sender, receiver) = oneshot::channel();
-        self.commands.send(Command::Ready(sender)).await.map_err(|_| StartError::Ended)?;
+        self.orders.send(Order::Ready(sender)).await.map_err(|_| StartError::Ended)?;
         receiver.await.unwrap_or(Err(StartError::Ended))
     }
 
@@ -101,7 +115,7 @@ impl Handle {
 
     /// Stops the engine: it takes no more requests, finishes those under way, and ends.
     pub async fn stop(&self) {
-        let _ = self.commands.send(Command::Stop).await;
+        let _ = self.orders.send(Order::Stop).await;
     }
 }
 
@@ -120,6 +134,7 @@ struct Driver<M> {
     commits: UnboundedSender<(OpId, Txn)>,
     results: UnboundedSender<Completion>,
     waiting: HashMap<Ticket, Done>,
+    reports: HashMap<Ticket, oneshot::Sender<Result<Report, CommandError>>>,
     awaiting_start: Vec<oneshot::Sender<Result<(), StartError>>>,
     ready: Arc<AtomicBool>,
     stopping: bool,
@@ -136,7 +151,7 @@ pub fn spawn<M>(
 where
     M: Machine<Notice = AssociationNotice> + 'static,
 {
-    let (commands, incoming) = channel(QUEUE);
+    let (orders, incoming) = channel(QUEUE);
     let (results, done) = unbounded_channel();
     let (commits, transactions) = unbounded_channel();
     pool.start(&results);
@@ -151,6 +166,7 @@ where
         commits,
         results,
         waiting: HashMap::new(),
+        reports: HashMap::new(),
         awaiting_start: Vec::new(),
         ready: Arc::clone(&ready),
         stopping: false,
@@ -170,17 +186,17 @@ where
             tracing::error!("storage has failed beyond repair: the engine has ended");
         }
     };
-    (Handle { commands, ready }, tokio::spawn(run))
+    (Handle { orders, ready }, tokio::spawn(run))
 }
 
 impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
-    async fn run(mut self, mut incoming: Receiver<Command>, mut done: UnboundedReceiver<Completion>) {
+    async fn run(mut self, mut incoming: Receiver<Order>, mut done: UnboundedReceiver<Completion>) {
         let mut out = Vec::new();
-        let (mut commands, mut completions) = (Vec::with_capacity(TICK), Vec::with_capacity(TICK));
+        let (mut orders, mut completions) = (Vec::with_capacity(TICK), Vec::with_capacity(TICK));
         self.machine.start(self.clock.now(), &mut os_random(), &mut out);
         self.end_tick(&mut out);
         let mut deadline = None;
-        while !(self.stopping && self.waiting.is_empty()) {
+        while !(self.stopping && self.waiting.is_empty() && self.reports.is_empty()) {
             let now = self.clock.now();
             let due = self.machine.next_timeout(now).map(|at| at.saturating_sub(now.mono));
             if due == Some(Duration::ZERO) {
@@ -209,10 +225,10 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                         self.machine.complete(now, completion, &mut out);
                     }
                 }
-                count = incoming.recv_many(&mut commands, TICK), if !self.stopping => {
+                count = incoming.recv_many(&mut orders, TICK), if !self.stopping => {
                     self.stopping = count == 0;
-                    for command in commands.drain(..) {
-                        self.command(command, &mut out);
+                    for order in orders.drain(..) {
+                        self.obey(order, &mut out);
                     }
                 }
                 () = sleep(due) => self.machine.timeout(self.clock.now(), &mut os_random(), &mut out),
@@ -222,9 +238,9 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
         }
     }
 
-    fn command(&mut self, command: Command, out: &mut Vec<Effect<AssociationNotice>>) {
-        match command {
-            Command::Call(caller, request, done) => {
+    fn obey(&mut self, order: Order, out: &mut Vec<Effect<AssociationNotice>>) {
+        match order {
+            Order::Call(caller, request, done) => {
                 let reply = self.machine.request(self.clock.now(), caller, request, &mut os_random(), out);
                 match reply {
                     Reply::Now(durable) => {
@@ -237,9 +253,13 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                     }
                 }
             }
-            Command::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
-            Command::Ready(sender) => self.awaiting_start.push(sender),
-            Command::Stop => self.stopping = true,
+            Order::Command(command, sender) => {
+                let ticket = self.machine.command(self.clock.now(), *command, &mut os_random(), out);
+                self.reports.insert(ticket, sender);
+            }
+            Order::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
+            Order::Ready(sender) => self.awaiting_start.push(sender),
+            Order::Stop => self.stopping = true,
         }
     }
 
@@ -306,6 +326,11 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             Effect::Answer(ticket, durable) => {
                 if let Some(done) = self.waiting.remove(&ticket) {
                     done(Durable::into_inner(durable));
+                }
+            }
+            Effect::Report(ticket, report) => {
+                if let Some(sender) = self.reports.remove(&ticket) {
+                    let _ = sender.send(report);
                 }
             }
             Effect::Notice(notice) => self.associations.notice(notice),

@@ -5,6 +5,7 @@
 
 mod token;
 
+use crate::command::CommandError;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{App, Engine, Input, Limits, Outcome};
@@ -120,6 +121,7 @@ impl App for AuthServerApp {
                 Ok(Outcome::done().with_event(Event::Issued(issued)).with_event(Event::Started))
             }
             Input::Task(Task::Expire(id)) => self.expire(view, id),
+            Input::Command(_) => Ok(Outcome::report(Err(CommandError::NoKdc), Changes::new())),
         }
     }
 

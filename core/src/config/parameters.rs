@@ -60,6 +60,11 @@ impl Parameters {
         self.0.get(name)
     }
 
+    /// All parameters, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Parameter)> {
+        self.0.iter()
+    }
+
     /// The parameters as a file could hold them, for [`ApplicationProfile::configure`].
     ///
     /// [`ApplicationProfile::configure`]: crate::traits::profile::ApplicationProfile::configure

@@ -1,5 +1,6 @@
 //! What runs on an engine.
 
+use crate::command::{Command, CommandError, Figure, Report};
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::refusal::Refusal;
@@ -10,13 +11,15 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a run is about: a request from outside, or a task of the application's own.
+/// What a run is about: a request from outside, a task of the application's own, or a command.
 #[derive(Clone, Debug)]
 pub enum Input<T> {
     /// A request, and who sent it.
     Request(Caller, Request),
     /// A task; its answer goes nowhere.
     Task(T),
+    /// What an operator wants done.
+    Command(Command),
 }
 
 /// What is said to who asked. A refusal keeps its reason, for the log.
@@ -24,6 +27,27 @@ pub enum Input<T> {
 pub(crate) enum Said {
     Response(Response),
     Refusal(Refusal),
+    Report(Result<Report, CommandError>),
+}
+
+impl Said {
+    /// What a client is sent.
+    pub(crate) fn response(self) -> Response {
+        match self {
+            Self::Response(response) => response,
+            Self::Refusal(refusal) => refusal.response(),
+            Self::Report(_) => Response::new(crate::Status::InternalServerError),
+        }
+    }
+
+    /// What an operator is told.
+    pub(crate) fn report(self) -> Result<Report, CommandError> {
+        match self {
+            Self::Report(report) => report,
+            Self::Refusal(refusal) => Err(CommandError::from(&refusal)),
+            Self::Response(_) => Err(CommandError::Internal("a command was answered as a request is")),
+        }
+    }
 }
 
 /// What a run of a handler comes to.
@@ -79,6 +103,12 @@ impl<E> Outcome<E> {
         self
     }
 
+    /// What has come of a command, when the changes are durable.
+    #[must_use]
+    pub const fn report(report: Result<Report, CommandError>, changes: Changes) -> Self {
+        Self { said: Some(Said::Report(report)), changes, events: Vec::new() }
+    }
+
     /// Adds what becomes true with the answer.
     #[must_use]
     pub fn with_event(mut self, event: E) -> Self {
@@ -130,6 +160,11 @@ pub trait App: Send {
 
     /// A task came to nothing. Returns what is to be tried again, in a while.
     fn failed(&mut self, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
+
+    /// Figures of its own, for [`Command::Status`].
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
 
     /// When the application has something to do, on the clock that never jumps.
     fn next_due(&self, now: Now) -> Option<Duration>;

@@ -195,14 +195,14 @@ impl<A: App> Engine<A> {
         match outcome {
             CommitOutcome::Done(revision) => self.done(now, *batch, revision, out),
             CommitOutcome::Conflict(found) => self.conflicted(now, *batch, found, out),
-            CommitOutcome::NotDone(_) => self.fail(*batch, "storage cannot be written", out),
+            CommitOutcome::NotDone(_) => self.fail(*batch, &Refusal::Unavailable("storage cannot be written", 5), out),
             // Its records are read again.
             CommitOutcome::Unknown(_) => {
                 self.stats.unknown = self.stats.unknown.saturating_add(1);
                 for key in batch.overlay.0.keys().chain(batch.expected.keys()) {
                     self.cache.forget(key);
                 }
-                self.fail(*batch, "the outcome of a commit is unknown", out);
+                self.fail(*batch, &Refusal::CommitUnknown, out);
             }
         }
     }
@@ -243,7 +243,7 @@ impl<A: App> Engine<A> {
             waiting.conflicts = waiting.conflicts.saturating_add(1);
             impatient |= waiting.conflicts >= PATIENT;
             if waiting.conflicts > self.limits.conflicts {
-                self.refuse(member.ticket, &Refusal::Bound("others were faster, again and again", 1), out);
+                self.refuse(member.ticket, Refusal::Bound("others were faster, again and again", 1), out);
             } else if uncertain.is_empty() {
                 self.again(now, member.ticket, out);
             } else {
@@ -269,14 +269,14 @@ impl<A: App> Engine<A> {
         }
     }
 
-    fn fail(&mut self, batch: Batch<A::Event>, why: &'static str, out: &mut Vec<Effect<A::Notice>>) {
+    fn fail(&mut self, batch: Batch<A::Event>, why: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
             // Otherwise a claim that fails would be made again at once.
             state.impatient = false;
             state.claimed = None;
         }
         for member in batch.members {
-            self.refuse(member.ticket, &Refusal::Unavailable(why, 5), out);
+            self.refuse(member.ticket, why.clone(), out);
         }
         self.tidy(batch.lane);
     }

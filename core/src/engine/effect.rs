@@ -1,5 +1,6 @@
 //! What goes in and out of an engine.
 
+use crate::command::{CommandError, Report};
 use crate::request::Response;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, StorageError, Txn};
@@ -46,6 +47,8 @@ pub enum Effect<N> {
     Commit(OpId, Txn),
     /// Send this answer.
     Answer(Ticket, Durable),
+    /// Tell the operator that a command has come to this.
+    Report(Ticket, Result<Report, CommandError>),
     /// Something became true; in order with the answers.
     Notice(N),
 }

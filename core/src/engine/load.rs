@@ -234,7 +234,7 @@ impl<A: App> Engine<A> {
 
     fn give_up(&mut self, waiters: Vec<Ticket>, out: &mut Vec<Effect<A::Notice>>) {
         for ticket in waiters {
-            self.refuse(ticket, &Refusal::Unavailable("storage cannot be read", 5), out);
+            self.refuse(ticket, Refusal::Unavailable("storage cannot be read", 5), out);
         }
     }
 }

@@ -5,8 +5,10 @@ use crate::refusal::Refusal;
 
 /// Logs a refusal: at debug, and as an error where something is broken here. What the peer has chosen is escaped.
 pub(super) fn refused<T>(Ticket(ticket): Ticket, input: &Input<T>, refusal: &Refusal) {
-    let Input::Request(caller, request) = input else {
-        return tracing::debug!(ticket, reason = %refusal, "a task came to nothing");
+    let (caller, request) = match input {
+        Input::Request(caller, request) => (caller, request),
+        Input::Task(_) => return tracing::debug!(ticket, reason = %refusal, "a task came to nothing"),
+        Input::Command(_) => return tracing::warn!(ticket, reason = %refusal, "a command came to nothing"),
     };
     let (method, path) = (request.method, request.path.join("/"));
     if matches!(refusal, Refusal::Internal(_)) {

@@ -1,6 +1,7 @@
 //! What a driver needs of an engine, whichever it is.
 
-use super::{Completion, Effect, Reply};
+use super::{Completion, Effect, Reply, Ticket};
+use crate::command::Command;
 use crate::request::{Caller, Request};
 use crate::time::Now;
 use crate::traits::transport::AssociationNeed;
@@ -32,6 +33,15 @@ pub trait Machine: Send {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<Effect<Self::Notice>>,
     ) -> Reply;
+
+    /// Takes a command. What comes of it is an [`Effect::Report`].
+    fn command(
+        &mut self,
+        now: Now,
+        command: Command,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<Self::Notice>>,
+    ) -> Ticket;
 
     /// Sees to what the network side needs.
     fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);

@@ -43,11 +43,12 @@ pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
 pub use limits::{Limits, Stats};
 pub use machine::Machine;
 
+use crate::command::{Command, EngineStatus, Figure, Report};
 use crate::engine::store::cache::{Cache, LoadId};
 use crate::engine::store::overlay::Overlay;
 use crate::engine::store::view::PageAt;
 use crate::refusal::Refusal;
-use crate::request::{Caller, Purpose, Request, Response};
+use crate::request::{Caller, Purpose, Request};
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Page, Revision, Sharing};
@@ -197,6 +198,31 @@ impl<A: App> Engine<A> {
         self.cache.len()
     }
 
+    /// How it does.
+    fn status(&self) -> EngineStatus {
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        let Stats { requests, runs, commits, conflicts, unknown, bounded, internal } = self.stats;
+        let own = [
+            ("requests_waiting", count(self.waiting.len())),
+            ("lanes", count(self.lanes.len())),
+            ("records_in_memory", count(self.cache.len())),
+            ("operations_under_way", count(self.ops.len())),
+            ("requests_total", requests),
+            ("runs_total", runs),
+            ("commits_total", commits),
+            ("conflicts_total", conflicts),
+            ("commits_unknown_total", unknown),
+            ("requests_bounded_total", bounded),
+            ("requests_failed_total", internal),
+        ];
+        let own = own.into_iter().map(|(name, value)| Figure { name, value });
+        EngineStatus {
+            ready: self.is_ready(),
+            storage: self.health.is_well(),
+            figures: own.chain(self.app.figures()).collect(),
+        }
+    }
+
     pub(crate) const fn app(&self) -> &A {
         &self.app
     }
@@ -262,7 +288,12 @@ impl<A: App> Engine<A> {
         self.waiting.get(&ticket).is_some_and(|waiting| waiting.lane.is_some())
     }
 
-    fn answer(&mut self, ticket: Ticket, response: Response, out: &mut Vec<Effect<A::Notice>>) {
+    /// Says what a run has come to.
+    fn say(&mut self, ticket: Ticket, said: Said, out: &mut Vec<Effect<A::Notice>>) {
+        if let (Said::Refusal(refusal), Some(waiting)) = (&said, self.waiting.get(&ticket)) {
+            self.stats.note(refusal);
+            log::refused(ticket, &waiting.input, refusal);
+        }
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
         self.deadlines.remove(&(waiting.arrived.mono.saturating_add(self.limits.patience), ticket));
         if let Some(lane) = waiting.lane {
@@ -272,9 +303,10 @@ impl<A: App> Engine<A> {
             self.tidy(Some(lane));
         }
         match &*waiting.input {
-            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(response))),
+            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(said.response()))),
+            Input::Command(_) => out.push(Effect::Report(ticket, said.report())),
             // What the application wants done is not given up for a failure that may pass.
-            Input::Task(task) if !response.status.is_success() => {
+            Input::Task(task) if matches!(said, Said::Refusal(_)) => {
                 let mut notices = Vec::new();
                 let again = self.app.failed(task, &mut notices);
                 out.extend(notices.into_iter().map(Effect::Notice));
@@ -284,20 +316,8 @@ impl<A: App> Engine<A> {
         }
     }
 
-    fn refuse(&mut self, ticket: Ticket, refusal: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
-        if let Some(waiting) = self.waiting.get(&ticket) {
-            self.stats.note(refusal);
-            log::refused(ticket, &waiting.input, refusal);
-        }
-        self.answer(ticket, refusal.response(), out);
-    }
-
-    /// Says what a run has come to.
-    fn say(&mut self, ticket: Ticket, said: Said, out: &mut Vec<Effect<A::Notice>>) {
-        match said {
-            Said::Response(response) => self.answer(ticket, response, out),
-            Said::Refusal(refusal) => self.refuse(ticket, &refusal, out),
-        }
+    fn refuse(&mut self, ticket: Ticket, refusal: Refusal, out: &mut Vec<Effect<A::Notice>>) {
+        self.say(ticket, Said::Refusal(refusal), out);
     }
 
     /// Refuses a request that is not handled at all.
@@ -360,6 +380,28 @@ impl<A: App> Machine for Engine<A> {
         Reply::Later(ticket)
     }
 
+    fn command(
+        &mut self,
+        now: Now,
+        command: Command,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<A::Notice>>,
+    ) -> Ticket {
+        let now = self.tick(now);
+        if command == Command::Status {
+            let ticket = Ticket(self.number());
+            out.push(Effect::Report(ticket, Ok(Report::Status(self.status()))));
+            return ticket;
+        }
+        let input = Input::Command(command);
+        let lane = self.app.lane(&input);
+        let ticket = self.enter(now, input, lane, rng);
+        if !self.waits_in_lane(ticket) {
+            self.drive(now, ticket, out);
+        }
+        ticket
+    }
+
     fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
         let now = self.tick(now);
         if let Some(task) = self.app.provide(need) {
@@ -404,7 +446,7 @@ impl<A: App> Machine for Engine<A> {
                 break;
             }
             self.health.failed(now, &"no answer in time");
-            self.refuse(ticket, &Refusal::Unavailable("storage or cryptography takes too long", 5), out);
+            self.refuse(ticket, Refusal::Unavailable("storage or cryptography takes too long", 5), out);
         }
         self.probe(now, out);
         let mut notices = Vec::new();

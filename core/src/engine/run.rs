@@ -64,7 +64,7 @@ impl<A: App> Engine<A> {
             Ran::Waits => (),
             Ran::Refused(refusal, log) => {
                 if self.held_at_once(ticket, &log.reads) {
-                    self.refuse(ticket, &refusal, out);
+                    self.refuse(ticket, refusal, out);
                 }
             }
             Ran::Done(outcome, log) if outcome.changes.is_empty() => {

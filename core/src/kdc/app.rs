@@ -1,44 +1,39 @@
 //! What the KDC holds in memory, and how it is set up.
 
 use crate::access::Resource;
+use crate::command::{Command, Figure};
 use crate::engine::store::view::{Stop, View};
-use crate::engine::{App, Effect, Engine, Input, Outcome};
+use crate::engine::{App, Engine, Input, Outcome};
 use crate::kdc::association::ownership::Owned;
 use crate::kdc::association::pending::Pendings;
 use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
-use crate::kdc::config::{GroupConfig, KdcConfig, SetupError};
+use crate::kdc::config::{KdcConfig, SetupError};
 use crate::kdc::event::{Event, Task};
+use crate::kdc::group::{Group, Groups};
 use crate::kdc::keying::material::Lives;
 use crate::kdc::scene::Scene;
 use crate::kdc::start::Start;
 use crate::kdc::token::expiry::Expiries;
 use crate::refusal::Refusal;
-use crate::registry::{ApplicationProfileDescriptor, Registry};
+use crate::registry::Registry;
 use crate::request::{Caller, Method, Request};
 use crate::time::Now;
 use crate::token::Trust;
-use crate::traits::profile::GroupRules;
 use crate::traits::storage::Sharing;
 use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
 use ace_groupcomm_messages::CreationHints;
-use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One group: its name, its profile, and the rules of that.
-pub(super) struct Group {
-    pub(super) gname: String,
-    pub(super) profile: ApplicationProfileDescriptor,
-    pub(super) rules: Arc<dyn GroupRules>,
-}
-
 /// The KDC's handlers and what they hold in memory.
 pub struct KdcApp {
     pub(super) hints: CreationHints,
-    pub(super) groups: BTreeMap<String, Group>,
+    /// The groups of the configuration: what is stored is compared with them.
+    pub(super) configured: BTreeMap<String, Arc<Group>>,
+    pub(super) groups: Groups,
     pub(super) transports: Vec<&'static dyn TransportProfile>,
     pub(super) validator: Box<dyn TokenValidator>,
     /// The issuers that the validator trusts.
@@ -52,6 +47,8 @@ pub struct KdcApp {
     pub(super) lives: Lives,
     pub(super) rejoins_per_hour: u32,
     pub(super) process: Option<u16>,
+    /// The incarnation in which this process has started: groups of others get new keys first.
+    pub(super) incarnation: Option<u32>,
     pub(super) sharing: Sharing,
     pub(super) owned: Owned,
     pub(super) expiry: Expiries,
@@ -77,6 +74,7 @@ impl App for KdcApp {
         match input {
             Input::Request(caller, request) => self.request(&Scene { view, caller, request }),
             Input::Task(task) => self.run_task(view, task),
+            Input::Command(command) => self.command(view, command),
         }
     }
 
@@ -84,13 +82,23 @@ impl App for KdcApp {
         match input {
             // Names that a stranger makes up get no lane.
             Input::Request(_, request) => match Resource::of(&request.path) {
-                Some((_, gname)) if self.groups.contains_key(gname) => Some(format!("g/{gname}")),
+                Some((_, gname)) if self.is_known(gname) => Some(format!("g/{gname}")),
                 _ => None,
             },
-            Input::Task(Task::Create(_) | Task::Enter | Task::Compare) => Some("create".into()),
+            Input::Task(Task::Create(_) | Task::Enter | Task::Compare | Task::TakeUp { .. }) => Some("create".into()),
             // Their commits must not fight each other.
-            Input::Task(Task::Expire | Task::Revoke(..) | Task::Issuers(_)) => Some("evict".into()),
-            Input::Task(_) => None,
+            Input::Task(Task::Expire | Task::Issuers(_) | Task::Clear(_)) | Input::Command(Command::Revoke(_)) => {
+                Some("evict".into())
+            }
+            Input::Command(Command::Create { .. }) => Some("create".into()),
+            Input::Command(
+                Command::Evict { group: gname, .. }
+                | Command::Lift { group: gname, .. }
+                | Command::Activate(gname)
+                | Command::Deactivate(gname)
+                | Command::Delete { group: gname, .. },
+            ) if self.is_known(gname) => Some(format!("g/{gname}")),
+            Input::Task(_) | Input::Command(_) => None,
         }
     }
 
@@ -105,7 +113,9 @@ impl App for KdcApp {
                 let dropped = self.pendings.insert(now, *pending);
                 out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
             }
-            Event::Entered(process) => self.process = Some(process),
+            Event::Entered { process, incarnation } => {
+                (self.process, self.incarnation) = (Some(process), Some(incarnation));
+            }
             Event::Proven { id, term, start, limit } => {
                 let earlier = self.pendings.proven(&id);
                 out.extend(earlier.into_iter().map(|id| AssociationNotice::Gone { id }));
@@ -147,6 +157,10 @@ impl App for KdcApp {
                 self.missing.remove(&gname);
                 self.lives.begin(&gname, created, expires);
             }
+            Event::Audit(entry) => entry.say(),
+            Event::Absent { gname, why } => self.note_absent(&gname, why),
+            Event::Deleted { gname, group } => self.note_deleted(&gname, group, out),
+            Event::Clears(group) => self.start.todo(Task::Clear(group)),
             Event::ProofFailed(client) => self.failed_proofs.note(now, client),
             Event::Changed(path) if self.sharing == Sharing::Exclusive => {
                 out.push(AssociationNotice::Changed { path });
@@ -161,7 +175,8 @@ impl App for KdcApp {
     }
 
     fn is_ready(&self) -> bool {
-        self.process.is_some() && self.missing.is_empty() && self.expiry.is_known() && self.start.refused().is_none()
+        let groups = self.start.has_seen_all() && self.missing.is_empty();
+        self.process.is_some() && groups && self.expiry.is_known() && self.start.refused().is_none()
     }
 
     fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
@@ -190,6 +205,15 @@ impl App for KdcApp {
         }
     }
 
+    fn figures(&self) -> Vec<Figure> {
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        let own = [
+            ("associations_waiting_for_proof", count(self.pendings.len())),
+            ("groups_not_taken_up", count(self.missing.len())),
+        ];
+        own.into_iter().map(|(name, value)| Figure { name, value }).collect()
+    }
+
     fn next_due(&self, now: Now) -> Option<Duration> {
         let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)];
         self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
@@ -202,6 +226,13 @@ impl App for KdcApp {
         let mut tasks = self.start.take();
         tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
         tasks
+    }
+}
+
+impl KdcApp {
+    /// Whether a name is that of a group, as far as this process has met it.
+    fn is_known(&self, gname: &str) -> bool {
+        self.configured.contains_key(gname) || self.groups.has_met(gname)
     }
 }
 
@@ -221,22 +252,13 @@ impl Kdc {
         validator: Box<dyn TokenValidator>,
         sharing: Sharing,
     ) -> Result<Self, SetupError> {
-        let mut groups = BTreeMap::new();
-        for GroupConfig { gname, profile, parameters } in config.groups {
-            let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            let fits = (1..=255).contains(&gname.len()) && gname.bytes().all(unreserved);
-            if !fits || gname == "." || gname == ".." {
-                return Err(SetupError::GroupName(gname));
-            }
-            let name = || gname.clone();
-            let descriptor =
-                registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
-            let rules = descriptor
-                .profile
-                .configure(&gname, parameters)
-                .map_err(|source| SetupError::Parameters { gname: name(), source })?;
-            let group = Group { gname: gname.clone(), profile: descriptor, rules };
-            if groups.insert(gname.clone(), group).is_some() {
+        let (groups, trust) = (Groups::new(registry), validator.trust());
+        let mut configured = BTreeMap::new();
+        for config in config.groups {
+            let gname = config.gname.clone();
+            let issuers = trust.as_ref().map(|trust| trust.speakers(&gname));
+            let group = Arc::new(groups.define(config, issuers)?);
+            if configured.insert(gname.clone(), group).is_some() {
                 return Err(SetupError::GroupTwice(gname));
             }
         }
@@ -245,10 +267,11 @@ impl Kdc {
         }
         let app = KdcApp {
             hints: config.hints,
-            missing: groups.keys().cloned().collect(),
+            missing: configured.keys().cloned().collect(),
+            configured,
             groups,
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
-            trust: validator.trust(),
+            trust,
             validator,
             accept_issuers: config.accept_issuers,
             start: Start::default(),
@@ -259,22 +282,12 @@ impl Kdc {
             lives: Lives::default(),
             rejoins_per_hour: config.rejoins_per_hour,
             process: None,
+            incarnation: None,
             sharing,
             owned: Owned::new(sharing),
             expiry: Expiries::new(sharing),
         };
         Ok(Self::over(app, sharing, config.limits))
-    }
-
-    /// Ends what the token with this hash allowed, and refuses it from now on.
-    pub fn revoke(
-        &mut self,
-        now: Now,
-        token_hash: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<AssociationNotice>>,
-    ) {
-        self.task(now, Task::Revoke(token_hash.to_vec()), rng, out);
     }
 
     /// How many associations wait for their proof.
@@ -283,8 +296,8 @@ impl Kdc {
         self.app().pendings.len()
     }
 
-    /// Names and resource types of the groups, for discovery.
+    /// Names and resource types of the groups of the configuration, for discovery.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.app().groups.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
+        self.app().configured.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
     }
 }

@@ -8,7 +8,7 @@ use ace_groupcomm_messages::CreationHints;
 use thiserror::Error;
 
 /// One group as it is configured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {
     /// Its name.
     pub gname: String,

@@ -1,10 +1,12 @@
 //! What the KDC does of its own accord, and what becomes true in memory when something is durable.
 
 use crate::Secret;
+use crate::audit::Entry;
 use crate::kdc::Pending;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::Step;
-use crate::schema::keys::PrincipalId;
+use crate::schema::keys::{GroupId, PrincipalId};
+use crate::traits::storage::Key;
 use crate::traits::transport::AssociationNeed;
 
 /// What the KDC does of its own accord.
@@ -16,14 +18,28 @@ pub enum Task {
     Compare,
     /// Sees to clients whose issuers are not trusted any more.
     Issuers(Step),
-    /// Makes a group, unless it is there.
+    /// Looks at a page of names: groups may be stored that no file names.
+    TakeUp {
+        /// The name behind which it goes on.
+        after: Option<Key>,
+    },
+    /// Makes a group, or takes it up where it is there.
     Create(String),
+    /// Removes what is stored of a group that was deleted, page by page.
+    Clear(GroupId),
     /// Ends what tokens that have expired allowed.
     Expire,
-    /// Ends what the token with this hash allowed, and refuses it from now on.
-    Revoke(Vec<u8>),
     /// Gives the network side what it needs for an association.
     Association(AssociationNeed),
+}
+
+/// Why a group is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// It was deleted by command: a file does not bring it back.
+    Deleted,
+    /// It is stored without its configuration, and no file names it.
+    Unknown,
 }
 
 /// What becomes true in memory when something is durable.
@@ -32,7 +48,12 @@ pub enum Event {
     /// An association was made and waits for its proof.
     Pending(Box<Pending>),
     /// This process has a number.
-    Entered(u16),
+    Entered {
+        /// It.
+        process: u16,
+        /// The incarnation of the KDC.
+        incarnation: u32,
+    },
     /// An association was proven, and is this process's.
     Proven {
         /// Its name.
@@ -108,6 +129,24 @@ pub enum Event {
         /// The end.
         expires: u64,
     },
+    /// A group that is configured or stored is not served.
+    Absent {
+        /// Its name.
+        gname: String,
+        /// Why.
+        why: Absence,
+    },
+    /// A group was deleted.
+    Deleted {
+        /// Its name.
+        gname: String,
+        /// The group.
+        group: GroupId,
+    },
+    /// An entry of the audit log.
+    Audit(Entry),
+    /// Something of a group that was deleted is stored still.
+    Clears(GroupId),
     /// A proof of possession of this client has failed.
     ProofFailed(PrincipalId),
     /// The resource with this path has changed.

@@ -5,6 +5,8 @@
 //! | where | what |
 //! | --- | --- |
 //! | `app`, `event`, `start`, `tasks` | what the KDC holds in memory, what it does of its own accord |
+//! | `command` | what an operator has it do |
+//! | `group` | groups and their rules, as they are stored |
 //! | `route`, `scene` | from a request to its handler: who calls, for which group |
 //! | `resource` | a file for each resource of section 4.1 |
 //! | `association` | associations with clients, and the bounds of those that are not proven |
@@ -14,8 +16,10 @@
 
 mod app;
 mod association;
+mod command;
 mod config;
 mod event;
+mod group;
 mod keying;
 mod membership;
 mod resource;
@@ -35,5 +39,5 @@ pub use resource::observe::{last_word, registrations};
 pub use route::routes;
 pub use start::{GroupDifferences, StartRefusal};
 
-use app::Group;
 use association::pending::Pending;
+use group::Group;

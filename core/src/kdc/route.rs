@@ -76,8 +76,8 @@ impl KdcApp {
         let outcome = self.serve(scene, resource, gname);
         let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
         let is_observable = match resource {
-            Resource::Own(name) => self.is_own_observable(gname, name, None),
-            Resource::Below(name, below) => self.is_own_observable(gname, name, Some(below)),
+            Resource::Own(name) => self.is_own_observable(scene.view, gname, name, None)?,
+            Resource::Below(name, below) => self.is_own_observable(scene.view, gname, name, Some(below))?,
             other => other.is_observable(),
         };
         Ok(if is_observable { self.observed(scene.caller, request, outcome) } else { outcome })
@@ -110,7 +110,7 @@ impl KdcApp {
             settle_formats(route.takes, route.gives, scene.request)?;
             return if scene.asks_permission() { Ok(Outcome::done()) } else { handler(self, scene, &holder) };
         }
-        let authorised = self.authorised(&holder, gname)?;
+        let authorised = self.authorised(scene.view, &holder, gname)?;
         match resource {
             Resource::Own(name) => self.own(scene, &authorised, name, None),
             Resource::Below(name, below) => self.own(scene, &authorised, name, Some(below)),

@@ -7,9 +7,10 @@ use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Association, BelongsTo, Head, Member, Principal};
+use crate::schema::records::{Association, Head, Member, NameState, Principal};
 use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
+use std::sync::Arc;
 
 /// A request on its way to a handler.
 pub(super) struct Scene<'s, 'v> {
@@ -42,7 +43,9 @@ pub(super) struct TokenHolder<'a> {
 /// A token holder whose token names a group.
 pub(super) struct Authorised<'a> {
     pub(super) holder: &'a TokenHolder<'a>,
-    pub(super) group: &'a Group,
+    pub(super) group: Arc<Group>,
+    /// The group itself, from its creation to its deletion.
+    pub(super) id: GroupId,
     /// The roles that the token grants in the group.
     pub(super) granted: Roles,
 }
@@ -82,26 +85,43 @@ impl KdcApp {
     /// What the token grants in a group. Who asks about a group that its token does not name learns nothing
     /// about it, not even whether it exists.
     pub(super) fn authorised<'a>(
-        &'a self,
+        &self,
+        view: &View<'_>,
         holder: &'a TokenHolder<'a>,
         gname: &str,
-    ) -> Result<Authorised<'a>, Refusal> {
-        let entry = holder.principal.token.scope.iter().find(|(name, _)| name == gname);
+    ) -> Result<Authorised<'a>, Stop> {
+        let token = &holder.principal.token;
+        let entry = token.scope.iter().find(|(name, _)| name == gname);
         let (_, permissions) = entry.ok_or(Refusal::Forbidden("the token does not name the group"))?;
-        let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
+        let (name, group) = self.named(view, gname)?.ok_or(Refusal::NotFound)?;
+        let NameState::Live(tokens_since) = name.state else {
+            return Err(Refusal::Groupcomm(GroupcommError::GroupDeleted).into());
+        };
+        if !self.means_this_group(token.issued, tokens_since) {
+            return Err(Refusal::Forbidden("the token is from before this group").into());
+        }
+        let group = group.ok_or(Refusal::NotFound)?;
+        if !self.may_speak(view, &holder.principal.issuer, &group)? {
+            return Err(Refusal::Forbidden("the token's issuer may not speak for the group").into());
+        }
         let permissions = RawCbor::new(permissions).map_err(|_| Refusal::Internal("a scope cannot be read"))?;
         let granted =
             group.rules.roles(&permissions).ok_or(Refusal::Forbidden("the token grants no role in the group"))?;
-        Ok(Authorised { holder, group, granted })
+        Ok(Authorised { holder, group, id: name.id, granted })
+    }
+
+    /// Whether a token that was issued then means the group that has a name since a former one was deleted.
+    pub(super) fn means_this_group(&self, issued: Option<u64>, tokens_since: u64) -> bool {
+        tokens_since == 0 || issued.is_some_and(|at| at >= tokens_since.saturating_add(self.validator.leeway()))
     }
 
     /// The group as it stands.
     pub(super) fn group_state<'a>(&self, view: &View<'a>, authorised: &Authorised<'_>) -> Result<Standing<'a>, Stop> {
-        let Some(BelongsTo(id)) = view.get::<BelongsTo<GroupId>>(&keys::name(&authorised.group.gname))? else {
-            return Err(Refusal::NotFound.into());
-        };
-        let head = view.get::<Head>(&keys::head(*id))?.ok_or(Refusal::NotFound)?;
-        Ok(Standing { id: *id, head })
+        let head = view.get::<Head>(&keys::head(authorised.id))?.ok_or(Refusal::NotFound)?;
+        if self.incarnation.is_some_and(|incarnation| incarnation != head.incarnation) {
+            return Err(Refusal::Unavailable("the group gets new keys after a restore", 2).into());
+        }
+        Ok(Standing { id: authorised.id, head })
     }
 
     /// The caller's membership, where the table asks for one.

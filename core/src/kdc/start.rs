@@ -11,9 +11,10 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::token::issuers::{Counted, Step};
 use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::schema::keys::{self, GroupId};
-use crate::schema::records::{BelongsTo, GroupConfiguration, Head, Meta};
+use crate::schema::records::{GroupConfiguration, Head, Meta, NamedGroup};
 use crate::time::Now;
 use crate::token::TrustChange;
+use crate::traits::storage::Key;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -71,6 +72,15 @@ pub enum StartEvent {
     Counted(Counted),
     /// Nothing stands against the start.
     Fits,
+    /// Groups that are stored, and the name behind which there are more.
+    Stored {
+        /// Their names.
+        gnames: Vec<String>,
+        /// Of those that were deleted, such of which something is stored still.
+        cleared: Vec<GroupId>,
+        /// Where it goes on.
+        more: Option<Key>,
+    },
     /// It must not go on.
     Refused(StartRefusal),
 }
@@ -80,6 +90,8 @@ pub enum StartEvent {
 pub(super) struct Start {
     refused: Option<StartRefusal>,
     todo: Vec<Task>,
+    /// Whether all groups that are stored have been looked at.
+    has_seen_all: bool,
     /// The clients that nobody would vouch for, of those that were looked at.
     clients: u64,
 }
@@ -96,6 +108,14 @@ impl Start {
 
     pub(super) fn take(&mut self) -> Vec<Task> {
         std::mem::take(&mut self.todo)
+    }
+
+    pub(super) fn todo(&mut self, task: Task) {
+        self.todo.push(task);
+    }
+
+    pub(super) const fn has_seen_all(&self) -> bool {
+        self.has_seen_all
     }
 
     fn refuse(&mut self, why: StartRefusal) {
@@ -125,7 +145,16 @@ impl KdcApp {
             }
             StartEvent::Fits => {
                 self.start.todo.extend(self.missing.iter().cloned().map(Task::Create));
-                self.start.todo.push(Task::Expire);
+                self.start.todo.extend([Task::TakeUp { after: None }, Task::Expire]);
+            }
+            StartEvent::Stored { gnames, cleared, more } => {
+                let others: Vec<String> =
+                    gnames.into_iter().filter(|gname| !self.configured.contains_key(gname)).collect();
+                self.start.todo.extend(others.iter().cloned().map(Task::Create));
+                self.missing.extend(others);
+                self.start.todo.extend(cleared.into_iter().map(Task::Clear));
+                self.start.has_seen_all = more.is_none();
+                self.start.todo.extend(more.map(|last| Task::TakeUp { after: Some(last) }));
             }
             StartEvent::Refused(why) => self.start.refuse(why),
         }
@@ -134,7 +163,7 @@ impl KdcApp {
     /// Compares what is stored with what is configured.
     pub(super) fn compare(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
         let trusted = self.compare_issuers(view);
-        let groups: Vec<_> = self.groups.values().map(|group| self.compare_group(view, group)).collect();
+        let groups: Vec<_> = self.configured.values().map(|group| self.compare_group(view, group)).collect();
         let differing: Result<Vec<_>, Stop> = groups.into_iter().collect();
         let (trusted, differing) = (trusted?, differing?);
         let groups: Vec<GroupDifferences> = differing.into_iter().flatten().collect();
@@ -145,10 +174,9 @@ impl KdcApp {
     /// In what a group that is stored differs. One that is not there takes what is configured; so does one of a former
     /// incarnation, which gets new keying material.
     fn compare_group(&self, view: &View<'_>, group: &Group) -> Result<Option<GroupDifferences>, Stop> {
-        let (known, meta) =
-            (view.get::<BelongsTo<GroupId>>(&keys::name(&group.gname)), view.get::<Meta>(&keys::meta()));
-        let (Some(BelongsTo(id)), Some(meta)) = (known?, meta?) else { return Ok(None) };
-        let (head, stored) = (view.get::<Head>(&keys::head(*id)), view.get::<GroupConfiguration>(&keys::config(*id)));
+        let (known, meta) = (view.get::<NamedGroup>(&keys::name(&group.gname)), view.get::<Meta>(&keys::meta()));
+        let (Some(id), Some(meta)) = (known?.and_then(NamedGroup::live), meta?) else { return Ok(None) };
+        let (head, stored) = (view.get::<Head>(&keys::head(id)), view.get::<GroupConfiguration>(&keys::config(id)));
         let (head, stored) = (head?, stored?);
         let is_former = head.is_some_and(|head| crate::kdc::keying::epoch::is_former(head, meta));
         // Records of a profile outlive a restore: another profile must not take them for its own.
@@ -158,11 +186,6 @@ impl KdcApp {
 }
 
 impl Group {
-    /// What is stored of a group that is made now.
-    pub(super) fn configuration(&self) -> GroupConfiguration {
-        GroupConfiguration { profile: self.profile.name.into(), parameters: self.rules.parameters().clone() }
-    }
-
     /// In what a group that is stored differs from this one. What a later version of the profile has more of has its
     /// default there.
     pub(super) fn differences(&self, stored: &GroupConfiguration) -> Option<GroupDifferences> {

@@ -189,6 +189,54 @@ pub fn principal(principal: PrincipalId) -> Key {
     key(&[b"p/", principal.as_bytes()])
 }
 
+/// All groups that were deleted and of which something is stored still.
+#[must_use]
+pub fn deletions() -> Key {
+    key(&[b"d/"])
+}
+
+/// A group that was deleted and of which something is stored still.
+#[must_use]
+pub fn deletion(group: GroupId) -> Key {
+    key(&[b"d/", group.as_bytes()])
+}
+
+/// All that is stored of a group.
+#[must_use]
+pub fn of_group(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/"])
+}
+
+/// All GROUPNAMEs that were ever given.
+#[must_use]
+pub fn names() -> Key {
+    key(&[b"n/"])
+}
+
+/// All clients that may not join a group.
+#[must_use]
+pub fn bans(group: GroupId) -> Key {
+    key(&[b"ban/", group.as_bytes(), b"/"])
+}
+
+/// A client that may not join a group.
+#[must_use]
+pub fn ban(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"ban/", group.as_bytes(), b"/", principal.as_bytes()])
+}
+
+/// All bans in the order in which they end.
+#[must_use]
+pub fn ban_ends() -> Key {
+    key(&[b"bx/"])
+}
+
+/// When a ban ends.
+#[must_use]
+pub fn ban_end(at: u64, group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"bx/", &at.to_be_bytes(), b"/", group.as_bytes(), b"/", principal.as_bytes()])
+}
+
 /// Whose token has this hash.
 #[must_use]
 pub fn token(hash: &[u8]) -> Key {
@@ -337,11 +385,16 @@ mod tests {
             issuers(),
             turn("g"),
             issued(&[1]),
+            deletion(group),
+            ban(group, someone),
+            ban(other, someone),
+            ban_end(1, group, someone),
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[..at].contains(key), "{key:?}");
         }
         assert!(own_record(group, KEPT, b"/").starts_with(&own_records(group, KEPT)));
+        assert!(ban(group, someone).starts_with(&bans(group)) && head(group).starts_with(&of_group(group)));
         assert!(member(group, someone).starts_with(&members(group)));
         assert!(!member(other, someone).starts_with(&members(group)));
         assert!(expiry(255, someone) < expiry(256, someone));

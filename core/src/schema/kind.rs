@@ -27,6 +27,10 @@ pub(crate) enum Kind<'a> {
     ExpiredSequence,
     Association(&'a [u8]),
     Observation,
+    /// A group that was deleted.
+    Deletion(GroupId),
+    Ban(GroupId, PrincipalId),
+    BanEnd(u64, GroupId, PrincipalId),
     Turn,
     Meta,
     Issuers,
@@ -39,6 +43,11 @@ pub(crate) enum Kind<'a> {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn group_and_principal(bytes: &[u8]) -> Option<(GroupId, PrincipalId)> {
+    let (group, rest) = bytes.split_first_chunk::<16>()?;
+    Some((GroupId::new(*group), principal(rest.strip_prefix(b"/")?)?))
 }
 
 fn principal(bytes: &[u8]) -> Option<PrincipalId> {
@@ -112,6 +121,16 @@ impl<'a> Kind<'a> {
             b"exi/" => Some(Self::ExpiredSequence),
             b"a/" => Some(Self::Association(rest)),
             b"o/" => Some(Self::Observation),
+            b"d/" => rest.try_into().ok().map(|id| Self::Deletion(GroupId::new(id))),
+            b"ban/" => {
+                let (group, client) = group_and_principal(rest)?;
+                Some(Self::Ban(group, client))
+            }
+            b"bx/" => {
+                let (at, rest) = rest.split_first_chunk::<8>()?;
+                let (group, client) = group_and_principal(rest.strip_prefix(b"/")?)?;
+                Some(Self::BanEnd(u64::from_be_bytes(*at), group, client))
+            }
             b"turn/" => Some(Self::Turn),
             b"ai/" => Some(Self::Issued(rest)),
             _ => None,
@@ -153,6 +172,9 @@ mod tests {
             (keys::expired_sequence("as/1"), Kind::ExpiredSequence),
             (keys::association(b"a/"), Kind::Association(b"a/")),
             (keys::observation(b"a/", b"x"), Kind::Observation),
+            (keys::deletion(group), Kind::Deletion(group)),
+            (keys::ban(group, client), Kind::Ban(group, client)),
+            (keys::ban_end(0x2f, group, client), Kind::BanEnd(0x2f, group, client)),
             (keys::turn("g/x"), Kind::Turn),
             (keys::meta(), Kind::Meta),
             (keys::issuers(), Kind::Issuers),
@@ -172,6 +194,9 @@ mod tests {
             "g/0123456789abcdef/config/x",
             "g/short/head",
             "p/short",
+            "d/short",
+            "ban/0123456789abcdef_0123456789abcdef",
+            "bx/01234567/0123456789abcdef/short",
             "x/short",
             "x/01234567_0123456789abcdef",
         ] {

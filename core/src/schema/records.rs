@@ -22,6 +22,8 @@ pub enum RekeyReason {
     Profile,
     /// The issuer of a token is not trusted any more, not with its key or not for its groups.
     Distrusted,
+    /// The operator has put a member out.
+    Evicted,
 }
 
 /// A rekeying that has to be done.
@@ -56,18 +58,65 @@ pub struct Head {
     /// Which group it is, of all that were made: part of its Gids.
     #[serde(default)]
     pub serial: u32,
+    /// When the group was deleted, in seconds since 1970: what is stored of it goes, page by page.
+    #[serde(default)]
+    pub deleted: Option<u64>,
 }
 
 impl RecordType for Head {
-    /// In the first format incarnation and serial stood in the Gid alone.
+    /// In the first format incarnation and serial stood in the Gid alone; the third one knows of deleted groups.
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
-        let mut head: Self = record::from_bytes(bytes, 2)?;
+        let mut head: Self = record::from_bytes(bytes, 3)?;
         if bytes.first() == Some(&FIRST_FORMAT) {
             let (incarnation, rest) = head.gid.split_first_chunk().ok_or(Corrupt)?;
             let (serial, _) = rest.split_first_chunk().ok_or(Corrupt)?;
             (head.incarnation, head.serial) = (u32::from_be_bytes(*incarnation), u32::from_be_bytes(*serial));
         }
         Ok(head)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 3)
+    }
+}
+
+/// What a GROUPNAME stands for. A name that was given once keeps its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedGroup {
+    /// The group that has the name, or had it last.
+    pub id: GroupId,
+    /// Whether the group is there.
+    pub state: NameState,
+}
+
+/// Whether the group of a name is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameState {
+    /// It is. Tokens that were issued before this time, in seconds since 1970, do not mean it; 0 where all do: no other group
+    /// had the name.
+    Live(u64),
+    /// It was deleted, at this time in seconds since 1970.
+    Deleted(u64),
+}
+
+impl NamedGroup {
+    /// The group, unless it was deleted.
+    #[must_use]
+    pub const fn live(&self) -> Option<GroupId> {
+        match self.state {
+            NameState::Live(_) => Some(self.id),
+            NameState::Deleted(_) => None,
+        }
+    }
+}
+
+impl RecordType for NamedGroup {
+    /// The first format knew no deleted groups.
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            return BelongsTo::<GroupId>::decode(bytes).map(|BelongsTo(id)| Self { id, state: NameState::Live(0) });
+        }
+        record::from_bytes(bytes, 2)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -82,6 +131,10 @@ pub struct GroupConfiguration {
     pub profile: String,
     /// The parameters, in canonical form.
     pub parameters: Parameters,
+    /// The issuers that may speak for the group, by their names in the configuration; none where any that the validator takes
+    /// may, or where that is not recorded.
+    #[serde(default)]
+    pub issuers: Option<BTreeSet<String>>,
 }
 
 /// The secrets of one version, in the form of the application profile.
@@ -137,6 +190,43 @@ pub struct GidOwner {
     pub group: GroupId,
     /// Its name.
     pub gname: String,
+}
+
+/// A group that was deleted, and of which something is stored still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// The group.
+    pub group: GroupId,
+    /// The name that it had.
+    pub gname: String,
+    /// When it was deleted, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A client that the operator has put out of a group: it may not join again for some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The NODENAME that it had, and would have again.
+    pub node: String,
+    /// Its issuer, by the name in the configuration.
+    pub issuer: String,
+    /// Its name at the issuer.
+    pub subject: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// When the ban ends: with the token that the client had, in seconds since 1970.
+    pub until: u64,
+}
+
+/// When a ban ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanEnd {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// The group.
+    pub group: GroupId,
+    /// The client.
+    pub principal: PrincipalId,
 }
 
 /// When a token expires.
@@ -250,6 +340,9 @@ pub struct StoredToken {
     /// Which of the issuer's keys verified it; none where that was not recorded.
     #[serde(default)]
     pub issuer_key: Option<KeyFingerprint>,
+    /// When it was issued (`iat`), in seconds since 1970; none where it does not say.
+    #[serde(default)]
+    pub issued: Option<u64>,
 }
 
 /// The issuers that a KDC trusts, over this storage: those of one configuration, whoever starts.
@@ -340,9 +433,13 @@ crate::plain_record!(
     GidOwner,
     Expiry,
     RevocationEnd,
+    Deletion,
+    Ban,
+    BanEnd,
     // The second one kept an older program off, which would have lost what later records hold; the third one holds the tag.
     Meta = 3,
-    GroupConfiguration,
+    // The second one holds the issuers.
+    GroupConfiguration = 2,
     GroupSecret,
     TrustedIssuers,
     Member,
@@ -375,16 +472,17 @@ mod tests {
             rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: 5 }),
             incarnation: 1,
             serial: 7,
+            deleted: None,
         };
         let bytes = head.encode();
-        assert_eq!(bytes.first(), Some(&2), "the format stands in front");
+        assert_eq!(bytes.first(), Some(&3), "the format stands in front");
         assert_eq!(Head::decode(&bytes).as_ref(), Ok(&head));
         assert!(bytes.len() < 1_024);
         assert_eq!(Member::decode(&bytes), Err(Corrupt));
         assert_eq!(Head::decode(&bytes[..bytes.len() - 1]), Err(Corrupt));
         assert_eq!(Head::decode(&[]), Err(Corrupt));
         let mut later = bytes;
-        later[0] = 3;
+        later[0] = 4;
         assert_eq!(Head::decode(&later), Err(Corrupt));
         later[0] = 1;
         assert_eq!(Head::decode(&later), Err(Corrupt), "a Gid of the first format has 12 bytes");
@@ -392,6 +490,13 @@ mod tests {
         let mut bytes = old.encode();
         bytes[0] = 1;
         assert_eq!(Head::decode(&bytes), Ok(Head { incarnation: 9, serial: 4, ..old }));
+        let id = GroupId::new([7; 16]);
+        assert_eq!(NamedGroup::decode(&BelongsTo(id).encode()), Ok(NamedGroup { id, state: NameState::Live(0) }));
+        for (state, live) in [(NameState::Live(5), Some(id)), (NameState::Deleted(5), None)] {
+            let name = NamedGroup { id, state };
+            assert_eq!((NamedGroup::decode(&name.encode()), name.live()), (Ok(name), live));
+            assert_eq!(BelongsTo::<GroupId>::decode(&name.encode()), Err(Corrupt), "an older program does not take it");
+        }
         let secret = GroupSecret { material: Secret::new(vec![7; 16]), created: 1, expires: 2 };
         assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
         assert!(!format!("{secret:?}").contains("7, 7"));

@@ -1,5 +1,6 @@
 //! One KDC on a test store, with everything done at once: ask and get the answer.
 
+use crate::command::{Command, CommandError, Report};
 use crate::config::ConfigMap;
 use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
@@ -41,6 +42,8 @@ pub fn config(groups: &[&str]) -> KdcConfig {
 pub struct Settled {
     /// The answers, in the order in which they became ready.
     pub answers: Vec<(Ticket, Durable)>,
+    /// What came of commands.
+    pub reports: Vec<(Ticket, Result<Report, CommandError>)>,
     /// What the network side was told, in order.
     pub notices: Vec<AssociationNotice>,
     /// All signatures that were asked for.
@@ -74,6 +77,10 @@ pub fn settle(
                 Effect::Commit(op, txn) => Completion::Committed(op, store.commit_now(txn)),
                 Effect::Answer(ticket, durable) => {
                     settled.answers.push((ticket, durable));
+                    continue;
+                }
+                Effect::Report(ticket, report) => {
+                    settled.reports.push((ticket, report));
                     continue;
                 }
                 Effect::Notice(notice) => {
@@ -214,11 +221,24 @@ impl Desk {
         self.settle(out);
     }
 
+    /// Gives a command, and does all that is needed for its report.
+    ///
+    /// # Errors
+    /// [`CommandError`] where it came to nothing; also where it was never reported.
+    pub fn command(&mut self, command: Command) -> Result<Report, CommandError> {
+        let mut out = Vec::new();
+        let ticket = self.kdc.command(self.now, command, &mut self.rng, &mut out);
+        let settled = settle(&mut self.kdc, &self.store, self.now, out);
+        self.notices.extend(settled.notices);
+        self.jobs.extend(settled.jobs);
+        let report = settled.reports.into_iter().find(|(of, _)| *of == ticket);
+        report.map_or(Err(CommandError::Unavailable("there is no report")), |(_, report)| report)
+    }
+
     /// Revokes a token.
     pub fn revoke(&mut self, hash: &[u8]) {
-        let mut out = Vec::new();
-        self.kdc.revoke(self.now, hash, &mut self.rng, &mut out);
-        self.settle(out);
+        let _ = self.command(Command::Revoke(hash.to_vec()));
+        self.due();
     }
 
     /// Posts a token. Returns who the client is from now on, and its challenge N_S.

@@ -46,6 +46,20 @@ impl fmt::Display for TrustChange {
     }
 }
 
+impl TrustChange {
+    /// The issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        match self {
+            Self::Added(name)
+            | Self::Removed(name)
+            | Self::Keys(name)
+            | Self::GroupsLost(name)
+            | Self::GroupsGained(name) => name,
+        }
+    }
+}
+
 impl Trust {
     /// Trusts one more issuer.
     #[must_use]
@@ -60,13 +74,19 @@ impl Trust {
         self.0.get(name)
     }
 
+    /// The issuers that may speak for a group.
+    #[must_use]
+    pub fn speakers(&self, gname: &str) -> BTreeSet<String> {
+        self.0.iter().filter(|(_, issuer)| issuer.groups.contains(gname)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The keys of each issuer.
     #[must_use]
     pub fn keys(&self) -> BTreeMap<String, BTreeSet<KeyFingerprint>> {
         self.0.iter().map(|(name, issuer)| (name.clone(), issuer.keys.clone())).collect()
     }
 
-    /// In what the other one differs, which comes later.
+    /// Which issuers differ in the other one, which comes later, or their keys; their groups are not looked at.
     #[must_use]
     pub fn changes(&self, later: &Self) -> Vec<TrustChange> {
         let mut changes = Vec::new();
@@ -78,12 +98,6 @@ impl Trust {
                 (Some(was), Some(is)) => {
                     if was.keys != is.keys {
                         changes.push(TrustChange::Keys(name.clone()));
-                    }
-                    if !was.groups.is_subset(&is.groups) {
-                        changes.push(TrustChange::GroupsLost(name.clone()));
-                    }
-                    if !is.groups.is_subset(&was.groups) {
-                        changes.push(TrustChange::GroupsGained(name.clone()));
                     }
                 }
             }
@@ -111,16 +125,7 @@ mod tests {
         assert_eq!(was.changes(&was), []);
         let is = trust(&[("kept", 2, &["a"]), ("new", 1, &["a"]), ("other", 4, &["a", "b"])]);
         let words: Vec<String> = was.changes(&is).iter().map(TrustChange::to_string).collect();
-        assert_eq!(
-            words,
-            [
-                "issuer \"gone\" is gone",
-                "issuer \"new\" is new",
-                "issuer \"other\" has other keys",
-                "issuer \"other\" may not speak for all of its groups any more",
-                "issuer \"other\" may speak for more groups",
-            ]
-        );
+        assert_eq!(words, ["issuer \"gone\" is gone", "issuer \"new\" is new", "issuer \"other\" has other keys",]);
     }
 
     #[test]

@@ -104,6 +104,11 @@ pub trait GroupRules: Send + Sync {
     /// The Tperm of roles.
     fn permissions(&self, roles: Roles) -> RawCbor;
 
+    /// The names of roles, for an operator.
+    fn role_names(&self, roles: Roles) -> Vec<String> {
+        vec![format!("{:#x}", roles.0)]
+    }
+
     /// The tag of the extended format of a scope that means this profile's roles (RFC 9594 REQ28).
     fn scope_tag(&self) -> Option<u64>;
 

@@ -137,6 +137,11 @@ pub enum AssociationNotice {
         /// Its name.
         id: Vec<u8>,
     },
+    /// A resource and all below it have changed: who observes one of them is to be told.
+    ChangedBelow {
+        /// Its path, segment by segment.
+        path: Vec<String>,
+    },
     /// A resource has changed: who observes it is to be told.
     Changed {
         /// Its path, segment by segment.

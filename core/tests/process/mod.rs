@@ -69,7 +69,7 @@ impl Process {
                         self.answers.push(durable.into_inner());
                         continue;
                     }
-                    Effect::Notice(_) => continue,
+                    Effect::Report(..) | Effect::Notice(_) => continue,
                 };
                 self.kdc.complete(self.now, done, &mut out);
             }

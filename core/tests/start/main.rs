@@ -8,7 +8,7 @@ use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::{KdcConfig, Restore, StartRefusal};
 use ace_groupcomm::keys::{self, PrincipalId};
-use ace_groupcomm::records::{BelongsTo, GroupConfiguration, Head, Principal, RekeyReason, TrustedIssuers};
+use ace_groupcomm::records::{GroupConfiguration, Head, NamedGroup, Principal, RekeyReason, TrustedIssuers};
 use ace_groupcomm::testkit::build::{self, AUDIENCE, Client, group_request, join_post, token, token_post_with};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
@@ -49,12 +49,12 @@ fn refusal(desk: &Desk) -> Option<StartRefusal> {
 }
 
 fn configuration(store: &TestStore, gname: &str) -> Option<GroupConfiguration> {
-    let BelongsTo(id) = store.record(&keys::name(gname))?;
+    let NamedGroup { id, .. } = store.record(&keys::name(gname))?;
     store.record(&keys::config(id))
 }
 
 fn head(store: &TestStore) -> Head {
-    let BelongsTo(id) = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     store.record(&keys::head(id)).unwrap()
 }
 

@@ -23,7 +23,7 @@ fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
         "parameters cannot change while a group has its keying material: group \"g1\": max_id is 7 in storage, and 5 \
          here; group \"g2\": max_id is 3 in storage, and 7 here"
     );
-    let stored = |store: &TestStore| store.record::<BelongsTo<keys::GroupId>>(&keys::name("g3"));
+    let stored = |store: &TestStore| store.record::<NamedGroup>(&keys::name("g3"));
     assert_eq!(stored(&store), None, "no group is made by a file that is refused");
     assert_eq!(before.len(), store.dump().len());
     assert_eq!(refusal(&Desk::new(store, groups(&[("g1", None), ("g2", Some(3))])).unwrap()), None);
@@ -33,7 +33,7 @@ fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
 fn a_profile_that_has_changed_ends_the_start() {
     let store = store();
     Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let stored: GroupConfiguration = store.record(&keys::config(id)).unwrap();
     let other = GroupConfiguration { profile: "other".into(), ..stored };
     let write = vec![(keys::config(id), Some(other.encode().into()))];
@@ -74,7 +74,7 @@ fn a_restore_is_a_new_incarnation_also_where_no_later_number_is_left() {
 fn a_group_without_a_stored_configuration_takes_the_configured_one_once() {
     let store = store();
     Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let write = vec![(keys::config(id), None)];
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
     assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", Some(4))])).unwrap()), None);
@@ -111,7 +111,7 @@ fn who_loses_the_race_for_a_group_with_other_parameters_does_not_start() {
 fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
     let store = store();
     Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
-    let BelongsTo(id): BelongsTo<keys::GroupId> = store.record(&keys::name("g1")).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let stored = configuration(&store, "g1").unwrap();
     let without =
         ace_groupcomm::config::Parameters::default().with("max_id", stored.parameters.get("max_id").unwrap().clone());

@@ -115,6 +115,10 @@ impl GroupRules for OscoreGroup {
         Some(extended_scope_tag(AIF_OSCORE_GROUPCOMM_CBOR))
     }
 
+    fn role_names(&self, roles: Roles) -> Vec<String> {
+        scope::names(roles).split('+').map(Into::into).collect()
+    }
+
     /// The scope is part of every Join Request (section 6.1 of the profile).
     fn has_default_scope(&self) -> bool {
         false

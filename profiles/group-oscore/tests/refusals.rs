@@ -3,7 +3,7 @@
 mod bench;
 
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{BelongsTo, Head, Principal, SenderId};
+use ace_groupcomm::records::{Head, NamedGroup, Principal, SenderId};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{group_request, join_post};
 use ace_groupcomm::traits::storage::{Key, Sharing};
@@ -15,7 +15,7 @@ use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
 use bench::{admitted, client, desk, desk_on, error_of, joined, request};
 
 fn head(store: &TestStore, gname: &str) -> (GroupId, Key, Head) {
-    let BelongsTo(id) = store.record::<BelongsTo<GroupId>>(&keys::name(gname)).unwrap();
+    let NamedGroup { id, .. } = store.record(&keys::name(gname)).unwrap();
     let key = keys::head(id);
     let head = store.record(&key).unwrap();
     (id, key, head)

@@ -407,7 +407,9 @@ impl Associations for OscoreServer {
                     slot.extend(start, limit);
                 }
             }
-            AssociationNotice::Restricted { .. } | AssociationNotice::Changed { .. } => (),
+            AssociationNotice::Restricted { .. }
+            | AssociationNotice::Changed { .. }
+            | AssociationNotice::ChangedBelow { .. } => (),
             AssociationNotice::Ended { id } => {
                 table.settle(&id);
                 table.retire((self.clock)(), &id);

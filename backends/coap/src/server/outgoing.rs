@@ -55,6 +55,12 @@ impl Server {
                 self.to_ask.extend(changed);
                 self.ask_more();
             }
+            Event::ChangedBelow(path) => {
+                self.changes = self.changes.wrapping_add(1);
+                let changed = self.observations.changed_below(&path);
+                self.to_ask.extend(changed);
+                self.ask_more();
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::schema::record::{AnyRecord, RecordType};
 use crate::time::Now;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};
-use crate::traits::storage::{Key, Page, Revision, Sharing};
+use crate::traits::storage::{Key, Page, Record, Revision, Sharing};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ pub(crate) struct PageAt {
     pub(crate) prefix: Key,
     pub(crate) after: Option<Key>,
 }
+
+/// Records of a page, each with its key; and the last key, where there are more.
+type Hinted<T> = (Vec<(Key, T)>, Option<Key>);
 
 /// What one run asked for and read.
 #[derive(Default)]
@@ -226,7 +229,7 @@ impl<'a> View<'a> {
         Ok(page.records.iter().filter_map(|(_, record)| T::decode(&record.value).ok()).collect())
     }
 
-    /// The same of the records behind a key; and the last key of these, where there are more.
+    /// The same of the records behind a key, each with its key; and the last key of these, where there are more.
     ///
     /// # Errors
     /// [`Stop::NotYet`] until they are known; [`Stop::Refuse`] where one cannot be read.
@@ -235,11 +238,20 @@ impl<'a> View<'a> {
         prefix: &Key,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<(Vec<T>, Option<Key>), Stop> {
+    ) -> Result<Hinted<T>, Stop> {
         let page = self.page(prefix, after, limit)?;
         let last = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
-        let records: Result<Vec<T>, _> = page.records.iter().map(|(_, record)| T::decode(&record.value)).collect();
+        let record = |(key, record): &(Key, Record)| T::decode(&record.value).map(|decoded| (key.clone(), decoded));
+        let records: Result<Vec<_>, _> = page.records.iter().map(record).collect();
         Ok((records.map_err(|_| Refusal::Internal("a record cannot be read"))?, last))
+    }
+
+    /// The first keys under a prefix.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until they are known.
+    pub(crate) fn hint_keys(&self, prefix: &Key, limit: usize) -> Result<Vec<Key>, Stop> {
+        Ok(self.page(prefix, None, limit)?.records.iter().map(|(key, _)| key.clone()).collect())
     }
 
     fn page(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<&'a Page, Stop> {

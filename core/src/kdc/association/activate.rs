@@ -5,10 +5,9 @@ use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::association::ownership::{lost, reserve};
-use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::token::exi::supersede;
 use crate::kdc::{Event, KdcApp, Pending};
-use crate::schema::keys::{self, PrincipalId};
+use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{
     Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Principal, RekeyReason, Revoked, StoredToken,
 };
@@ -78,6 +77,7 @@ impl KdcApp {
                     expires: 0,
                     sequence: None,
                     issuer_key: None,
+                    issued: None,
                 },
                 kdcchallenge: None,
                 association: ByteBuf::new(),
@@ -118,22 +118,30 @@ impl KdcApp {
         changes.put(keys::token(&principal.token.hash), BelongsTo(id));
         changes.put(keys::expiry(at, id), Expiry { at, principal: id });
         let (mut kept, mut events) = (Vec::new(), Vec::new());
-        for (gname, group) in std::mem::take(&mut principal.memberships) {
-            let granted = self.granted(&principal.token, &gname);
-            if self.still_covers(view, id, group, granted)? {
-                kept.push((gname, group));
+        for membership in std::mem::take(&mut principal.memberships) {
+            let (gname, group) = &membership;
+            let granted = self.granted(view, &principal.token, gname, *group)?;
+            if self.still_covers(view, id, *group, granted)? {
+                kept.push(membership);
             } else {
-                self.evict(view, id, group, RekeyReason::Narrowed, changes)?;
-                events.push(creds_changed(&gname));
+                events.extend(self.evict(view, id, principal, &membership, RekeyReason::Narrowed, changes)?);
             }
         }
         principal.memberships = kept;
         Ok(events)
     }
 
-    /// The roles that a token grants in a group; none where it does not name it.
-    fn granted(&self, token: &StoredToken, gname: &str) -> Option<crate::Roles> {
-        let (_, permissions) = token.scope.iter().find(|(name, _)| name == gname)?;
-        self.groups.get(gname)?.rules.roles(&RawCbor::new(permissions).ok()?)
+    /// The roles that a token grants in a group; none where it does not mean it.
+    fn granted(
+        &self,
+        view: &View<'_>,
+        token: &StoredToken,
+        gname: &str,
+        id: GroupId,
+    ) -> Result<Option<crate::Roles>, Stop> {
+        let Some((_, permissions)) = token.scope.iter().find(|(name, _)| name == gname) else { return Ok(None) };
+        let live = self.group(view, gname)?.filter(|live| live.id == id);
+        let live = live.filter(|live| self.means_this_group(token.issued, live.tokens_since));
+        Ok(live.and_then(|live| live.group.rules.roles(&RawCbor::new(permissions).ok()?)))
     }
 }

@@ -274,6 +274,7 @@ mod tests {
                 expires: 0,
                 sequence: None,
                 issuer_key: None,
+                issued: None,
             },
             nonce2: vec![],
             kdcchallenge: None,

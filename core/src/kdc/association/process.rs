@@ -17,7 +17,8 @@ impl KdcApp {
         meta.starts = meta.starts.wrapping_add(1);
         let mut changes = Changes::new();
         changes.put(keys::meta(), meta);
-        Ok(Outcome::done_with(changes).with_event(Event::Entered(meta.starts)))
+        Ok(Outcome::done_with(changes)
+            .with_event(Event::Entered { process: meta.starts, incarnation: meta.incarnation }))
     }
 
     /// The number of this process.

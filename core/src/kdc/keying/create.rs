@@ -1,35 +1,63 @@
-//! A group is made: its identifier, its first Gid, its first secrets, in one commit.
+//! A group is made: its identifier, its first Gid, its first secrets, in one commit. One that is there is taken up.
 
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::event::Absence;
 use crate::kdc::keying::epoch::Begun;
 use crate::kdc::start::{StartEvent, StartRefusal};
 use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
-use crate::schema::records::{BelongsTo, GroupConfiguration, GroupSecret, Head, Meta};
+use crate::schema::kind::Kind;
+use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup};
+use crate::traits::storage::Key;
+
+/// How many names are looked at in one step.
+const PAGE: usize = 64;
+/// How many groups that were deleted are taken up at a start; more are at the next one.
+const DELETIONS: usize = 512;
 
 /// A group whose version has begun.
-fn created(group: &Group, Begun { changes, created, expires }: Begun) -> Outcome<Event> {
+fn created(group: &Group, Begun { changes, created, expires, .. }: Begun) -> Outcome<Event> {
     Outcome::done_with(changes).with_event(Event::Created { gname: group.gname.clone(), created, expires })
 }
 
 const BROKEN: Refusal = Refusal::Internal("a group has no head, or no secret of its version");
 
 impl KdcApp {
+    /// Makes a group that is configured, or takes up one that is stored.
     pub(in crate::kdc) fn create(&self, view: &View<'_>, gname: &str) -> Result<Outcome<Event>, Stop> {
-        let group = self.groups.get(gname).ok_or(Refusal::NotFound)?;
-        let (known, meta) = (view.get::<BelongsTo<GroupId>>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
-        let (known, meta) = (known?, meta?);
-        let meta = meta.copied().unwrap_or_default();
-        if let Some(BelongsTo(id)) = known {
-            return self.take_up(view, group, *id, meta);
+        let configured = self.configured.get(gname);
+        let (known, meta) = (view.get::<NamedGroup>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
+        let (known, meta) = (known?, meta?.copied().unwrap_or_default());
+        let absent = |why| Outcome::done().with_event(Event::Absent { gname: gname.into(), why });
+        let Some(known) = known else {
+            let group = configured.ok_or(Refusal::NotFound)?;
+            return Ok(created(group, self.begin_group(view, group, NameState::Live(0), meta)?));
+        };
+        let Some(id) = known.live() else { return Ok(absent(Absence::Deleted)) };
+        if let Some(group) = configured {
+            return self.take_up(view, group, id, meta);
         }
+        match view.get::<GroupConfiguration>(&keys::config(id))?.map(|stored| self.groups.of(gname, stored)) {
+            Some(Ok(group)) => self.take_up(view, &group, id, meta),
+            Some(Err(_)) | None => Ok(absent(Absence::Unknown)),
+        }
+    }
+
+    /// A new group, and its name.
+    pub(in crate::kdc) fn begin_group(
+        &self,
+        view: &View<'_>,
+        group: &Group,
+        state: NameState,
+        meta: Meta,
+    ) -> Result<Begun, Stop> {
         let id = GroupId::new(view.random_bytes("group"));
         let mut begun = self.first_epoch(view, group, id, meta)?;
-        begun.changes.put(keys::name(gname), BelongsTo(id));
-        Ok(created(group, begun))
+        begun.changes.put(keys::name(&group.gname), NamedGroup { id, state });
+        Ok(begun)
     }
 
     /// A group that is there goes on as it is, if it is as it is configured. One of a former incarnation is renewed, and one
@@ -51,9 +79,32 @@ impl KdcApp {
         if stored == Some(&configured) {
             return Ok(Outcome::done().with_event(event));
         }
-        // What is served from now on stands there: of a parameter that is new the value that it has today.
+        // What is served from now on stands there: of a parameter that is new the value that it has today. Who may speak for
+        // the group was settled before.
+        let issuers = stored.and_then(|stored| stored.issuers.clone()).or(configured.issuers);
         let mut changes = Changes::new();
-        changes.put(keys::config(id), configured);
+        changes.put(keys::config(id), GroupConfiguration { issuers, ..configured });
         Ok(Outcome::done_with(changes).with_event(event))
+    }
+
+    /// Looks at a page of names, for groups that no file names, and for what is left of those that were deleted.
+    pub(in crate::kdc) fn take_up_stored(&self, view: &View<'_>, after: Option<&Key>) -> Result<Outcome<Event>, Stop> {
+        let names = view.hint_after::<NamedGroup>(&keys::names(), after, PAGE);
+        let deleted = match after {
+            None => view.hint_keys(&keys::deletions(), DELETIONS),
+            Some(_) => Ok(Vec::new()),
+        };
+        let ((names, more), deleted) = (names?, deleted?);
+        let gname = |key: &Key| {
+            let bytes = key.as_bytes().strip_prefix(keys::names().as_bytes())?;
+            std::str::from_utf8(bytes).ok().map(Into::into)
+        };
+        let live = names.iter().filter(|(_, name)| name.live().is_some());
+        let cleared = deleted.iter().filter_map(|key| match Kind::of(key) {
+            Some(Kind::Deletion(group)) => Some(group),
+            _ => None,
+        });
+        let (gnames, cleared) = (live.filter_map(|(key, _)| gname(key)).collect(), cleared.collect());
+        Ok(Outcome::done().with_event(Event::Start(StartEvent::Stored { gnames, cleared, more })))
     }
 }

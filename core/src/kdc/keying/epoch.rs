@@ -80,6 +80,7 @@ pub(in crate::kdc) struct Begun {
     pub(in crate::kdc) changes: Changes,
     pub(in crate::kdc) created: u64,
     pub(in crate::kdc) expires: u64,
+    pub(in crate::kdc) gid: Vec<u8>,
 }
 
 impl KdcApp {
@@ -103,6 +104,7 @@ impl KdcApp {
             rekey_due: None,
             incarnation: meta.incarnation,
             serial,
+            deleted: None,
         };
         self.begin(view, group, id, head, meta)
     }
@@ -153,8 +155,9 @@ impl KdcApp {
         changes.put(keys::gid(&head.gid), GidOwner { group: id, gname: group.gname.clone() });
         changes.put(keys::secret(id, head.num), GroupSecret { material, created, expires });
         changes.put(keys::config(id), group.configuration());
+        let gid = head.gid.to_vec();
         changes.put(keys::head(id), head);
-        Ok(Begun { changes, created, expires })
+        Ok(Begun { changes, created, expires, gid })
     }
 }
 

@@ -49,6 +49,11 @@ impl Lives {
         self.0.insert(gname.into(), Life { near, end, said: Said::Nothing });
     }
 
+    /// A group is gone.
+    pub(in crate::kdc) fn end(&mut self, gname: &str) {
+        self.0.remove(gname);
+    }
+
     /// When something is to be said.
     pub(in crate::kdc) fn next(&self, now: Now) -> Option<Duration> {
         if now.has_jumped() {

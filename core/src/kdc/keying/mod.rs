@@ -1,6 +1,7 @@
 //! Groups, and their keying material.
 
 pub(in crate::kdc) mod create;
+pub(in crate::kdc) mod delete;
 pub(in crate::kdc) mod epoch;
 pub(in crate::kdc) mod material;
 pub(in crate::kdc) mod restore;

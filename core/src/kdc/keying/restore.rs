@@ -64,6 +64,9 @@ impl Restore {
             | Kind::RevocationEnd(..)
             | Kind::ExpiredSequence
             | Kind::Stale(_)
+            | Kind::Deletion(_)
+            | Kind::Ban(..)
+            | Kind::BanEnd(..)
             | Kind::Own(_, OnRestore::Keep | OnRestore::Renew) => {
                 if value.is_empty() {
                     Err(Corrupt)
@@ -135,6 +138,7 @@ impl KdcApp {
     pub(in crate::kdc) fn is_recent(&self, view: &View<'_>, token: &ValidToken) -> Result<bool, Stop> {
         let Some(meta) = view.get::<Meta>(&keys::meta())? else { return Ok(true) };
         let since = if token.sequence.is_some() { meta.restored.max(meta.tokens_since) } else { meta.tokens_since };
+        let since = if since == 0 { 0 } else { since.saturating_add(self.validator.leeway()) };
         Ok(since == 0 || token.issued.is_some_and(|at| at >= since))
     }
 }

@@ -1,12 +1,14 @@
 //! A membership ends (RFC 9594 section 5). That the group has to be rekeyed stands in the same commit.
 
 use crate::Roles;
+use crate::audit::Entry;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
-use crate::kdc::KdcApp;
+use crate::kdc::resource::observe::creds_changed;
+use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Head, Mark, Member, RekeyDue, RekeyReason, SenderId};
+use crate::schema::records::{Head, Mark, Member, Principal, RekeyDue, RekeyReason, SenderId};
 
 impl KdcApp {
     /// Whether roles that are granted cover those that a member has.
@@ -22,21 +24,27 @@ impl KdcApp {
         Ok(granted.includes(Roles(member.roles)))
     }
 
-    /// Ends a membership. The caller takes the group out of the principal's own record.
+    /// Ends a membership. The caller takes the group out of the principal's own record. Returns what others are told.
     pub(in crate::kdc) fn evict(
         &self,
         view: &View<'_>,
         id: PrincipalId,
-        group: GroupId,
+        client: &Principal,
+        (gname, group): &(String, GroupId),
         why: RekeyReason,
         changes: &mut Changes,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<Event>, Stop> {
+        let group = *group;
         let (head, member) = (view.get::<Head>(&keys::head(group)), view.get::<Member>(&keys::member(group, id)));
         let (head, member) = (head?, member?);
-        let Some(member) = member else { return Ok(()) };
+        let Some(member) = member else { return Ok(Vec::new()) };
         let head = changes.latest(&keys::head(group)).or(head);
         let mut head = head.ok_or(Refusal::Internal("a group has members and no head"))?.clone();
         changes.delete(keys::member(group, id));
+        if head.deleted.is_some() {
+            // All that is stored of the group goes.
+            return Ok(Vec::new());
+        }
         if let Some(key) = &member.key {
             changes.delete(keys::credential(group, key));
         }
@@ -46,7 +54,8 @@ impl KdcApp {
         head.members = head.members.saturating_sub(1);
         head.rekey_due.get_or_insert(RekeyDue { why, since: view.arrived().unix });
         changes.put(keys::head(group), head);
-        Ok(())
+        let entry = Entry::of_member("membership ended", gname, client, member).because(why);
+        Ok(vec![creds_changed(gname), Event::Audit(entry)])
     }
 }
 

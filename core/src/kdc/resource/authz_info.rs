@@ -7,9 +7,10 @@ use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::association::pending::Place;
+use crate::kdc::group::LiveGroup;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::Scene;
-use crate::kdc::{Event, KdcApp, Pending};
+use crate::kdc::{Event, Group, KdcApp, Pending};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Response, Status};
 use crate::schema::keys::{self, PrincipalId};
@@ -20,6 +21,7 @@ use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{Confirmation, CredentialInfo, TokenTransferRequest, TokenTransferResponse};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Length of an association's name: two bytes for the process, the others random. It fits the shortest bound of
 /// an OSCORE identifier (RFC 8613 section 3.3), and is long enough that posts cannot use the space up.
@@ -52,8 +54,8 @@ impl KdcApp {
         }
     }
 
-    /// A token, as an issuer that is trusted vouches for it, and not revoked.
-    fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<ValidToken, Stop> {
+    /// A token, as an issuer that is trusted vouches for it, and not revoked; and the groups of its scope, in the same order.
+    fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<(ValidToken, Vec<Arc<Group>>), Stop> {
         self.plausible(view)?;
         let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
         let valid = self.since_first_received(view, valid)?;
@@ -64,23 +66,29 @@ impl KdcApp {
             return Err(Refusal::TokenRejected("it is from before a restore").into());
         }
         self.still_trusted(view, &valid.issuer, &stored(&valid))?;
+        let mut rules = Vec::new();
         for entry in &valid.scope.0 {
-            let group = self.groups.get(&entry.gname).ok_or(Refusal::from(TokenRefusal::Scope))?;
-            group.rules.roles(&entry.permissions).ok_or(Refusal::from(TokenRefusal::Scope))?;
+            let scope = || Refusal::from(TokenRefusal::Scope);
+            let LiveGroup { group, .. } = self.group(view, &entry.gname)?.ok_or_else(scope)?;
+            if !self.may_speak(view, &valid.issuer, &group)? {
+                return Err(Refusal::from(TokenRefusal::Issuer).into());
+            }
+            group.rules.roles(&entry.permissions).ok_or_else(scope)?;
             // The tag of an extended scope says whose roles these are.
             if valid.scope_tag.is_some() && valid.scope_tag != group.rules.scope_tag() {
-                return Err(Refusal::from(TokenRefusal::Scope).into());
+                return Err(scope().into());
             }
+            rules.push(group);
         }
-        Ok(valid)
+        Ok((valid, rules))
     }
 
     fn transfer(&self, view: &View<'_>, caller: &Caller, post: &TokenTransferRequest) -> Result<Outcome<Event>, Stop> {
-        let valid = self.valid_token(view, &post.access_token)?;
+        let (valid, groups) = self.valid_token(view, &post.access_token)?;
         let digest: [u8; 32] = Sha256::digest(post.encode()).into();
         if let Some(known) = self.pendings.of_post(&digest) {
             // The very same post again: a client that missed the answer, or somebody who replays it.
-            let answer = self.transfer_response(post, &valid, &known.nonce2, &known.id, known.kdcchallenge.clone());
+            let answer = transfer_response(post, &groups, &known.nonce2, &known.id, known.kdcchallenge.clone());
             return Ok(Outcome::answer(answer));
         }
         let client = PrincipalId::of(&valid.issuer, &valid.subject);
@@ -97,8 +105,8 @@ impl KdcApp {
         // Asked for together with the names: one read of storage, not one after the other.
         let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
         let (former, (profile, new)) = (former?.map(|known| known.association.to_vec()), made?);
-        let kdcchallenge = self.needs_challenge(&valid).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
-        let response = self.transfer_response(post, &valid, &new.nonce2, &new.id, kdcchallenge.clone());
+        let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
+        let response = transfer_response(post, &groups, &new.nonce2, &new.id, kdcchallenge.clone());
         let pending = Pending {
             id: new.id,
             profile,
@@ -114,23 +122,6 @@ impl KdcApp {
             host: host.cloned(),
         };
         Ok(Outcome::answer(response).with_event(Event::Pending(Box::new(pending))))
-    }
-
-    fn transfer_response(
-        &self,
-        post: &TokenTransferRequest,
-        valid: &ValidToken,
-        nonce2: &[u8],
-        id: &[u8],
-        kdcchallenge: Option<Vec<u8>>,
-    ) -> Response {
-        let answer = TokenTransferResponse {
-            nonce2: Some(nonce2.to_vec()),
-            server_recipient_id: Some(id.to_vec()),
-            kdcchallenge,
-            info: self.asked_info(post, valid),
-        };
-        Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode())
     }
 
     /// Makes an association by the transport profile that the token's key is for.
@@ -194,40 +185,12 @@ impl KdcApp {
         unknown.map_or(Ok(free), Err)
     }
 
-    /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
-    fn needs_challenge(&self, valid: &ValidToken) -> bool {
-        valid.scope.0.iter().any(|entry| {
-            self.groups.get(&entry.gname).is_some_and(|group| {
-                group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
-            })
-        })
-    }
-
-    /// What the client asked about, for the groups of its token.
-    fn asked_info(&self, post: &TokenTransferRequest, valid: &ValidToken) -> CredentialInfo {
-        let mut info = CredentialInfo::default();
-        for entry in &valid.scope.0 {
-            let Some(group) = self.groups.get(&entry.gname) else { continue };
-            let of_group = group.rules.credential_info();
-            if post.asks_sign_info {
-                info.sign_info.extend(of_group.sign_info);
-            }
-            if post.asks_ecdh_info {
-                info.ecdh_info.extend(of_group.ecdh_info);
-            }
-            if post.asks_kdc_dh_creds {
-                info.kdc_dh_creds.extend(of_group.kdc_dh_creds);
-            }
-        }
-        info
-    }
-
     /// Replaces the token of an association (RFC 9203 section 4.2). Nonce and identifier are ignored.
     fn update(&self, view: &View<'_>, caller: &Caller, token: &[u8]) -> Result<Outcome<Event>, Stop> {
         let holder = self.token_holder(view, caller)?;
         let refused = |why| Stop::from(Refusal::TokenRejected(why));
         let valid = match self.valid_token(view, token) {
-            Ok(valid) => valid,
+            Ok((valid, _)) => valid,
             Err(stop @ (Stop::NotYet(_) | Stop::Refuse(Refusal::Unavailable(..) | Refusal::Internal(_)))) => {
                 return Err(stop);
             }
@@ -250,6 +213,48 @@ impl KdcApp {
     }
 }
 
+fn transfer_response(
+    post: &TokenTransferRequest,
+    groups: &[Arc<Group>],
+    nonce2: &[u8],
+    id: &[u8],
+    kdcchallenge: Option<Vec<u8>>,
+) -> Response {
+    let answer = TokenTransferResponse {
+        nonce2: Some(nonce2.to_vec()),
+        server_recipient_id: Some(id.to_vec()),
+        kdcchallenge,
+        info: asked_info(post, groups),
+    };
+    Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode())
+}
+
+/// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
+fn needs_challenge(valid: &ValidToken, groups: &[Arc<Group>]) -> bool {
+    let mut entries = valid.scope.0.iter().zip(groups);
+    entries.any(|(entry, group)| {
+        group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
+    })
+}
+
+/// What the client asked about, for the groups of its token.
+fn asked_info(post: &TokenTransferRequest, groups: &[Arc<Group>]) -> CredentialInfo {
+    let mut info = CredentialInfo::default();
+    for group in groups {
+        let of_group = group.rules.credential_info();
+        if post.asks_sign_info {
+            info.sign_info.extend(of_group.sign_info);
+        }
+        if post.asks_ecdh_info {
+            info.ecdh_info.extend(of_group.ecdh_info);
+        }
+        if post.asks_kdc_dh_creds {
+            info.kdc_dh_creds.extend(of_group.kdc_dh_creds);
+        }
+    }
+    info
+}
+
 /// A name for an association.
 fn name(process: u16, seed: &[u8], attempt: u8) -> Vec<u8> {
     let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
@@ -265,5 +270,6 @@ pub(in crate::kdc) fn stored(valid: &ValidToken) -> StoredToken {
         expires: valid.expires,
         sequence: valid.sequence,
         issuer_key: valid.issuer_key,
+        issued: valid.issued,
     }
 }

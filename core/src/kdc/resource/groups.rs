@@ -6,8 +6,8 @@ use crate::kdc::resource::content;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::{Scene, TokenHolder};
 use crate::refusal::Refusal;
-use crate::schema::keys::{self, GroupId};
-use crate::schema::records::{BelongsTo, Head};
+use crate::schema::keys;
+use crate::schema::records::{Head, NamedGroup};
 use ace_groupcomm_messages::paths::ROOT;
 use ace_groupcomm_messages::{GroupName, GroupNamesRequest, GroupNamesResponse};
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ impl KdcApp {
 
 /// The Gid that a group has now.
 fn current_gid(view: &View<'_>, gname: &str) -> Result<Option<Vec<u8>>, Stop> {
-    let Some(BelongsTo(id)) = view.get::<BelongsTo<GroupId>>(&keys::name(gname))? else { return Ok(None) };
-    Ok(view.get::<Head>(&keys::head(*id))?.map(|head| head.gid.to_vec()))
+    let name = view.get::<NamedGroup>(&keys::name(gname))?;
+    let Some(id) = name.and_then(NamedGroup::live) else { return Ok(None) };
+    Ok(view.get::<Head>(&keys::head(id))?.map(|head| head.gid.to_vec()))
 }

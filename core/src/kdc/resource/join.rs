@@ -1,6 +1,7 @@
 //! Joining: POST to /ace-group/GROUPNAME (RFC 9594 section 4.3.1, Group OSCORE profile sections 6.2 and 6.3).
 
 use crate::Roles;
+use crate::audit::Entry;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -15,7 +16,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{BelongsTo, Challenge, ChallengeOrigin, Member, SenderId};
+use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, Member, SenderId};
 use crate::traits::profile::{EligibleCredential, KeyAudience};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
@@ -75,7 +76,10 @@ impl KdcApp {
         if !group.head.active {
             return Err(Refusal::Groupcomm(GroupcommError::GroupInactive).into());
         }
-        let key = keys::member(group.id, authorised.holder.id);
+        let (key, ban) = (keys::member(group.id, authorised.holder.id), keys::ban(group.id, authorised.holder.id));
+        if view.assume_absent::<Ban>(&ban)?.is_some_and(|ban| ban.until > self.expiry.time(view.now())) {
+            return Err(Refusal::Forbidden("the operator has put the client out of the group").into());
+        }
         let former = view.get::<Member>(&key)?;
         let rejoins = self.count_rejoin(view, former)?;
         match self.prove(view, authorised, &group, &join, &validated, former)? {
@@ -288,6 +292,8 @@ impl KdcApp {
         if former.is_none() {
             head.members = head.members.saturating_add(1);
             let mut principal = authorised.holder.principal.clone();
+            // A group of this name that was deleted is none of its any more.
+            principal.memberships.retain(|(gname, _)| *gname != authorised.group.gname);
             principal.memberships.push((authorised.group.gname.clone(), group.id));
             changes.put(keys::principal(id), principal);
         }
@@ -303,6 +309,9 @@ impl KdcApp {
             control_uri: validated.control_uri,
             rejoins: validated.rejoins,
         };
+        let word = if former.is_some() { "joined again" } else { "joined" };
+        let entry = Entry::of_member(word, &authorised.group.gname, authorised.holder.principal, &member);
+        let entry = Event::Audit(entry.with_version(head.num, &head.gid));
         changes.put(keys::member(group.id, id), member);
         changes.put(keys::head(group.id), head);
         let status = if former.is_some() { Status::Changed } else { Status::Created };
@@ -310,7 +319,8 @@ impl KdcApp {
         answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
         // Nobody observes a node that has just come to be.
         let own = former.map(|_| Event::Changed(answer.location_path.clone()));
-        let outcome = Outcome::changed(answer, changes).with_event(creds_changed(&authorised.group.gname));
+        let outcome = Outcome::changed(answer, changes).with_event(entry);
+        let outcome = outcome.with_event(creds_changed(&authorised.group.gname));
         Ok(own.into_iter().fold(outcome, Outcome::with_event))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
 use crate::kdc::route::{Answer, settle_formats};
 use crate::kdc::scene::{Authorised, Scene};
 use crate::kdc::{Event, KdcApp};
@@ -22,9 +23,17 @@ fn is_at(route: &ProfileRoute, name: &str, below: Option<&str>) -> bool {
 
 impl KdcApp {
     /// Whether a resource of a profile's own may be observed.
-    pub(in crate::kdc) fn is_own_observable(&self, gname: &str, name: &str, below: Option<&str>) -> bool {
-        let of_group = self.groups.get(gname).map_or(&[][..], |group| group.rules.routes());
-        of_group.iter().any(|route| is_at(route, name, below) && route.method == Method::Get && route.is_observable)
+    pub(in crate::kdc) fn is_own_observable(
+        &self,
+        view: &View<'_>,
+        gname: &str,
+        name: &str,
+        below: Option<&str>,
+    ) -> Result<bool, Stop> {
+        let group = self.group(view, gname)?;
+        let of_group = group.as_ref().map_or(&[][..], |live| live.group.rules.routes());
+        let is_it = |route: &ProfileRoute| is_at(route, name, below) && route.method == Method::Get;
+        Ok(of_group.iter().any(|route| is_it(route) && route.is_observable))
     }
 
     pub(in crate::kdc) fn own(

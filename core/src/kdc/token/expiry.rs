@@ -7,11 +7,10 @@
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
-use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Expiry, Meta, Principal, RekeyReason, RevocationEnd};
+use crate::schema::records::{Ban, BanEnd, Expiry, Meta, Principal, RekeyReason, RevocationEnd};
 use crate::time::Now;
 use crate::traits::storage::Sharing;
 use std::time::Duration;
@@ -109,27 +108,31 @@ impl KdcApp {
     /// Ends what tokens allowed that have expired, and forgets that they were revoked: by the time that is written with
     /// that they are expired for ever.
     pub(in crate::kdc) fn sweep(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
-        let (page, ends, meta) = (
+        let (page, ends, bans, meta) = (
             view.hint::<Expiry>(&keys::expiries(), PAGE),
             view.hint::<RevocationEnd>(&keys::revocation_ends(), PAGE),
+            view.hint::<BanEnd>(&keys::ban_ends(), PAGE),
             view.get::<Meta>(&keys::meta()),
         );
-        let (page, ends, meta) = (page?, ends?, meta?.copied());
+        let (page, ends, bans, meta) = (page?, ends?, bans?, meta?.copied());
         let time = meta.map_or(0, |meta| meta.latest).max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
         let due: Vec<Expiry> = due.copied().collect();
         let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
+        let lifted = bans.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
         let more = |length: usize| (length >= PAGE).then_some(time);
         let next = first(
             page.get(due.len()).map(|expiry| expiry.at).or(more(page.len())),
             ends.get(forgotten).map(|end| end.at).or(more(ends.len())),
         );
-        let nothing = due.is_empty() && forgotten == 0;
+        let next = first(next, bans.get(lifted).map(|end| end.at).or(more(bans.len())));
+        let nothing = due.is_empty() && forgotten == 0 && lifted == 0;
         let mut changes = Changes::new();
         for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
             changes.delete(keys::revoked(hash));
             changes.delete(keys::revocation_end(*at, hash));
         }
+        self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes)?;
         let mut events =
             vec![Event::Swept { next, time: meta.map_or(0, |meta| meta.latest).max(if nothing { 0 } else { time }) }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
@@ -140,6 +143,19 @@ impl KdcApp {
             changes.put(keys::meta(), Meta { latest: time, ..meta });
         }
         Ok(events.into_iter().fold(Outcome::done_with(changes), Outcome::with_event))
+    }
+
+    /// Ends bans, unless later ones have taken their places.
+    fn end_bans(&self, view: &View<'_>, ends: &[BanEnd], changes: &mut Changes) -> Result<(), Stop> {
+        let key = |end: &BanEnd| keys::ban(end.group, end.principal);
+        let bans: Vec<_> = ends.iter().map(|end| (end, view.get::<Ban>(&key(end)))).collect();
+        for (end, ban) in bans {
+            if ban?.is_some_and(|ban| ban.until == end.at) {
+                changes.delete(key(end));
+            }
+            changes.delete(keys::ban_end(end.at, end.group, end.principal));
+        }
+        Ok(())
     }
 
     fn end_expired(
@@ -174,14 +190,17 @@ impl KdcApp {
         why: RekeyReason,
         changes: &mut Changes,
     ) -> Result<Vec<Event>, Stop> {
-        let evicted: Vec<_> =
-            principal.memberships.iter().map(|(_, group)| self.evict(view, id, *group, why, changes)).collect();
-        evicted.into_iter().collect::<Result<(), Stop>>()?;
+        let evicted: Vec<_> = principal
+            .memberships
+            .iter()
+            .map(|membership| self.evict(view, id, principal, membership, why, changes))
+            .collect();
+        let told = evicted.into_iter().collect::<Result<Vec<_>, Stop>>()?;
         changes.delete(keys::principal(id));
         changes.delete(keys::association(&principal.association));
         changes.delete(keys::token(&principal.token.hash));
         changes.delete(keys::expiry(principal.token.expires, id));
-        Ok(principal.memberships.iter().map(|(gname, _)| creds_changed(gname)).collect())
+        Ok(told.into_iter().flatten().collect())
     }
 }
 

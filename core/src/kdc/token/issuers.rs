@@ -1,6 +1,6 @@
 //! Issuers come and go: a token is good while the configuration vouches for it, by issuer, key and groups.
 //!
-//! Storage knows the issuers of the processes over it. One that starts with other issuers or keys, or with fewer groups for
+//! Storage knows the issuers of the processes over it, with their keys, and with each group those that may speak for it. One that starts with other issuers or keys, or with fewer groups for
 //! an issuer, counts the clients that nobody would vouch for any more, and gives up; or, where that is allowed, stores its
 //! own issuers and ends those clients, in pages. From then on a process that goes on with others takes no token that these
 //! do not vouch for. What is ended gets no mark of a revocation: with a corrected file the client posts its token again.
@@ -10,12 +10,13 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::exi::supersede;
-use crate::kdc::{Event, KdcApp};
+use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Principal, RekeyReason, StoredToken, TrustedIssuers};
+use crate::schema::records::{GroupConfiguration, Principal, RekeyReason, StoredToken, TrustedIssuers};
 use crate::token::{Trust, TrustChange};
 use crate::traits::storage::Key;
+use std::collections::BTreeSet;
 
 /// How many clients are looked at in one step.
 const PAGE: usize = 64;
@@ -38,8 +39,8 @@ pub enum Step {
     Widen,
     /// Stores the issuers, and that what nobody vouches for is to be ended.
     Replace {
-        /// The issuers that storage knew when that was decided: others are not replaced.
-        former: Option<Trust>,
+        /// The replacement that was the last when that was decided: none is replaced that came later.
+        former: Option<u64>,
     },
     /// Ends the clients that nobody vouches for.
     End {
@@ -62,15 +63,28 @@ pub struct Counted {
 }
 
 impl TrustedIssuers {
-    /// Whether the issuer of a token is trusted, with the key that verified it and for all groups of the token.
-    fn vouch_for(&self, name: &str, token: &StoredToken) -> bool {
+    /// Whether the issuer of a token is trusted, with the key that verified it.
+    fn know_key_of(&self, name: &str, token: &StoredToken) -> bool {
         let Some(issuer) = self.trust.issuer(name) else { return false };
-        let knows_key = match &token.issuer_key {
+        match &token.issuer_key {
             Some(key) => issuer.keys.contains(key),
             None => self.unrecorded.get(name).is_some_and(|keys| !keys.is_disjoint(&issuer.keys)),
-        };
-        knows_key && token.scope.iter().all(|(gname, _)| issuer.groups.contains(gname))
+        }
     }
+
+    /// The issuers that may speak for a group: those that are stored with it, else those that were named before they were.
+    fn speakers(&self, gname: &str, issuers: Option<&BTreeSet<String>>) -> BTreeSet<String> {
+        issuers.cloned().unwrap_or_else(|| self.trust.speakers(gname))
+    }
+}
+
+/// Which configuration of a group says who may speak for it.
+#[derive(Clone, Copy)]
+enum By {
+    /// The one that is stored.
+    Stored,
+    /// The one of this process, where it has one.
+    Own,
 }
 
 impl KdcApp {
@@ -86,6 +100,68 @@ impl KdcApp {
         TrustedIssuers { trust, unrecorded, ending, generation }
     }
 
+    /// Whether an issuer may speak for a group that is stored so.
+    pub(in crate::kdc) fn may_speak(&self, view: &View<'_>, issuer: &str, group: &Group) -> Result<bool, Stop> {
+        if let Some(issuers) = &group.issuers {
+            return Ok(issuers.contains(issuer));
+        }
+        let stored = self.stored_issuers(view)?;
+        Ok(stored.is_none_or(|stored| stored.speakers(&group.gname, None).contains(issuer)))
+    }
+
+    /// Whether issuers vouch for a token: by key, and for all groups of its scope that there are.
+    fn vouch(
+        &self,
+        view: &View<'_>,
+        issuers: &TrustedIssuers,
+        by: By,
+        issuer: &str,
+        token: &StoredToken,
+    ) -> Result<bool, Stop> {
+        let groups: Vec<Result<_, Stop>> = token
+            .scope
+            .iter()
+            .map(|(gname, _)| match (by, self.configured.get(gname)) {
+                (By::Own, Some(own)) => Ok(Some(issuers.speakers(gname, own.issuers.as_ref()))),
+                _ => {
+                    let stored = self.configuration(view, gname)?;
+                    Ok(stored.map(|(_, stored)| issuers.speakers(gname, stored.issuers.as_ref())))
+                }
+            })
+            .collect();
+        let mut may = issuers.know_key_of(issuer, token);
+        for speakers in groups {
+            may &= speakers?.is_none_or(|speakers| speakers.contains(issuer));
+        }
+        Ok(may)
+    }
+
+    /// In what the issuers of this process differ from those that are stored: by key, and for the groups of the configuration
+    /// that are there.
+    fn trust_changes(
+        &self,
+        view: &View<'_>,
+        stored: Option<&TrustedIssuers>,
+        own: &Trust,
+    ) -> Result<Vec<TrustChange>, Stop> {
+        let Some(stored) = stored else { return Ok(Vec::new()) };
+        let groups: Vec<_> = self.configured.keys().map(|gname| (gname, self.configuration(view, gname))).collect();
+        let (mut lost, mut gained) = (BTreeSet::new(), BTreeSet::new());
+        for (gname, known) in groups {
+            let Some((_, known)) = known? else { continue };
+            let (was, is) = (stored.speakers(gname, known.issuers.as_ref()), own.speakers(gname));
+            lost.extend(was.difference(&is).cloned());
+            gained.extend(is.difference(&was).cloned());
+        }
+        let mut changes = stored.trust.changes(own);
+        // Who is new or gone is named already.
+        let in_both = |name: &String| own.issuer(name).is_some() && stored.trust.issuer(name).is_some();
+        changes.extend(lost.into_iter().filter(in_both).map(TrustChange::GroupsLost));
+        changes.extend(gained.into_iter().filter(in_both).map(TrustChange::GroupsGained));
+        changes.sort_by(|one, other| one.issuer().cmp(other.issuer()));
+        Ok(changes)
+    }
+
     /// What the issuers that are stored mean for the start.
     pub(in crate::kdc) fn compare_issuers(&self, view: &View<'_>) -> Result<StartEvent, Stop> {
         self.compare_or_replace(view, self.accept_issuers)
@@ -94,16 +170,16 @@ impl KdcApp {
     /// The same; a process replaces issuers once. Two that both may would replace each other's for ever.
     fn compare_or_replace(&self, view: &View<'_>, may_replace: bool) -> Result<StartEvent, Stop> {
         let Some(trust) = &self.trust else { return Ok(StartEvent::Fits) };
-        Ok(match self.stored_issuers(view)? {
-            Some(stored) if stored.trust == *trust && stored.ending => {
+        let stored = self.stored_issuers(view)?;
+        let changes = self.trust_changes(view, stored, trust)?;
+        let is_same = changes.is_empty();
+        Ok(match stored {
+            Some(stored) if is_same && stored.ending => {
                 StartEvent::Next(Step::End { after: None, generation: stored.generation })
             }
-            Some(stored) if stored.trust == *trust => StartEvent::Fits,
-            stored if may_replace => {
-                StartEvent::Next(Step::Replace { former: stored.map(|stored| stored.trust.clone()) })
-            }
+            Some(_) if is_same => StartEvent::Fits,
+            stored if may_replace => StartEvent::Next(Step::Replace { former: stored.map(|stored| stored.generation) }),
             stored => {
-                let changes = stored.map_or_else(Vec::new, |stored| stored.trust.changes(trust));
                 if !changes.is_empty() && changes.iter().all(|change| matches!(change, TrustChange::GroupsGained(_))) {
                     return Ok(StartEvent::Next(Step::Widen));
                 }
@@ -112,14 +188,14 @@ impl KdcApp {
         })
     }
 
-    /// Refuses a token that the issuers in storage do not vouch for, where this process does: another one has started with
-    /// others since.
+    /// Refuses a token whose key the issuers in storage do not have, where those of this process do: another one has started
+    /// with others since.
     pub(in crate::kdc) fn still_trusted(&self, view: &View<'_>, issuer: &str, token: &StoredToken) -> Result<(), Stop> {
         if self.trust.is_none() {
             return Ok(());
         }
         match self.stored_issuers(view)? {
-            Some(stored) if !stored.vouch_for(issuer, token) => {
+            Some(stored) if !stored.know_key_of(issuer, token) => {
                 Err(Refusal::Internal("another process has started with other issuers").into())
             }
             _ => Ok(()),
@@ -132,24 +208,30 @@ impl KdcApp {
             Step::Count { after, changes, was_known } => {
                 let own = self.own_issuers(stored, false);
                 let (page, more) = view.hint_after::<Principal>(&keys::principals(), after.as_ref(), PAGE)?;
-                let clients =
-                    page.iter().filter(|principal| !own.vouch_for(&principal.issuer, &principal.token)).count();
+                let vouched: Vec<_> = page
+                    .iter()
+                    .map(|(_, principal)| self.vouch(view, &own, By::Own, &principal.issuer, &principal.token))
+                    .collect();
+                let vouched = vouched.into_iter().collect::<Result<Vec<bool>, Stop>>()?;
+                let clients = vouched.into_iter().filter(|is_vouched| !is_vouched).count();
                 let clients = u64::try_from(clients).unwrap_or(u64::MAX);
                 let counted = Counted { clients, more, changes: changes.clone(), was_known: *was_known };
                 Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(counted))))
             }
-            Step::Adopt if stored.is_none() => Ok(self.store_issuers(self.own_issuers(None, false), StartEvent::Fits)),
+            Step::Adopt if stored.is_none() => {
+                self.store_issuers(view, self.own_issuers(None, false), StartEvent::Fits)
+            }
             Step::Widen if matches!(self.compare_or_replace(view, false)?, StartEvent::Next(Step::Widen)) => {
                 let own = self.own_issuers(stored, stored.is_some_and(|stored| stored.ending));
                 let end = Step::End { after: None, generation: own.generation };
                 let next = if own.ending { StartEvent::Next(end) } else { StartEvent::Fits };
-                Ok(self.store_issuers(own, next))
+                self.store_issuers(view, own, next)
             }
-            Step::Replace { former } if stored.map(|stored| &stored.trust) == former.as_ref() => {
+            Step::Replace { former } if stored.map(|stored| stored.generation) == *former => {
                 let mut own = self.own_issuers(stored, true);
                 own.generation = own.generation.saturating_add(1);
                 let end = Step::End { after: None, generation: own.generation };
-                Ok(self.store_issuers(own, StartEvent::Next(end)))
+                self.store_issuers(view, own, StartEvent::Next(end))
             }
             Step::End { after, generation } => self.end_distrusted(view, stored, after.as_ref(), *generation),
             // Another process was faster.
@@ -159,10 +241,24 @@ impl KdcApp {
         }
     }
 
-    fn store_issuers(&self, issuers: TrustedIssuers, next: StartEvent) -> Outcome<Event> {
+    /// Stores the issuers of this process, and with each of its groups those that may speak for it.
+    fn store_issuers(
+        &self,
+        view: &View<'_>,
+        issuers: TrustedIssuers,
+        next: StartEvent,
+    ) -> Result<Outcome<Event>, Stop> {
         let mut changes = Changes::new();
+        let groups: Vec<_> = self.configured.values().map(|own| (own, self.configuration(view, &own.gname))).collect();
+        for (own, known) in groups {
+            let Some((id, known)) = known? else { continue };
+            if known.issuers != own.issuers {
+                let issuers = own.issuers.clone();
+                changes.put(keys::config(id), GroupConfiguration { issuers, ..known.clone() });
+            }
+        }
         changes.put(keys::issuers(), issuers);
-        Outcome::done_with(changes).with_event(Event::Start(next))
+        Ok(Outcome::done_with(changes).with_event(Event::Start(next)))
     }
 
     /// Ends a page of clients; the one after it is next, and at the end the start goes on.
@@ -173,8 +269,15 @@ impl KdcApp {
         after: Option<&Key>,
         generation: u64,
     ) -> Result<Outcome<Event>, Stop> {
-        let is_own = |stored: &&TrustedIssuers| Some(&stored.trust) == self.trust.as_ref();
-        let Some(stored) = stored.filter(|stored| is_own(stored) && stored.generation == generation) else {
+        let is_own = |stored: &TrustedIssuers| -> Result<bool, Stop> {
+            let Some(own) = &self.trust else { return Ok(false) };
+            Ok(stored.generation == generation && self.trust_changes(view, Some(stored), own)?.is_empty())
+        };
+        let stored = match stored {
+            Some(stored) if is_own(stored)? => Some(stored),
+            _ => None,
+        };
+        let Some(stored) = stored else {
             // Another process has replaced them meanwhile.
             return Ok(Outcome::done().with_event(Event::Start(self.compare_or_replace(view, false)?)));
         };
@@ -182,8 +285,7 @@ impl KdcApp {
         let (mut changes, mut events) = (Changes::new(), Vec::new());
         let ended: Vec<_> = page
             .iter()
-            .filter(|seen| !stored.vouch_for(&seen.issuer, &seen.token))
-            .map(|seen| self.end_if_distrusted(view, stored, seen, &mut changes, &mut events))
+            .map(|(_, seen)| self.end_if_distrusted(view, stored, seen, &mut changes, &mut events))
             .collect();
         ended.into_iter().collect::<Result<(), Stop>>()?;
         let next = match more {
@@ -207,7 +309,7 @@ impl KdcApp {
     ) -> Result<(), Stop> {
         let id = PrincipalId::of(&seen.issuer, &seen.subject);
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else { return Ok(()) };
-        if stored.vouch_for(&principal.issuer, &principal.token) {
+        if self.vouch(view, stored, By::Stored, &principal.issuer, &principal.token)? {
             return Ok(());
         }
         events.extend(self.end(view, id, principal, RekeyReason::Distrusted, changes)?);

@@ -8,6 +8,7 @@
 mod clients;
 mod world;
 
+use crate::command::Command;
 use crate::engine::{Completion, Effect, Limits, Machine, Ticket};
 use crate::kdc::{Kdc, KdcConfig};
 use crate::keys::GroupId;
@@ -350,7 +351,8 @@ impl Simulation {
         self.note("revoke", chosen);
         let mut out = Vec::new();
         if let (Some(target), Some(client)) = (self.hosts.get_mut(host), self.clients.get(chosen)) {
-            target.kdc.revoke(self.now, &client.token_hash(), &mut self.rng, &mut out);
+            let revoke = Command::Revoke(client.token_hash().to_vec());
+            target.kdc.command(self.now, revoke, &mut self.rng, &mut out);
         }
         self.take(host, out)
     }

@@ -4,7 +4,7 @@ use super::{GROUP, Sabotage, Simulation};
 use crate::engine::{Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
-use crate::records::{BelongsTo, GroupSecret, Head, Member, Principal, SenderId};
+use crate::records::{GroupSecret, Head, Member, NamedGroup, Principal, SenderId};
 use crate::testkit::ledger::Violation;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
@@ -75,7 +75,7 @@ impl Simulation {
     fn group(&mut self) -> Option<GroupId> {
         if self.group.is_none() {
             let record = self.store.read(&[keys::name(GROUP)]).ok()?.pop()??;
-            self.group = BelongsTo::<GroupId>::decode(&record.value).ok().map(|owner| owner.0);
+            self.group = NamedGroup::decode(&record.value).ok().map(|name| name.id);
         }
         self.group
     }
@@ -88,7 +88,7 @@ impl Simulation {
             }
             Effect::Crypto(op, jobs) => Completion::Crypto(op, jobs.iter().map(work).collect()),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
-            Effect::Answer(..) | Effect::Notice(_) => return Ok(None),
+            Effect::Answer(..) | Effect::Report(..) | Effect::Notice(_) => return Ok(None),
         }))
     }
 

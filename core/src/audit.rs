@@ -1,0 +1,95 @@
+//! What an operator has to be able to look up later: who joined and who was put out, which groups came and went, what was
+//! refused (Group OSCORE profile section 15.1). No entry holds a key, a token or a message.
+//!
+//! Entries are events of `tracing` with the target [`TARGET`], said when what they tell is durable. A program sends them where
+//! its log does not go; `ace-backend-daemon` has a file for them.
+
+use crate::schema::records::{Member, Principal, RekeyReason};
+use std::fmt::Write;
+
+/// The target of the events.
+pub const TARGET: &str = "ace_groupcomm::audit";
+
+/// One entry. What does not apply is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// What has happened.
+    pub event: &'static str,
+    /// GROUPNAME.
+    pub group: Option<String>,
+    /// The issuer of a client's token, and the client's name there.
+    pub client: Option<(String, String)>,
+    /// NODENAME.
+    pub node: Option<String>,
+    /// A Sender ID, in hexadecimal.
+    pub sender_id: Option<String>,
+    /// Why.
+    pub reason: Option<&'static str>,
+    /// The version of the keying material, and the Gid, in hexadecimal.
+    pub version: Option<(u64, String)>,
+}
+
+/// Hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Entry {
+    /// Something happened to a group.
+    pub(crate) fn of_group(event: &'static str, gname: &str) -> Self {
+        Self { event, group: Some(gname.into()), ..Self::default() }
+    }
+
+    /// Something happened to a client.
+    pub(crate) fn of_client(event: &'static str, client: &Principal) -> Self {
+        Self { event, client: Some((client.issuer.clone(), client.subject.clone())), ..Self::default() }
+    }
+
+    /// Something happened to a member of a group.
+    pub(crate) fn of_member(event: &'static str, gname: &str, client: &Principal, member: &Member) -> Self {
+        Self {
+            group: Some(gname.into()),
+            node: Some(member.node.clone()),
+            sender_id: member.sender_id.as_ref().map(|id| hex(id)),
+            ..Self::of_client(event, client)
+        }
+    }
+
+    pub(crate) const fn because(mut self, why: RekeyReason) -> Self {
+        self.reason = Some(match why {
+            RekeyReason::Expired => "the token has expired",
+            RekeyReason::Narrowed => "a newer token does not cover the membership",
+            RekeyReason::Revoked => "the token was revoked",
+            RekeyReason::Profile => "the application profile asked for it",
+            RekeyReason::Distrusted => "the issuer is not trusted any more",
+            RekeyReason::Evicted => "the operator has put the member out",
+        });
+        self
+    }
+
+    pub(crate) fn with_version(mut self, num: u64, gid: &[u8]) -> Self {
+        self.version = Some((num, hex(gid)));
+        self
+    }
+
+    /// Says it.
+    pub(crate) fn say(&self) {
+        let (issuer, subject) = self.client.as_ref().map(|(issuer, subject)| (&**issuer, &**subject)).unzip();
+        let (num, gid) = self.version.as_ref().map(|(num, gid)| (*num, &**gid)).unzip();
+        tracing::info!(
+            target: TARGET,
+            event = self.event,
+            group = self.group.as_deref(),
+            issuer,
+            subject,
+            node = self.node.as_deref(),
+            sender_id = self.sender_id.as_deref(),
+            reason = self.reason,
+            num,
+            gid,
+        );
+    }
+}

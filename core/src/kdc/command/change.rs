@@ -1,0 +1,67 @@
+//! Groups come, rest and go while the KDC runs.
+
+use super::{Done, changed, refused, target, told};
+use crate::audit::{Entry, hex};
+use crate::command::{CommandError, Report};
+use crate::engine::store::view::View;
+use crate::kdc::keying::delete::delete;
+use crate::kdc::keying::epoch::Begun;
+use crate::kdc::{Event, GroupConfig, KdcApp};
+use crate::schema::keys;
+use crate::schema::records::{Head, Meta, NameState, NamedGroup};
+use ace_groupcomm_messages::paths::{ACTIVE, ROOT};
+use std::collections::BTreeSet;
+
+impl KdcApp {
+    pub(super) fn set_active(&self, view: &View<'_>, gname: &str, active: bool) -> Done {
+        let target = target!(self, view, gname);
+        if target.head.active == active {
+            return Ok(told(Report::State { active, is_new: false }));
+        }
+        let mut changes = crate::Changes::new();
+        changes.put(keys::head(target.id), Head { active, ..target.head.clone() });
+        let path = [ROOT, gname, ACTIVE].map(Into::into).to_vec();
+        let event = if active { "group activated" } else { "group deactivated" };
+        let events = [Event::Changed(path), Event::Audit(Entry::of_group(event, gname))];
+        Ok(changed(Report::State { active, is_new: true }, changes, events))
+    }
+
+    pub(super) fn make_group(&self, view: &View<'_>, config: &GroupConfig, issuers: Option<&BTreeSet<String>>) -> Done {
+        let gname = &config.gname;
+        if let Some(trust) = &self.trust {
+            let Some(issuers) = issuers.filter(|issuers| !issuers.is_empty()) else {
+                return Ok(refused(CommandError::NobodySpeaks));
+            };
+            if let Some(unknown) = issuers.iter().find(|name| trust.issuer(name).is_none()) {
+                return Ok(refused(CommandError::NoIssuer(unknown.clone())));
+            }
+        }
+        let group = match self.groups.define(config.clone(), issuers.cloned()) {
+            Ok(group) => group,
+            Err(why) => return Ok(refused(why.into())),
+        };
+        let (name, meta) = (view.get::<NamedGroup>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
+        let (name, meta) = (name?.copied(), meta?.copied().unwrap_or_default());
+        let state = match name.map(|name| name.state) {
+            None => NameState::Live(0),
+            Some(NameState::Live(_)) => return Ok(refused(CommandError::Exists(gname.clone()))),
+            // A token for the former group is none for this one.
+            Some(NameState::Deleted(at)) => NameState::Live(view.arrived().unix.max(at)),
+        };
+        let Begun { changes, created, expires, gid } = self.begin_group(view, &group, state, meta)?;
+        let entry = Entry::of_group("group created", gname).with_version(0, &gid);
+        let events = [Event::Created { gname: gname.clone(), created, expires }, Event::Audit(entry)];
+        Ok(changed(Report::Created { gid: hex(&gid) }, changes, events))
+    }
+
+    pub(super) fn delete_group(&self, view: &View<'_>, gname: &str, with_members: bool) -> Done {
+        let target = target!(self, view, gname);
+        let members = target.head.members;
+        if members > 0 && !with_members {
+            return Ok(refused(CommandError::HasMembers(members)));
+        }
+        let (changes, event) = delete(gname, target.id, target.head, view.arrived().unix);
+        let events = [event, Event::Audit(Entry::of_group("group deleted", gname))];
+        Ok(changed(Report::Deleted { members }, changes, events))
+    }
+}

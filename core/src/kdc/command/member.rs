@@ -1,0 +1,88 @@
+//! A member is put out of a group by the operator; a token is revoked.
+
+use super::{Done, changed, refused, target};
+use crate::audit::Entry;
+use crate::command::{CommandError, Report, Revocation};
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::View;
+use crate::kdc::token::exi::bar;
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::schema::keys::{self, PrincipalId};
+use crate::schema::records::{Ban, BanEnd, BelongsTo, Member, Principal, RekeyReason, Revoked};
+
+impl KdcApp {
+    /// Puts a member out of a group, and bans its client from it until its token ends.
+    pub(super) fn put_out(&self, view: &View<'_>, gname: &str, node: &str) -> Done {
+        let target = target!(self, view, gname);
+        let nobody = || refused(CommandError::NoMember { group: gname.into(), node: node.into() });
+        let found = self.find(view, &keys::members(target.id), |member: &Member| member.node == node)?;
+        let Some(id) = found else { return Ok(nobody()) };
+        let (member, client) =
+            (view.get::<Member>(&keys::member(target.id, id)), view.get::<Principal>(&keys::principal(id)));
+        let (Some(member), client) = (member?, client?) else { return Ok(nobody()) };
+        let mut client = client.ok_or(Refusal::Internal("a member has no client"))?.clone();
+        let mut changes = Changes::new();
+        let membership = (gname.to_owned(), target.id);
+        let mut events = self.evict(view, id, &client, &membership, RekeyReason::Evicted, &mut changes)?;
+        client.memberships.retain(|known| *known != membership);
+        let ban = Ban {
+            node: member.node.clone(),
+            issuer: client.issuer.clone(),
+            subject: client.subject.clone(),
+            since: view.arrived().unix,
+            until: client.token.expires,
+        };
+        let report = Report::Evicted(ban.summary());
+        events.extend([Event::Restricted(client.association.to_vec()), Event::Expires(ban.until)]);
+        changes.put(keys::ban_end(ban.until, target.id, id), BanEnd { at: ban.until, group: target.id, principal: id });
+        changes.put(keys::ban(target.id, id), ban);
+        changes.put(keys::principal(id), client);
+        Ok(changed(report, changes, events))
+    }
+
+    /// Ends a ban.
+    pub(super) fn lift(&self, view: &View<'_>, gname: &str, node: &str) -> Done {
+        let target = target!(self, view, gname);
+        let nobody = || refused(CommandError::NoBan { group: gname.into(), node: node.into() });
+        let found = self.find(view, &keys::bans(target.id), |ban: &Ban| ban.node == node)?;
+        let Some(id) = found else { return Ok(nobody()) };
+        let Some(ban) = view.get::<Ban>(&keys::ban(target.id, id))? else { return Ok(nobody()) };
+        let mut changes = Changes::new();
+        changes.delete(keys::ban(target.id, id));
+        changes.delete(keys::ban_end(ban.until, target.id, id));
+        let entry = Entry {
+            client: Some((ban.issuer.clone(), ban.subject.clone())),
+            node: Some(ban.node.clone()),
+            ..Entry::of_group("ban lifted", gname)
+        };
+        Ok(changed(Report::Lifted(ban.summary()), changes, [Event::Audit(entry)]))
+    }
+
+    /// Ends what a token allowed, and refuses it from now on.
+    pub(super) fn revoke(&self, view: &View<'_>, hash: &[u8]) -> Done {
+        let (known, token) =
+            (view.get::<Revoked>(&keys::revoked(hash)), view.get::<BelongsTo<PrincipalId>>(&keys::token(hash)));
+        let (known, token) = (known?, token?);
+        let mut changes = Changes::new();
+        let client = match token {
+            Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|client| (*id, client)),
+            None => None,
+        };
+        let Some((id, client)) = client.filter(|(_, client)| client.token.hash.as_slice() == hash) else {
+            // Nobody knows when it ends. What was noted when somebody did stays.
+            if known.is_none() {
+                changes.put(keys::revoked(hash), Revoked { until: None });
+            }
+            let entry = Entry { event: "unknown token revoked", ..Entry::default() };
+            return Ok(changed(Report::Revoked(Revocation::default()), changes, [Event::Audit(entry)]));
+        };
+        let mut events =
+            vec![Event::Ended(client.association.to_vec()), Event::Audit(Entry::of_client("token revoked", client))];
+        events.extend(bar(&client.token, &mut changes));
+        events.extend(self.end(view, id, client, RekeyReason::Revoked, &mut changes)?);
+        let groups = client.memberships.iter().map(|(gname, _)| gname.clone()).collect();
+        let revocation = Revocation { subject: Some(client.subject.clone()), groups };
+        Ok(changed(Report::Revoked(revocation), changes, events))
+    }
+}

@@ -1,0 +1,138 @@
+//! Groups and their rules: what is stored of a group says how it is served, whoever has made it.
+//!
+//! Each run reads a group's configuration through its view, so that its commit expects the configuration to be as the run
+//! found it. The rules that a profile makes of one are kept in memory, and made anew when it has changed.
+
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::{GroupConfig, KdcApp, SetupError};
+use crate::refusal::Refusal;
+use crate::registry::{ApplicationProfileDescriptor, Registry};
+use crate::schema::keys::{self, GroupId};
+use crate::schema::records::{GroupConfiguration, NameState, NamedGroup};
+use crate::traits::profile::GroupRules;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A group as it is configured: its name, its profile, and the rules of that.
+pub(super) struct Group {
+    pub(super) gname: String,
+    pub(super) profile: ApplicationProfileDescriptor,
+    pub(super) rules: Arc<dyn GroupRules>,
+    /// The issuers that may speak for it; none where any may, or where that is not recorded.
+    pub(super) issuers: Option<BTreeSet<String>>,
+}
+
+impl Group {
+    /// What is stored of it.
+    pub(super) fn configuration(&self) -> GroupConfiguration {
+        GroupConfiguration {
+            profile: self.profile.name.into(),
+            parameters: self.rules.parameters().clone(),
+            issuers: self.issuers.clone(),
+        }
+    }
+}
+
+/// A group that is there.
+#[derive(Clone)]
+pub(super) struct LiveGroup {
+    pub(super) id: GroupId,
+    /// Tokens that were issued before this time do not mean it; 0 where all do.
+    pub(super) tokens_since: u64,
+    pub(super) group: Arc<Group>,
+}
+
+/// What a name stands for, and the rules of the group, where it is there and can be served.
+type Named = (NamedGroup, Option<Arc<Group>>);
+
+/// The rules of groups that runs have met, each with what they were made of.
+pub(super) struct Groups {
+    registry: Registry,
+    met: RefCell<BTreeMap<String, (GroupConfiguration, Arc<Group>)>>,
+}
+
+impl Groups {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self { registry: registry.clone(), met: RefCell::default() }
+    }
+
+    /// Makes the rules of a group.
+    ///
+    /// # Errors
+    /// [`SetupError`] where its name, its profile or a parameter is refused.
+    pub(super) fn define(&self, config: GroupConfig, issuers: Option<BTreeSet<String>>) -> Result<Group, SetupError> {
+        let GroupConfig { gname, profile, parameters } = config;
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let fits = (1..=255).contains(&gname.len()) && gname.bytes().all(unreserved);
+        if !fits || gname == "." || gname == ".." {
+            return Err(SetupError::GroupName(gname));
+        }
+        let name = || gname.clone();
+        let profile =
+            self.registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
+        let rules = profile
+            .profile
+            .configure(&gname, parameters)
+            .map_err(|source| SetupError::Parameters { gname: name(), source })?;
+        Ok(Group { gname, profile, rules, issuers })
+    }
+
+    /// The rules of a group that is stored so.
+    ///
+    /// # Errors
+    /// [`SetupError`] where this program cannot serve it.
+    pub(super) fn of(&self, gname: &str, stored: &GroupConfiguration) -> Result<Arc<Group>, SetupError> {
+        if let Some((of, group)) = self.met.borrow().get(gname)
+            && of == stored
+        {
+            return Ok(Arc::clone(group));
+        }
+        let (profile, parameters) = (stored.profile.clone(), stored.parameters.to_config());
+        let config = GroupConfig { gname: gname.into(), profile, parameters };
+        let group = Arc::new(self.define(config, stored.issuers.clone())?);
+        self.met.borrow_mut().insert(gname.into(), (stored.clone(), Arc::clone(&group)));
+        Ok(group)
+    }
+
+    /// Whether a run has met it.
+    pub(super) fn has_met(&self, gname: &str) -> bool {
+        self.met.borrow().contains_key(gname)
+    }
+
+    pub(super) fn forget(&self, gname: &str) {
+        self.met.borrow_mut().remove(gname);
+    }
+}
+
+impl KdcApp {
+    /// The group of a name; none where there is no such group, or no configuration of it.
+    pub(super) fn group(&self, view: &View<'_>, gname: &str) -> Result<Option<LiveGroup>, Stop> {
+        let Some((name, Some(group))) = self.named(view, gname)? else { return Ok(None) };
+        let NameState::Live(tokens_since) = name.state else { return Ok(None) };
+        Ok(Some(LiveGroup { id: name.id, tokens_since, group }))
+    }
+
+    /// The configuration that is stored of a group that is there.
+    pub(super) fn configuration<'a>(
+        &self,
+        view: &View<'a>,
+        gname: &str,
+    ) -> Result<Option<(GroupId, &'a GroupConfiguration)>, Stop> {
+        let Some(id) = view.get::<NamedGroup>(&keys::name(gname))?.and_then(NamedGroup::live) else { return Ok(None) };
+        Ok(view.get::<GroupConfiguration>(&keys::config(id))?.map(|stored| (id, stored)))
+    }
+
+    /// What a name stands for; none where it was never given. A group that was deleted has no rules.
+    pub(super) fn named(&self, view: &View<'_>, gname: &str) -> Result<Option<Named>, Stop> {
+        let Some(name) = view.get::<NamedGroup>(&keys::name(gname))?.copied() else { return Ok(None) };
+        let Some(id) = name.live() else {
+            self.groups.forget(gname);
+            return Ok(Some((name, None)));
+        };
+        let Some(stored) = view.get::<GroupConfiguration>(&keys::config(id))? else { return Ok(Some((name, None))) };
+        let group = self.groups.of(gname, stored);
+        let group = group.map_err(|_| Refusal::Internal("the profile of a group is not linked, or refuses it"))?;
+        Ok(Some((name, Some(group))))
+    }
+}
