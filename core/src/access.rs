@@ -111,6 +111,23 @@ impl<'a> Resource<'a> {
         matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_))
     }
 
+    /// Its kind, in a word that no client has chosen.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::AuthzInfo => AUTHZ_INFO,
+            Self::Groups => "groups",
+            Self::Group => "group",
+            Self::Creds => CREDS,
+            Self::KdcCred => KDC_CRED,
+            Self::Policies => POLICIES,
+            Self::Num => NUM,
+            Self::Node(_) => "node",
+            Self::Own(_) | Self::Below(..) => "profile",
+            Self::Nothing => "none",
+        }
+    }
+
     /// Whether it is this one, whichever NODENAME they have.
     #[must_use]
     pub const fn is_kind_of(self, other: Resource<'_>) -> bool {

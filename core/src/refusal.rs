@@ -86,6 +86,32 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The reason in words that no client has chosen, for figures.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoToken { .. } => "no valid token",
+            Self::TokenRejected(why)
+            | Self::Forbidden(why)
+            | Self::BadRequest(why)
+            | Self::Join(why, _)
+            | Self::Token(_, why)
+            | Self::TooMany(why, _)
+            | Self::Bound(why, _)
+            | Self::Unavailable(why, _)
+            | Self::ProofNeeded(why)
+            | Self::Internal(why) => why,
+            Self::WrongAudience => "token is for another audience",
+            Self::Groupcomm(error) => error.description(),
+            Self::Problem { title, .. } => title,
+            Self::NotFound => "not found",
+            Self::MethodNotAllowed => "method not allowed",
+            Self::NotAcceptable => "not acceptable",
+            Self::UnsupportedContentFormat => "unsupported content format",
+            Self::CommitUnknown => "the outcome of a commit is unknown",
+        }
+    }
+
     /// Whether a bound was reached.
     pub(crate) const fn is_bound(&self) -> bool {
         matches!(self, Self::TooMany(..) | Self::Bound(..) | Self::ProofNeeded(_))

@@ -1,5 +1,6 @@
 //! Why a request was refused stands in the log, and nothing that could harm who reads it.
 
+use ace_groupcomm::audit::TARGET;
 use ace_groupcomm::records::Mark;
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::store::Fault;
@@ -10,6 +11,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing::Level;
 use tracing::subscriber::with_default;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry;
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -24,13 +29,13 @@ impl Write for Log {
     }
 }
 
-/// What is logged meanwhile, without colours.
+/// What is logged meanwhile, without colours. The audit log is another one.
 fn logged(level: Level, act: impl FnOnce()) -> String {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(move || writer.clone());
-    with_default(subscriber.finish(), act);
+    let is_shown = filter_fn(move |event| *event.level() <= level && event.target() != TARGET);
+    let lines = layer().with_ansi(false).with_writer(move || writer.clone()).with_filter(is_shown);
+    with_default(registry().with(lines), act);
     let bytes = log.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }

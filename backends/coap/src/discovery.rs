@@ -1,5 +1,7 @@
 //! `/.well-known/core`: links to resources, filtered by a query (RFC 6690 sections 4 and 5).
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 /// A link to a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -48,6 +50,27 @@ impl std::fmt::Display for Link {
         self.attributes.iter().try_for_each(|(name, value)| {
             if value.is_empty() { write!(f, ";{name}") } else { write!(f, ";{name}=\"{value}\"") }
         })
+    }
+}
+
+/// Links that may change while servers serve them; clones are the same links.
+#[derive(Clone, Debug, Default)]
+pub struct Links(Arc<RwLock<Vec<Link>>>);
+
+impl Links {
+    /// These links.
+    #[must_use]
+    pub fn new(links: Vec<Link>) -> Self {
+        Self(Arc::new(RwLock::new(links)))
+    }
+
+    /// Serves others from now on.
+    pub fn set(&self, links: Vec<Link>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = links;
+    }
+
+    pub(crate) fn format(&self, queries: &[String]) -> String {
+        link_format(&self.0.read().unwrap_or_else(PoisonError::into_inner), queries)
     }
 }
 

@@ -63,7 +63,7 @@ mod socket;
 
 pub use block::bad_option;
 pub use client::{Client, ClientError, Observation};
-pub use discovery::{Link, link_format};
+pub use discovery::{Link, Links, link_format};
 pub use limits::Limits;
 pub use server::{Server, ServerStats, StatsHandle};
 pub use service::{Answer, LastWord, Notifier, Purpose, Received, Registration, Responder, Service};

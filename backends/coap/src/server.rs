@@ -10,7 +10,7 @@ mod resume;
 
 use crate::Limits;
 use crate::block::Transfers;
-use crate::discovery::Link;
+use crate::discovery::Links;
 use crate::exchange::{Exchanges, MessageKey};
 use crate::held::Held;
 use crate::ids::MessageIds;
@@ -126,7 +126,7 @@ pub struct Server {
     local: SocketAddr,
     security: Arc<dyn MessageSecurity>,
     service: Arc<dyn Service>,
-    links: Vec<Link>,
+    links: Links,
     limits: Limits,
     begun: Instant,
     events: UnboundedReceiver<Event>,
@@ -175,7 +175,7 @@ impl Server {
             local,
             security,
             service,
-            links: Vec::new(),
+            links: Links::default(),
             limits,
             begun: Instant::now(),
             events,
@@ -202,7 +202,7 @@ impl Server {
 
     /// Serves these links at `/.well-known/core`.
     #[must_use]
-    pub fn with_links(mut self, links: Vec<Link>) -> Self {
+    pub fn with_links(mut self, links: Links) -> Self {
         self.links = links;
         self
     }

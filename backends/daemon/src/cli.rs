@@ -1,25 +1,55 @@
 //! The command line of a program with storage.
 
-use crate::maintenance::{Maintenance, Role, maintain};
-use crate::{Loaded, ProgramError, StorageConfig, init_log, tell};
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use crate::maintenance::{Maintenance, Role, StorageOf, maintain};
+use crate::{Loaded, Operator, ProgramError, StorageConfig, audit, control_path, init_log, operate, tell};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What all programs with storage take, and what one takes besides.
 #[derive(Parser)]
-struct Arguments<O: Args> {
+struct Arguments<O: Args, S: Subcommand> {
     /// The configuration file.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     /// Where state is kept: `memory:`, `disk:FOLDER`, or, for a KDC, `postgres://USER@HOST/DATABASE`.
     #[arg(long, global = true, default_value = "memory:")]
     storage: String,
+    /// Tell what has come of a command as a line of JSON.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(flatten)]
     own: O,
     #[command(subcommand)]
-    command: Option<Maintenance>,
+    command: Option<S>,
+}
+
+/// What a command of a program is.
+pub enum Act {
+    /// Something is done with storage.
+    Maintain(Maintenance),
+    /// A KDC that runs is told something.
+    Operate(Operator),
+    /// It is looked whether an audit log is whole.
+    CheckAudit(PathBuf),
+}
+
+impl From<Maintenance> for Act {
+    fn from(maintenance: Maintenance) -> Self {
+        Self::Maintain(maintenance)
+    }
+}
+
+/// What a configuration says to all programs alike.
+pub trait ProgramConfig: DeserializeOwned {
+    /// What storage on disk needs.
+    fn storage(&self) -> &StorageConfig;
+
+    /// Where commands are taken, where that is not the folder of the storage.
+    fn control(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The options of a program that has none of its own.
@@ -52,11 +82,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Takes the command line, and serves, or does what a command says. `storage` finds the table in the
-    /// configuration; `O` are options of the program's own.
-    pub async fn run<C: DeserializeOwned, O: Args>(
+    /// Takes the command line, and serves, or does what a command says. `O` are options of the program's own, `S` its
+    /// commands.
+    pub async fn run<C: ProgramConfig, O: Args, S: Subcommand + Clone + Into<Act>>(
         self,
-        storage: impl Fn(&C) -> &StorageConfig,
         serve: impl AsyncFn(&Loaded<C>, &str, &O) -> Result<(), ProgramError>,
     ) -> ExitCode {
         init_log();
@@ -64,12 +93,12 @@ impl Program {
             // It was removed. Absolute paths are good still.
             let _ = std::env::set_current_dir("/");
         }
-        let command = Arguments::<O>::command().name(self.name).version(self.version).about(self.about);
-        let arguments = match parsed(command) {
+        let command = Arguments::<O, S>::command().name(self.name).version(self.version).about(self.about);
+        let arguments: Arguments<O, S> = match parsed(command) {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
         };
-        match self.act(&arguments, storage, serve).await {
+        match self.act(&arguments, serve).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error @ ProgramError::Output { .. }) => error.complain(),
             Err(error) => {
@@ -79,23 +108,45 @@ impl Program {
         }
     }
 
-    async fn act<C: DeserializeOwned, O: Args>(
+    async fn act<C: ProgramConfig, O: Args, S: Subcommand + Clone + Into<Act>>(
         self,
-        Arguments { config, storage: url, own, command }: &Arguments<O>,
-        storage: impl Fn(&C) -> &StorageConfig,
+        Arguments { config, storage: url, json, own, command }: &Arguments<O, S>,
         serve: impl AsyncFn(&Loaded<C>, &str, &O) -> Result<(), ProgramError>,
     ) -> Result<(), ProgramError> {
         let missing = || ProgramError::Other("--config is missing".into());
         let Some(command) = command else {
             return serve(&Loaded::read(config.as_ref().ok_or_else(missing)?)?, url, own).await;
         };
-        let table = match config {
-            Some(file) => storage(&Loaded::read(file)?.config).clone(),
-            None if matches!(command, Maintenance::NewStorageKeys { .. }) => StorageConfig::default(),
-            None => return Err(missing()),
-        };
         let file = config.as_deref().unwrap_or_else(|| Path::new(""));
-        let mut tell = |words: String| tell(&format!("{words}\n"));
-        maintain(self.role, command, url, &table, file, &mut tell).await
+        let loaded = config.as_ref().map(|file| Loaded::<C>::read(file)).transpose();
+        match command.clone().into() {
+            Act::CheckAudit(log) => tell(&format!("{} lines, and none is missing\n", audit::check(&log)?)),
+            Act::Operate(operator) => {
+                let loaded = loaded?.ok_or_else(missing)?;
+                let control = control_path(loaded.config.control(), file, url)?;
+                let nowhere = || {
+                    let why =
+                        "commands need a place: name one in the configuration, control = \"FILE\", or storage on disk";
+                    ProgramError::Other(why.into())
+                };
+                operate(&operator, &control.ok_or_else(nowhere)?, *json).await
+            }
+            Act::Maintain(maintenance) => {
+                let (table, control) = match loaded? {
+                    Some(loaded) => {
+                        let control = control_path(loaded.config.control(), file, url)?;
+                        (loaded.config.storage().clone(), control)
+                    }
+                    None if matches!(maintenance, Maintenance::NewStorageKeys { .. }) => Default::default(),
+                    None => return Err(missing()),
+                };
+                let mut tell = |words: String| {
+                    let words = if *json { serde_json::json!({ "told": words }).to_string() } else { words };
+                    tell(&format!("{words}\n"))
+                };
+                let storage = StorageOf { role: self.role, url, config: &table, file, control: control.as_deref() };
+                maintain(storage, &maintenance, &mut tell).await
+            }
+        }
     }
 }

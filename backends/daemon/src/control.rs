@@ -1,36 +1,55 @@
-//! Orders to a process that has its storage for itself: a socket in the storage's folder, for its owner alone.
+//! Commands to a process that runs: a socket for its owner alone.
 //!
-//! An order is a line: `backup` is answered with a backup, `rotate N`, to the key of this number, with how many values were
-//! sealed anew, line by line, and `done` or what has failed.
+//! A command is a line: `backup` is answered with a backup, `rotate N`, to the key of this number, with how many values were
+//! sealed anew, line by line, and `done` or what has failed; `command JSON` with a line of JSON.
 
 use crate::key_file::StorageKeys;
+use crate::operator::{self, Wire};
 use crate::storage::Durable;
 use crate::{ProgramError, Role};
-use ace_backend_tokio::backup;
+use ace_backend_tokio::{Handle, backup};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 
-/// The longest order.
-const LONGEST: u64 = 64;
-/// How long an order may take to come.
+/// The longest command: a group's file is part of one.
+const LONGEST: u64 = 1 << 16;
+/// How long a command may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long who has given an order may take to read on.
+/// How long who has given a command may take to read on.
 const STALLED: Duration = Duration::from_secs(60);
-/// Bytes on their way to who has given an order.
+/// Bytes on their way to who has given a command.
 const PIPE: usize = 1 << 16;
+/// Commands at the same time.
+const AT_ONCE: usize = 16;
 
 /// What a process can be told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Backup,
     /// To the key of this number: who is told has to have it.
     Rotate(u32),
+    /// What a KDC does.
+    Command(Box<Wire>),
+}
+
+/// What comes of a command to a KDC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// It is done.
+    Report { report: Value },
+    /// It came to nothing; the key is that of the group's file that is wrong.
+    Error { error: String, key: Option<String> },
 }
 
 impl fmt::Display for Order {
@@ -38,6 +57,9 @@ impl fmt::Display for Order {
         match self {
             Self::Backup => f.write_str("backup"),
             Self::Rotate(key) => write!(f, "rotate {key}"),
+            Self::Command(wire) => {
+                write!(f, "command {}", serde_json::to_string(wire).map_err(|_| fmt::Error)?)
+            }
         }
     }
 }
@@ -49,34 +71,77 @@ impl FromStr for Order {
         let order = match line.split_once(' ') {
             None if line == "backup" => Some(Self::Backup),
             Some(("rotate", key)) => key.parse().ok().map(Self::Rotate),
+            Some(("command", wire)) => serde_json::from_str(wire).ok().map(|wire| Self::Command(Box::new(wire))),
             _ => None,
         };
-        order.ok_or_else(|| ProgramError::Other(format!("{line:?} is no order")))
+        // A group's file may hold a key.
+        order.ok_or_else(|| ProgramError::Other("this is no command".into()))
     }
 }
 
-/// Takes orders, one at a time, for as long as it is polled.
-pub(crate) async fn serve(durable: Durable, role: Role) {
-    let Some(path) = &durable.control else { return };
+/// What takes commands.
+pub(crate) struct Control {
+    pub(crate) path: PathBuf,
+    pub(crate) durable: Option<Durable>,
+    pub(crate) role: Role,
+    pub(crate) handle: Handle,
+    /// Told when groups have come or gone.
+    pub(crate) groups: watch::Sender<()>,
+    /// A backup or a rotation is made one after the other.
+    pub(crate) storage: Mutex<()>,
+}
+
+/// Takes commands for as long as it is polled.
+pub(crate) async fn serve(control: Control) {
+    let path = control.path.clone();
     // One is left where a process was killed; nobody else can have the storage now.
-    let _ = std::fs::remove_file(path);
-    let listener = match UnixListener::bind(path) {
+    if !is_served(Some(&path)).await {
+        let _ = std::fs::remove_file(&path);
+    }
+    let listener = match bind(&path) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "no orders can be taken: backups need a stop"),
+        Err(error) => {
+            return tracing::error!(%error, path = %path.display(), "no commands can be taken");
+        }
     };
     let _socket = Socket(path.clone());
+    let (control, places) = (Arc::new(control), Arc::new(Semaphore::new(AT_ONCE)));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(error) = obey(stream, &durable, role).await {
-                    tracing::warn!(%error, "an order has failed");
-                }
+            Ok((stream, _)) if is_owner(&stream, &path) => {
+                let control = Arc::clone(&control);
+                tokio::spawn(async move {
+                    if let Err(error) = obey(stream, &control).await {
+                        tracing::warn!(%error, "a command has failed");
+                    }
+                    drop(place);
+                });
             }
+            Ok(_) => tracing::warn!("a command of another user is not taken"),
             Err(error) => {
-                tracing::warn!(%error, "an order cannot be taken");
+                tracing::warn!(%error, "a command cannot be taken");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// Listens there, for the owner alone.
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Whether the other side is the user to whom the socket belongs, or the one who may do everything.
+fn is_owner(stream: &UnixStream, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(path).map(|socket| socket.uid());
+    match (stream.peer_cred(), owner) {
+        (Ok(peer), Ok(owner)) => peer.uid() == owner || peer.uid() == 0,
+        _ => false,
     }
 }
 
@@ -93,7 +158,7 @@ fn other(error: &dyn fmt::Display) -> ProgramError {
     ProgramError::Other(error.to_string())
 }
 
-async fn obey(stream: UnixStream, durable: &Durable, role: Role) -> Result<(), ProgramError> {
+async fn obey(stream: UnixStream, control: &Control) -> Result<(), ProgramError> {
     let (input, output) = stream.into_split();
     let mut order = String::new();
     let mut input = BufReader::new(input.take(LONGEST));
@@ -101,14 +166,50 @@ async fn obey(stream: UnixStream, durable: &Durable, role: Role) -> Result<(), P
     read.map_err(|error| other(&error))?.map_err(|error| other(&error))?;
     let order: Order = order.trim().parse()?;
     let (answer, pipe) = tokio::io::duplex(PIPE);
+    let nothing = || ProgramError::Other("nothing is stored on disk: there is nothing to keep or to seal".into());
     let done = async {
         match order {
-            Order::Backup => backup(durable, role, answer).await,
-            Order::Rotate(key) => rotate(durable, key, answer).await,
+            Order::Command(wire) => command(control, *wire, answer).await,
+            Order::Backup => {
+                let _one = control.storage.lock().await;
+                backup(control.durable.as_ref().ok_or_else(nothing)?, control.role, answer).await
+            }
+            Order::Rotate(key) => {
+                let _one = control.storage.lock().await;
+                rotate(control.durable.as_ref().ok_or_else(nothing)?, key, answer).await
+            }
         }
     };
     let (done, passed) = tokio::join!(done, pass_on(pipe, output));
     done.and(passed.map_err(|error| other(&error)))
+}
+
+/// Has the engine do it. Whoever has asked may be gone by the time that it is done.
+async fn command(control: &Control, wire: Wire, mut answer: DuplexStream) -> Result<(), ProgramError> {
+    let answered = match wire.clone().into_command() {
+        Ok(command) => match control.handle.command(command).await {
+            Ok(report) => {
+                if matches!(wire, Wire::Create { .. } | Wire::Delete { .. }) {
+                    let _ = control.groups.send(());
+                }
+                operator::done(&report)
+            }
+            Err(error) => operator::error(&error),
+        },
+        Err(error) => Answer::Error { error: error.to_string(), key: None },
+    };
+    let line = serde_json::to_string(&answered).map_err(|error| other(&error))?;
+    answer.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| other(&error))
+}
+
+/// Reads what has come of a command to a KDC.
+pub(crate) async fn answer(stream: UnixStream) -> std::io::Result<Answer> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await?;
+    if line.is_empty() {
+        return Err(not_taken());
+    }
+    serde_json::from_str(&line).map_err(std::io::Error::from)
 }
 
 /// Hands an answer on, for as long as somebody reads it: one who does not must not keep others waiting.
@@ -155,7 +256,7 @@ async fn rotate(durable: &Durable, key: u32, mut answer: DuplexStream) -> Result
     told.map_err(|error| other(&error))
 }
 
-/// Gives an order to the process that has the storage; `None` where there is none.
+/// Gives a command to the process whose socket this is; `None` where there is none.
 pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Result<Option<UnixStream>> {
     let Some(path) = control else { return Ok(None) };
     let mut stream = match UnixStream::connect(path).await {
@@ -163,11 +264,19 @@ pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Resu
         Err(error) if is_nobody(error.kind()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    stream.write_all(format!("{order}\n").as_bytes()).await?;
-    Ok(Some(stream))
+    match stream.write_all(format!("{order}\n").as_bytes()).await {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(not_taken()),
+        written => written.map(|()| Some(stream)),
+    }
 }
 
-/// Whether a process has the storage and takes orders.
+/// What is said where the other side closes without a word.
+fn not_taken() -> std::io::Error {
+    let why = "the process has ended, or takes no commands of this user";
+    std::io::Error::new(std::io::ErrorKind::BrokenPipe, why)
+}
+
+/// Whether a process takes commands there.
 pub(crate) async fn is_served(control: Option<&Path>) -> bool {
     match control {
         Some(path) => UnixStream::connect(path).await.is_ok(),
@@ -186,11 +295,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_lines() {
-        for order in [Order::Backup, Order::Rotate(7)] {
+    fn commands_are_lines() {
+        for order in [Order::Backup, Order::Rotate(7), Order::Command(Box::new(Wire::Status))] {
             assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
         }
-        for line in ["", "rotate", "rotate x", "backup 1", "dance"] {
+        for line in ["", "rotate", "rotate x", "backup 1", "dance", "command", "command {}", "command 1"] {
             assert!(line.parse::<Order>().is_err(), "{line:?}");
         }
     }

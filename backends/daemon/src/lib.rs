@@ -7,21 +7,27 @@
 )]
 
 mod anchored;
+mod audit;
 mod cli;
 mod control;
+mod figures;
 mod key_file;
 mod maintenance;
+mod operator;
 mod output;
 mod read_only;
 mod server;
+mod show;
 mod storage;
 
-pub use cli::{NoOptions, Program, parsed};
+pub use audit::open_audit;
+pub use cli::{Act, NoOptions, Program, ProgramConfig, parsed};
 pub use key_file::new_storage_keys;
-pub use maintenance::{Maintenance, Role, maintain};
+pub use maintenance::{Maintenance, Role, StorageOf, maintain};
+pub use operator::{Operator, PageOptions, operate};
 pub use output::{escaped, say, tell};
-pub use server::Running;
-pub use storage::{Opened, StorageConfig, open_storage};
+pub use server::{Running, Serving};
+pub use storage::{Opened, StorageConfig, control_path, open_storage};
 
 use ace_backend_tokio::StartError;
 use ace_groupcomm::Secret;
@@ -32,6 +38,7 @@ use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -317,14 +324,14 @@ fn is_readable_by_others(_path: &Path) -> bool {
 pub fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let not_audit = tracing_subscriber::filter::filter_fn(|event| event.target() != ace_groupcomm::audit::TARGET);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .log_internal_errors(false)
         .with_writer(output::Log::default)
         .with_filter(filter)
-        .with_filter(not_audit);
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+        .with_filter(filter_fn(|event| !audit::is_entry(event)));
+    let entries = audit::AuditLayer.with_filter(filter_fn(audit::is_entry));
+    let _ = tracing_subscriber::registry().with(lines).with(entries).try_init();
 }
 
 /// Waits for SIGTERM, SIGHUP or Ctrl-C: a terminal that closes ends the program as cleanly as a service manager does.

@@ -99,11 +99,18 @@ fn bar(what: &'static str) -> ProgressBar {
 }
 
 /// The storage that a command is about.
-struct Target<'a> {
-    role: Role,
-    url: &'a str,
-    config: &'a StorageConfig,
-    file: &'a Path,
+#[derive(Clone, Copy)]
+pub struct StorageOf<'a> {
+    /// Whose it is.
+    pub role: Role,
+    /// What names it.
+    pub url: &'a str,
+    /// What the configuration says of it.
+    pub config: &'a StorageConfig,
+    /// Where the configuration stands.
+    pub file: &'a Path,
+    /// Where a process that has it takes commands.
+    pub control: Option<&'a Path>,
 }
 
 /// Does it. What there is to tell goes to `tell`.
@@ -111,14 +118,10 @@ struct Target<'a> {
 /// # Errors
 /// [`ProgramError`]; also where a check has found something.
 pub async fn maintain(
-    role: Role,
+    target: StorageOf<'_>,
     command: &Maintenance,
-    url: &str,
-    config: &StorageConfig,
-    file: &Path,
     tell: &mut (dyn FnMut(String) -> Result<(), ProgramError> + Send),
 ) -> Result<(), ProgramError> {
-    let target = Target { role, url, config, file };
     match command {
         Maintenance::NewStorageKeys { file } => new_storage_keys(file),
         Maintenance::Backup { file } => {
@@ -156,14 +159,13 @@ enum Source {
     Storage(DuplexStream, tokio::task::JoinHandle<Result<u64, BackupError>>),
 }
 
-impl Target<'_> {
+impl StorageOf<'_> {
     fn failed(&self, error: impl std::fmt::Display) -> ProgramError {
         failed(self.url, error)
     }
 
     async fn order(&self, order: Order) -> Result<Option<tokio::net::UnixStream>, ProgramError> {
-        let control = Place::of(self.url)?.control();
-        control::order(control.as_deref(), order).await.map_err(|error| self.failed(error))
+        control::order(self.control, order).await.map_err(|error| self.failed(error))
     }
 
     async fn open(&self) -> Result<Durable, ProgramError> {
@@ -306,8 +308,7 @@ impl Target<'_> {
     async fn rotate(&self) -> Result<(u64, u32, PathBuf), ProgramError> {
         let mut keys = StorageKeys::read(&self.config.key_file(self.file)?)?;
         // The file of keys is changed when it is known that there is something to seal.
-        let control = Place::of(self.url)?.control();
-        let is_served = control::is_served(control.as_deref()).await;
+        let is_served = control::is_served(self.control).await;
         let durable = if is_served { None } else { Some(self.open_filled().await?) };
         keys.advance()?;
         tracing::info!(key = keys.active(), "everything is sealed with this key");

@@ -1,17 +1,53 @@
 //! Servers of one engine on one or more sockets, from start to clean stop.
 
-use crate::{Opened, ProgramError, Role, control};
-use ace_backend_coap::{Limits, Link, Server};
+use crate::control::{self, Control};
+use crate::{Opened, ProgramError, Role, audit, figures};
+use ace_backend_coap::{Limits, Link, Links, Server};
 use ace_backend_tokio::{EngineService, Followed, Handle, os_random};
 use ace_coap::security::{MessageSecurity, PeerId};
+use ace_groupcomm::command::{Command, GroupSummary, MAX_PAGE, Page, PageAfter, Report};
 use ace_groupcomm::kdc::registrations;
+use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use rand_core::Rng;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
+
+/// What a program serves, and how.
+pub struct Serving<'a> {
+    /// Where it listens.
+    pub listen: &'a [SocketAddr],
+    /// What protects its messages: one table for all sockets, so that a message is accepted once, wherever it comes in.
+    pub security: Arc<dyn MessageSecurity>,
+    /// What follows associations.
+    pub followed: &'a Followed,
+    /// Links to resources that are always there, for discovery.
+    pub links: Vec<Link>,
+    /// The link to a group.
+    pub group_link: fn(&GroupSummary) -> Link,
+    /// The engine.
+    pub handle: Handle,
+    /// What drives it.
+    pub driver: JoinHandle<()>,
+    /// Its storage.
+    pub opened: Opened,
+    /// What it is.
+    pub role: Role,
+    /// Where it takes commands, if it takes any.
+    pub control: Option<PathBuf>,
+    /// Where figures are served, if they are.
+    pub figures: Option<SocketAddr>,
+}
+
+/// How often what others may have made over the same storage is looked at.
+const LOOK: Duration = Duration::from_secs(60);
+/// How often the audit log is kept.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// A program that runs.
 pub struct Running {
@@ -20,27 +56,21 @@ pub struct Running {
     handle: Handle,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    orders: Option<JoinHandle<()>>,
+    commands: Option<JoinHandle<()>>,
+    /// What goes on beside: discovery, figures, the audit log.
+    beside: Vec<JoinHandle<()>>,
     /// What has ended by itself.
     ended: mpsc::UnboundedReceiver<String>,
 }
 
 impl Running {
-    /// Serves an engine at these addresses. All sockets share one table of security contexts, so that a message
-    /// is accepted once, wherever it comes in. Orders are taken for the storage, where it takes some.
+    /// Serves an engine.
     ///
     /// # Errors
     /// [`ProgramError::Listen`] where an address cannot be bound, [`ProgramError::Start`] where the engine refuses what is
     /// stored.
-    pub async fn serve(
-        listen: &[SocketAddr],
-        security: Arc<dyn MessageSecurity>,
-        followed: &Followed,
-        links: &[Link],
-        handle: Handle,
-        driver: JoinHandle<()>,
-        (opened, role): (Opened, Role),
-    ) -> Result<Self, ProgramError> {
+    pub async fn serve(serving: Serving<'_>) -> Result<Self, ProgramError> {
+        let Serving { listen, security, followed, links, group_link, handle, driver, opened, role, .. } = serving;
         let kept = match role {
             Role::Kdc => {
                 registrations(&*opened.storage).await.map_err(|error| ProgramError::Other(error.to_string()))?
@@ -48,16 +78,33 @@ impl Running {
             Role::AuthServer => Vec::new(),
         };
         let mut resumed = vec![false; kept.len()];
-        let orders = opened.durable.map(|durable| tokio::spawn(control::serve(durable, role)));
+        let shared = opened.storage.sharing() == Sharing::Shared;
+        let (groups, come_or_gone) = watch::channel(());
+        let commands = serving.control.map(|path| {
+            let (handle, durable) = (handle.clone(), opened.durable);
+            tokio::spawn(control::serve(Control { path, durable, role, handle, groups, storage: Mutex::default() }))
+        });
         if let Err(error) = handle.ready().await {
             handle.stop().await;
             // Whoever learns of it may open the storage again.
             let _ = driver.await;
-            if let Some(orders) = orders {
-                orders.abort();
-                let _ = orders.await;
+            if let Some(commands) = commands {
+                commands.abort();
+                let _ = commands.await;
             }
             return Err(ProgramError::Start(error));
+        }
+        let all_links = Links::new(links.clone());
+        let mut beside = vec![tokio::spawn(keep_audit())];
+        if role == Role::Kdc {
+            let (handle, all) = (handle.clone(), all_links.clone());
+            beside.push(tokio::spawn(async move {
+                keep_links(&handle, &all, &links, group_link, come_or_gone, shared).await
+            }));
+        }
+        if let Some(address) = serving.figures {
+            figures::serve(address)?;
+            beside.push(figures::keep(handle.clone()));
         }
         let service = Arc::new(EngineService::new(handle.clone()));
         let (stop, _) = watch::channel(false);
@@ -67,14 +114,14 @@ impl Running {
             let _ = driver.await;
             let _ = of_engine.send("the engine has ended".into());
         });
-        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![engine], orders, ended };
+        let mut running = Self { addresses: Vec::new(), handle, stop, tasks: vec![engine], commands, beside, ended };
         for &address in listen {
             let mut seed = [0; 32];
             os_random().fill_bytes(&mut seed);
             let failed = |source| ProgramError::Listen { address, source };
             let (security, service) = (Arc::clone(&security), Arc::clone(&service));
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
-            let mut server = server.with_links(links.to_vec());
+            let mut server = server.with_links(all_links.clone());
             for ((peer, registration), resumed) in kept.iter().zip(&mut resumed) {
                 let kept = ace_backend_coap::Registration {
                     name: registration.name.to_vec(),
@@ -111,13 +158,15 @@ impl Running {
     pub async fn stop(self) {
         self.handle.stop().await;
         let _ = self.stop.send(true);
-        if let Some(orders) = self.orders {
-            orders.abort();
-            let _ = orders.await;
+        if let Some(commands) = self.commands {
+            commands.abort();
+            let _ = commands.await;
         }
+        self.beside.iter().for_each(JoinHandle::abort);
         for task in self.tasks {
             let _ = task.await;
         }
+        audit::flush(true);
     }
 
     /// Runs until SIGTERM, SIGHUP or Ctrl-C. A service manager that waits for it (`Type=notify` of systemd) learns when it is
@@ -139,6 +188,63 @@ impl Running {
     }
 }
 
+/// Has the disk keep what was written to the audit log.
+async fn keep_audit() {
+    let mut second = tokio::time::interval(KEEP);
+    loop {
+        second.tick().await;
+        let _ = tokio::task::spawn_blocking(|| audit::flush(false)).await;
+    }
+}
+
+/// Keeps the links to groups: they come and go.
+async fn keep_links(
+    handle: &Handle,
+    all: &Links,
+    fixed: &[Link],
+    group_link: fn(&GroupSummary) -> Link,
+    mut come_or_gone: watch::Receiver<()>,
+    shared: bool,
+) {
+    loop {
+        if let Some(groups) = groups(handle).await {
+            all.set(fixed.iter().cloned().chain(groups.iter().map(group_link)).collect());
+        }
+        // Where nobody gives commands here, others may all the same.
+        let told = async {
+            if come_or_gone.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let look = async {
+            if !shared {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        tokio::select! {
+            () = told => (),
+            () = look => (),
+        }
+    }
+}
+
+/// All groups; nothing where they cannot be listed now.
+async fn groups(handle: &Handle) -> Option<Vec<GroupSummary>> {
+    let (mut after, mut all) = (None, Vec::new());
+    loop {
+        let page = PageAfter { after, limit: MAX_PAGE };
+        let Ok(Report::Groups(Page { entries, more })) = handle.command(Command::Groups(page)).await else {
+            return None;
+        };
+        all.extend(entries);
+        match more {
+            Some(last) => after = Some(last),
+            None => return Some(all),
+        }
+    }
+}
+
 /// Tells the service manager, where there is one.
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
@@ -155,7 +261,6 @@ mod tests {
     use ace_groupcomm::kdc::Kdc;
     use ace_groupcomm::testkit::{build, desk, toy};
     use ace_groupcomm::traits::crypto::AwsLc;
-    use ace_groupcomm::traits::storage::Sharing;
 
     #[tokio::test]
     async fn a_process_whose_engine_is_gone_ends_with_an_error() {
@@ -168,7 +273,19 @@ mod tests {
         let opened = Opened { storage, durable: None };
         let (security, followed) = (Arc::new(Unprotected), Followed::new(none));
         let listen = ["127.0.0.1:0".parse().unwrap()];
-        let running = Running::serve(&listen, security, &followed, &[], handle, driver, (opened, Role::Kdc));
+        let running = Running::serve(Serving {
+            listen: &listen,
+            security,
+            followed: &followed,
+            links: Vec::new(),
+            group_link: |group| Link::new(&*group.name),
+            handle,
+            driver,
+            opened,
+            role: Role::Kdc,
+            control: None,
+            figures: None,
+        });
         let running = running.await.unwrap();
         kill.abort();
         let why = running.until_stopped().await.unwrap_err();

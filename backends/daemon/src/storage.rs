@@ -36,7 +36,7 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    fn beside(config: &Path, file: &Path) -> PathBuf {
+    pub(crate) fn beside(config: &Path, file: &Path) -> PathBuf {
         config.parent().map_or_else(|| file.to_path_buf(), |folder| folder.join(file))
     }
 
@@ -73,8 +73,6 @@ pub(crate) struct Durable {
     pub(crate) sealed: Arc<Sealed>,
     /// The file with the storage keys.
     pub(crate) keys: PathBuf,
-    /// Where a process that has the storage for itself takes orders.
-    pub(crate) control: Option<PathBuf>,
 }
 
 /// What a URL names.
@@ -101,14 +99,24 @@ impl<'a> Place<'a> {
         Err(ProgramError::Other(format!("storage \"{scheme}:\" is not known; {known}")))
     }
 
-    /// Where a process that has it takes orders.
+    /// Where a process that has it takes commands, if nothing else is said.
     pub(crate) fn control(&self) -> Option<PathBuf> {
         match self {
             Self::Disk(folder) => Some(folder.join("control")),
-            // Others can have it at the same time, and need no orders.
+            // Others can have it at the same time.
             Self::Memory | Self::Postgres => None,
         }
     }
+}
+
+/// Where a process takes commands: at the place that its configuration names, else in the folder of its storage; none where
+/// there is neither.
+///
+/// # Errors
+/// [`ProgramError`] where the URL is none of storage.
+pub fn control_path(named: Option<&Path>, config: &Path, url: &str) -> Result<Option<PathBuf>, ProgramError> {
+    let named = named.map(|path| StorageConfig::beside(config, path));
+    Ok(named.or(Place::of(url)?.control()))
 }
 
 /// An error of storage. A URL may hold a password: of that of a database only the kind is shown.
@@ -192,7 +200,7 @@ pub(crate) async fn open_durable(
     let source = keys.clone();
     let sealed = Sealed::new(Arc::clone(&raw), ring, Box::new(os_random()))
         .with_source(move || StorageKeys::read(&source).and_then(|keys| keys.ring()).ok());
-    Ok(Durable { raw, sealed: Arc::new(sealed), keys, control: place.control() })
+    Ok(Durable { raw, sealed: Arc::new(sealed), keys })
 }
 
 /// Refuses storage of another program: what the one records the other knows nothing of.

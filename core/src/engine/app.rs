@@ -161,6 +161,11 @@ pub trait App: Send {
     /// A task came to nothing. Returns what is to be tried again, in a while.
     fn failed(&mut self, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
 
+    /// The kind of resource that a request is for, for figures: one of a few words, none of which a client has chosen.
+    fn resource(&self, _request: &Request) -> &'static str {
+        "any"
+    }
+
     /// Figures of its own, for [`Command::Status`].
     fn figures(&self) -> Vec<Figure> {
         Vec::new()

@@ -28,6 +28,7 @@
 mod app;
 mod commit;
 mod effect;
+mod figures;
 mod health;
 mod lane;
 mod limits;
@@ -61,6 +62,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Span;
 
 /// After which time a task that came to nothing is tried again.
 const TASK_AGAIN: Duration = Duration::from_secs(1);
@@ -81,6 +83,8 @@ struct Waiting<T> {
     conflicts: u32,
     /// Operations that have to complete before it runs again.
     blocked: u32,
+    /// What its runs are logged in.
+    span: Span,
 }
 
 /// What an operation is for.
@@ -268,6 +272,7 @@ impl<A: App> Engine<A> {
             self.lanes.entry(lane.clone()).or_default().enter(ticket);
         }
         self.deadlines.insert((now.mono.saturating_add(self.limits.patience), ticket));
+        let span = log::span(ticket, &input);
         let waiting = Waiting {
             input: Arc::new(input),
             arrived: now,
@@ -279,6 +284,7 @@ impl<A: App> Engine<A> {
             runs: 0,
             conflicts: 0,
             blocked: 0,
+            span,
         };
         self.waiting.insert(ticket, waiting);
         ticket
@@ -292,7 +298,11 @@ impl<A: App> Engine<A> {
     fn say(&mut self, ticket: Ticket, said: Said, out: &mut Vec<Effect<A::Notice>>) {
         if let (Said::Refusal(refusal), Some(waiting)) = (&said, self.waiting.get(&ticket)) {
             self.stats.note(refusal);
+            let _entered = waiting.span.enter();
             log::refused(ticket, &waiting.input, refusal);
+            if matches!(&*waiting.input, Input::Request(..)) {
+                figures::refused(refusal);
+            }
         }
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
         self.deadlines.remove(&(waiting.arrived.mono.saturating_add(self.limits.patience), ticket));
@@ -303,7 +313,11 @@ impl<A: App> Engine<A> {
             self.tidy(Some(lane));
         }
         match &*waiting.input {
-            Input::Request(..) => out.push(Effect::Answer(ticket, Durable(said.response()))),
+            Input::Request(_, request) => {
+                let response = said.response();
+                figures::answered(self.app.resource(request), request, response.status);
+                out.push(Effect::Answer(ticket, Durable(response)));
+            }
             Input::Command(_) => out.push(Effect::Report(ticket, said.report())),
             // What the application wants done is not given up for a failure that may pass.
             Input::Task(task) if matches!(said, Said::Refusal(_)) => {
@@ -323,9 +337,12 @@ impl<A: App> Engine<A> {
     /// Refuses a request that is not handled at all.
     fn turn_away(&mut self, caller: Caller, request: Request, refusal: &Refusal) -> Reply {
         self.stats.note(refusal);
+        let response = refusal.response();
+        figures::refused(refusal);
+        figures::answered(self.app.resource(&request), &request, response.status);
         let ticket = Ticket(self.number());
         log::refused(ticket, &Input::<A::Task>::Request(caller, request), refusal);
-        Reply::Now(Durable(refusal.response()))
+        Reply::Now(Durable(response))
     }
 }
 

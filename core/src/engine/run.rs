@@ -30,6 +30,7 @@ impl<A: App> Engine<A> {
         if waiting.runs > self.limits.runs {
             return Ran::Refused(Refusal::Bound("a request needs too many runs", 2), Log::default());
         }
+        let _entered = waiting.span.clone().entered();
         let log = RefCell::new(Log::default());
         let view = View {
             now,

@@ -205,6 +205,10 @@ impl App for KdcApp {
         }
     }
 
+    fn resource(&self, request: &Request) -> &'static str {
+        Resource::of(&request.path).map_or("none", |(resource, _)| resource.kind())
+    }
+
     fn figures(&self) -> Vec<Figure> {
         let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
         let own = [

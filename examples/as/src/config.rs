@@ -1,8 +1,8 @@
 //! The AS's configuration file.
 
 use ace_backend_daemon::{
-    Hex, Loaded, ProgramError, SecretHex, StaticContext, StorageConfig, check_filled, check_keys, check_listen,
-    check_names,
+    Hex, Loaded, ProgramConfig, ProgramError, SecretHex, StaticContext, StorageConfig, check_filled, check_keys,
+    check_listen, check_names,
 };
 use ace_groupcomm::auth_server::{Audience, AuthServerConfig, Policy};
 use ace_groupcomm::engine::Limits;
@@ -36,6 +36,12 @@ pub struct Config {
     /// Who may do what.
     #[serde(rename = "policy", default)]
     pub policies: Vec<PolicyConfig>,
+}
+
+impl ProgramConfig for Config {
+    fn storage(&self) -> &StorageConfig {
+        &self.storage
+    }
 }
 
 /// A registered client.

@@ -14,7 +14,7 @@ mod numbers;
 pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
 use ace_backend_coap::Link;
-use ace_backend_daemon::{Loaded, ProgramError, Role, Running, open_storage};
+use ace_backend_daemon::{Loaded, ProgramError, Role, Running, Serving, control_path, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
@@ -92,8 +92,20 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     tokio::spawn(renew_numbers(Arc::downgrade(&followed), associations, numbers));
     let pool = CryptoPool::inline(Arc::new(AwsLc));
     let (handle, driver) = spawn(machine, storage, Arc::clone(&followed) as _, pool, clock);
-    let links = [Link::new(format!("/{TOKEN}")).with("osc", "")];
-    Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::AuthServer)).await
+    Running::serve(Serving {
+        listen: &loaded.config.listen,
+        security,
+        followed: &followed,
+        links: vec![Link::new(format!("/{TOKEN}")).with("osc", "")],
+        group_link: |group| Link::new(&*group.name),
+        handle,
+        driver,
+        opened,
+        role: Role::AuthServer,
+        control: control_path(None, &loaded.path, storage_url)?,
+        figures: None,
+    })
+    .await
 }
 
 /// Runs an AS until it is told to stop.

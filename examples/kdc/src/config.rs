@@ -1,7 +1,8 @@
 //! The KDC's configuration file.
 
 use ace_backend_daemon::{
-    Hex, Loaded, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen, check_names, check_uri,
+    Hex, Loaded, ProgramConfig, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen,
+    check_names, check_uri,
 };
 use ace_backend_tokio::StartError;
 use ace_groupcomm::config::ConfigMap;
@@ -15,6 +16,7 @@ use ace_oscore::Aead;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// By how many seconds an issuer's clock may be said to be ahead at most.
 const MAX_LEEWAY: u64 = 3_600;
@@ -38,9 +40,25 @@ pub struct Config {
     /// What storage on disk needs.
     #[serde(default)]
     pub storage: StorageConfig,
+    /// Where commands are taken; where absent, in the folder of embedded storage.
+    pub control: Option<PathBuf>,
+    /// The audit log.
+    pub audit: Option<PathBuf>,
+    /// Where figures for Prometheus are served.
+    pub figures: Option<SocketAddr>,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
+}
+
+impl ProgramConfig for Config {
+    fn storage(&self) -> &StorageConfig {
+        &self.storage
+    }
+
+    fn control(&self) -> Option<&Path> {
+        self.control.as_deref()
+    }
 }
 
 /// An Authorization Server that is trusted.

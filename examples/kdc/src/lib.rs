@@ -15,8 +15,11 @@ pub use config::{Config, Group, IssuerConfig, LimitsConfig};
 use ace_profile_group_oscore as _;
 
 use ace_backend_coap::Link;
-use ace_backend_daemon::{Loaded, ProgramError, Role, Running, open_storage};
+use ace_backend_daemon::{
+    Act, Loaded, Maintenance, Operator, ProgramError, Role, Running, Serving, control_path, open_audit, open_storage,
+};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
+use ace_groupcomm::command::GroupSummary;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::crypto::AwsLc;
@@ -24,18 +27,47 @@ use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_profile_oscore::{OscoreServer, Responses};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Links to what the KDC serves (RFC 9594 section 4.1, Group OSCORE profile section 17.1).
-fn links(kdc: &Kdc) -> Vec<Link> {
-    let fixed = [
+/// Links to what the KDC serves beside groups (RFC 9594 section 4.1).
+fn links() -> Vec<Link> {
+    vec![
         Link::new(format!("/{AUTHZ_INFO}")).with("rt", "ace.ai"),
         Link::new(format!("/{ROOT}")).with("if", "ace.groups").with("osc", ""),
-    ];
-    let group = |(gname, resource_type): (&str, &str)| {
-        Link::new(format!("/{ROOT}/{gname}")).with("rt", resource_type).with("if", "ace.group").with("osc", "")
-    };
-    fixed.into_iter().chain(kdc.groups().map(group)).collect()
+    ]
+}
+
+/// The link to a group (Group OSCORE profile section 17.1).
+fn group_link(group: &GroupSummary) -> Link {
+    let link = Link::new(format!("/{ROOT}/{}", group.name));
+    link.with("rt", &group.resource_type).with("if", "ace.group").with("osc", "")
+}
+
+/// A command of the program.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Something is done with what is stored.
+    #[command(flatten)]
+    Maintenance(Maintenance),
+    /// A KDC that runs is told something.
+    #[command(flatten)]
+    Operator(Operator),
+    /// Looks whether an audit log is whole: no line is missing, and none is another than it was.
+    CheckAudit {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl From<Command> for Act {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Maintenance(maintenance) => Self::Maintain(maintenance),
+            Command::Operator(operator) => Self::Operate(operator),
+            Command::CheckAudit { file } => Self::CheckAudit(file),
+        }
+    }
 }
 
 /// What is decided where the program is called, for this start alone.
@@ -56,11 +88,13 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     engine.accept_issuers = options.accept_issuers;
     let hints = engine.hints.encode();
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
+    if let Some(audit) = &loaded.config.audit {
+        open_audit(audit, &loaded.path)?;
+    }
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
     let storage = Arc::clone(&opened.storage);
     let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
         .map_err(|error| config::setup_error(loaded, &error))?;
-    let links = links(&kdc);
     let responses = match storage.sharing() {
         Sharing::Exclusive => Responses::ReuseNonce,
         Sharing::Shared => Responses::Numbered,
@@ -71,8 +105,20 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
     let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, clock);
-    let running =
-        Running::serve(&loaded.config.listen, security, &followed, &links, handle, driver, (opened, Role::Kdc)).await;
+    let running = Running::serve(Serving {
+        listen: &loaded.config.listen,
+        security,
+        followed: &followed,
+        links: links(),
+        group_link,
+        handle,
+        driver,
+        opened,
+        role: Role::Kdc,
+        control: control_path(loaded.config.control.as_deref(), &loaded.path, storage_url)?,
+        figures: loaded.config.figures,
+    })
+    .await;
     running.map_err(|error| config::start_error(loaded, error))
 }
 

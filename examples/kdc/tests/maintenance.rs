@@ -1,7 +1,8 @@
 //! Backups, restores, checks and new storage keys, of a KDC that runs and of one that does not.
 
 use ace_backend_daemon::{
-    Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, maintain, new_storage_keys, open_storage,
+    Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, StorageOf, control_path, maintain,
+    new_storage_keys, open_storage,
 };
 use ace_backend_disk::{DiskStorage, Settings};
 use ace_backend_tokio::backup;
@@ -10,6 +11,19 @@ use ace_groupcomm::traits::storage::{Key, Storage, Txn};
 use ace_peers::Postgres;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// Does what a command says, at the storage with this URL.
+async fn maintain_at(
+    role: Role,
+    command: &Maintenance,
+    url: &str,
+    config: &StorageConfig,
+    tell: &mut (dyn FnMut(String) -> Result<(), ProgramError> + Send),
+) -> Result<(), ProgramError> {
+    let control = control_path(None, Path::new(""), url)?;
+    let storage = StorageOf { role, url, config, file: Path::new(""), control: control.as_deref() };
+    maintain(storage, command, tell).await
+}
 
 struct House {
     folder: TempDir,
@@ -52,7 +66,7 @@ impl House {
             told.push_str(&words);
             Ok(())
         };
-        maintain(role, &command, &self.url(name), &self.config(), Path::new(""), &mut tell).await.map(|()| told)
+        maintain_at(role, &command, &self.url(name), &self.config(), &mut tell).await.map(|()| told)
     }
 
     async fn backup(&self, name: &str, file: &str) -> Result<String, ProgramError> {
@@ -170,7 +184,7 @@ async fn a_process_with_other_keys_is_not_taken_for_one_that_rotates() {
     std::fs::copy(house.path("keys.toml"), house.path("other.toml")).unwrap();
     let config = StorageConfig { keys: Some(house.path("other.toml")), ..StorageConfig::default() };
     let rotate = Maintenance::RotateStorageKey { prepare: false };
-    let rotated = maintain(Role::Kdc, &rotate, &house.url("state"), &config, Path::new(""), &mut |_| Ok(())).await;
+    let rotated = maintain_at(Role::Kdc, &rotate, &house.url("state"), &config, &mut |_| Ok(())).await;
     let why = rotated.unwrap_err().to_string();
     assert!(why.contains("seals with key 1") && why.contains("keys.toml"), "{why}");
     running.stop().await;
@@ -207,7 +221,7 @@ async fn a_restore_leaves_the_anchor_of_what_runs() {
     let restore = Maintenance::Restore { file: house.path("a.backup"), revoked: None };
     let into = |config: StorageConfig| {
         let (url, restore) = (house.url("other"), restore.clone());
-        async move { maintain(Role::Kdc, &restore, &url, &config, Path::new(""), &mut |_| Ok(())).await }
+        async move { maintain_at(Role::Kdc, &restore, &url, &config, &mut |_| Ok(())).await }
     };
     let refused = into(anchored("anchor")).await.unwrap_err().to_string();
     assert!(refused.contains("in use"), "{refused}");
@@ -228,8 +242,7 @@ async fn what_is_wrong_is_told_with_a_status() {
         told.push_str(&words);
         Ok(())
     };
-    let checked =
-        maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
+    let checked = maintain_at(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), &mut tell).await;
     assert_eq!(checked.unwrap_err().to_string(), "1 of what is stored is wrong");
     assert!(told.contains("n/ghost: cannot be read"), "{told}");
 }
@@ -290,8 +303,7 @@ async fn values_that_were_swapped_are_told() {
         told.push_str(&words);
         Ok(())
     };
-    let checked =
-        maintain(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), Path::new(""), &mut tell).await;
+    let checked = maintain_at(Role::Kdc, &Maintenance::Check, &house.url("state"), &house.config(), &mut tell).await;
     assert!(checked.is_err());
     assert!(told.contains("n/lamps: cannot be read") && told.contains("n/alarms: cannot be read"), "{told}");
 }
@@ -328,7 +340,7 @@ async fn a_database_that_was_put_back_is_behind_its_anchor() {
     // Commands need no anchor; another process needs one of its own.
     let run = |command: Maintenance| {
         let (url, config) = (url.clone(), config.clone());
-        async move { maintain(Role::Kdc, &command, &url, &config, Path::new(""), &mut |_| Ok(())).await }
+        async move { maintain_at(Role::Kdc, &command, &url, &config, &mut |_| Ok(())).await }
     };
     run(Maintenance::Backup { file: house.path("a.backup") }).await.unwrap();
     assert!(open().await.err().unwrap().to_string().contains("use"));

@@ -74,16 +74,16 @@ fn a_changed_parameter_is_refused_with_its_line_and_both_values() {
         (
             "mode = \"group\"",
             "mode = \"group+pairwise\"",
-            33,
+            41,
             "mode is \"group\" in storage, and \"group+pairwise\" here",
         ),
         (
             "mode = \"group\"",
             "mode = \"group\", key_lifetime = 60",
-            33,
+            41,
             "key_lifetime is 2592000 in storage, and 60 here",
         ),
-        (&key, &"12".repeat(32), 28, "gm_key is the key with the public key "),
+        (&key, &"12".repeat(32), 36, "gm_key is the key with the public key "),
     ] {
         house.write(from, to);
         let words = house.start(&[]).unwrap_err();
@@ -103,7 +103,7 @@ fn other_issuers_are_refused_until_that_is_allowed_once() {
     house.write("73616d706c65746f6b656e2e2e2e2e2e", "73616d706c65746f6b656e2e2e2e2e2f");
     let words = house.start(&[]).unwrap_err();
     let reason = "has other keys): 0 clients would end. Start once with --accept-issuers if that is meant";
-    assert!(words.contains("kdc.toml: line 16: ") && words.contains(reason), "{words}");
+    assert!(words.contains("kdc.toml: line 24: ") && words.contains(reason), "{words}");
     assert!(!words.contains("73616d706c65746f"), "{words}");
     house.start(&["--accept-issuers"]).unwrap();
     house.start(&[]).unwrap();

@@ -2,7 +2,6 @@
 
 use super::{InFlight, Server, StatsHandle, reach};
 use crate::block::{Step, bad_option};
-use crate::discovery::link_format;
 use crate::exchange::{MessageKey, Seen};
 use crate::observe::is_registration;
 use crate::owner::Owner;
@@ -298,7 +297,7 @@ impl Server {
             return Some(Message::response(Code::NOT_ACCEPTABLE));
         }
         let queries = message.options.uri_query().unwrap_or_default();
-        let links = link_format(&self.links, &queries);
+        let links = self.links.format(&queries);
         Some(Message::response(Code::CONTENT).with_payload(LINK_FORMAT, links.into_bytes()))
     }
 }

@@ -1,7 +1,7 @@
 //! A server with something of everything, and a socket that talks to it in bytes.
 
 use ace_backend_coap::{
-    Answer, Limits, Link, Notifier, Purpose, Received, Registration, Responder, Server, Service, StatsHandle,
+    Answer, Limits, Link, Links, Notifier, Purpose, Received, Registration, Responder, Server, Service, StatsHandle,
 };
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
@@ -223,7 +223,7 @@ impl Lab {
         let server = Server::bind(any, Arc::clone(&security) as _, Arc::clone(&resources) as _, limits, [7; 32]);
         let server = server.await.unwrap();
         let links = (0..9).map(|n| Link::new(format!("/group/{n}")).with("rt", if n == 3 { "three" } else { "other" }));
-        let mut server = server.with_links(links.collect());
+        let mut server = server.with_links(Links::new(links.collect()));
         let resumed = kept.iter().map(|(peer, registration)| server.resume(peer, registration)).collect();
         resources.notifier.set(server.notifier()).ok();
         let (address, stats) = (server.local_addr().unwrap(), server.stats());

@@ -1,6 +1,6 @@
 //! An AS, a KDC, and somebody on the way between the KDC and a member, all on loopback.
 
-use ace_backend_daemon::{Loaded, Role, Running, StorageConfig, open_storage};
+use ace_backend_daemon::{Loaded, Operator, Role, Running, StorageConfig, open_storage, operate};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
 use ace_groupcomm::kdc::registrations;
@@ -204,6 +204,11 @@ impl House {
         let listen = kdc.addresses.clone();
         kdc.stop().await;
         self.kdc = Some(start_kdc(self.folder.path(), &self.storage, listen).await);
+    }
+
+    /// The KDC, whose state is on disk, is told something.
+    pub(crate) async fn operate(&self, operator: Operator) {
+        operate(&operator, &self.folder.path().join("state/control"), true).await.unwrap();
     }
 
     /// How many registrations of observers are stored. The KDC ends and starts meanwhile.

@@ -2,12 +2,13 @@
 
 use crate::house::{House, joined, open};
 use ace_backend_coap::{Client, ClientError, Limits};
+use ace_backend_daemon::Operator;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::Secret;
 use ace_groupcomm::member::State;
 use ace_groupcomm::token::{TokenKey, seal_cwt};
-use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
     Claims, Confirmation, CredsResponse, GroupcommError, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue,
     TokenTransferRequest,
@@ -131,6 +132,36 @@ async fn who_observes_its_node_learns_that_a_narrower_token_has_ended_the_member
     // The association is the client's still, and its token grants the other group.
     let answer = client.request(get(["ace-group", "lamps", "num"])).await.unwrap();
     assert_eq!(answer.code, Code::FORBIDDEN);
+}
+
+/// The last notification of an observation is a 4.04 with this error, and says that it is the last.
+fn assert_last(last: &Message, error: GroupcommError) {
+    assert_eq!((last.code, last.options.has(option::OBSERVE)), (Code::NOT_FOUND, false));
+    assert_eq!(last.options.uint(option::CONTENT_FORMAT), Some(u32::from(PROBLEM_DETAILS_CBOR)));
+    assert_eq!(ProblemDetails::decode(&last.payload).unwrap().error(), Some(error));
+}
+
+// Covers: KG-5-02, KG-5-03, KG-6.1-02, KG-6.1-03
+#[tokio::test]
+async fn who_observes_is_told_once_that_it_is_out_or_that_the_group_is_gone() {
+    let mut house = House::on_disk().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let mut evicted = client(&house, &lamp).await;
+    let node = kept(&lamp).groups.get("lamps").unwrap().node.clone();
+    let (_, own) = evicted.observe(get(["ace-group", "lamps", "nodes", &node])).await.unwrap();
+    house.operate(Operator::Evict { name: "lamps".into(), node }).await;
+    assert_last(&evicted.notification(&mut own.unwrap()).await.unwrap(), GroupcommError::MembershipTerminated);
+    assert_eq!(evicted.request(get(["ace-group", "lamps", "num"])).await.unwrap().code, Code::FORBIDDEN);
+
+    let mut member = client(&house, &switch).await;
+    let (_, group) = member.observe(get(["ace-group", "lamps"])).await.unwrap();
+    let (_, creds) = member.observe(get(["ace-group", "lamps", "creds"])).await.unwrap();
+    house.operate(Operator::Delete { name: "lamps".into(), yes: true }).await;
+    for observation in [group, creds] {
+        let last = member.notification(&mut observation.unwrap()).await.unwrap();
+        assert_last(&last, GroupcommError::GroupDeleted);
+    }
+    assert_eq!(house.registrations().await, 0);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the first release has stored is read by every later one: a folder, a database, a backup of each program, and the
 //! states of members. The files in `first` are that release's; nobody changes them.
 
-use ace_backend_daemon::{Loaded, Maintenance, Role, Running, maintain};
+use ace_backend_daemon::{Loaded, Maintenance, Role, Running, StorageOf, maintain};
 use ace_groupcomm::member::Operation;
 use ace_member::show::Style;
 use ace_member::{Config, Member, Settings, export};
@@ -79,7 +79,7 @@ impl First {
             Role::AuthServer => Loaded::<ace_as::Config>::read(&file).unwrap().config.storage,
         };
         let mut told = String::new();
-        maintain(role, &command, url, &storage, &file, &mut |words| {
+        maintain(StorageOf { role, url, config: &storage, file: &file, control: None }, &command, &mut |words| {
             told.push_str(&words);
             Ok(())
         })
