@@ -5,6 +5,7 @@ use crate::ProgramError;
 use ace_backend_tokio::Handle;
 use ace_groupcomm::command::{Command, MAX_PAGE, Page, PageAfter, Report};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_util::MetricKindMask;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -12,11 +13,15 @@ use tokio::task::JoinHandle;
 /// How often what there is is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// After which time a gauge that nobody sets goes.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// Serves figures there, for the life of the process.
 pub(crate) fn serve(address: SocketAddr) -> Result<(), ProgramError> {
     let failed = |error: &dyn std::fmt::Display| ProgramError::Other(format!("figures at {address}: {error}"));
-    let (recorder, exporter) =
-        PrometheusBuilder::new().with_http_listener(address).build().map_err(|error| failed(&error))?;
+    // What is set no more, e.g. of a group that was deleted, goes.
+    let builder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(IDLE));
+    let (recorder, exporter) = builder.with_http_listener(address).build().map_err(|error| failed(&error))?;
     metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
     tokio::spawn(async move {
         if let Err(error) = exporter.await {

@@ -178,7 +178,11 @@ pub(crate) fn error(error: &CommandError) -> Answer {
         CommandError::NoIssuer(_) | CommandError::NobodySpeaks => Some("issuers".into()),
         _ => None,
     };
-    Answer::Error { error: error.to_string(), key }
+    let more = match error {
+        CommandError::HasMembers(_) => "; --yes deletes it with them",
+        _ => "",
+    };
+    Answer::Error { error: format!("{error}{more}"), key }
 }
 
 /// What is said of one that is done.

@@ -65,7 +65,7 @@ fn fields(all: &Map<String, Value>, indent: usize) -> String {
     let mut out = String::new();
     for (name, value) in all.iter().filter(|(name, _)| *name != "report") {
         let _ = match value {
-            Value::Object(inner) if !inner.is_empty() => {
+            Value::Object(inner) if !inner.contains_key("since") => {
                 write!(out, "{:indent$}{}:\n{}", "", escaped(name), fields(inner, indent.saturating_add(2)))
             }
             value => writeln!(out, "{:indent$}{}: {}", "", escaped(name), plain(name, value)),
@@ -83,10 +83,10 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Number(number) if TIMES.contains(&name) => time(number.as_u64().unwrap_or_default()),
         Value::Number(number) => number.to_string(),
         Value::Array(values) => values.iter().map(|value| plain("", value)).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| plain(name, value));
-            fields.collect::<Vec<_>>().join(" since ")
-        }
+        Value::Object(fields) => match (fields.get("since"), fields.get("why")) {
+            (Some(since), Some(why)) => format!("since {} ({})", plain("since", since), plain("", why).to_lowercase()),
+            _ => fields.iter().map(|(name, value)| plain(name, value)).collect::<Vec<_>>().join(", "),
+        },
     }
 }
 
@@ -140,6 +140,8 @@ mod tests {
         assert_eq!(lines[0].split("  ").filter(|cell| !cell.is_empty()).count(), 7);
         assert_eq!(lines[1], "0a    lamp\\u001b[2J  as1     -          requester, x  2027-01-15T08:00:00Z  01");
         assert_eq!(lines[2], "more: --after 00ff");
+        let due = json!({"report": "group", "rekey_due": {"why": "Evicted", "since": 0}});
+        assert_eq!(report(&due), "rekey_due: since 1970-01-01T00:00:00Z (evicted)\n");
         assert_eq!(report(&json!({"report": "bans", "entries": [], "more": null})), "nobody is banned\n");
     }
 

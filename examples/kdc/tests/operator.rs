@@ -204,7 +204,7 @@ async fn a_day_of_an_operator() {
     assert!(matches!(join(&switch).await, Err(ProgramError::Member(_))));
     assert_eq!(house.says(&["activate", "yard"]), "the group is now active\n");
     house.says(&["backup", &house.path("a.backup").display().to_string()]);
-    assert!(house.refuses(&["delete", "yard"]).contains("the group has 1 member"));
+    assert!(house.refuses(&["delete", "yard"]).contains("the group has 1 member; --yes deletes it with them"));
     assert_eq!(house.says(&["delete", "yard", "--yes"]), "the group is gone; it had 1 members\n");
     assert!(matches!(run(&lamp, &[Operation::Keys]).await, Err(ProgramError::Member(_))));
     assert_eq!(discover(house.address), "");
