@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p ace-benches`; the load generator measures the same over UDP.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_coap::{Code, Message};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
@@ -60,7 +61,8 @@ fn kdc(members: u16) -> (Desk, Caller, String) {
     let mut config = desk::config(&[]);
     config.groups.push(GroupConfig { gname: GROUP.into(), profile: DESCRIPTOR.name.into(), parameters });
     let registry = toy::registry().with_application(DESCRIPTOR).expect("it is there once");
-    let mut desk = Desk::with(TestStore::new(Sharing::Exclusive), config, &registry).expect("the group is sound");
+    let mut desk =
+        Desk::with(&AwsLc, TestStore::new(Sharing::Exclusive), config, &registry).expect("the group is sound");
     let mut last = (Caller::anonymous(), String::new());
     for number in 0..members {
         let (caller, join) = joiner(&mut desk, number);
@@ -73,7 +75,7 @@ fn kdc(members: u16) -> (Desk, Caller, String) {
 
 /// A client whose association is proven, and its Join Request.
 fn joiner(desk: &mut Desk, number: u16) -> (Caller, JoinRequest) {
-    let client = Client::new(number).expect("any seed makes a key");
+    let client = Client::new(&AwsLc, number).expect("any seed makes a key");
     let bytes = token(1, &client.claims(&[(GROUP, REQUESTER.0)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).expect("the token is good");
     desk.ask(&caller, group_request(Method::Get, GROUP, &["num"]));
@@ -114,7 +116,7 @@ fn member(criterion: &mut Criterion) {
     let payload = desk.ask(&caller, join_post(GROUP, &join)).payload;
     criterion.bench_function("member: Join Response, decoded and checked", |b| {
         b.iter(|| {
-            joined(JoinResponse::decode(black_box(&payload)).expect("it decodes"), REQUESTER, &N_C)
+            joined(&AwsLc, JoinResponse::decode(black_box(&payload)).expect("it decodes"), REQUESTER, &N_C)
                 .expect("it verifies")
         });
     });

@@ -1,9 +1,11 @@
 //! The floor of an operation: what it cannot do without, timed on this machine, now.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::Secret;
-use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SigningKey};
+use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
 use ace_oscore::Aead;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,10 @@ fn time(mut call: impl FnMut()) -> f64 {
 /// Microseconds of a signature's verification and of its making.
 #[must_use]
 pub fn signatures() -> (f64, f64) {
-    let Some(key) = SigningKey::ed25519(Secret::new(vec![5; 32])) else { return (0.0, 0.0) };
-    let sign = CryptoJob::Sign { key: key.clone(), message: vec![1; 64] };
+    let Some(key) = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![5; 32])) else {
+        return (0.0, 0.0);
+    };
+    let sign = CryptoJob::Sign { key: Arc::clone(&key), message: vec![1; 64] };
     let Some(CryptoOutput::Signature(signature)) = AwsLc.run(std::slice::from_ref(&sign)).pop() else {
         return (0.0, 0.0);
     };

@@ -2,11 +2,12 @@
 //! them at once.
 
 use crate::server::{AUDIENCE, GROUP, token_key};
+use ace_backend_aws_lc::AwsLc;
 use ace_coap::{Code, Message, Token, Type};
 use ace_groupcomm::Roles;
 use ace_groupcomm::Secret;
 use ace_groupcomm::token::seal_cwt;
-use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{
@@ -139,7 +140,7 @@ fn posted(line: &mut Line, number: u32) -> Result<LoadClient, Error> {
     let challenge = response.kdcchallenge.clone().unwrap_or_default();
     let context = Context::fresh(&upload.finish(&response)?, Sequence::all())?;
     let seed: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
-    let key = SigningKey::ed25519(Secret::new(seed)).ok_or("no key")?;
+    let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(seed)).ok_or("no key")?;
     let identity = Identity::ccs(&format!("client{number}"), key);
     let roles = Roles(REQUESTER.0 | RESPONDER.0);
     let join = join_request(GROUP, roles, &identity, &challenge, &bytes(number, 5), None)?.encode();

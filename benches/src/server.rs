@@ -1,5 +1,6 @@
 //! The KDC under load: the real one, on a thread of its own.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::{Limits, Server};
 use ace_backend_daemon::{Role, StorageConfig, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
@@ -8,7 +9,6 @@ use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, TokenKey};
-use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
 use ace_groupcomm::traits::transport::Associations;
 use ace_groupcomm_messages::{CreationHints, Strictness};
@@ -57,7 +57,7 @@ fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
         strictness: Strictness::Strict,
     };
     let validator = CwtValidator::new(AUDIENCE, vec![issuer])?;
-    Ok(Kdc::new(config, &Registry::linked()?, Box::new(validator), sharing)?)
+    Ok(Kdc::new(config, &Registry::linked()?, Box::new(validator), sharing, Arc::new(AwsLc))?)
 }
 
 /// Storage keys in a file, for as long as this is kept.

@@ -23,6 +23,7 @@
 //! A client posts its token and joins a group, with the toy profiles of the test kit:
 //!
 //! ```
+//! use ace_backend_aws_lc::AwsLc;
 //! use ace_groupcomm::Status;
 //! use ace_groupcomm::testkit::build::{Client, join_post, token};
 //! use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -30,8 +31,8 @@
 //! use ace_groupcomm_messages::JoinResponse;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["lamps"]))?;
-//! let client = Client::new(1).ok_or("no key")?;
+//! let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["lamps"]))?;
+//! let client = Client::new(&AwsLc, 1).ok_or("no key")?;
 //! let talker = 1;
 //!
 //! // Phase 1 was with the Authorization Server: this is the token that it gave.

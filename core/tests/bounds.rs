@@ -1,5 +1,6 @@
 //! Bounds of what a request may ask: the largest that is taken, and the smallest that is not.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::records::Member;
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -14,11 +15,11 @@ const TALKER: u64 = 1;
 const LISTENER: u64 = 2;
 
 fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
 fn admitted(desk: &mut Desk, number: u16, roles: u64) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", roles)], 2_000_000))).unwrap();
     (client, caller, challenge)
 }
@@ -149,7 +150,7 @@ fn nodes_have_names_of_their_own_and_associations_too() {
     }
     // The name of an association differs from the client's own, whichever that is.
     for number in 50..70 {
-        let post = token_post(&token(1, &Client::new(number).unwrap().claims(&[("g1", TALKER)], 2_000_000)));
+        let post = token_post(&token(1, &Client::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 2_000_000)));
         let answer = TokenTransferResponse::decode(&desk.ask(&Caller::anonymous(), post).payload).unwrap();
         let id = answer.server_recipient_id.unwrap();
         assert_eq!((id.len(), &id[..2]), (6, &[0, 1][..]), "the process comes first");
@@ -160,12 +161,12 @@ fn nodes_have_names_of_their_own_and_associations_too() {
 #[test]
 fn a_member_joins_again_as_often_as_it_may() {
     let config = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: 3, ..desk::config(&["g1"]) };
-    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
     let (caller, _) = member(&mut desk, 1, TALKER);
     let again = JoinRequest {
         client_cred: Some(vec![]),
         client_cred_verify: None,
-        ..Client::new(1).unwrap().join("g1", TALKER, &[], &[7; 8])
+        ..Client::new(&AwsLc, 1).unwrap().join("g1", TALKER, &[], &[7; 8])
     };
     let join = |desk: &mut Desk| {
         let response = desk.ask(&caller, join_post("g1", &again));

@@ -1,5 +1,6 @@
 //! The check of what is stored: a KDC's own state is clean, and whatever is broken in it is told.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{
@@ -16,9 +17,9 @@ type Records = BTreeMap<Key, Vec<u8>>;
 /// What a KDC has stored with three clients, of which two are members, and one has joined twice.
 fn stored() -> Records {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1", "g2"])).unwrap();
     for number in 1..=3 {
-        let client = Client::new(number).unwrap();
+        let client = Client::new(&AwsLc, number).unwrap();
         let claims = client.claims(&[("g1", 1)], 2_000_000 + u64::from(number));
         let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
         desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));

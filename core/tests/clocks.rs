@@ -1,5 +1,6 @@
 //! What has expired stays so, whatever the clock does; and what ends is ended once, in pages.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{
@@ -15,12 +16,12 @@ const HOUR: u64 = 3_600;
 const LATER: u64 = 2_000_000;
 
 fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
+    Client::new(&AwsLc, number).unwrap()
 }
 
 fn desk_over(store: &TestStore) -> Desk {
     let config = desk::config(&["g1"]);
-    Desk::new(store.clone(), config).unwrap()
+    Desk::new(&AwsLc, store.clone(), config).unwrap()
 }
 
 fn member(desk: &mut Desk, number: u16, expires: u64) -> Caller {
@@ -172,7 +173,7 @@ fn who_starts_anew_ends_what_has_expired() {
     assert_eq!(num(&mut desk, &renewed), Status::Content);
     drop(desk);
     let config = desk::config(&["g1"]);
-    let mut late = Desk::at(store.clone(), config, Now::new(1_000_100, Duration::ZERO)).unwrap();
+    let mut late = Desk::at(&AwsLc, store.clone(), config, Now::new(1_000_100, Duration::ZERO)).unwrap();
     assert_eq!(head(&store).members, 1);
     assert_eq!(num(&mut late, &renewed), Status::Content);
     let bytes = token_post_with(&longer, &[9; 8]);

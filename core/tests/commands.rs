@@ -1,5 +1,6 @@
 //! Commands of an operator: what each changes, tells and refuses.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, MAX_PAGE, Page, PageAfter, Report};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
@@ -21,7 +22,7 @@ const NOW: u64 = 1_000_000;
 const END: u64 = 2_000_000;
 
 fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
 fn assert_clean(desk: &Desk) {
@@ -37,13 +38,13 @@ fn head(desk: &Desk, gname: &str) -> Option<Head> {
 }
 
 fn token_of(number: u16, scope: &[(&str, u64)], issued: Option<u64>) -> Vec<u8> {
-    let mut claims = Client::new(number).unwrap().claims(scope, END);
+    let mut claims = Client::new(&AwsLc, number).unwrap().claims(scope, END);
     claims.iat = issued;
     token(1, &claims)
 }
 
 fn try_join(desk: &mut Desk, caller: &Caller, challenge: &[u8], number: u16, gname: &str) -> Response {
-    desk.ask(caller, join_post(gname, &Client::new(number).unwrap().join(gname, 1, challenge, &[7; 8])))
+    desk.ask(caller, join_post(gname, &Client::new(&AwsLc, number).unwrap().join(gname, 1, challenge, &[7; 8])))
 }
 
 fn joined(desk: &mut Desk, number: u16, scope: &[(&str, u64)]) -> Caller {
@@ -179,7 +180,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     // Neither its association nor a new token of another end brings it back.
     let (again, challenge) = desk.post_token(&token_of(1, &[("g1", 1), ("g2", 1)], None)).unwrap();
     assert_eq!(try_join(&mut desk, &again, &challenge, 1, "g1").status, Status::Forbidden);
-    let mut claims = Client::new(1).unwrap().claims(&[("g1", 1)], END + 500_000);
+    let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], END + 500_000);
     claims.iat = Some(NOW);
     let (newer, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     assert_eq!(try_join(&mut desk, &newer, &challenge, 1, "g1").status, Status::Forbidden);
@@ -209,7 +210,7 @@ fn bans_stored(desk: &Desk) -> usize {
 #[test]
 fn a_ban_that_has_ended_lets_its_client_join_with_a_newer_token() {
     let mut desk = desk();
-    let mut claims = Client::new(1).unwrap().claims(&[("g1", 1)], NOW + 100);
+    let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], NOW + 100);
     let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     assert_eq!(try_join(&mut desk, &caller, &challenge, 1, "g1").status, Status::Created);
     let node = node_of(&mut desk, "g1", 1);
@@ -253,7 +254,7 @@ fn a_group_that_rests_takes_nobody_and_its_members_stay() {
     assert_eq!(error(&refused), Some(GroupcommError::GroupInactive));
     assert_eq!(num(&mut desk, &member, "g1").status, Status::Content);
     // The next process knows.
-    let mut desk = Desk::new(desk.store, desk::config(&["g1", "g2"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, desk.store, desk::config(&["g1", "g2"])).unwrap();
     assert_eq!(desk.command(Command::Activate("g1".into())), state(true, true));
     assert_eq!(try_join(&mut desk, &late, &challenge, 2, "g1").status, Status::Created);
     assert_eq!(desk.command(Command::Activate("g9".into())), Err(CommandError::NoGroup("g9".into())));
@@ -262,15 +263,15 @@ fn a_group_that_rests_takes_nobody_and_its_members_stay() {
 #[test]
 fn a_group_is_made_by_command_and_works_in_every_process() {
     let store = TestStore::new(Sharing::Shared);
-    let mut one = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
-    let mut other = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let mut one = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
+    let mut other = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     assert!(
         matches!(one.command(new_group("lamps", &[("max_id", 3)])), Ok(Report::Created { gid }) if gid == "020000")
     );
     let caller = joined(&mut other, 1, &[("lamps", 1)]);
     assert_eq!(num(&mut other, &caller, "lamps").status, Status::Content);
     // It is there after a start, whatever the file says.
-    let mut later = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let mut later = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     assert!(later.kdc.is_ready());
     joined(&mut later, 2, &[("lamps", 1)]);
     for (command, why) in [
@@ -301,7 +302,7 @@ fn wrong(change: impl FnOnce(&mut GroupConfig, &mut Option<std::collections::BTr
 fn another_issuer_may_not_speak_for_a_group_that_was_made_by_command() {
     let mut desk = desk();
     desk.command(new_group("lamps", &[])).unwrap();
-    let claims = Client::new(1).unwrap().claims(&[("lamps", 1)], END);
+    let claims = Client::new(&AwsLc, 1).unwrap().claims(&[("lamps", 1)], END);
     assert_eq!(desk.post_token(&token(2, &claims)), None);
     assert!(desk.post_token(&token(1, &claims)).is_some());
 }
@@ -336,7 +337,7 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
     assert!(desk.store.record::<ace_groupcomm::records::GidOwner>(&keys::gid(&gid)).is_some(), "barred for ever");
     assert_eq!(desk.command(Command::Group("g1".into())), Err(CommandError::NoGroup("g1".into())));
     // The file names it still, and does not bring it back.
-    let mut desk = Desk::new(desk.store, desk::config(&["g1", "g2"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, desk.store, desk::config(&["g1", "g2"])).unwrap();
     assert!(desk.kdc.is_ready());
     assert_eq!(error(&num(&mut desk, &callers[50], "g1")), Some(GroupcommError::GroupDeleted));
     let Ok(Report::Groups(groups)) = desk.command(Command::Groups(first(10))) else { panic!() };
@@ -346,7 +347,7 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
 #[test]
 fn a_sweep_of_a_deleted_group_goes_on_after_a_kill() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     for number in 1..=90 {
         joined(&mut desk, number, &[("g1", 1)]);
     }
@@ -359,7 +360,7 @@ fn a_sweep_of_a_deleted_group_goes_on_after_a_kill() {
     }
     let left = store.dump().len();
     drop(desk);
-    let desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     assert!(desk.kdc.is_ready() && store.dump().len() < left);
     let of_groups = store.dump().iter().filter(|(key, _)| key.as_bytes().starts_with(b"g/")).count();
     assert_eq!((of_groups, store.dump().iter().filter(|(key, _)| key.as_bytes().starts_with(b"d/")).count()), (0, 0));
@@ -427,7 +428,8 @@ fn a_command_while_storage_is_away_says_so_and_changes_nothing() {
 fn two_operators_at_once_put_a_member_out_once() {
     let store = TestStore::new(Sharing::Shared);
     let config = || desk::config(&["g1"]);
-    let (mut one, mut other) = (Desk::new(store.clone(), config()).unwrap(), Desk::new(store, config()).unwrap());
+    let (mut one, mut other) =
+        (Desk::new(&AwsLc, store.clone(), config()).unwrap(), Desk::new(&AwsLc, store, config()).unwrap());
     joined(&mut one, 1, &[("g1", 1)]);
     let node = node_of(&mut one, "g1", 1);
     assert_eq!(node_of(&mut other, "g1", 1), node);

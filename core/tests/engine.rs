@@ -1,5 +1,6 @@
 //! The engine under what users see of it: batches, bounds, figures, and time that runs out.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Head, Member, NamedGroup};
@@ -15,16 +16,16 @@ const TALKER: u64 = 1;
 const LATER: u64 = 2_000_000;
 
 fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap()
 }
 
 fn limited(sharing: Sharing, limits: Limits) -> Desk {
     let config = ace_groupcomm::kdc::KdcConfig { limits, ..desk::config(&["g1"]) };
-    Desk::new(TestStore::new(sharing), config).unwrap()
+    Desk::new(&AwsLc, TestStore::new(sharing), config).unwrap()
 }
 
 fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
+    Client::new(&AwsLc, number).unwrap()
 }
 
 fn admitted(desk: &mut Desk, number: u16) -> (Caller, Vec<u8>) {
@@ -217,7 +218,7 @@ fn a_request_runs_as_often_as_it_may_and_no_more() {
             limits: Limits { runs: limit, ..Limits::default() },
             ..desk::config(&["g1"])
         };
-        let mut desk = Desk::new(desk.store.clone(), config).unwrap();
+        let mut desk = Desk::new(&AwsLc, desk.store.clone(), config).unwrap();
         let Caller::Peer(name) = &caller else { panic!("a peer") };
         desk.need(AssociationNeed::Claim(name.to_vec()));
         let before = desk.kdc.stats().runs;

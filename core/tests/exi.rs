@@ -1,5 +1,6 @@
 //! Tokens whose time begins when the KDC first sees them.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::kdc::KdcConfig;
 use ace_groupcomm::testkit::build::{Client, group_request, token, token_post_with, update_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -15,16 +16,16 @@ fn config() -> KdcConfig {
 }
 
 fn new() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), config()).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config()).unwrap()
 }
 
 /// Another process on the same store, so many seconds after the first one began.
 fn again(desk: &Desk, seconds: u64) -> Desk {
-    Desk::at(desk.store.clone(), config(), Now::new(1_000_000 + seconds, Duration::from_secs(1))).unwrap()
+    Desk::at(&AwsLc, desk.store.clone(), config(), Now::new(1_000_000 + seconds, Duration::from_secs(1))).unwrap()
 }
 
 fn claims(number: u16, sequence: u8, exi: u64) -> Claims {
-    let claims = Client::new(number).unwrap().claims(&[("g1", TALKER)], 0);
+    let claims = Client::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 0);
     Claims { exp: None, exi: Some(exi), cti: Some([b"kdc".as_slice(), &[sequence]].concat()), ..claims }
 }
 
@@ -90,10 +91,12 @@ fn lower_numbers_count_as_expired_once_one_has() {
     }
     assert!(posts(&mut desk, &token(1, &claims(4, 6, 100))).is_some(), "a higher number");
     // Another issuer counts for itself, and a token with a time of its own does not count.
-    let elsewhere = Client::new(5).unwrap().claims(&[("other", TALKER)], 0);
+    let elsewhere = Client::new(&AwsLc, 5).unwrap().claims(&[("other", TALKER)], 0);
     let elsewhere = Claims { exp: None, exi: Some(100), cti: Some(b"kdc\x01".to_vec()), ..elsewhere };
     assert!(desk.post_token(&token(2, &elsewhere)).is_some());
-    assert!(desk.post_token(&token(1, &Client::new(6).unwrap().claims(&[("g1", TALKER)], 2_000_000))).is_some());
+    assert!(
+        desk.post_token(&token(1, &Client::new(&AwsLc, 6).unwrap().claims(&[("g1", TALKER)], 2_000_000))).is_some()
+    );
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn a_token_that_gave_way_does_not_begin_anew() {
     assert!(posts(&mut desk, &first).is_none());
     assert!(posts(&mut again(&desk, 60), &first).is_none());
     // The same for an update of rights.
-    let client = Client::new(1).unwrap();
+    let client = Client::new(&AwsLc, 1).unwrap();
     let kid = client.update(&[("g1", TALKER)], 0).cnf;
     let third = token(1, &Claims { cnf: kid, ..claims(1, 9, 100) });
     assert_eq!(desk.ask(&caller, update_post(&third)).status, Status::Created);

@@ -1,5 +1,6 @@
 //! Keying material that has come to its end is given to nobody (RFC 9594 section 4.3.1).
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -13,7 +14,7 @@ const LIFETIME: u64 = 1_000_000;
 const LATER: u64 = 9_000_000;
 
 fn admitted(desk: &mut Desk, number: u16) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], LATER))).unwrap();
     (client, caller, challenge)
 }
@@ -21,7 +22,7 @@ fn admitted(desk: &mut Desk, number: u16) -> (Client, Caller, Vec<u8>) {
 #[test]
 fn material_that_has_come_to_its_end_is_given_to_nobody() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     let end = desk.now.unix + LIFETIME;
     let (client, caller, challenge) = admitted(&mut desk, 1);
     let joined = desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8])));
@@ -58,9 +59,9 @@ fn material_that_has_come_to_its_end_is_given_to_nobody() {
 #[test]
 fn what_is_left_of_it_is_known_after_a_restart() {
     let store = TestStore::new(Sharing::Exclusive);
-    let first = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let first = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     let near = first.kdc.next_timeout(first.now).unwrap();
     assert_eq!(near, first.now.mono + Duration::from_secs(LIFETIME / 10 * 9), "when its end is near");
-    let again = Desk::at(store, desk::config(&["g1"]), first.now.plus(Duration::from_secs(1_000))).unwrap();
+    let again = Desk::at(&AwsLc, store, desk::config(&["g1"]), first.now.plus(Duration::from_secs(1_000))).unwrap();
     assert_eq!(again.kdc.next_timeout(again.now), Some(near));
 }

@@ -1,5 +1,6 @@
 //! Resources and records of a profile's own: the notes and the board of the toy profile.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Restore;
@@ -19,11 +20,11 @@ const TALKER: u64 = 1;
 const READER: u64 = 4;
 
 fn on(store: &TestStore) -> Desk {
-    Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap()
+    Desk::new(&AwsLc, store.clone(), desk::config(&["g1", "g2"])).unwrap()
 }
 
 fn caller(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> Caller {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[(gname, roles)], 2_000_000))).unwrap();
     if roles == TALKER {
         let join = join_post(gname, &client.join(gname, roles, &challenge, &[7; 8]));

@@ -1,5 +1,6 @@
 //! State that another process has left, or that chance has brought about: what a KDC makes of it.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
@@ -22,7 +23,7 @@ const TALKER: u64 = 1;
 const LATER: u64 = 2_000_000;
 
 fn on(store: &TestStore) -> Desk {
-    Desk::new(store.clone(), desk::config(&["g1"])).unwrap()
+    Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap()
 }
 
 fn store() -> TestStore {
@@ -30,7 +31,7 @@ fn store() -> TestStore {
 }
 
 fn admitted(desk: &mut Desk, number: u16, expires: u64) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], expires))).unwrap();
     (client, caller, challenge)
 }
@@ -187,7 +188,7 @@ fn a_client_may_choose_the_very_name_that_the_kdc_would() {
     let mut desk = on(&store());
     let post = |desk: &mut Desk, id: &[u8], n: u16| {
         desk.rng = ChaCha12Rng::seed_from_u64(9);
-        let client = Client::new(n).unwrap();
+        let client = Client::new(&AwsLc, n).unwrap();
         let mut post = token_post_with(&token(1, &client.claims(&[("g1", TALKER)], LATER)), &[1; 8]);
         let mut decoded = ace_groupcomm_messages::TokenTransferRequest::decode(&post.payload).unwrap();
         decoded.client_recipient_id = Some(id.to_vec());
@@ -258,7 +259,7 @@ fn a_credential_is_kept_only_by_the_one_who_proved_it() {
     let (client, caller, challenge, _) = join(&mut desk, 1);
     let (_, _, _, other) = join(&mut desk, 2);
     assert_eq!(other.status, Status::Created);
-    let foreign = Client::new(3).unwrap().key.public().to_vec();
+    let foreign = Client::new(&AwsLc, 3).unwrap().key.public().to_vec();
     let again = |cred: Option<Vec<u8>>, verify: Option<Vec<u8>>| JoinRequest {
         client_cred: cred,
         client_cred_verify: verify,
@@ -295,7 +296,7 @@ fn with(parameters: &[(&str, u64)]) -> Desk {
     for (name, value) in parameters {
         config.groups[0].parameters.0.insert((*name).into(), ConfigValue::Int((*value).try_into().unwrap()));
     }
-    Desk::new(store(), config).unwrap()
+    Desk::new(&AwsLc, store(), config).unwrap()
 }
 
 #[test]
@@ -309,7 +310,7 @@ fn a_tagged_scope_is_for_groups_of_that_tag() {
     ] {
         let parameters: Vec<_> = group.into_iter().map(|tag| ("scope_tag", tag)).collect();
         let mut desk = with(&parameters);
-        let mut claims = Client::new(1).unwrap().claims(&[("g1", TALKER)], LATER);
+        let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER);
         if let Some(tag) = tag {
             let plain = scope(&[("g1", TALKER)]);
             claims.scope = Some(ace_groupcomm_messages::ScopeValue::Extended { tag, bytes: plain.encode() });
@@ -333,7 +334,7 @@ struct Readable;
 
 impl TokenValidator for Readable {
     fn validate(&self, token: &[u8], _now: u64) -> Result<ValidToken, TokenRefusal> {
-        let claims = Client::new(1).unwrap().claims(&[], LATER);
+        let claims = Client::new(&AwsLc, 1).unwrap().claims(&[], LATER);
         Ok(ValidToken::new("as1", "client1", token, LATER, scope(&[("g1", TALKER)]), claims.cnf.unwrap()))
     }
 }
@@ -342,8 +343,9 @@ impl TokenValidator for Readable {
 #[test]
 fn a_token_that_shows_a_secret_key_is_refused_whoever_vouches_for_it() {
     let now = Now::new(1_000_000, Duration::from_secs(1));
-    let mut desk = Desk::start(store(), desk::config(&["g1"]), &toy::registry(), Box::new(Readable), now).unwrap();
-    let token = token(1, &Client::new(1).unwrap().claims(&[("g1", TALKER)], LATER));
+    let mut desk =
+        Desk::start(&AwsLc, store(), desk::config(&["g1"]), &toy::registry(), Box::new(Readable), now).unwrap();
+    let token = token(1, &Client::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER));
     let response = desk.ask(&Caller::anonymous(), token_post_with(&token, &[1; 8]));
     assert_eq!(response.status, Status::BadRequest);
     assert!(desk.notices.is_empty());

@@ -2,6 +2,7 @@
 
 mod process;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
@@ -166,7 +167,7 @@ fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
             one.kdc.command(one.now, Command::Revoke(hash(client).to_vec()), &mut one.rng, &mut out);
             one.run(out);
         };
-        let revoked = keys::revoked(&hash(&Client::new(1).unwrap()));
+        let revoked = keys::revoked(&hash(&Client::new(&AwsLc, 1).unwrap()));
         let commits = commits_until(sharing, revoke, |store| store.record::<Revoked>(&revoked).is_some());
         assert!(commits <= 5, "a revocation: {commits} on {sharing:?}");
         let narrow = |one: &mut Process, (client, caller, _): &(Client, Caller, Vec<u8>)| {

@@ -1,5 +1,6 @@
 //! A KDC that goes on from a backup: nothing comes twice, and who was put out since stays out.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
@@ -44,7 +45,7 @@ fn assert_clean(store: &TestStore) {
 }
 
 fn open(store: &TestStore, now: u64) -> Desk {
-    let mut desk = Desk::new(store.clone(), desk::config(&["g1"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
     desk.pass(Duration::from_secs(now.saturating_sub(desk.now.unix)));
     desk
 }
@@ -55,7 +56,7 @@ fn head(store: &TestStore) -> Head {
 }
 
 fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
+    Client::new(&AwsLc, number).unwrap()
 }
 
 /// The token of a client; where it says so, with the time at which it was issued.
@@ -189,7 +190,7 @@ fn one_backup_restored_twice_at_once_has_no_gid_twice() {
         for (now, groups) in [(5_000, &["g1"][..]), (6_000, &["g1", "g2"])] {
             let again = restore_with(&store.dump(), now, [random + u8::try_from(groups.len()).unwrap(); 6], None);
             for store in [&store, &again] {
-                Desk::new(store.clone(), desk::config(groups)).unwrap();
+                Desk::new(&AwsLc, store.clone(), desk::config(groups)).unwrap();
                 let records = store.dump();
                 let gid = |(key, _): &(Key, Record)| Some(key.as_bytes().strip_prefix(b"gid/")?.to_vec());
                 gids.extend(records.iter().filter_map(gid));
@@ -231,14 +232,14 @@ fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
         open(&store, 1_000);
         let former = of_the_first_release(&store, incarnation);
         // It was not restored: its members go on. A group made now has a Gid of the new kind.
-        Desk::new(store.clone(), desk::config(&["g0", "g1"])).unwrap();
+        Desk::new(&AwsLc, store.clone(), desk::config(&["g0", "g1"])).unwrap();
         assert_eq!(head(&store).gid.as_slice(), former);
         let NamedGroup { id, .. } = store.record(&keys::name("g0")).unwrap();
         assert_eq!(store.record::<Head>(&keys::head(id)).unwrap().gid.len(), length);
         let tag = store.record::<Meta>(&keys::meta()).unwrap().tag;
         assert_eq!(tag.is_some(), incarnation != 1, "one that was restored has siblings, perhaps");
         let restored = restore(&store.dump(), 1_800_000_000, None);
-        Desk::new(restored.clone(), desk::config(&["g0", "g1"])).unwrap();
+        Desk::new(&AwsLc, restored.clone(), desk::config(&["g0", "g1"])).unwrap();
         assert_eq!(head(&restored).gid.len(), 10);
         assert_clean(&restored);
     }
@@ -247,7 +248,7 @@ fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
 #[test]
 fn a_group_that_no_file_names_is_renewed_and_served() {
     let store = TestStore::new(Sharing::Exclusive);
-    Desk::new(store.clone(), desk::config(&["g1", "g2"])).unwrap();
+    Desk::new(&AwsLc, store.clone(), desk::config(&["g1", "g2"])).unwrap();
     let restored = restore(&store.dump(), 5_000, None);
     let of = |gname: &str| {
         let NamedGroup { id, .. } = restored.record(&keys::name(gname)).unwrap();

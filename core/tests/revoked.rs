@@ -1,5 +1,6 @@
 //! What is kept of a token that was revoked: until it ends by itself, and for ever where nobody knows when.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Mark, Revoked};
@@ -12,12 +13,12 @@ use std::time::Duration;
 const END: u64 = 1_000_100;
 
 fn desk_over(store: &TestStore) -> Desk {
-    Desk::new(store.clone(), desk::config(&["g1"])).unwrap()
+    Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap()
 }
 
 /// The token of a member, and its hash.
 fn member(desk: &mut Desk, number: u16, change: impl Fn(Claims) -> Claims) -> (Vec<u8>, [u8; 33]) {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let bytes = token(1, &change(client.claims(&[("g1", 1)], END)));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     assert!(desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]))).status.is_success());

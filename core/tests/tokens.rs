@@ -1,5 +1,6 @@
 //! What tokens bring about: associations and their proof, updates of rights, expiry, revocation, replays.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::records::{Head, Principal, RekeyReason};
@@ -14,6 +15,7 @@ use ace_groupcomm_messages::{
     Claims, Confirmation, CreationHints, JoinRefusal, JoinRequest, RawCbor, ScopeValue, TokenTransferResponse,
     token_hash,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 const TALKER: u64 = 1;
@@ -21,11 +23,11 @@ const LISTENER: u64 = 2;
 const LATER: u64 = 2_000_000;
 
 fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
 fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
+    Client::new(&AwsLc, number).unwrap()
 }
 
 fn join(desk: &mut Desk, client: &Client, caller: &Caller, challenge: &[u8], gname: &str, roles: u64) -> Response {
@@ -271,7 +273,7 @@ fn expiry_ends_the_membership_in_one_commit() {
 
 #[test]
 fn tokens_that_expire_together_go_together() {
-    let mut desk = Desk::new(TestStore::new(Sharing::Shared), desk::config(&["g1"])).unwrap();
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Shared), desk::config(&["g1"])).unwrap();
     for number in 1..=40 {
         member(&mut desk, &client(number), &[("g1", TALKER)], 1_000_100);
     }
@@ -412,9 +414,9 @@ fn a_kdc_says_when_it_is_ready_and_when_something_is_due() {
     let store = TestStore::new(Sharing::Exclusive);
     let config = desk::config(&["g1", "g2"]);
     let validator = Box::new(build::validator(&["g1", "g2"]));
-    let kdc = Kdc::new(config.clone(), &toy::registry(), validator, Sharing::Exclusive).unwrap();
+    let kdc = Kdc::new(config.clone(), &toy::registry(), validator, Sharing::Exclusive, Arc::new(AwsLc)).unwrap();
     assert!(!kdc.is_ready(), "its groups have not been looked for");
-    let mut desk = Desk::new(store, config).unwrap();
+    let mut desk = Desk::new(&AwsLc, store, config).unwrap();
     assert!(desk.kdc.is_ready());
     // A tenth of its life before the toy's keying material ends it has something to say.
     let near = desk.now.mono + Duration::from_secs(900_000);

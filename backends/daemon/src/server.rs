@@ -255,18 +255,19 @@ fn notify(state: NotifyState<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_backend_aws_lc::AwsLc;
     use ace_backend_memory::MemoryStorage;
     use ace_backend_tokio::{Clock, CryptoPool, NoAssociations, spawn};
     use ace_coap::security::Unprotected;
     use ace_groupcomm::kdc::Kdc;
     use ace_groupcomm::testkit::{build, desk, toy};
-    use ace_groupcomm::traits::crypto::AwsLc;
 
     #[tokio::test]
     async fn a_process_whose_engine_is_gone_ends_with_an_error() {
         let storage = Arc::new(MemoryStorage::new());
         let validator = Box::new(build::validator(&["g1"]));
-        let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, Sharing::Exclusive).unwrap();
+        let kdc =
+            Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, Sharing::Exclusive, Arc::new(AwsLc)).unwrap();
         let (pool, none) = (CryptoPool::inline(Arc::new(AwsLc)), Arc::new(NoAssociations));
         let (handle, driver) = spawn(kdc, Arc::clone(&storage) as _, Arc::clone(&none) as _, pool, Clock::system());
         let kill = driver.abort_handle();

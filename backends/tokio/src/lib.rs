@@ -8,7 +8,7 @@
 //! ```
 //! use ace_backend_memory::MemoryStorage;
 //! use ace_backend_tokio::{Clock, CryptoPool, NoAssociations, spawn};
-//! use ace_groupcomm::traits::crypto::AwsLc;
+//! use ace_backend_aws_lc::AwsLc;
 //! use ace_groupcomm::{Caller, Method, Request, Status};
 //! use ace_groupcomm::kdc::Kdc;
 //! use ace_groupcomm::testkit::{build, desk, toy};
@@ -18,7 +18,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let validator = Box::new(build::validator(&["lamps"]));
-//! let kdc = Kdc::new(desk::config(&["lamps"]), &toy::registry(), validator, Sharing::Exclusive)?;
+//! let kdc = Kdc::new(desk::config(&["lamps"]), &toy::registry(), validator, Sharing::Exclusive, Arc::new(AwsLc))?;
 //! let pool = CryptoPool::inline(Arc::new(AwsLc));
 //! let (handle, task) =
 //!     spawn(kdc, Arc::new(MemoryStorage::new()), Arc::new(NoAssociations), pool, Clock::system());

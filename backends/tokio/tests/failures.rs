@@ -1,10 +1,12 @@
 //! What a caller sees when storage or cryptography breaks down beneath the engine.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, spawn};
+use ace_groupcomm::Secret;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
-use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider};
+use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use ace_groupcomm::{Caller, Method, Status};
 use ace_groupcomm_messages::TokenTransferResponse;
@@ -54,6 +56,10 @@ impl Storage for Panics {
 struct Breaks(AtomicBool);
 
 impl CryptoProvider for Breaks {
+    fn signing_key(&self, algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>> {
+        AwsLc.signing_key(algorithm, secret)
+    }
+
     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
         assert!(!self.0.load(Ordering::SeqCst), "this work panics");
         AwsLc.run(jobs)
@@ -66,7 +72,7 @@ async fn kdc(storage: Arc<dyn Storage>, pool: CryptoPool) -> Handle {
 
 async fn with_driver(storage: Arc<dyn Storage>, pool: CryptoPool) -> (Handle, tokio::task::JoinHandle<()>) {
     let validator = Box::new(build::validator(&["g1"]));
-    let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, storage.sharing()).unwrap();
+    let kdc = Kdc::new(desk::config(&["g1"]), &toy::registry(), validator, storage.sharing(), Arc::new(AwsLc)).unwrap();
     let (handle, driver) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
     handle.ready().await.unwrap();
     (handle, driver)
@@ -76,7 +82,7 @@ async fn with_driver(storage: Arc<dyn Storage>, pool: CryptoPool) -> (Handle, to
 async fn a_commit_that_panics_ends_the_engine() {
     let storage = Panics::new(0);
     let (handle, driver) = with_driver(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
-    let client = build::Client::new(1).unwrap();
+    let client = build::Client::new(&AwsLc, 1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
@@ -114,7 +120,7 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
 async fn signatures_that_panic_have_failed_and_the_thread_goes_on() {
     let crypto = Arc::new(Breaks(AtomicBool::new(false)));
     let handle = kdc(Arc::new(MemoryStorage::new()), CryptoPool::threads(Arc::clone(&crypto) as _, 1)).await;
-    let client = build::Client::new(1).unwrap();
+    let client = build::Client::new(&AwsLc, 1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();

@@ -5,9 +5,10 @@ use super::oracle::Oracle;
 use super::wire::{Answer, Wire};
 use crate::load::{bytes, token};
 use crate::server::GROUP;
+use ace_backend_aws_lc::AwsLc;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
-use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
@@ -63,7 +64,7 @@ const NEXT: u32 = 10_000;
 
 fn identity(number: u32) -> Result<Identity, Error> {
     let key: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
-    let key = SigningKey::ed25519(Secret::new(key)).ok_or("no key")?;
+    let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(key)).ok_or("no key")?;
     Ok(Identity::ccs(&format!("client{number}"), key))
 }
 

@@ -1,10 +1,12 @@
 //! The token endpoint, as clients see it.
 
 use super::*;
+use crate::Secret;
 use crate::engine::{Durable, Effect, Machine, Reply, Ticket};
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, desk::settle};
 use crate::token::{CwtValidator, Issuer};
+use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::traits::token::TokenValidator;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
@@ -12,6 +14,21 @@ use ace_groupcomm_messages::{
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
+use std::sync::Arc;
+
+/// An AS asks for no signature.
+struct NoCrypto;
+
+impl CryptoProvider for NoCrypto {
+    fn signing_key(&self, _: SignatureAlgorithm, _: &Secret) -> Option<Arc<dyn SigningKey>> {
+        None
+    }
+
+    fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
+        assert!(jobs.is_empty(), "{jobs:?}");
+        Vec::new()
+    }
+}
 
 struct Bench {
     auth_server: AuthServer,
@@ -56,7 +73,7 @@ impl Bench {
     }
 
     fn settle(&mut self, out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
-        settle(&mut self.auth_server, &self.store, self.now, out).answers
+        settle(&NoCrypto, &mut self.auth_server, &self.store, self.now, out).answers
     }
 
     fn ask(&mut self, caller: &Caller, request: Request) -> Response {

@@ -19,6 +19,7 @@ use crate::registry::Registry;
 use crate::request::{Caller, Method, Request};
 use crate::time::Now;
 use crate::token::Trust;
+use crate::traits::crypto::CryptoProvider;
 use crate::traits::storage::Sharing;
 use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
@@ -244,7 +245,8 @@ impl KdcApp {
 pub type Kdc = Engine<KdcApp>;
 
 impl Kdc {
-    /// Sets a KDC up over storage that is shared so. Call [`Machine::start`] before any request.
+    /// Sets a KDC up over storage that is shared so. Keys of groups are made by this provider; what drives the engine may do its
+    /// work by another one. Call [`Machine::start`] before any request.
     ///
     /// [`Machine::start`]: crate::engine::Machine::start
     ///
@@ -255,8 +257,9 @@ impl Kdc {
         registry: &Registry,
         validator: Box<dyn TokenValidator>,
         sharing: Sharing,
+        crypto: Arc<dyn CryptoProvider>,
     ) -> Result<Self, SetupError> {
-        let (groups, trust) = (Groups::new(registry), validator.trust());
+        let (groups, trust) = (Groups::new(registry, crypto), validator.trust());
         let mut configured = BTreeMap::new();
         for config in config.groups {
             let gname = config.gname.clone();

@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::registry::{ApplicationProfileDescriptor, Registry};
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, NameState, NamedGroup};
+use crate::traits::crypto::CryptoProvider;
 use crate::traits::profile::GroupRules;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,12 +50,13 @@ type Named = (NamedGroup, Option<Arc<Group>>);
 /// The rules of groups that runs have met, each with what they were made of.
 pub(super) struct Groups {
     registry: Registry,
+    crypto: Arc<dyn CryptoProvider>,
     met: RefCell<BTreeMap<String, (GroupConfiguration, Arc<Group>)>>,
 }
 
 impl Groups {
-    pub(super) fn new(registry: &Registry) -> Self {
-        Self { registry: registry.clone(), met: RefCell::default() }
+    pub(super) fn new(registry: &Registry, crypto: Arc<dyn CryptoProvider>) -> Self {
+        Self { registry: registry.clone(), crypto, met: RefCell::default() }
     }
 
     /// Makes the rules of a group.
@@ -73,7 +75,7 @@ impl Groups {
             self.registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
         let rules = profile
             .profile
-            .configure(&gname, parameters)
+            .configure(&gname, parameters, &*self.crypto)
             .map_err(|source| SetupError::Parameters { gname: name(), source })?;
         Ok(Group { gname, profile, rules, issuers })
     }
@@ -93,6 +95,10 @@ impl Groups {
         let group = Arc::new(self.define(config, stored.issuers.clone())?);
         self.met.borrow_mut().insert(gname.into(), (stored.clone(), Arc::clone(&group)));
         Ok(group)
+    }
+
+    pub(super) fn crypto(&self) -> &dyn CryptoProvider {
+        &*self.crypto
     }
 
     /// Whether a run has met it.

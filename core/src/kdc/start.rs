@@ -14,6 +14,7 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, Head, Meta, NamedGroup};
 use crate::time::Now;
 use crate::token::TrustChange;
+use crate::traits::crypto::CryptoProvider;
 use crate::traits::storage::Key;
 use std::fmt;
 use std::time::Duration;
@@ -181,16 +182,22 @@ impl KdcApp {
         let is_former = head.is_some_and(|head| crate::kdc::keying::epoch::is_former(head, meta));
         // Records of a profile outlive a restore: another profile must not take them for its own.
         let takes_new = |stored: &&GroupConfiguration| is_former && stored.profile == group.profile.name;
-        Ok(stored.filter(|stored| !takes_new(stored)).and_then(|stored| group.differences(stored)))
+        Ok(stored
+            .filter(|stored| !takes_new(stored))
+            .and_then(|stored| group.differences(stored, self.groups.crypto())))
     }
 }
 
 impl Group {
     /// In what a group that is stored differs from this one. What a later version of the profile has more of has its
     /// default there.
-    pub(super) fn differences(&self, stored: &GroupConfiguration) -> Option<GroupDifferences> {
+    pub(super) fn differences(
+        &self,
+        stored: &GroupConfiguration,
+        crypto: &dyn CryptoProvider,
+    ) -> Option<GroupDifferences> {
         let differences = if stored.profile == self.profile.name {
-            let again = self.profile.profile.configure(&self.gname, stored.parameters.to_config());
+            let again = self.profile.profile.configure(&self.gname, stored.parameters.to_config(), crypto);
             let stored = again.as_ref().map_or(&stored.parameters, |rules| rules.parameters());
             stored.differences(self.rules.parameters())
         } else {

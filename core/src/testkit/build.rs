@@ -3,7 +3,7 @@
 use crate::Secret;
 use crate::request::{Method, Request};
 use crate::token::{CwtValidator, Issuer, TokenKey, seal_cwt};
-use crate::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SigningKey};
+use crate::traits::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{
@@ -11,6 +11,7 @@ use ace_groupcomm_messages::{
     TokenTransferRequest, pop,
 };
 use ace_oscore::Aead;
+use std::sync::Arc;
 
 /// The audience of the tokens made here.
 pub const AUDIENCE: &str = "kdc";
@@ -41,15 +42,16 @@ pub struct Client {
     /// Its name at the issuer.
     pub name: String,
     /// Its key in groups.
-    pub key: SigningKey,
+    pub key: Arc<dyn SigningKey>,
 }
 
 impl Client {
-    /// The client with this number; its keys follow from it.
+    /// The client with this number; its keys follow from it. `None` where this provider makes none.
     #[must_use]
-    pub fn new(number: u16) -> Option<Self> {
+    pub fn new(crypto: &dyn CryptoProvider, number: u16) -> Option<Self> {
         let seed: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(32).collect();
-        Some(Self { name: format!("client{number}"), key: SigningKey::ed25519(Secret::new(seed))? })
+        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(seed))?;
+        Some(Self { name: format!("client{number}"), key })
     }
 
     /// The claims of a token for these groups, each with its roles.
@@ -84,15 +86,11 @@ impl Client {
     pub fn join(&self, gname: &str, roles: u64, challenge: &[u8], cnonce: &[u8]) -> JoinRequest {
         let scope = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) }.encode();
         let message = pop::client_input(&scope, challenge, cnonce);
-        let signed = AwsLc.run(&[CryptoJob::Sign { key: self.key.clone(), message }]).pop();
         JoinRequest {
             scope: Some(scope),
             client_cred: Some(self.key.public().to_vec()),
             cnonce: Some(cnonce.to_vec()),
-            client_cred_verify: match signed {
-                Some(CryptoOutput::Signature(signature)) => Some(signature),
-                _ => None,
-            },
+            client_cred_verify: self.key.sign(&message),
             ..JoinRequest::default()
         }
     }

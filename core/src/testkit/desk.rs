@@ -8,13 +8,14 @@ use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};
 use crate::time::Now;
-use crate::traits::crypto::{AwsLc, CryptoJob, CryptoProvider};
+use crate::traits::crypto::{CryptoJob, CryptoProvider};
 use crate::traits::storage::Storage;
 use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The configuration of a KDC with toy groups of these names.
@@ -50,8 +51,9 @@ pub struct Settled {
     pub jobs: Vec<CryptoJob>,
 }
 
-/// Does what the effects of an engine ask for, on this store and at this time, until there are none.
+/// Does what the effects of an engine ask for, by this provider, on this store and at this time, until there are none.
 pub fn settle(
+    crypto: &dyn CryptoProvider,
     machine: &mut impl Machine<Notice = AssociationNotice>,
     store: &TestStore,
     now: Now,
@@ -70,7 +72,7 @@ pub fn settle(
                     Completion::Scanned(op, store.scan_now(&prefix, after.as_ref(), limit))
                 }
                 Effect::Crypto(op, jobs) => {
-                    let outputs = AwsLc.run(&jobs);
+                    let outputs = crypto.run(&jobs);
                     settled.jobs.extend(jobs);
                     Completion::Crypto(op, outputs)
                 }
@@ -95,6 +97,8 @@ pub fn settle(
 
 /// One KDC on a test store.
 pub struct Desk {
+    /// What signs and verifies.
+    pub crypto: &'static dyn CryptoProvider,
     /// The KDC.
     pub kdc: Kdc,
     /// Its store.
@@ -114,26 +118,36 @@ impl Desk {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn new(store: TestStore, config: KdcConfig) -> Result<Self, SetupError> {
-        Self::with(store, config, &toy::registry())
+    pub fn new(crypto: &'static dyn CryptoProvider, store: TestStore, config: KdcConfig) -> Result<Self, SetupError> {
+        Self::with(crypto, store, config, &toy::registry())
     }
 
     /// The same with the groups of other profiles.
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn with(store: TestStore, config: KdcConfig, registry: &Registry) -> Result<Self, SetupError> {
+    pub fn with(
+        crypto: &'static dyn CryptoProvider,
+        store: TestStore,
+        config: KdcConfig,
+        registry: &Registry,
+    ) -> Result<Self, SetupError> {
         let validator = Self::validator(&config);
-        Self::start(store, config, registry, validator, Now::new(1_000_000, Duration::from_secs(1)))
+        Self::start(crypto, store, config, registry, validator, Now::new(1_000_000, Duration::from_secs(1)))
     }
 
     /// A KDC with toy groups that starts at this time.
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn at(store: TestStore, config: KdcConfig, now: Now) -> Result<Self, SetupError> {
+    pub fn at(
+        crypto: &'static dyn CryptoProvider,
+        store: TestStore,
+        config: KdcConfig,
+        now: Now,
+    ) -> Result<Self, SetupError> {
         let validator = Self::validator(&config);
-        Self::start(store, config, &toy::registry(), validator, now)
+        Self::start(crypto, store, config, &toy::registry(), validator, now)
     }
 
     fn validator(config: &KdcConfig) -> Box<dyn TokenValidator> {
@@ -146,15 +160,16 @@ impl Desk {
     /// # Errors
     /// [`SetupError`].
     pub fn start(
+        crypto: &'static dyn CryptoProvider,
         store: TestStore,
         config: KdcConfig,
         registry: &Registry,
         validator: Box<dyn TokenValidator>,
         now: Now,
     ) -> Result<Self, SetupError> {
-        let kdc = Kdc::new(config, registry, validator, store.sharing())?;
+        let kdc = Kdc::new(config, registry, validator, store.sharing(), Arc::new(crypto))?;
         let rng = ChaCha12Rng::seed_from_u64(1);
-        let mut desk = Self { kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
+        let mut desk = Self { crypto, kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
         let mut out = Vec::new();
         desk.kdc.start(desk.now, &mut desk.rng, &mut out);
         desk.settle(out);
@@ -189,7 +204,7 @@ impl Desk {
 
     /// Does what the effects ask for, until there are none.
     pub fn settle(&mut self, out: Vec<Effect<AssociationNotice>>) -> Vec<(Ticket, Durable)> {
-        let settled = settle(&mut self.kdc, &self.store, self.now, out);
+        let settled = settle(self.crypto, &mut self.kdc, &self.store, self.now, out);
         self.notices.extend(settled.notices);
         self.jobs.extend(settled.jobs);
         settled.answers
@@ -228,7 +243,7 @@ impl Desk {
     pub fn command(&mut self, command: Command) -> Result<Report, CommandError> {
         let mut out = Vec::new();
         let ticket = self.kdc.command(self.now, command, &mut self.rng, &mut out);
-        let settled = settle(&mut self.kdc, &self.store, self.now, out);
+        let settled = settle(self.crypto, &mut self.kdc, &self.store, self.now, out);
         self.notices.extend(settled.notices);
         self.jobs.extend(settled.jobs);
         let report = settled.reports.into_iter().find(|(of, _)| *of == ticket);

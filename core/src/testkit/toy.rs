@@ -12,7 +12,7 @@ use crate::engine::store::view::{Stop, View};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::testkit::build::Client;
 use crate::traits::crypto::{
-    AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
+    CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
 };
 use crate::traits::member::{BegunTransfer, ClientTransport, GroupJoined, MemberRules, Unsuitable};
 use crate::traits::profile::{
@@ -38,7 +38,12 @@ pub const READER: Roles = Roles(4);
 pub struct Toy;
 
 impl ApplicationProfile for Toy {
-    fn configure(&self, gname: &str, mut config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
+    fn configure(
+        &self,
+        gname: &str,
+        mut config: ConfigMap,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<Arc<dyn GroupRules>, ConfigError> {
         let max_id = config.uint("max_id")?.unwrap_or(7);
         let scope_tag = config.uint("scope_tag")?;
         let default_scope = config.uint("default_scope")?.unwrap_or(1);
@@ -48,8 +53,8 @@ impl ApplicationProfile for Toy {
             Some(value) => parameters.with(name, Parameter::Uint(value)),
             None => parameters,
         });
-        let seed = SigningKey::ed25519(Secret::new(vec![0x44; 32]));
-        let key = seed.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
+        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![0x44; 32]));
+        let key = key.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
         let max_id = usize::try_from(max_id).unwrap_or(7);
         let default_scope = default_scope == 1;
         Ok(Arc::new(ToyRules { gname: gname.into(), parameters, key, max_id, scope_tag, default_scope }))
@@ -59,7 +64,7 @@ impl ApplicationProfile for Toy {
 struct ToyRules {
     gname: String,
     parameters: Parameters,
-    key: SigningKey,
+    key: Arc<dyn SigningKey>,
     max_id: usize,
     scope_tag: Option<u64>,
     default_scope: bool,
@@ -234,6 +239,8 @@ pub struct ToyMember {
     pub roles: Roles,
     /// Who it is.
     pub client: Client,
+    /// What verifies for it.
+    pub crypto: &'static dyn CryptoProvider,
 }
 
 impl MemberRules for ToyMember {
@@ -246,7 +253,7 @@ impl MemberRules for ToyMember {
         if roles.0 == 0 {
             return Err(Unsuitable::new("no role was granted"));
         }
-        Ok(Arc::new(Self { gname: self.gname.clone(), roles, client: self.client.clone() }))
+        Ok(Arc::new(Self { gname: self.gname.clone(), roles, client: self.client.clone(), crypto: self.crypto }))
     }
 
     fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
@@ -261,7 +268,7 @@ impl MemberRules for ToyMember {
             message: pop::kdc_input(cnonce, &cred.kdc_nonce),
             signature: cred.kdc_cred_verify.clone(),
         };
-        if AwsLc.run(&[proof]) != [CryptoOutput::Verified(true)] {
+        if self.crypto.run(&[proof]) != [CryptoOutput::Verified(true)] {
             return Err(Unsuitable::new("the KDC's proof does not verify"));
         }
         Ok(GroupJoined {

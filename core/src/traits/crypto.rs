@@ -2,7 +2,6 @@
 //! where it is needed.
 
 use crate::Secret;
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use std::sync::Arc;
 
 /// A signature algorithm.
@@ -13,49 +12,34 @@ pub enum SignatureAlgorithm {
     Ed25519,
 }
 
-/// A private key for signing. Clones share it; it is wiped with the last of them.
-#[derive(Clone)]
-pub struct SigningKey {
-    algorithm: SignatureAlgorithm,
-    pair: Arc<Ed25519KeyPair>,
-    public: Vec<u8>,
-}
-
-impl core::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SigningKey").field("public", &self.public).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for SigningKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.algorithm == other.algorithm && self.public == other.public
-    }
-}
-
-impl Eq for SigningKey {}
-
-impl SigningKey {
-    /// The Ed25519 key of a seed; `None` where it is not 32 bytes long.
-    #[must_use]
-    pub fn ed25519(seed: Secret) -> Option<Self> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).ok()?;
-        let public = pair.public_key().as_ref().to_vec();
-        Some(Self { algorithm: SignatureAlgorithm::Ed25519, pair: Arc::new(pair), public })
-    }
+/// A private key for signing, wherever it is held: in memory, or in a device that signs for others. A [`CryptoProvider`] makes
+/// one of a secret.
+pub trait SigningKey: Send + Sync {
+    /// The algorithm.
+    fn algorithm(&self) -> SignatureAlgorithm;
 
     /// The public key.
-    #[must_use]
-    pub fn public(&self) -> &[u8] {
-        &self.public
-    }
+    fn public(&self) -> &[u8];
 
-    /// The algorithm.
-    #[must_use]
-    pub const fn algorithm(&self) -> SignatureAlgorithm {
-        self.algorithm
+    /// The signature of a message; `None` where it cannot be made, e.g. since a device is away.
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// The public key alone.
+impl core::fmt::Debug for dyn SigningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SigningKey").field("public", &self.public()).finish_non_exhaustive()
     }
 }
+
+/// Keys with the same public key sign alike.
+impl PartialEq for dyn SigningKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.algorithm() == other.algorithm() && self.public() == other.public()
+    }
+}
+
+impl Eq for dyn SigningKey {}
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +58,7 @@ pub enum CryptoJob {
     /// Sign this.
     Sign {
         /// The key.
-        key: SigningKey,
+        key: Arc<dyn SigningKey>,
         /// The message.
         message: Vec<u8>,
     },
@@ -93,28 +77,21 @@ pub enum CryptoOutput {
 
 /// Does work in batches.
 pub trait CryptoProvider: Send + Sync {
+    /// The signing key of a secret: of Ed25519 a seed of 32 bytes. `None` where the secret is none, or the algorithm is not
+    /// there.
+    fn signing_key(&self, algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>>;
+
     /// One output for each job, in their order.
     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput>;
 }
 
-/// Signatures by aws-lc-rs. Signatures are verified one by one: a batch would accept what a single check refuses.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AwsLc;
-
-impl CryptoProvider for AwsLc {
-    fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
-        jobs.iter().map(run_one).collect()
+impl<T: CryptoProvider + ?Sized> CryptoProvider for &'static T {
+    fn signing_key(&self, algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>> {
+        (**self).signing_key(algorithm, secret)
     }
-}
 
-fn run_one(job: &CryptoJob) -> CryptoOutput {
-    match job {
-        CryptoJob::Verify { algorithm: SignatureAlgorithm::Ed25519, key, message, signature } => {
-            let verified =
-                is_sound_ed25519(key) && UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
-            CryptoOutput::Verified(verified)
-        }
-        CryptoJob::Sign { key, message } => CryptoOutput::Signature(key.pair.sign(message).as_ref().to_vec()),
+    fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
+        (**self).run(jobs)
     }
 }
 
@@ -150,7 +127,7 @@ const SMALL_ORDER_Y: [[u8; 32]; 5] = [
 ];
 
 /// Whether an Ed25519 public key is encoded in the one canonical way and is not of small order. A key of small
-/// order "signs" everything, and aws-lc-rs accepts some of them.
+/// order "signs" everything, and some libraries accept such keys.
 #[must_use]
 pub fn is_sound_ed25519(key: &[u8]) -> bool {
     let Ok(mut y) = <[u8; 32]>::try_from(key) else { return false };
@@ -159,83 +136,4 @@ pub fn is_sound_ed25519(key: &[u8]) -> bool {
     }
     let canonical = y.iter().rev().lt(P.iter().rev());
     canonical && !SMALL_ORDER_Y.contains(&y)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        hex::decode(text).unwrap()
-    }
-
-    /// RFC 8032 section 7.1, test 2.
-    #[test]
-    fn signs_and_verifies_as_rfc8032() {
-        let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
-        let key = SigningKey::ed25519(Secret::new(seed)).unwrap();
-        assert_eq!(hex::encode(key.public()), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
-        let signature = hex(
-            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
-        );
-        let verify = |signature: &[u8], message: &[u8]| CryptoJob::Verify {
-            algorithm: key.algorithm(),
-            key: key.public().to_vec(),
-            message: message.to_vec(),
-            signature: signature.to_vec(),
-        };
-        let outputs = AwsLc.run(&[
-            CryptoJob::Sign { key: key.clone(), message: vec![0x72] },
-            verify(&signature, &[0x72]),
-            verify(&signature, &[0x73]),
-            verify(&signature[1..], &[0x72]),
-        ]);
-        assert_eq!(
-            outputs,
-            [
-                CryptoOutput::Signature(signature),
-                CryptoOutput::Verified(true),
-                CryptoOutput::Verified(false),
-                CryptoOutput::Verified(false)
-            ]
-        );
-        assert!(SigningKey::ed25519(Secret::new(vec![1; 31])).is_none());
-    }
-
-    #[test]
-    fn keys_of_small_order_and_in_other_encodings_prove_nothing() {
-        let mut refused: Vec<Vec<u8>> = Vec::new();
-        for y in SMALL_ORDER_Y {
-            for sign in [0, 0x80] {
-                let mut key = y.to_vec();
-                key[31] |= sign;
-                refused.push(key);
-            }
-        }
-        // y = p, p + 1 and 2^255 - 1 are not below p.
-        for low in [0xed, 0xee, 0xff] {
-            let mut key = P.to_vec();
-            key[0] = low;
-            refused.push(key);
-        }
-        refused.push(vec![1; 31]);
-        refused.push(vec![1; 33]);
-        // With a key of small order, R = identity and S = 0 would verify for about every message.
-        let mut signature = vec![0; 64];
-        signature[0] = 1;
-        for key in refused {
-            assert!(!is_sound_ed25519(&key), "{}", hex::encode(&key));
-            let job = CryptoJob::Verify {
-                algorithm: SignatureAlgorithm::Ed25519,
-                key,
-                message: b"anything".to_vec(),
-                signature: signature.clone(),
-            };
-            assert_eq!(AwsLc.run(&[job]), [CryptoOutput::Verified(false)]);
-        }
-        assert!(is_sound_ed25519(&hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")));
-        let mut below = P;
-        below[0] = 0xeb;
-        assert!(is_sound_ed25519(&below), "p - 2 is canonical and not of small order");
-    }
 }

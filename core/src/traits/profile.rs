@@ -17,6 +17,7 @@ use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameters};
 use crate::engine::store::view::{Stop, View};
 use crate::refusal::Refusal;
+use crate::traits::crypto::CryptoProvider;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use std::sync::Arc;
 
@@ -40,11 +41,16 @@ impl Roles {
 
 /// A kind of group.
 pub trait ApplicationProfile: Send + Sync {
-    /// Makes the rules of one group out of its parameters.
+    /// Makes the rules of one group out of its parameters; keys among them by this provider.
     ///
     /// # Errors
     /// [`ConfigError`] for what the profile does not know or does not do.
-    fn configure(&self, gname: &str, config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError>;
+    fn configure(
+        &self,
+        gname: &str,
+        config: ConfigMap,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<Arc<dyn GroupRules>, ConfigError>;
 }
 
 /// A credential that fits a group, whose holder has not yet proven to have the private key.

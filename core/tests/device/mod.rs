@@ -1,6 +1,7 @@
 //! A device on which a member runs, with an AS and a KDC, all in memory. Whoever asks under an association, or the AS,
 //! uses sequence numbers: none may be used twice.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::auth_server::{Audience, AuthServer, AuthServerConfig, Policy};
 use ace_groupcomm::engine::{Limits, Machine, Reply};
 use ace_groupcomm::member::{
@@ -67,10 +68,10 @@ fn policy(gname: &str) -> Policy {
 }
 
 fn setup() -> Setup {
-    let client = Client::new(1).unwrap();
+    let client = Client::new(&AwsLc, 1).unwrap();
     Setup {
         audience: AUDIENCE.into(),
-        rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client }),
+        rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client, crypto: &AwsLc }),
         transport: Arc::new(toy::ToyClient),
     }
 }
@@ -85,7 +86,7 @@ impl Device {
             limits: Limits::default(),
         };
         let kdc = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: u32::MAX, ..desk::config(&["g1"]) };
-        let desk = Desk::new(TestStore::new(Sharing::Exclusive), kdc).unwrap();
+        let desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), kdc).unwrap();
         let mut device = Self {
             desk,
             auth_server: AuthServer::new(config, Sharing::Exclusive),
@@ -105,7 +106,7 @@ impl Device {
         };
         let mut out = Vec::new();
         device.auth_server.start(device.desk.now, &mut device.rng, &mut out);
-        settle(&mut device.auth_server, &device.as_store, device.desk.now, out);
+        settle(&AwsLc, &mut device.auth_server, &device.as_store, device.desk.now, out);
         device
     }
 
@@ -219,7 +220,7 @@ impl Device {
     fn ask_as(&mut self, request: Request) -> Response {
         let (mut out, now) = (Vec::new(), self.desk.now);
         let reply = self.auth_server.request(now, Caller::peer(b"client1"), request, &mut self.rng, &mut out);
-        let mut settled = settle(&mut self.auth_server, &self.as_store, now, out);
+        let mut settled = settle(&AwsLc, &mut self.auth_server, &self.as_store, now, out);
         let mut response = match reply {
             Reply::Now(durable) => durable.into_inner(),
             Reply::Later(_) => settled.answers.pop().unwrap().1.into_inner(),

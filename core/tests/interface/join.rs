@@ -1,10 +1,11 @@
 //! Joining and what a member can ask.
 
 use crate::{LATER, TALKER, admitted, client, desk, error_of, member};
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::records::Head;
 use ace_groupcomm::testkit::build::{group_request, join_post, scope, token, token_post};
 use ace_groupcomm::testkit::{self, Desk, TestStore};
-use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
+use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
@@ -384,7 +385,7 @@ fn identifiers_of_one_byte_run_out() {
     let mut config = testkit::desk::config(&["g1"]);
     config.rejoins_per_hour = u32::MAX;
     config.groups[0].parameters.0.insert("max_id".into(), ace_groupcomm::config::ConfigValue::Int(1));
-    let mut desk = Desk::new(TestStore::new(Sharing::Exclusive), config).unwrap();
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     let (caller, joined, _) = member(&mut desk, 1, "g1", TALKER);
     seen.insert(sender_id(&joined));

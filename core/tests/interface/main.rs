@@ -4,6 +4,7 @@ mod access;
 mod join;
 mod routes;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::testkit::build::{Client, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -15,11 +16,11 @@ const TALKER: u64 = 1;
 const LATER: u64 = 2_000_000;
 
 fn desk() -> Desk {
-    Desk::new(TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
+    Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
 fn client(number: u16) -> Client {
-    Client::new(number).unwrap()
+    Client::new(&AwsLc, number).unwrap()
 }
 
 /// A client with a token for these groups. Returns who it is to the KDC, and N_S.

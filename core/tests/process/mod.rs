@@ -1,11 +1,13 @@
 //! A KDC process whose commits happen when the test says so.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::kdc::{Kdc, KdcConfig};
 use ace_groupcomm::testkit::build::{Client, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{TestStore, build, desk, toy};
+use std::sync::Arc;
 
-use ace_groupcomm::traits::crypto::{AwsLc, CryptoProvider};
+use ace_groupcomm::traits::crypto::CryptoProvider;
 use ace_groupcomm::traits::storage::{CommitOutcome, Storage, Txn};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Now, Response};
@@ -31,7 +33,9 @@ impl Process {
 
     pub(crate) fn with(store: &TestStore, number: u8, limits: Limits) -> Self {
         let config = KdcConfig { limits, ..desk::config(&["g1"]) };
-        let kdc = Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), store.sharing()).unwrap();
+        let kdc =
+            Kdc::new(config, &toy::registry(), Box::new(build::validator(&["g1"])), store.sharing(), Arc::new(AwsLc))
+                .unwrap();
         let (now, rng) = (Now::new(1_000, Duration::from_secs(1)), ChaCha12Rng::seed_from_u64(u64::from(number)));
         let mut process = Self { kdc, store: store.clone(), now, rng, held: Vec::new(), answers: Vec::new() };
         let mut out = Vec::new();
@@ -112,7 +116,7 @@ impl Process {
 
     /// A client that has shown its token, and not joined yet.
     pub(crate) fn client(&mut self, number: u16) -> (Client, Caller, Vec<u8>) {
-        let client = Client::new(number).unwrap();
+        let client = Client::new(&AwsLc, number).unwrap();
         let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
         self.ask(&Caller::anonymous(), token_post_with(&bytes, &number.to_be_bytes()));
         let answer = TokenTransferResponse::decode(&self.answers.pop().unwrap().payload).unwrap();

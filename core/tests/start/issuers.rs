@@ -1,6 +1,7 @@
 //! Issuers: a start with others is refused, or ends the clients that nobody vouches for.
 
 use super::*;
+use ace_backend_aws_lc::AwsLc;
 
 /// Issuers, each with the numbers of its keys and its groups.
 type Issuers<'a> = &'a [(u8, &'a [u8], &'a [&'a str])];
@@ -19,19 +20,19 @@ fn validator(issuers: Issuers<'_>) -> CwtValidator {
 fn start(store: &TestStore, accept_issuers: bool, issuers: Issuers<'_>) -> Desk {
     let config = KdcConfig { accept_issuers, ..desk::config(&["g1", "g2"]) };
     let now = Now::new(1_000_000, Duration::from_secs(1));
-    Desk::start(store.clone(), config, &toy::registry(), Box::new(validator(issuers)), now).unwrap()
+    Desk::start(&AwsLc, store.clone(), config, &toy::registry(), Box::new(validator(issuers)), now).unwrap()
 }
 
 /// The token of a client of the key with this number.
 fn token_of(key: u8, client: u16, groups: &[(&str, u64)]) -> Vec<u8> {
-    let claims = Client::new(client).unwrap().claims(groups, LATER);
+    let claims = Client::new(&AwsLc, client).unwrap().claims(groups, LATER);
     let nonce = [u8::try_from(client).unwrap(); 13];
     let key = TokenKey { kid: Some(vec![key]), ..build::token_key(key) };
     ace_groupcomm::token::seal_cwt(&key, &nonce, &claims).unwrap()
 }
 
 fn joined(desk: &mut Desk, key: u8, number: u16, groups: &[(&str, u64)]) -> Caller {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token_of(key, number, groups)).unwrap();
     let join = client.join(groups[0].0, groups[0].1, &challenge, &number.to_be_bytes().repeat(4));
     assert_eq!(desk.ask(&caller, join_post(groups[0].0, &join)).status, Status::Created);
@@ -113,7 +114,7 @@ fn what_is_no_longer_vouched_for_ends_where_that_is_allowed_and_its_client_may_c
 fn a_token_whose_time_begins_with_its_post_is_not_taken_again_after_its_end() {
     let store = store();
     let mut desk = start(&store, false, BOTH);
-    let mut claims = Client::new(2).unwrap().claims(&[("g1", 1)], 0);
+    let mut claims = Client::new(&AwsLc, 2).unwrap().claims(&[("g1", 1)], 0);
     (claims.exp, claims.exi, claims.cti) = (None, Some(600), Some([AUDIENCE.as_bytes(), &[1]].concat()));
     let key = TokenKey { kid: Some(vec![2]), ..build::token_key(2) };
     let bytes = ace_groupcomm::token::seal_cwt(&key, &[9; 13], &claims).unwrap();
@@ -147,8 +148,14 @@ fn an_end_of_clients_that_was_broken_off_goes_on_with_the_next_start() {
     let mut broken = process(&store, KdcConfig { accept_issuers: true, ..desk::config(&["g1", "g2"]) });
     let registry = toy::registry();
     let config = KdcConfig { accept_issuers: true, ..desk::config(&["g1", "g2"]) };
-    broken.kdc =
-        ace_groupcomm::kdc::Kdc::new(config, &registry, Box::new(validator(one_issuer)), Sharing::Exclusive).unwrap();
+    broken.kdc = ace_groupcomm::kdc::Kdc::new(
+        config,
+        &registry,
+        Box::new(validator(one_issuer)),
+        Sharing::Exclusive,
+        Arc::new(AwsLc),
+    )
+    .unwrap();
     let mut out = Vec::new();
     broken.kdc.start(broken.now, &mut broken.rng, &mut out);
     broken.settle(out);
@@ -187,7 +194,7 @@ fn a_process_that_goes_on_with_former_issuers_takes_none_of_their_tokens() {
     let mut old = start(&store, false, BOTH);
     let one = joined(&mut old, 1, 1, &[("g1", 1)]);
     let two = joined(&mut old, 2, 2, &[("g1", 1)]);
-    let late = Client::new(3).unwrap();
+    let late = Client::new(&AwsLc, 3).unwrap();
     let (pending, challenge) = old.post_token(&token_of(2, 3, &[("g1", 1)])).unwrap();
     assert!(start(&store, true, &[(1, &[1], &["g1", "g2"])]).kdc.is_ready());
     assert_eq!((num(&mut old, &one), num(&mut old, &two)), (Status::Content, Status::Unauthorized));
@@ -207,7 +214,8 @@ fn a_process_that_goes_on_with_former_issuers_takes_none_of_their_tokens() {
 fn beginning(store: &TestStore, issuers: Issuers<'_>, steps: usize) -> Desk {
     let mut desk = process(store, desk::config(&["g1", "g2"]));
     let (config, validator) = (desk::config(&["g1", "g2"]), Box::new(validator(issuers)));
-    desk.kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing()).unwrap();
+    desk.kdc =
+        ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing(), Arc::new(AwsLc)).unwrap();
     let mut out = Vec::new();
     desk.kdc.start(desk.now, &mut desk.rng, &mut out);
     desk.settle(out);
@@ -230,7 +238,8 @@ fn two_that_may_replace_each_others_issuers_do_so_once() {
         let mut desk = beginning(&store, issuers, 0);
         let config = KdcConfig { accept_issuers: true, ..desk::config(&["g1", "g2"]) };
         let validator = Box::new(validator(issuers));
-        desk.kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, Sharing::Shared).unwrap();
+        desk.kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, Sharing::Shared, Arc::new(AwsLc))
+            .unwrap();
         let mut out = Vec::new();
         desk.kdc.start(desk.now, &mut desk.rng, &mut out);
         desk.settle(out);
@@ -340,7 +349,7 @@ fn a_validator_that_does_not_say_whom_it_trusts_starts_over_any_storage() {
     let one = joined(&mut desk, 1, 1, &[("g1", 1)]);
     let (config, now) = (desk::config(&["g1", "g2"]), Now::new(1_000_000, Duration::from_secs(1)));
     let validator = Box::new(Silent(validator(&[(2, &[2], &["g1"])])));
-    let mut desk = Desk::start(store, config, &toy::registry(), validator, now).unwrap();
+    let mut desk = Desk::start(&AwsLc, store, config, &toy::registry(), validator, now).unwrap();
     assert_eq!(num(&mut desk, &one), Status::Content);
     joined(&mut desk, 2, 2, &[("g1", 1)]);
 }
@@ -350,7 +359,7 @@ fn the_key_that_verified_a_token_is_recorded_with_it() {
     let store = store();
     let mut desk = start(&store, false, BOTH);
     joined(&mut desk, 1, 1, &[("g1", 1)]);
-    let bytes = token(1, &Client::new(7).unwrap().claims(&[("g1", 1)], LATER));
+    let bytes = token(1, &Client::new(&AwsLc, 7).unwrap().claims(&[("g1", 1)], LATER));
     assert!(desk.post_token(&bytes).is_none(), "of a key with another name");
     let own: Principal = store.record(&keys::principal(PrincipalId::of("as1", "client1"))).unwrap();
     let named = TokenKey { kid: None, ..build::token_key(1) }.fingerprint();

@@ -3,6 +3,7 @@
 mod issuers;
 mod parameters;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
@@ -17,6 +18,7 @@ use ace_groupcomm::traits::storage::{CommitOutcome, Sharing, Storage, Txn};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Method, Now, RecordType, Status};
 use ace_groupcomm_messages::Strictness;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LATER: u64 = 2_000_000;
@@ -62,8 +64,9 @@ fn head(store: &TestStore) -> Head {
 fn process(store: &TestStore, config: KdcConfig) -> Desk {
     use rand_core::SeedableRng;
     let validator = Box::new(build::validator(&["g1"]));
-    let kdc = ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing()).unwrap();
+    let kdc =
+        ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing(), Arc::new(AwsLc)).unwrap();
     let now = Now::new(1_000_000, Duration::from_secs(1));
     let rng = rand_chacha::ChaCha12Rng::seed_from_u64(9);
-    Desk { kdc, store: store.clone(), now, rng, notices: Vec::new(), jobs: Vec::new() }
+    Desk { crypto: &AwsLc, kdc, store: store.clone(), now, rng, notices: Vec::new(), jobs: Vec::new() }
 }

@@ -1,23 +1,24 @@
 //! Parameters of groups: a start with others than those that are stored is refused.
 
 use super::*;
+use ace_backend_aws_lc::AwsLc;
 
 #[test]
 fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
     let store = store();
-    let first = Desk::new(store.clone(), groups(&[("g1", None), ("g2", Some(3))])).unwrap();
+    let first = Desk::new(&AwsLc, store.clone(), groups(&[("g1", None), ("g2", Some(3))])).unwrap();
     assert!(first.kdc.is_ready() && refusal(&first).is_none());
     assert_eq!(configuration(&store, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "7");
     assert_clean(&store);
     // A default that is written out is no change.
-    let again = Desk::new(store.clone(), groups(&[("g1", Some(7)), ("g2", Some(3))])).unwrap();
+    let again = Desk::new(&AwsLc, store.clone(), groups(&[("g1", Some(7)), ("g2", Some(3))])).unwrap();
     assert_eq!(refusal(&again), None);
     assert_eq!(again.kdc.stats().commits, 1, "what fits is not written again: only the process is counted");
     assert!(again.kdc.next_timeout(again.now).is_none_or(|at| at > again.now.mono), "and nothing is left to do");
 
     let before = store.dump();
     let changed = groups(&[("g1", Some(5)), ("g2", None), ("g3", None)]);
-    let refused = refusal(&Desk::new(store.clone(), changed).unwrap()).unwrap();
+    let refused = refusal(&Desk::new(&AwsLc, store.clone(), changed).unwrap()).unwrap();
     assert_eq!(
         refused.to_string(),
         "parameters cannot change while a group has its keying material: group \"g1\": max_id is 7 in storage, and 5 \
@@ -26,23 +27,23 @@ fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
     let stored = |store: &TestStore| store.record::<NamedGroup>(&keys::name("g3"));
     assert_eq!(stored(&store), None, "no group is made by a file that is refused");
     assert_eq!(before.len(), store.dump().len());
-    assert_eq!(refusal(&Desk::new(store, groups(&[("g1", None), ("g2", Some(3))])).unwrap()), None);
+    assert_eq!(refusal(&Desk::new(&AwsLc, store, groups(&[("g1", None), ("g2", Some(3))])).unwrap()), None);
 }
 
 #[test]
 fn a_profile_that_has_changed_ends_the_start() {
     let store = store();
-    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap();
     let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let stored: GroupConfiguration = store.record(&keys::config(id)).unwrap();
     let other = GroupConfiguration { profile: "other".into(), ..stored };
     let write = vec![(keys::config(id), Some(other.encode().into()))];
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    let refused = refusal(&Desk::new(store.clone(), groups(&[("g1", None)])).unwrap()).unwrap();
+    let refused = refusal(&Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap()).unwrap();
     let words = "group \"g1\": profile is other in storage, and toy here";
     assert!(refused.to_string().ends_with(words), "{refused}");
     // Not even after a restore: the records of the other profile are there still.
-    let refused = refusal(&Desk::new(restored(&store, 5_000_000), groups(&[("g1", None)])).unwrap()).unwrap();
+    let refused = refusal(&Desk::new(&AwsLc, restored(&store, 5_000_000), groups(&[("g1", None)])).unwrap()).unwrap();
     assert!(refused.to_string().ends_with(words), "{refused}");
 }
 
@@ -62,34 +63,34 @@ fn restored(store: &TestStore, now: u64) -> TestStore {
 #[test]
 fn a_restore_is_a_new_incarnation_also_where_no_later_number_is_left() {
     let store = store();
-    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap();
     let once = restored(&store, u64::from(u32::MAX) + 1);
-    Desk::new(once.clone(), groups(&[("g1", None)])).unwrap();
+    Desk::new(&AwsLc, once.clone(), groups(&[("g1", None)])).unwrap();
     let twice = restored(&once, u64::from(u32::MAX) + 2);
-    Desk::new(twice.clone(), groups(&[("g1", None)])).unwrap();
+    Desk::new(&AwsLc, twice.clone(), groups(&[("g1", None)])).unwrap();
     assert!(head(&twice).gid != head(&once).gid && head(&twice).num > head(&once).num);
 }
 
 #[test]
 fn a_group_without_a_stored_configuration_takes_the_configured_one_once() {
     let store = store();
-    Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", Some(3))])).unwrap();
     let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let write = vec![(keys::config(id), None)];
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", Some(4))])).unwrap()), None);
+    assert_eq!(refusal(&Desk::new(&AwsLc, store.clone(), groups(&[("g1", Some(4))])).unwrap()), None);
     assert_eq!(configuration(&store, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "4");
-    assert!(refusal(&Desk::new(store, groups(&[("g1", Some(5))])).unwrap()).is_some());
+    assert!(refusal(&Desk::new(&AwsLc, store, groups(&[("g1", Some(5))])).unwrap()).is_some());
 }
 
 #[test]
 fn a_restored_group_takes_what_is_configured() {
     let store = store();
-    Desk::new(store.clone(), groups(&[("g1", Some(3))])).unwrap();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", Some(3))])).unwrap();
     let restored = restored(&store, 5_000_000);
-    assert_eq!(refusal(&Desk::new(restored.clone(), groups(&[("g1", Some(5))])).unwrap()), None);
+    assert_eq!(refusal(&Desk::new(&AwsLc, restored.clone(), groups(&[("g1", Some(5))])).unwrap()), None);
     assert_eq!(configuration(&restored, "g1").unwrap().parameters.get("max_id").unwrap().to_string(), "5");
-    assert!(refusal(&Desk::new(restored.clone(), groups(&[("g1", Some(3))])).unwrap()).is_some());
+    assert!(refusal(&Desk::new(&AwsLc, restored.clone(), groups(&[("g1", Some(3))])).unwrap()).is_some());
     assert_clean(&restored);
 }
 
@@ -102,7 +103,7 @@ fn who_loses_the_race_for_a_group_with_other_parameters_does_not_start() {
     slow.kdc.start(slow.now, &mut slow.rng, &mut out);
     slow.settle(out);
     assert!(slow.kdc.refused().is_none() && !slow.kdc.is_ready());
-    assert!(Desk::new(store.clone(), groups(&[("g1", None)])).unwrap().kdc.is_ready());
+    assert!(Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap().kdc.is_ready());
     slow.due();
     assert!(matches!(refusal(&slow), Some(StartRefusal::Parameters(_))));
 }
@@ -110,7 +111,7 @@ fn who_loses_the_race_for_a_group_with_other_parameters_does_not_start() {
 #[test]
 fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
     let store = store();
-    Desk::new(store.clone(), groups(&[("g1", None)])).unwrap();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap();
     let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
     let stored = configuration(&store, "g1").unwrap();
     let without =
@@ -118,6 +119,6 @@ fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
     let older = GroupConfiguration { parameters: without, ..stored.clone() };
     let write = vec![(keys::config(id), Some(older.encode().into()))];
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
-    assert_eq!(refusal(&Desk::new(store.clone(), groups(&[("g1", None)])).unwrap()), None);
+    assert_eq!(refusal(&Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap()), None);
     assert_eq!(configuration(&store, "g1"), Some(stored));
 }

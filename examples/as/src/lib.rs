@@ -13,12 +13,12 @@ mod numbers;
 
 pub use config::{AudienceConfig, Client, Config, PolicyConfig};
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;
 use ace_backend_daemon::{Loaded, ProgramError, Role, Running, Serving, control_path, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
-use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::{Sharing, StorageError};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;

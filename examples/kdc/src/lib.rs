@@ -14,6 +14,7 @@ pub use config::{Config, Group, IssuerConfig, LimitsConfig};
 // Linked for the profiles that they register.
 use ace_profile_group_oscore as _;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;
 use ace_backend_daemon::{
     Act, Loaded, Maintenance, Operator, ProgramError, Role, Running, Serving, control_path, open_audit, open_storage,
@@ -22,7 +23,6 @@ use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_groupcomm::command::GroupSummary;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
-use ace_groupcomm::traits::crypto::AwsLc;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
@@ -93,7 +93,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     }
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
     let storage = Arc::clone(&opened.storage);
-    let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing())
+    let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing(), Arc::new(AwsLc))
         .map_err(|error| config::setup_error(loaded, &error))?;
     let responses = match storage.sharing() {
         Sharing::Exclusive => Responses::ReuseNonce,

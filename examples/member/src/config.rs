@@ -1,13 +1,15 @@
 //! The member's configuration file.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_daemon::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
 use ace_groupcomm::Roles;
-use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_profile_group_oscore::member::{Identity, OscoreMember};
 use ace_profile_group_oscore::scope;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,7 +88,7 @@ impl Settings {
     #[must_use]
     pub fn rules(&self) -> OscoreMember {
         let (gname, identity) = (self.config.group.name.clone(), self.identity.clone());
-        OscoreMember { gname, roles: self.roles, identity }
+        OscoreMember { gname, roles: self.roles, identity, crypto: Arc::new(AwsLc) }
     }
 }
 
@@ -104,7 +106,8 @@ impl Settings {
         )?;
         let roles = scope::from_names(&config.group.roles)
             .ok_or_else(|| loaded.error(&["[group]", "roles"], "there are no such roles"))?;
-        let key = SigningKey::ed25519(config.identity.key.0.clone())
+        let key = AwsLc
+            .signing_key(SignatureAlgorithm::Ed25519, &config.identity.key.0)
             .ok_or_else(|| loaded.error(&["[identity]", "key"], "the key must have 32 bytes"))?;
         let identity = Identity::ccs(&config.identity.subject, key);
         let folder = loaded.path.parent().map(PathBuf::from).unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::credential::ccs;
 use crate::rules::{OscoreGroup, Pairwise};
 use ace_groupcomm::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use ace_groupcomm::registry::ApplicationProfileDescriptor;
-use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_header};
@@ -66,10 +66,11 @@ impl Reader {
     }
 
     /// The key of the Group Manager; its public part may be shown.
-    fn gm_key(&mut self) -> Result<SigningKey, ConfigError> {
+    fn gm_key(&mut self, crypto: &dyn CryptoProvider) -> Result<Arc<dyn SigningKey>, ConfigError> {
         let key = "gm_key";
         let value = self.config.secret(key)?.ok_or_else(|| ConfigError::new(key, "is missing"))?;
-        let signing = SigningKey::ed25519(value.clone())
+        let signing = crypto
+            .signing_key(SignatureAlgorithm::Ed25519, &value)
             .ok_or_else(|| ConfigError::new(key, "must be 32 bytes in hexadecimal"))?;
         let shown = format!("the key with the public key {}", hex(signing.public()));
         self.note(key, Parameter::Secret { value, shown });
@@ -104,7 +105,12 @@ const HKDF: [(&str, (i64, i64)); 2] = [
 ];
 
 impl ApplicationProfile for GroupOscore {
-    fn configure(&self, gname: &str, config: ConfigMap) -> Result<Arc<dyn GroupRules>, ConfigError> {
+    fn configure(
+        &self,
+        gname: &str,
+        config: ConfigMap,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<Arc<dyn GroupRules>, ConfigError> {
         let mut read = Reader { config, parameters: Parameters::default() };
         let is_pairwise = read.choose("mode", &[("group", false), ("group+pairwise", true)], "group+pairwise")?;
         let (hkdf, ecdh_alg) = read.choose("hkdf", &HKDF, "HKDF SHA-256")?;
@@ -123,7 +129,7 @@ impl ApplicationProfile for GroupOscore {
                 "is not available yet: groups are not rekeyed on a join",
             ));
         }
-        let key = read.gm_key()?;
+        let key = read.gm_key(crypto)?;
         let key_lifetime = read.uint("key_lifetime", 2_592_000)?;
         if !(1..=MAX_KEY_LIFETIME).contains(&key_lifetime) {
             return Err(ConfigError::new(
@@ -156,6 +162,7 @@ impl ApplicationProfile for GroupOscore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_backend_aws_lc::AwsLc;
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::ConfigValue;
     use ace_groupcomm::traits::profile::KeyAudience;
@@ -167,7 +174,7 @@ mod tests {
         for (key, value) in entries {
             map.0.insert((*key).into(), ConfigValue::Text((*value).into()));
         }
-        GroupOscore.configure("g1", map)
+        GroupOscore.configure("g1", map, &AwsLc)
     }
 
     fn key(rules: &Arc<dyn GroupRules>, audience: KeyAudience<'_>) -> GroupOscoreInputMaterial {
@@ -247,9 +254,9 @@ mod tests {
         assert_eq!(configure(&[("colour", "red")]).map(|_| ()).unwrap_err().key, "colour");
         assert_eq!(configure(&[("mode", "group"), ("alg", "A128GCM")]).map(|_| ()).unwrap_err().key, "alg");
         let mut map = ConfigMap::default();
-        assert_eq!(GroupOscore.configure("g", map.clone()).map(|_| ()).unwrap_err().key, "gm_key");
+        assert_eq!(GroupOscore.configure("g", map.clone(), &AwsLc).map(|_| ()).unwrap_err().key, "gm_key");
         map.0.insert("backward_security".into(), ConfigValue::Bool(true));
-        assert_eq!(GroupOscore.configure("g", map).map(|_| ()).unwrap_err().key, "backward_security");
+        assert_eq!(GroupOscore.configure("g", map, &AwsLc).map(|_| ()).unwrap_err().key, "backward_security");
     }
 
     #[test]
@@ -276,7 +283,7 @@ mod tests {
         // RFC 8032's algorithm makes this public key of 32 bytes of 0x11.
         let public = "d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";
         assert_eq!(shown("gm_key"), format!("the key with the public key {public}"));
-        let again = GroupOscore.configure("g1", parameters.to_config()).unwrap();
+        let again = GroupOscore.configure("g1", parameters.to_config(), &AwsLc).unwrap();
         assert_eq!(again.parameters(), parameters);
         assert_eq!(key(&again, KeyAudience::Group), key(&rules, KeyAudience::Group));
         // What a mode does not have is not a parameter of it.

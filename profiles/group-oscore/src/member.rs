@@ -3,7 +3,7 @@
 use crate::config::nonce_len;
 use crate::credential;
 use ace_groupcomm::Roles;
-use ace_groupcomm::traits::crypto::{AwsLc, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
+use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::member::{GroupJoined, MemberRules, Unsuitable};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
@@ -54,13 +54,13 @@ pub struct Identity {
     /// The credential.
     pub cred: Vec<u8>,
     /// Its private key.
-    pub key: SigningKey,
+    pub key: Arc<dyn SigningKey>,
 }
 
 impl Identity {
     /// An identity with a CWT Claims Set as credential.
     #[must_use]
-    pub fn ccs(subject: &str, key: SigningKey) -> Self {
+    pub fn ccs(subject: &str, key: Arc<dyn SigningKey>) -> Self {
         Self { cred: credential::ccs(subject, key.public()), key }
     }
 }
@@ -82,8 +82,7 @@ pub fn join_request(
     let mut request = JoinRequest { get_creds, cnonce: Some(cnonce.to_vec()), ..JoinRequest::default() };
     if roles != crate::scope::MONITOR {
         let message = pop::client_input(&scope, challenge, cnonce);
-        let signed = AwsLc.run(&[CryptoJob::Sign { key: identity.key.clone(), message }]).pop();
-        let Some(CryptoOutput::Signature(evidence)) = signed else { return Err(MemberError::Sign) };
+        let evidence = identity.key.sign(&message).ok_or(MemberError::Sign)?;
         request.client_cred = Some(identity.cred.clone());
         request.client_cred_verify = Some(evidence);
     }
@@ -152,7 +151,7 @@ pub fn material(distribution: &KeyDistribution) -> Result<GroupOscoreInputMateri
 ///
 /// # Errors
 /// [`MemberError::WrongProof`].
-pub fn check_kdc_cred(cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> {
+pub fn check_kdc_cred(crypto: &dyn CryptoProvider, cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> {
     let key = credential::ed25519_key(&cred.kdc_cred).ok_or(MemberError::WrongProof)?;
     let job = CryptoJob::Verify {
         algorithm: SignatureAlgorithm::Ed25519,
@@ -160,7 +159,7 @@ pub fn check_kdc_cred(cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> 
         message: pop::kdc_input(cnonce, &cred.kdc_nonce),
         signature: cred.kdc_cred_verify.clone(),
     };
-    if AwsLc.run(&[job]) == [CryptoOutput::Verified(true)] { Ok(()) } else { Err(MemberError::WrongProof) }
+    if crypto.run(&[job]) == [CryptoOutput::Verified(true)] { Ok(()) } else { Err(MemberError::WrongProof) }
 }
 
 /// Whether a Sender ID fits: a monitor has none, everybody else has one, no longer than the shortest nonce of the
@@ -186,7 +185,12 @@ fn sender_id_fits(material: &GroupOscoreInputMaterial, roles: Roles) -> bool {
 ///
 /// # Errors
 /// [`MemberError`]; the node has not joined then.
-pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joined, MemberError> {
+pub fn joined(
+    crypto: &dyn CryptoProvider,
+    response: JoinResponse,
+    roles: Roles,
+    cnonce: &[u8],
+) -> Result<Joined, MemberError> {
     let material = material(&response.material)?;
     if response.material.ace_groupcomm_profile.is_none() {
         return Err(MemberError::OtherProfile);
@@ -198,7 +202,7 @@ pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joi
         return Err(MemberError::NoEnd);
     }
     let cred = response.kdc_cred.as_ref().ok_or(MemberError::NoProof)?;
-    check_kdc_cred(cred, cnonce)?;
+    check_kdc_cred(crypto, cred, cnonce)?;
     Ok(Joined {
         material,
         num: response.material.num,
@@ -210,7 +214,7 @@ pub fn joined(response: JoinResponse, roles: Roles, cnonce: &[u8]) -> Result<Joi
 }
 
 /// A member of one OSCORE group.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OscoreMember {
     /// The group's name.
     pub gname: String,
@@ -218,6 +222,19 @@ pub struct OscoreMember {
     pub roles: Roles,
     /// Who it is in the group.
     pub identity: Identity,
+    /// What verifies for it.
+    pub crypto: Arc<dyn CryptoProvider>,
+}
+
+impl std::fmt::Debug for OscoreMember {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { gname, roles, identity, .. } = self;
+        f.debug_struct("OscoreMember")
+            .field("gname", gname)
+            .field("roles", roles)
+            .field("identity", identity)
+            .finish_non_exhaustive()
+    }
 }
 
 impl MemberRules for OscoreMember {
@@ -239,7 +256,7 @@ impl MemberRules for OscoreMember {
     }
 
     fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
-        let joined = joined(response, self.roles, cnonce).map_err(Unsuitable::new)?;
+        let joined = joined(&*self.crypto, response, self.roles, cnonce).map_err(Unsuitable::new)?;
         Ok(GroupJoined {
             key: joined.material.encode(),
             num: joined.num,
@@ -278,18 +295,19 @@ mod tests {
     use super::*;
     use crate::GroupOscore;
     use crate::scope::{MONITOR, REQUESTER};
+    use ace_backend_aws_lc::AwsLc;
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::{ConfigMap, ConfigValue};
     use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
 
-    fn signer(byte: u8) -> SigningKey {
-        SigningKey::ed25519(Secret::new(vec![byte; 32])).unwrap()
+    fn signer(byte: u8) -> Arc<dyn SigningKey> {
+        AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![byte; 32])).unwrap()
     }
 
     fn response(cnonce: &[u8]) -> JoinResponse {
         let mut config = ConfigMap::default();
         config.0.insert("gm_key".into(), ConfigValue::Text("22".repeat(32)));
-        let rules = GroupOscore.configure("g", config).unwrap();
+        let rules = GroupOscore.configure("g", config, &AwsLc).unwrap();
         let secret = rules.material().fresh(&|_| [1; 32]);
         let gm = Identity::ccs("gm", signer(0x22));
         let message = pop::kdc_input(cnonce, &[4; 8]);
@@ -320,14 +338,18 @@ mod tests {
     // Covers: KG-4.3.1-34, GO-6.4-01, GO-6.4-02, TH-7-06/kdc-proof
     #[test]
     fn a_join_counts_only_when_the_kdc_has_proven_itself() {
-        let good = joined(response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();
+        let good = joined(&AwsLc, response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();
         assert!(good.has_group_mode() && good.has_pairwise_mode());
         assert_eq!((good.num, good.material.group_sender_id.as_deref()), (0, Some(&[0][..])));
-        assert_eq!(joined(response(&[7; 8]), REQUESTER, &[8; 8]).unwrap_err(), MemberError::WrongProof, "another N_C");
+        assert_eq!(
+            joined(&AwsLc, response(&[7; 8]), REQUESTER, &[8; 8]).unwrap_err(),
+            MemberError::WrongProof,
+            "another N_C"
+        );
         let with = |change: &dyn Fn(&mut JoinResponse)| {
             let mut response = response(&[7; 8]);
             change(&mut response);
-            joined(response, REQUESTER, &[7; 8]).unwrap_err()
+            joined(&AwsLc, response, REQUESTER, &[7; 8]).unwrap_err()
         };
         assert_eq!(with(&|r| r.kdc_cred = None), MemberError::NoProof);
         assert_eq!(with(&|r| r.kdc_cred.as_mut().unwrap().kdc_cred_verify[0] ^= 1), MemberError::WrongProof);
@@ -341,7 +363,7 @@ mod tests {
             let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
             material.group_sender_id = id.map(<[u8]>::to_vec);
             response.material.key = material.encode();
-            joined(response, roles, &[7; 8]).map(|joined| joined.material.group_sender_id.clone())
+            joined(&AwsLc, response, roles, &[7; 8]).map(|joined| joined.material.group_sender_id.clone())
         };
         assert_eq!(sender(Some(&[1; 7]), REQUESTER), Ok(Some(vec![1; 7])));
         assert_eq!(sender(Some(&[1; 8]), REQUESTER), Err(MemberError::SenderId), "longer than the nonce allows");
@@ -352,7 +374,7 @@ mod tests {
         let mut material = GroupOscoreInputMaterial::decode(&one_mode.material.key).unwrap();
         material.sign = None;
         one_mode.material.key = material.encode();
-        let one_mode = joined(one_mode, REQUESTER, &[7; 8]).unwrap();
+        let one_mode = joined(&AwsLc, one_mode, REQUESTER, &[7; 8]).unwrap();
         assert_eq!((one_mode.has_group_mode(), one_mode.has_pairwise_mode()), (false, true));
         let strip = |response: &mut JoinResponse| {
             let mut material = GroupOscoreInputMaterial::decode(&response.material.key).unwrap();
@@ -365,7 +387,12 @@ mod tests {
     #[test]
     fn roles_that_were_not_granted_are_not_taken() {
         let roles = Roles(REQUESTER.0 | crate::scope::RESPONDER.0);
-        let member = OscoreMember { gname: "g".into(), roles, identity: Identity::ccs("lamp", signer(3)) };
+        let member = OscoreMember {
+            gname: "g".into(),
+            roles,
+            identity: Identity::ccs("lamp", signer(3)),
+            crypto: Arc::new(AwsLc),
+        };
         let granted = |permissions| ScopeEntry { gname: "g".into(), permissions };
         let narrow = member.narrowed(&granted(RawCbor::uint(REQUESTER.0))).unwrap();
         assert_eq!(narrow.scope(), granted(RawCbor::uint(REQUESTER.0)));
@@ -378,7 +405,12 @@ mod tests {
 
     #[test]
     fn a_key_is_named_by_its_secrets_gid_and_sender_id() {
-        let member = OscoreMember { gname: "g".into(), roles: REQUESTER, identity: Identity::ccs("lamp", signer(3)) };
+        let member = OscoreMember {
+            gname: "g".into(),
+            roles: REQUESTER,
+            identity: Identity::ccs("lamp", signer(3)),
+            crypto: Arc::new(AwsLc),
+        };
         let material = || GroupOscoreInputMaterial::decode(&response(&[7; 8]).material.key).unwrap();
         let name = |change: &dyn Fn(&mut GroupOscoreInputMaterial)| {
             let mut changed = material();
@@ -417,7 +449,12 @@ mod tests {
         assert_eq!((talker.client_cred, &talker.scope), (Some(identity.cred), &scope));
         assert_eq!(talker.client_cred_verify.as_ref().map(Vec::len), Some(64));
         assert_eq!((talker.get_creds, talker.cnonce), (Some(GetCreds::All), Some(vec![1; 8])));
-        let member = OscoreMember { gname: "g".into(), roles: REQUESTER, identity: Identity::ccs("lamp", signer(3)) };
+        let member = OscoreMember {
+            gname: "g".into(),
+            roles: REQUESTER,
+            identity: Identity::ccs("lamp", signer(3)),
+            crypto: Arc::new(AwsLc),
+        };
         let asked = member.join(&[2; 8], &[1; 8], None).unwrap();
         assert_eq!((asked.scope, asked.client_cred_verify), (scope, talker.client_cred_verify));
     }

@@ -15,6 +15,7 @@ use ace_groupcomm_messages::paths::ACTIVE as ACTIVE_PATH;
 use ace_groupcomm_messages::{
     AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
+use std::sync::Arc;
 
 /// Algorithms of the pairwise mode.
 pub(crate) struct Pairwise {
@@ -30,7 +31,7 @@ pub(crate) struct OscoreGroup {
     pub(crate) cred_fmt: i64,
     pub(crate) gp_enc_alg: i64,
     pub(crate) pairwise: Option<Pairwise>,
-    pub(crate) key: SigningKey,
+    pub(crate) key: Arc<dyn SigningKey>,
     pub(crate) cred: Vec<u8>,
     pub(crate) key_update_check_interval: u64,
     pub(crate) expiration_delta: u64,

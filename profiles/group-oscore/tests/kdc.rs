@@ -2,6 +2,7 @@
 
 mod bench;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::testkit::Desk;
 use ace_groupcomm::testkit::build::{group_request, join_post, token, token_post, update_post};
 use ace_groupcomm::{Caller, Method, Roles, Status};
@@ -85,7 +86,7 @@ fn who_joins_again_gives_its_sender_id_up() {
     for round in 1..=5 {
         let response = desk.ask(&caller, join_post("lamps", &again));
         assert_eq!(response.status, Status::Changed);
-        let now = member::joined(JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &N_C).unwrap();
+        let now = member::joined(&AwsLc, JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &N_C).unwrap();
         let id = now.material.group_sender_id.clone().unwrap();
         assert!(!seen.contains(&id), "{id:?} was used before");
         seen.push(id);

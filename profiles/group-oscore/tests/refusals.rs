@@ -2,6 +2,7 @@
 
 mod bench;
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{Head, NamedGroup, Principal, SenderId};
 use ace_groupcomm::testkit::TestStore;
@@ -63,7 +64,8 @@ fn a_free_sender_id_is_found_behind_more_neighbours_than_are_looked_at_once() {
     }
     let joined = join();
     assert_eq!(joined.status, Status::Created);
-    let joined = member::joined(JoinResponse::decode(&joined.payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
+    let joined =
+        member::joined(&AwsLc, JoinResponse::decode(&joined.payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
     assert_eq!(joined.material.group_sender_id, Some((3_000_u16 - 256).to_be_bytes().to_vec()));
 }
 
@@ -94,7 +96,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     assert_eq!(kept.value.as_slice(), new, "it is stored");
     let (status, payload) = refusal(&new);
     assert_eq!(status, Status::Created);
-    member::joined(JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
+    member::joined(&AwsLc, JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
     // The former one is good no more.
     let old = desk.ask(&caller, join_post("lamps", &request(1, "lamps", REQUESTER, &challenge)));
     assert_eq!(error_of(&old), Some(GroupcommError::InvalidProof));
@@ -151,7 +153,8 @@ fn a_member_need_not_show_its_credential_again_and_may_show_another() {
     let other = request(9, "lamps", REQUESTER, &challenge);
     let response = desk.ask(&caller, join_post("lamps", &other));
     assert_eq!(response.status, Status::Changed);
-    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
+    let joined =
+        member::joined(&AwsLc, JoinResponse::decode(&response.payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
     let creds = desk.ask(&caller, group_request(Method::Get, "lamps", &["creds"]));
     let peers = CredsResponse::decode(&creds.payload).unwrap().unwrap().peers;
     let found: Vec<_> = peers.iter().map(|peer| (Some(peer.id.clone()), Some(peer.cred.clone()))).collect();

@@ -295,8 +295,8 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`Stop::NotYet`] until it is made; [`Stop::Refuse`] where it cannot be made.
-    pub fn signed(&self, key: &SigningKey, message: Vec<u8>) -> Result<&'a [u8], Stop> {
-        match self.fact(CryptoJob::Sign { key: key.clone(), message })? {
+    pub fn signed(&self, key: &Arc<dyn SigningKey>, message: Vec<u8>) -> Result<&'a [u8], Stop> {
+        match self.fact(CryptoJob::Sign { key: Arc::clone(key), message })? {
             CryptoOutput::Signature(signature) => Ok(signature),
             _ => Err(Refusal::Unavailable("nothing can be signed", 1).into()),
         }

@@ -71,7 +71,7 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?.ok_or(BROKEN)?;
         let event = Event::Created { gname: group.gname.clone(), created: secret.created, expires: secret.expires };
         // Another process may have made it since all was compared.
-        if let Some(differing) = stored.and_then(|stored| group.differences(stored)) {
+        if let Some(differing) = stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
             let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));
             return Ok(Outcome::done().with_event(Event::Start(refused)));
         }

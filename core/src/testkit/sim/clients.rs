@@ -1,6 +1,6 @@
 //! The clients of a simulation: what they ask, and what they make of the answers.
 
-use super::world::stand_in;
+use super::world::{StandIn, stand_in};
 use super::{Asked, GROUP, Kind, Simulation, TALKER};
 use crate::Request;
 use crate::engine::{Durable, Machine, Reply};
@@ -26,7 +26,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(number: u16) -> Option<Self> {
-        let keys = build::Client::new(number)?;
+        let keys = build::Client::new(&StandIn, number)?;
         let principal = PrincipalId::of("as1", &keys.name);
         Some(Self { keys, principal, association: None, nonce: 0, token: Vec::new() })
     }

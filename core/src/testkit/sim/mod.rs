@@ -22,7 +22,9 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use world::StandIn;
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +256,8 @@ impl Simulation {
         let limits = Limits { page: self.options.page, records: self.options.records, ..Limits::default() };
         let config = KdcConfig { limits, rejoins_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
         let validator = Box::new(build::validator(&[GROUP]));
-        let kdc = Kdc::new(config, &toy::registry(), validator, sharing).map_err(|_| Violation::Setup)?;
+        let kdc =
+            Kdc::new(config, &toy::registry(), validator, sharing, Arc::new(StandIn)).map_err(|_| Violation::Setup)?;
         let mut host = Host { kdc, work: Vec::new(), asked: BTreeMap::new() };
         let mut out = Vec::new();
         host.kdc.start(self.now, &mut self.rng, &mut out);

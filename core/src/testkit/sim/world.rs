@@ -1,20 +1,57 @@
 //! The store of a simulation, and what others do to it.
 
 use super::{GROUP, Sabotage, Simulation};
+use crate::Secret;
 use crate::engine::{Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
 use crate::records::{GroupSecret, Head, Member, NamedGroup, Principal, SenderId};
 use crate::testkit::ledger::Violation;
-use crate::traits::crypto::{CryptoJob, CryptoOutput};
+use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
 use crate::traits::transport::AssociationNotice;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Stands in for a signature, at the price of a hash.
 pub(super) fn stand_in(public: &[u8], message: &[u8]) -> Vec<u8> {
     let half = Sha256::new().chain_update(public).chain_update(message).finalize();
     [half, half].concat()
+}
+
+/// Stands in for cryptography: a signature is a hash of public key and message, and the public key that of the secret. Each key
+/// is sound, as far as a profile can tell.
+pub(super) struct StandIn;
+
+struct StandInKey([u8; 32]);
+
+impl SigningKey for StandInKey {
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::Ed25519
+    }
+
+    fn public(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        Some(stand_in(&self.0, message))
+    }
+}
+
+impl CryptoProvider for StandIn {
+    fn signing_key(&self, _algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>> {
+        let mut public: [u8; 32] = Sha256::digest(secret.expose()).into();
+        if let Some(last) = public.last_mut() {
+            // Below 2^254, so that it is a canonical encoding.
+            *last &= 0x3f;
+        }
+        Some(Arc::new(StandInKey(public)))
+    }
+
+    fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
+        jobs.iter().map(work).collect()
+    }
 }
 
 fn work(job: &CryptoJob) -> CryptoOutput {
@@ -86,7 +123,7 @@ impl Simulation {
             Effect::Scan(op, prefix, after, limit) => {
                 Completion::Scanned(op, self.store.scan(&prefix, after.as_ref(), limit))
             }
-            Effect::Crypto(op, jobs) => Completion::Crypto(op, jobs.iter().map(work).collect()),
+            Effect::Crypto(op, jobs) => Completion::Crypto(op, StandIn.run(&jobs)),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
             Effect::Answer(..) | Effect::Report(..) | Effect::Notice(_) => return Ok(None),
         }))

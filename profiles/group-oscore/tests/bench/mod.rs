@@ -1,5 +1,6 @@
 //! A KDC with OSCORE groups, and nodes that join them.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::testkit::build::{Client, join_post, token};
@@ -29,11 +30,11 @@ pub(crate) fn desk_on(store: TestStore) -> Desk {
         config.groups.push(GroupConfig { gname: gname.into(), profile: DESCRIPTOR.name.into(), parameters });
     }
     let registry = toy::registry().with_application(DESCRIPTOR).unwrap();
-    Desk::with(store, config, &registry).unwrap()
+    Desk::with(&AwsLc, store, config, &registry).unwrap()
 }
 
 pub(crate) fn client(number: u16) -> (Client, Identity) {
-    let client = Client::new(number).unwrap();
+    let client = Client::new(&AwsLc, number).unwrap();
     let identity = Identity::ccs(&client.name, client.key.clone());
     (client, identity)
 }
@@ -51,7 +52,7 @@ pub(crate) fn joined(desk: &mut Desk, number: u16, gname: &str, roles: Roles) ->
     let (caller, challenge) = admitted(desk, number, gname, roles);
     let response = desk.ask(&caller, join_post(gname, &request(number, gname, roles, &challenge)));
     assert_eq!(response.status, Status::Created, "{response:?}");
-    let joined = member::joined(JoinResponse::decode(&response.payload).unwrap(), roles, &N_C).unwrap();
+    let joined = member::joined(&AwsLc, JoinResponse::decode(&response.payload).unwrap(), roles, &N_C).unwrap();
     (caller, joined, response)
 }
 
