@@ -72,6 +72,7 @@ pub mod registry;
 mod request;
 mod schema;
 mod secret;
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
 pub mod token;
