@@ -321,6 +321,8 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
     assert_eq!(desk.command(delete("g1", true)), Ok(Report::Deleted { members: 89 }));
     let below = AssociationNotice::ChangedBelow { path: ["ace-group", "g1"].map(Into::into).to_vec() };
     assert!(desk.notices.contains(&below), "whoever observes anything of it is told");
+    let marked: Head = desk.store.record(&keys::head(id)).unwrap();
+    assert_eq!((marked.deleted, marked.rekey_due), (Some(NOW), None), "nobody is there to be rekeyed");
     // Before a single record of a member has gone.
     assert_clean(&desk);
     let answer = num(&mut desk, &callers[50], "g1");
