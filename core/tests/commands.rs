@@ -7,7 +7,7 @@ use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Head, NameState, NamedGroup, RekeyReason};
+use ace_groupcomm::records::{GroupConfiguration, Head, NameState, NamedGroup, RekeyReason};
 use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -277,6 +277,10 @@ fn a_group_is_made_by_command_and_works_in_every_process() {
     for (command, why) in [
         (new_group("lamps", &[]), "group \"lamps\" is there"),
         (new_group("a/b", &[]), "group name \"a/b\" must be"),
+        (new_group(".", &[]), "group name \".\" must be"),
+        (new_group("..", &[]), "group name \"..\" must be"),
+        (new_group("", &[]), "group name \"\" must be"),
+        (new_group(&"g".repeat(256), &[]), "must be 1 to 255"),
         (new_group("more", &[("max_id", -1)]), "group \"more\": max_id"),
         (new_group("more", &[("colour", 1)]), "group \"more\": colour: is not known here"),
         (wrong(|config, _| config.profile = "dtls".into()), "there is no profile \"dtls\""),
@@ -296,6 +300,44 @@ fn wrong(change: impl FnOnce(&mut GroupConfig, &mut Option<std::collections::BTr
     let Command::Create { mut config, mut issuers } = new_group("more", &[]) else { panic!() };
     change(&mut config, &mut issuers);
     Command::Create { config, issuers }
+}
+
+#[test]
+fn joins_of_a_group_that_was_made_by_command_are_committed_together() {
+    let mut desk = desk();
+    desk.command(new_group("lamps", &[])).unwrap();
+    let clients: Vec<_> = (1..=3)
+        .map(|number| {
+            let (caller, challenge) = desk.post_token(&token_of(number, &[("lamps", 1)], None)).unwrap();
+            assert_eq!(num(&mut desk, &caller, "lamps").status, Status::Forbidden);
+            (number, caller, challenge)
+        })
+        .collect();
+    let join = |(number, caller, challenge): &(u16, Caller, Vec<u8>)| {
+        (
+            caller.clone(),
+            join_post("lamps", &Client::new(&AwsLc, *number).unwrap().join("lamps", 1, challenge, &[7; 8])),
+        )
+    };
+    let commits = desk.kdc.stats().commits;
+    let answers = desk.ask_all(clients.iter().map(join).collect());
+    assert!(answers.iter().all(|answer| answer.status == Status::Created));
+    assert_eq!(desk.kdc.stats().commits, commits + 1);
+}
+
+#[test]
+fn a_process_serves_a_group_as_it_is_stored_now() {
+    let store = TestStore::new(Sharing::Shared);
+    let mut one = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
+    let caller = joined(&mut one, 1, &[("g1", 1)]);
+    // Another process has taken the right to speak for the group from the issuer.
+    let NamedGroup { id, .. } = store.record(&keys::name("g1")).unwrap();
+    let stored: GroupConfiguration = store.record(&keys::config(id)).unwrap();
+    let changed = GroupConfiguration { issuers: Some(["as2".to_owned()].into()), ..stored.clone() };
+    store.plant(&keys::config(id), &changed);
+    assert_eq!(num(&mut one, &caller, "g1").status, Status::Forbidden);
+    store.plant(&keys::config(id), &stored);
+    assert_eq!(num(&mut one, &caller, "g1").status, Status::Content);
 }
 
 #[test]
