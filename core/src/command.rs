@@ -17,6 +17,7 @@ use crate::records::RekeyDue;
 use crate::refusal::Refusal;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use thiserror::Error;
 
 /// The most entries of one page.
@@ -194,12 +195,30 @@ pub struct Revocation {
 }
 
 /// A figure of an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Figure {
     /// Its name.
     pub name: &'static str,
+    /// What it is a figure of, by name; no client has chosen one of them.
+    pub labels: Vec<(&'static str, String)>,
     /// Its value.
     pub value: u64,
+}
+
+impl Figure {
+    /// A figure without labels.
+    #[must_use]
+    pub const fn new(name: &'static str, value: u64) -> Self {
+        Self { name, labels: Vec::new(), value }
+    }
+}
+
+/// The name, with the labels in braces.
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<String> = self.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        if labels.is_empty() { f.write_str(self.name) } else { write!(f, "{}{{{}}}", self.name, labels.join(",")) }
+    }
 }
 
 /// How an engine does.
@@ -215,7 +234,8 @@ pub struct EngineStatus {
 }
 
 fn by_name<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(figures.iter().map(|figure| (figure.name, figure.value)))
+    let figures: BTreeMap<String, u64> = figures.iter().map(|figure| (figure.to_string(), figure.value)).collect();
+    serializer.collect_map(figures)
 }
 
 /// What has come of a command; it is durable.

@@ -45,9 +45,9 @@ pub(crate) fn keep(handle: Handle) -> JoinHandle<()> {
                 for figure in status.figures {
                     let name = format!("ace_{}", figure.name);
                     if figure.name.ends_with("_total") {
-                        metrics::counter!(name).absolute(figure.value);
+                        metrics::counter!(name, &figure.labels).absolute(figure.value);
                     } else {
-                        metrics::gauge!(name).set(gauge(figure.value));
+                        metrics::gauge!(name, &figure.labels).set(gauge(figure.value));
                     }
                 }
             }

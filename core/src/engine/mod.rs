@@ -54,6 +54,7 @@ use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Page, Revision, Sharing};
 use crate::traits::transport::AssociationNeed;
+use figures::Counts;
 use health::Health;
 use lane::Lane;
 use load::Scans;
@@ -145,6 +146,7 @@ pub struct Engine<A: App> {
     loads: BTreeSet<LoadId>,
     next: u64,
     stats: Stats,
+    counts: Counts,
 }
 
 impl<A: App> Engine<A> {
@@ -175,6 +177,7 @@ impl<A: App> Engine<A> {
             loads: BTreeSet::new(),
             next: 0,
             stats: Stats::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -219,11 +222,11 @@ impl<A: App> Engine<A> {
             ("requests_bounded_total", bounded),
             ("requests_failed_total", internal),
         ];
-        let own = own.into_iter().map(|(name, value)| Figure { name, value });
+        let own = own.into_iter().map(|(name, value)| Figure::new(name, value));
         EngineStatus {
             ready: self.is_ready(),
             storage: self.health.is_well(),
-            figures: own.chain(self.app.figures()).collect(),
+            figures: own.chain(self.app.figures()).chain(self.counts.figures()).collect(),
         }
     }
 
@@ -301,7 +304,7 @@ impl<A: App> Engine<A> {
             let _entered = waiting.span.enter();
             log::refused(ticket, &waiting.input, refusal);
             if matches!(&*waiting.input, Input::Request(..)) {
-                figures::refused(refusal);
+                self.counts.refused(refusal);
             }
         }
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
@@ -315,7 +318,7 @@ impl<A: App> Engine<A> {
         match &*waiting.input {
             Input::Request(_, request) => {
                 let response = said.response();
-                figures::answered(self.app.resource(request), request, response.status);
+                self.counts.answered(self.app.resource(request), request, response.status);
                 out.push(Effect::Answer(ticket, Durable(response)));
             }
             Input::Command(_) => out.push(Effect::Report(ticket, said.report())),
@@ -338,8 +341,8 @@ impl<A: App> Engine<A> {
     fn turn_away(&mut self, caller: Caller, request: Request, refusal: &Refusal) -> Reply {
         self.stats.note(refusal);
         let response = refusal.response();
-        figures::refused(refusal);
-        figures::answered(self.app.resource(&request), &request, response.status);
+        self.counts.refused(refusal);
+        self.counts.answered(self.app.resource(&request), &request, response.status);
         let ticket = Ticket(self.number());
         log::refused(ticket, &Input::<A::Task>::Request(caller, request), refusal);
         Reply::Now(Durable(response))

@@ -216,7 +216,7 @@ impl App for KdcApp {
             ("associations_waiting_for_proof", count(self.pendings.len())),
             ("groups_not_taken_up", count(self.missing.len())),
         ];
-        own.into_iter().map(|(name, value)| Figure { name, value }).collect()
+        own.into_iter().map(|(name, value)| Figure::new(name, value)).collect()
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {

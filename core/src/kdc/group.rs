@@ -11,6 +11,7 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, NameState, NamedGroup};
 use crate::traits::crypto::CryptoProvider;
 use crate::traits::profile::GroupRules;
+use crate::traits::storage::Revision;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +52,14 @@ type Named = (NamedGroup, Option<Arc<Group>>);
 pub(super) struct Groups {
     registry: Registry,
     crypto: Arc<dyn CryptoProvider>,
-    met: RefCell<BTreeMap<String, (GroupConfiguration, Arc<Group>)>>,
+    met: RefCell<BTreeMap<String, Met>>,
+}
+
+/// What the rules of a group were made of, and the revision of that, where it had one.
+struct Met {
+    of: GroupConfiguration,
+    at: Option<(GroupId, Revision)>,
+    group: Arc<Group>,
 }
 
 impl Groups {
@@ -85,15 +93,27 @@ impl Groups {
     /// # Errors
     /// [`SetupError`] where this program cannot serve it.
     pub(super) fn of(&self, gname: &str, stored: &GroupConfiguration) -> Result<Arc<Group>, SetupError> {
-        if let Some((of, group)) = self.met.borrow().get(gname)
-            && of == stored
+        self.at(gname, stored, None)
+    }
+
+    /// The same of one with this revision.
+    fn at(
+        &self,
+        gname: &str,
+        stored: &GroupConfiguration,
+        at: Option<(GroupId, Revision)>,
+    ) -> Result<Arc<Group>, SetupError> {
+        if let Some(met) = self.met.borrow_mut().get_mut(gname)
+            && (at.is_some() && met.at == at || met.of == *stored)
         {
-            return Ok(Arc::clone(group));
+            met.at = at.or(met.at);
+            return Ok(Arc::clone(&met.group));
         }
         let (profile, parameters) = (stored.profile.clone(), stored.parameters.to_config());
         let config = GroupConfig { gname: gname.into(), profile, parameters };
         let group = Arc::new(self.define(config, stored.issuers.clone())?);
-        self.met.borrow_mut().insert(gname.into(), (stored.clone(), Arc::clone(&group)));
+        let met = Met { of: stored.clone(), at, group: Arc::clone(&group) };
+        self.met.borrow_mut().insert(gname.into(), met);
         Ok(group)
     }
 
@@ -136,8 +156,9 @@ impl KdcApp {
             self.groups.forget(gname);
             return Ok(Some((name, None)));
         };
-        let Some(stored) = view.get::<GroupConfiguration>(&keys::config(id))? else { return Ok(Some((name, None))) };
-        let group = self.groups.of(gname, stored);
+        let key = keys::config(id);
+        let Some(stored) = view.get::<GroupConfiguration>(&key)? else { return Ok(Some((name, None))) };
+        let group = self.groups.at(gname, stored, view.revision(&key).map(|revision| (id, revision)));
         let group = group.map_err(|_| Refusal::Internal("the profile of a group is not linked, or refuses it"))?;
         Ok(Some((name, Some(group))))
     }

@@ -141,6 +141,15 @@ impl<'a> View<'a> {
         entry.record().map_err(|_| Refusal::Internal("a record cannot be read").into())
     }
 
+    /// The revision of a record that is durable and in memory: what was made of a record with the same one need not be made
+    /// again.
+    pub(crate) fn revision(&self, key: &Key) -> Option<Revision> {
+        if self.overlay.is_some_and(|overlay| overlay.get(key).is_some()) {
+            return None;
+        }
+        self.base.get(key)?.revision
+    }
+
     /// Expects a record to stay as it is until the commit, without looking at it.
     pub(crate) fn expect_unchanged(&self, key: &Key) -> Result<(), Stop> {
         match self.base.get(key) {
