@@ -14,7 +14,7 @@ use ace_groupcomm_messages::token_hash;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing::subscriber::with_default;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry;
@@ -38,7 +38,7 @@ fn entries(act: impl FnOnce()) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
     let lines = layer().with_ansi(false).without_time().with_writer(move || writer.clone());
-    with_default(registry().with(lines.with_filter(filter_fn(|event| event.target() == TARGET))), act);
+    with_default(registry().with(lines.with_filter(dynamic_filter_fn(|event, _| event.target() == TARGET))), act);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| line.split_once("event=").unwrap().1.to_owned()).collect()
 }

@@ -12,7 +12,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing::Level;
 use tracing::subscriber::with_default;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry;
@@ -34,7 +34,7 @@ impl Write for Log {
 fn logged(level: Level, act: impl FnOnce()) -> String {
     let log = Log::default();
     let writer = log.clone();
-    let is_shown = filter_fn(move |event| *event.level() <= level && event.target() != TARGET);
+    let is_shown = dynamic_filter_fn(move |event, _| *event.level() <= level && event.target() != TARGET);
     let lines = layer().with_ansi(false).with_writer(move || writer.clone()).with_filter(is_shown);
     with_default(registry().with(lines), act);
     let bytes = log.0.lock().unwrap().clone();
