@@ -14,7 +14,7 @@ use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::token::LEEWAY;
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::traits::transport::AssociationNotice;
-use ace_groupcomm::{Caller, Method, Response, Status};
+use ace_groupcomm::{Caller, Method, Now, Response, Status};
 use ace_groupcomm_messages::{GroupcommError, ProblemDetails, token_hash};
 use std::time::Duration;
 
@@ -466,6 +466,18 @@ fn a_command_while_storage_is_away_says_so_and_changes_nothing() {
     assert_eq!(unknown, Err(CommandError::Unknown));
     assert!(matches!(desk.command(Command::Evict { group: "g1".into(), node }), Err(CommandError::NoMember { .. })));
     assert_eq!(head(&desk, "g1").unwrap().members, 0);
+}
+
+#[test]
+fn no_group_comes_or_goes_by_a_clock_that_has_jumped() {
+    let mut desk = desk();
+    desk.now = Now::new(NOW + 400 * 86_400, desk.now.mono + Duration::from_secs(1));
+    for command in [delete("g1", false), new_group("g3", &[])] {
+        let refused = desk.command(command).unwrap_err();
+        assert_eq!(refused.to_string(), "nothing was done: the time of day is not plausible");
+    }
+    desk.now = Now::new(NOW + 2, desk.now.mono + Duration::from_secs(1));
+    assert_eq!(desk.command(delete("g1", false)), Ok(Report::Deleted { members: 0 }));
 }
 
 #[test]

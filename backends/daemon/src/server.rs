@@ -71,6 +71,9 @@ impl Running {
     /// stored.
     pub async fn serve(serving: Serving<'_>) -> Result<Self, ProgramError> {
         let Serving { listen, security, followed, links, group_link, handle, driver, opened, role, .. } = serving;
+        if let Some(address) = serving.figures {
+            figures::serve(address)?;
+        }
         let kept = match role {
             Role::Kdc => {
                 registrations(&*opened.storage).await.map_err(|error| ProgramError::Other(error.to_string()))?
@@ -102,8 +105,7 @@ impl Running {
                 keep_links(&handle, &all, &links, group_link, come_or_gone, shared).await
             }));
         }
-        if let Some(address) = serving.figures {
-            figures::serve(address)?;
+        if serving.figures.is_some() {
             beside.push(figures::keep(handle.clone()));
         }
         let service = Arc::new(EngineService::new(handle.clone()));

@@ -93,6 +93,8 @@ pub(super) struct Start {
     todo: Vec<Task>,
     /// Whether all groups that are stored have been looked at.
     has_seen_all: bool,
+    /// Groups that are stored, and that no file names.
+    unnamed: usize,
     /// The clients that nobody would vouch for, of those that were looked at.
     clients: u64,
 }
@@ -152,9 +154,13 @@ impl KdcApp {
                 let others: Vec<String> =
                     gnames.into_iter().filter(|gname| !self.configured.contains_key(gname)).collect();
                 self.start.todo.extend(others.iter().cloned().map(Task::Create));
+                self.start.unnamed = self.start.unnamed.saturating_add(others.len());
                 self.missing.extend(others);
                 self.start.todo.extend(cleared.into_iter().map(Task::Clear));
                 self.start.has_seen_all = more.is_none();
+                if self.start.has_seen_all && self.start.unnamed > 0 {
+                    tracing::info!(groups = self.start.unnamed, "groups are served that no file names");
+                }
                 self.start.todo.extend(more.map(|last| Task::TakeUp { after: Some(last) }));
             }
             StartEvent::Refused(why) => self.start.refuse(why),

@@ -5,6 +5,7 @@
 //! `coap_group_oscore_app`, and reads a group's parameters from its configuration:
 //!
 //! ```
+//! use ace_backend_aws_lc::AwsLc;
 //! use ace_groupcomm::config::{ConfigMap, ConfigValue};
 //! use ace_groupcomm::traits::profile::ApplicationProfile;
 //! use ace_profile_group_oscore::GroupOscore;
@@ -12,7 +13,7 @@
 //! let mut parameters = ConfigMap::default();
 //! parameters.0.insert("mode".into(), ConfigValue::Text("group".into()));
 //! parameters.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
-//! let rules = GroupOscore.configure("lamps", parameters)?;
+//! let rules = GroupOscore.configure("lamps", parameters, &AwsLc)?;
 //! assert_eq!(rules.resource_type(), "core.osc.gm");
 //! # Ok::<(), ace_groupcomm::config::ConfigError>(())
 //! ```

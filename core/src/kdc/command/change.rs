@@ -36,6 +36,8 @@ impl KdcApp {
                 return Ok(refused(CommandError::NoIssuer(unknown.clone())));
             }
         }
+        // Tokens are compared with the moment.
+        self.plausible(view)?;
         let group = match self.groups.define(config.clone(), issuers.cloned()) {
             Ok(group) => group,
             Err(why) => return Ok(refused(why.into())),
@@ -60,6 +62,7 @@ impl KdcApp {
         if members > 0 && !with_members {
             return Ok(refused(CommandError::HasMembers(members)));
         }
+        self.plausible(view)?;
         let (changes, event) = delete(gname, target.id, target.head, view.arrived().unix);
         let events = [event, Event::Audit(Entry::of_group("group deleted", gname))];
         Ok(changed(Report::Deleted { members }, changes, events))
