@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, MAX_PAGE, Page, PageAfter, Report};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
-use ace_groupcomm::engine::Machine;
+use ace_groupcomm::engine::{Completion, Effect, Machine};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{GroupConfiguration, Head, NameState, NamedGroup, RekeyReason};
@@ -466,6 +466,36 @@ fn a_command_while_storage_is_away_says_so_and_changes_nothing() {
     assert_eq!(unknown, Err(CommandError::Unknown));
     assert!(matches!(desk.command(Command::Evict { group: "g1".into(), node }), Err(CommandError::NoMember { .. })));
     assert_eq!(head(&desk, "g1").unwrap().members, 0);
+}
+
+#[test]
+fn of_a_command_whose_commit_does_not_end_nobody_says_that_nothing_was_done() {
+    let mut desk = desk();
+    let (mut out, mut commits, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    let ticket = desk.kdc.command(desk.now, Command::Deactivate("g1".into()), &mut desk.rng, &mut out);
+    for seconds in [0, 30] {
+        desk.now = desk.now.plus(Duration::from_secs(seconds));
+        desk.kdc.timeout(desk.now, &mut desk.rng, &mut out);
+        loop {
+            desk.kdc.flush(desk.now, &mut out);
+            if out.is_empty() {
+                break;
+            }
+            for effect in std::mem::take(&mut out) {
+                match effect {
+                    Effect::Load(op, keys) => {
+                        let done = Completion::Loaded(op, desk.store.read_now(&keys));
+                        desk.kdc.complete(desk.now, done, &mut out);
+                    }
+                    Effect::Commit(_, txn) => commits.push(txn),
+                    Effect::Report(of, report) if of == ticket => reports.push(report),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!((commits.len(), reports.len()), (1, usize::from(seconds > 0)));
+    }
+    assert_eq!(reports, [Err(CommandError::Unknown)]);
 }
 
 #[test]

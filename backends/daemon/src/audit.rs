@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -47,11 +47,13 @@ pub fn open_audit(path: &Path, config: &Path) -> Result<(), ProgramError> {
 
 /// Writes what was counted for its time, and has the disk keep what was written.
 pub(crate) fn flush(all: bool) {
-    if let Some(log) = &mut *log() {
+    let file = log().as_mut().map(|log| {
         log.fold(if all { None } else { Some(Instant::now()) });
-        if let Err(error) = log.file.sync_data() {
-            tracing::error!(%error, "the audit log cannot be kept");
-        }
+        Arc::clone(&log.file)
+    });
+    // Not while entries wait: a disk takes its time.
+    if let Some(Err(error)) = file.map(|file| file.sync_data()) {
+        tracing::error!(%error, "the audit log cannot be kept");
     }
 }
 
@@ -63,7 +65,7 @@ struct Counted {
 }
 
 struct Log {
-    file: File,
+    file: Arc<File>,
     /// The hash of the last line.
     last: String,
     counted: HashMap<(String, String), Counted>,
@@ -100,7 +102,7 @@ impl Log {
         }
         let last = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
         let last = last.filter(|line| !line.is_empty()).map_or_else(nothing, hash);
-        let mut log = Self { file, last, counted: HashMap::new(), lost: 0 };
+        let mut log = Self { file: Arc::new(file), last, counted: HashMap::new(), lost: 0 };
         let mut entry = Map::from_iter([("event".into(), Value::from("audit log opened"))]);
         if torn {
             entry.insert("torn".into(), true.into());
@@ -155,7 +157,7 @@ impl Log {
             entry.insert("lost".into(), self.lost.into());
         }
         let line = Value::Object(entry).to_string();
-        match self.file.write_all(format!("{line}\n").as_bytes()) {
+        match (&*self.file).write_all(format!("{line}\n").as_bytes()) {
             Ok(()) => {
                 self.last = hash(line.as_bytes());
                 self.lost = 0;

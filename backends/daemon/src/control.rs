@@ -20,6 +20,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 /// The longest command: a group's file is part of one.
 const LONGEST: u64 = 1 << 16;
@@ -74,7 +75,6 @@ impl FromStr for Order {
             Some(("command", wire)) => serde_json::from_str(wire).ok().map(|wire| Self::Command(Box::new(wire))),
             _ => None,
         };
-        // A group's file may hold a key.
         order.ok_or_else(|| ProgramError::Other("this is no command".into()))
     }
 }
@@ -94,8 +94,8 @@ pub(crate) struct Control {
 /// Takes commands for as long as it is polled.
 pub(crate) async fn serve(control: Control) {
     let path = control.path.clone();
-    // One is left where a process was killed; nobody else can have the storage now.
-    if !is_served(Some(&path)).await {
+    // One is left where a process was killed. Whatever else a configuration names is not ours to remove.
+    if is_socket(&path) && !is_served(Some(&path)).await {
         let _ = std::fs::remove_file(&path);
     }
     let listener = match bind(&path) {
@@ -125,6 +125,11 @@ pub(crate) async fn serve(control: Control) {
             }
         }
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// Listens there, for the owner alone.
@@ -160,7 +165,8 @@ fn other(error: &dyn fmt::Display) -> ProgramError {
 
 async fn obey(stream: UnixStream, control: &Control) -> Result<(), ProgramError> {
     let (input, output) = stream.into_split();
-    let mut order = String::new();
+    // A group's file may hold a key.
+    let mut order = Zeroizing::new(String::new());
     let mut input = BufReader::new(input.take(LONGEST));
     let read = timeout(PATIENCE, input.read_line(&mut order)).await;
     read.map_err(|error| other(&error))?.map_err(|error| other(&error))?;
@@ -259,12 +265,16 @@ async fn rotate(durable: &Durable, key: u32, mut answer: DuplexStream) -> Result
 /// Gives a command to the process whose socket this is; `None` where there is none.
 pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Result<Option<UnixStream>> {
     let Some(path) = control else { return Ok(None) };
+    let line = Zeroizing::new(format!("{order}\n"));
+    if u64::try_from(line.len()).map_or(true, |length| length > LONGEST) {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the command is too long"));
+    }
     let mut stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error) if is_nobody(error.kind()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    match stream.write_all(format!("{order}\n").as_bytes()).await {
+    match stream.write_all(line.as_bytes()).await {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(not_taken()),
         written => written.map(|()| Some(stream)),
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroize;
 
 /// How many entries are shown at once, where nothing else is said.
 const SHOWN: usize = 50;
@@ -120,9 +121,26 @@ pub(crate) enum Wire {
     Revoke { hash: String },
     Activate { name: String },
     Deactivate { name: String },
-    Create { text: String },
+    Create { text: GroupFile },
     Delete { name: String, with_members: bool },
     Status,
+}
+
+/// The text of a group's file: it may hold a key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct GroupFile(String);
+
+impl std::fmt::Debug for GroupFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupFile").finish_non_exhaustive()
+    }
+}
+
+impl Drop for GroupFile {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// A group as the file of a `create` has it.
@@ -151,7 +169,7 @@ impl Wire {
             Self::Deactivate { name } => Command::Deactivate(name),
             Self::Create { text } => {
                 let NewGroup { name: gname, profile, issuers, parameters } =
-                    Loaded::parse(Path::new("the group's file"), text)?.config;
+                    Loaded::parse(Path::new("the group's file"), text.0.clone())?.config;
                 Command::Create { config: GroupConfig { gname, profile, parameters }, issuers: Some(issuers) }
             }
             Self::Delete { name, with_members } => Command::Delete { group: name, with_members },
@@ -203,7 +221,7 @@ pub async fn operate(operator: &Operator, control: &Path, json: bool) -> Result<
             let text = std::fs::read_to_string(file).map_err(failed)?;
             // Where its form is wrong, that is said with the line, before anybody is asked.
             let loaded: Loaded<NewGroup> = Loaded::parse(file, text.clone())?;
-            match ask(Wire::Create { text }, control).await? {
+            match ask(Wire::Create { text: GroupFile(text) }, control).await? {
                 Answer::Report { report } => print(&report, json),
                 Answer::Error { error, key: Some(key) } => Err(loaded.error(&[&key], error)),
                 Answer::Error { error, key: None } => Err(ProgramError::Other(error)),
@@ -278,20 +296,22 @@ mod tests {
             Wire::Groups(page.clone()),
             Wire::Members { name: "g".into(), page },
             Wire::Evict { name: "g".into(), node: "n\n".into() },
-            Wire::Create { text: text.into() },
+            Wire::Create { text: GroupFile(text.into()) },
             Wire::Status,
         ] {
             let line = serde_json::to_string(&wire).unwrap();
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(serde_json::from_str::<Wire>(&line).unwrap(), wire);
         }
-        let created = Wire::Create { text: text.into() }.into_command().unwrap();
+        let created = Wire::Create { text: GroupFile(text.into()) }.into_command().unwrap();
         assert!(matches!(created, Command::Create { config, issuers: Some(issuers) }
             if config.gname == "lamps" && issuers.len() == 1));
         for wrong in ["name = 1", "name = \"g\"\nprofile = \"toy\"", &format!("{text}colour = 1")] {
-            let error = Wire::Create { text: wrong.into() }.into_command().unwrap_err().to_string();
+            let error = Wire::Create { text: GroupFile(wrong.into()) }.into_command().unwrap_err().to_string();
             assert!(error.contains("line "), "{error}");
         }
+        let shown = format!("{:?}", Wire::Create { text: GroupFile("gm_key".into()) });
+        assert!(!shown.contains("gm_key"), "{shown}");
         for hash in ["", "0", "01", "xy", &"00".repeat(66)] {
             assert!(Wire::Revoke { hash: hash.into() }.into_command().is_err(), "{hash:?}");
         }

@@ -293,6 +293,12 @@ impl<A: App> Engine<A> {
         ticket
     }
 
+    /// Whether what a request wants changed is on its way to storage: nobody can say that it does not happen.
+    fn is_in_commit(&self, ticket: Ticket) -> bool {
+        let has = |op: &Op<A::Event>| matches!(op, Op::Commit(batch) if batch.members.iter().any(|member| member.ticket == ticket));
+        self.ops.values().any(has)
+    }
+
     fn waits_in_lane(&self, ticket: Ticket) -> bool {
         self.waiting.get(&ticket).is_some_and(|waiting| waiting.lane.is_some())
     }
@@ -466,7 +472,12 @@ impl<A: App> Machine for Engine<A> {
                 break;
             }
             self.health.failed(now, &"no answer in time");
-            self.refuse(ticket, Refusal::Unavailable("storage or cryptography takes too long", 5), out);
+            let why = if self.is_in_commit(ticket) {
+                Refusal::CommitUnknown
+            } else {
+                Refusal::Unavailable("storage or cryptography takes too long", 5)
+            };
+            self.refuse(ticket, why, out);
         }
         self.probe(now, out);
         let mut notices = Vec::new();

@@ -302,9 +302,4 @@ impl Kdc {
     pub fn pending(&self) -> usize {
         self.app().pendings.len()
     }
-
-    /// Names and resource types of the groups of the configuration, for discovery.
-    pub fn groups(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.app().configured.values().map(|group| (group.gname.as_str(), group.rules.resource_type()))
-    }
 }

@@ -301,6 +301,19 @@ async fn a_kdc_that_does_not_run_or_has_no_place_for_commands_is_told_nothing() 
     let (kdc, address) = start(&house.folder);
     (house.kdc, house.address) = (kdc, address);
     assert!(house.says(&["groups"]).contains("lamps"));
+    // A place that a mistake has named is no socket, and stays as it is.
+    let text = std::fs::read_to_string(house.path("kdc.toml")).unwrap();
+    std::fs::write(house.path("kdc.toml"), format!("control = \"precious\"\n{text}")).unwrap();
+    std::fs::write(house.path("precious"), "mine").unwrap();
+    house.kdc.kill().unwrap();
+    house.kdc.wait().unwrap();
+    (house.kdc, house.address) = start(&house.folder);
+    assert!(house.refuses(&["groups"]).contains("precious"));
+    assert_eq!(std::fs::read_to_string(house.path("precious")).unwrap(), "mine");
+    std::fs::write(house.path("kdc.toml"), text).unwrap();
+    house.kdc.kill().unwrap();
+    house.kdc.wait().unwrap();
+    (house.kdc, house.address) = start(&house.folder);
     // Whoever comes through it is the owner of the socket.
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(house.path("state/control")).unwrap().permissions().mode();

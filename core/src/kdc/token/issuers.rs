@@ -1,8 +1,8 @@
 //! Issuers come and go: a token is good while the configuration vouches for it, by issuer, key and groups.
 //!
-//! Storage knows the issuers of the processes over it, with their keys, and with each group those that may speak for it. One that starts with other issuers or keys, or with fewer groups for
-//! an issuer, counts the clients that nobody would vouch for any more, and gives up; or, where that is allowed, stores its
-//! own issuers and ends those clients, in pages. From then on a process that goes on with others takes no token that these
+//! Storage knows the issuers of the processes over it, with their keys, and with each group those that may speak for it. A
+//! process that starts with other issuers or keys, or with fewer groups for an issuer, counts the clients that nobody would
+//! vouch for any more, and gives up; or, where that is allowed, stores its own issuers and ends those clients, in pages. From then on a process that goes on with others takes no token that these
 //! do not vouch for. What is ended gets no mark of a revocation: with a corrected file the client posts its token again.
 
 use crate::engine::Outcome;
