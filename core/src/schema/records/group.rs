@@ -1,0 +1,242 @@
+//! What is stored of a group: its name, its head, its keying material, its members, and who was put out.
+
+use super::BelongsTo;
+use crate::Secret;
+use crate::config::Parameters;
+use crate::schema::keys::{GroupId, PrincipalId};
+use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::collections::BTreeSet;
+
+/// Why a group has to be rekeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RekeyReason {
+    /// A token expired.
+    Expired,
+    /// A newer token of the member no longer covers its membership.
+    Narrowed,
+    /// A token was revoked.
+    Revoked,
+    /// The application profile asked for it.
+    Profile,
+    /// The issuer of a token is not trusted any more, not with its key or not for its groups.
+    Distrusted,
+    /// The operator has put a member out.
+    Evicted,
+}
+
+/// A rekeying that has to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RekeyDue {
+    /// Why.
+    pub why: RekeyReason,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+}
+
+/// The state of a group that each change of it replaces. It stays small: members have records of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of the keying material.
+    pub num: u64,
+    /// The group identifier under which it is used.
+    pub gid: ByteBuf,
+    /// How many Gids the group had before.
+    pub epoch: u64,
+    /// The next Sender ID to try.
+    pub cursor: u64,
+    /// How many members there are.
+    pub members: u64,
+    /// Whether the group is active.
+    pub active: bool,
+    /// A rekeying that has to be done.
+    pub rekey_due: Option<RekeyDue>,
+    /// The incarnation of the KDC in which its version began.
+    #[serde(default)]
+    pub incarnation: u32,
+    /// Which group it is, of all that were made: part of its Gids.
+    #[serde(default)]
+    pub serial: u32,
+    /// When the group was deleted, in seconds since 1970: what is stored of it goes, page by page.
+    #[serde(default)]
+    pub deleted: Option<u64>,
+}
+
+impl RecordType for Head {
+    /// In the first format incarnation and serial stood in the Gid alone; the third one knows of deleted groups.
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut head: Self = record::from_bytes(bytes, 3)?;
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            let (incarnation, rest) = head.gid.split_first_chunk().ok_or(Corrupt)?;
+            let (serial, _) = rest.split_first_chunk().ok_or(Corrupt)?;
+            (head.incarnation, head.serial) = (u32::from_be_bytes(*incarnation), u32::from_be_bytes(*serial));
+        }
+        Ok(head)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 3)
+    }
+}
+
+/// What a GROUPNAME stands for. A name that was given once keeps its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedGroup {
+    /// The group that has the name, or had it last.
+    pub id: GroupId,
+    /// Whether the group is there.
+    pub state: NameState,
+}
+
+/// Whether the group of a name is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameState {
+    /// It is. Tokens that were issued before this time, in seconds since 1970, do not mean it; 0 where all do: no other group
+    /// had the name.
+    Live(u64),
+    /// It was deleted, at this time in seconds since 1970.
+    Deleted(u64),
+}
+
+impl NamedGroup {
+    /// The group, unless it was deleted.
+    #[must_use]
+    pub const fn live(&self) -> Option<GroupId> {
+        match self.state {
+            NameState::Live(_) => Some(self.id),
+            NameState::Deleted(_) => None,
+        }
+    }
+}
+
+impl RecordType for NamedGroup {
+    /// The first format knew no deleted groups.
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            return BelongsTo::<GroupId>::decode(bytes).map(|BelongsTo(id)| Self { id, state: NameState::Live(0) });
+        }
+        record::from_bytes(bytes, 2)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 2)
+    }
+}
+
+/// What a group was configured with when its keying material was made: what goes out with a version never differs from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupConfiguration {
+    /// The application profile, by its name in the registry.
+    pub profile: String,
+    /// The parameters, in canonical form.
+    pub parameters: Parameters,
+    /// The issuers that may speak for the group, by their names in the configuration; none where any that the validator takes
+    /// may, or where that is not recorded.
+    #[serde(default)]
+    pub issuers: Option<BTreeSet<String>>,
+}
+
+/// The secrets of one version, in the form of the application profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSecret {
+    /// The secrets.
+    pub material: Secret,
+    /// When they were made, in seconds since 1970.
+    pub created: u64,
+    /// When they end, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// NODENAME.
+    pub node: String,
+    /// The Sender ID; who only monitors has none.
+    pub sender_id: Option<ByteBuf>,
+    /// The roles, as the profile numbers them.
+    pub roles: u64,
+    /// The credential; who only monitors has none.
+    pub cred: Option<ByteBuf>,
+    /// The public key in the credential: it belongs to one principal in a group, in whatever credential.
+    pub key: Option<ByteBuf>,
+    /// The scope of the latest Join Request, as received.
+    pub scope: ByteBuf,
+    /// N_C of the latest Join Request, for later proofs of the KDC.
+    pub clientchallenge: ByteBuf,
+    /// The Gid that was in use at the latest join.
+    pub birth_gid: ByteBuf,
+    /// Where the member takes requests of the KDC.
+    pub control_uri: Option<String>,
+    /// How often it has joined again since that moment, in seconds since 1970.
+    #[serde(default)]
+    pub rejoins: (u32, u64),
+}
+
+/// Who holds a Sender ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderId {
+    /// The member, while it is one.
+    pub holder: Option<PrincipalId>,
+    /// The last epoch in which somebody held it: under that Gid it is not given again.
+    pub epoch: u64,
+}
+
+/// Whose Gid it is, or was: a Gid is never given to another group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GidOwner {
+    /// The group.
+    pub group: GroupId,
+    /// Its name.
+    pub gname: String,
+}
+
+/// A group that was deleted, and of which something is stored still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// The group.
+    pub group: GroupId,
+    /// The name that it had.
+    pub gname: String,
+    /// When it was deleted, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A client that the operator has put out of a group: it may not join again for some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The NODENAME that it had, and would have again.
+    pub node: String,
+    /// Its issuer, by the name in the configuration.
+    pub issuer: String,
+    /// Its name at the issuer.
+    pub subject: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// When the ban ends: with the token that the client had, in seconds since 1970.
+    pub until: u64,
+}
+
+/// When a ban ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanEnd {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// The group.
+    pub group: GroupId,
+    /// The client.
+    pub principal: PrincipalId,
+}
+
+crate::plain_record!(
+    GidOwner,
+    Deletion,
+    Ban,
+    BanEnd,
+    // The second one holds the issuers.
+    GroupConfiguration = 2,
+    GroupSecret,
+    Member,
+    SenderId,
+);

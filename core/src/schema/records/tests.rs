@@ -1,0 +1,63 @@
+//! Records come back from their bytes, in each format that was ever written.
+
+use super::*;
+
+#[test]
+fn records_come_back_and_others_are_refused() {
+    let head = Head {
+        num: 3,
+        gid: ByteBuf::from([1, 2]),
+        epoch: 1,
+        cursor: 9,
+        members: 2,
+        active: true,
+        rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: 5 }),
+        incarnation: 1,
+        serial: 7,
+        deleted: None,
+    };
+    let bytes = head.encode();
+    assert_eq!(bytes.first(), Some(&3), "the format stands in front");
+    assert_eq!(Head::decode(&bytes).as_ref(), Ok(&head));
+    assert!(bytes.len() < 1_024);
+    assert_eq!(Member::decode(&bytes), Err(Corrupt));
+    assert_eq!(Head::decode(&bytes[..bytes.len() - 1]), Err(Corrupt));
+    assert_eq!(Head::decode(&[]), Err(Corrupt));
+    let mut later = bytes;
+    later[0] = 4;
+    assert_eq!(Head::decode(&later), Err(Corrupt));
+    later[0] = 1;
+    assert_eq!(Head::decode(&later), Err(Corrupt), "a Gid of the first format has 12 bytes");
+    let old = Head { gid: ByteBuf::from([0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0]), ..head };
+    let mut bytes = old.encode();
+    bytes[0] = 1;
+    assert_eq!(Head::decode(&bytes), Ok(Head { incarnation: 9, serial: 4, ..old }));
+    let id = GroupId::new([7; 16]);
+    assert_eq!(NamedGroup::decode(&BelongsTo(id).encode()), Ok(NamedGroup { id, state: NameState::Live(0) }));
+    for (state, live) in [(NameState::Live(5), Some(id)), (NameState::Deleted(5), None)] {
+        let name = NamedGroup { id, state };
+        assert_eq!((NamedGroup::decode(&name.encode()), name.live()), (Ok(name), live));
+        assert_eq!(BelongsTo::<GroupId>::decode(&name.encode()), Err(Corrupt), "an older program does not take it");
+    }
+    let secret = GroupSecret { material: Secret::new(vec![7; 16]), created: 1, expires: 2 };
+    assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
+    assert!(!format!("{secret:?}").contains("7, 7"));
+    assert_eq!(Mark::decode(&Mark.encode()), Ok(Mark));
+}
+
+#[test]
+fn a_record_of_the_first_format_is_read_and_one_of_a_later_one_is_refused() {
+    assert_eq!(Revoked::decode(&Mark.encode()), Ok(Revoked { until: None }));
+    for until in [None, Some(7)] {
+        let bytes = Revoked { until }.encode();
+        assert_eq!((bytes.first(), Revoked::decode(&bytes)), (Some(&2), Ok(Revoked { until })));
+        assert_eq!(Mark::decode(&bytes), Err(Corrupt), "an older program does not take it for its own");
+    }
+    let mut meta = Meta { starts: 3, ..Meta::default() }.encode();
+    assert_eq!(meta.first(), Some(&3));
+    for format in 0..5 {
+        meta[0] = format;
+        let read = Meta::decode(&meta).map(|meta| meta.starts);
+        assert_eq!(read, if (1..=3).contains(&format) { Ok(3) } else { Err(Corrupt) }, "{format}");
+    }
+}
