@@ -6,7 +6,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_coap::{Code, Message};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, Request, Status};
@@ -75,7 +75,7 @@ fn kdc(members: u16) -> (Desk, Caller, String) {
 
 /// A client whose association is proven, and its Join Request.
 fn joiner(desk: &mut Desk, number: u16) -> (Caller, JoinRequest) {
-    let client = Client::new(&AwsLc, number).expect("any seed makes a key");
+    let client = TestClient::new(&AwsLc, number).expect("any seed makes a key");
     let bytes = token(1, &client.claims(&[(GROUP, REQUESTER.0)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).expect("the token is good");
     desk.ask(&caller, group_request(Method::Get, GROUP, &["num"]));

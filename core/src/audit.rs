@@ -4,7 +4,7 @@
 //! Entries are events of `tracing` with the target [`TARGET`], said when what they tell is durable. A program sends them where
 //! its log does not go; `ace-backend-daemon` has a file for them.
 
-use crate::schema::records::{Member, Principal, RekeyReason};
+use crate::schema::records::{MemberRecord, Principal, RekeyReason};
 use std::fmt::Write;
 
 /// The target of the events.
@@ -49,7 +49,7 @@ impl Entry {
     }
 
     /// Something happened to a member of a group.
-    pub(crate) fn of_member(event: &'static str, gname: &str, client: &Principal, member: &Member) -> Self {
+    pub(crate) fn of_member(event: &'static str, gname: &str, client: &Principal, member: &MemberRecord) -> Self {
         Self {
             group: Some(gname.into()),
             node: Some(member.node.clone()),

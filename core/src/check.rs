@@ -15,7 +15,7 @@ use crate::RecordType;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
-    Head, Issued, Mark, Member, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderId,
+    Head, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderId,
     SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
@@ -152,7 +152,7 @@ impl Check {
                 self.secrets.insert((group, num));
             }
             Kind::Member(group, client) => {
-                let member = Member::decode(value)?;
+                let member = MemberRecord::decode(value)?;
                 let credential = member.key.as_ref().map(|key| keys::credential(group, key));
                 self.members
                     .insert((group, client), (member.sender_id.map(serde_bytes::ByteBuf::into_vec), credential));

@@ -25,14 +25,14 @@
 //! ```
 //! use ace_backend_aws_lc::AwsLc;
 //! use ace_groupcomm::Status;
-//! use ace_groupcomm::testkit::build::{Client, join_post, token};
+//! use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 //! use ace_groupcomm::testkit::{Desk, TestStore, desk};
 //! use ace_groupcomm::traits::storage::Sharing;
 //! use ace_groupcomm_messages::JoinResponse;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["lamps"]))?;
-//! let client = Client::new(&AwsLc, 1).ok_or("no key")?;
+//! let client = TestClient::new(&AwsLc, 1).ok_or("no key")?;
 //! let talker = 1;
 //!
 //! // Phase 1 was with the Authorization Server: this is the token that it gave.

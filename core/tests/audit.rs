@@ -5,7 +5,7 @@ use ace_groupcomm::audit::TARGET;
 use ace_groupcomm::command::{Command, PageAfter, Report};
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::kdc::GroupConfig;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -55,7 +55,7 @@ fn node(desk: &mut Desk) -> String {
 #[test]
 fn who_came_who_went_and_why_is_told_when_it_is_durable_and_no_secret_is() {
     let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap();
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     let join = || join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]));

@@ -1,8 +1,8 @@
 //! Bounds of what a request may ask: the largest that is taken, and the smallest that is not.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::records::Member;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
+use ace_groupcomm::records::MemberRecord;
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, RecordType, Request, Response, Status};
@@ -18,8 +18,8 @@ fn desk() -> Desk {
     Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
-fn admitted(desk: &mut Desk, number: u16, roles: u64) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(&AwsLc, number).unwrap();
+fn admitted(desk: &mut Desk, number: u16, roles: u64) -> (TestClient, Caller, Vec<u8>) {
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", roles)], 2_000_000))).unwrap();
     (client, caller, challenge)
 }
@@ -108,9 +108,9 @@ fn a_join_is_bounded_in_each_part() {
     }
 }
 
-fn members_of(store: &TestStore) -> Vec<Member> {
+fn members_of(store: &TestStore) -> Vec<MemberRecord> {
     let all = store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|part| part == b"/m/"));
-    all.map(|(_, record)| Member::decode(&record.value).unwrap()).collect()
+    all.map(|(_, record)| MemberRecord::decode(&record.value).unwrap()).collect()
 }
 
 #[test]
@@ -150,7 +150,8 @@ fn nodes_have_names_of_their_own_and_associations_too() {
     }
     // The name of an association differs from the client's own, whichever that is.
     for number in 50..70 {
-        let post = token_post(&token(1, &Client::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 2_000_000)));
+        let post =
+            token_post(&token(1, &TestClient::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 2_000_000)));
         let answer = TokenTransferResponse::decode(&desk.ask(&Caller::anonymous(), post).payload).unwrap();
         let id = answer.server_recipient_id.unwrap();
         assert_eq!((id.len(), &id[..2]), (6, &[0, 1][..]), "the process comes first");
@@ -166,7 +167,7 @@ fn a_member_joins_again_as_often_as_it_may() {
     let again = JoinRequest {
         client_cred: Some(vec![]),
         client_cred_verify: None,
-        ..Client::new(&AwsLc, 1).unwrap().join("g1", TALKER, &[], &[7; 8])
+        ..TestClient::new(&AwsLc, 1).unwrap().join("g1", TALKER, &[], &[7; 8])
     };
     let join = |desk: &mut Desk| {
         let response = desk.ask(&caller, join_post("g1", &again));

@@ -4,9 +4,9 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{
-    Association, BelongsTo, Expiry, GidOwner, Head, Mark, Member, NamedGroup, Principal, SenderId,
+    Association, BelongsTo, Expiry, GidOwner, Head, Mark, MemberRecord, NamedGroup, Principal, SenderId,
 };
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::{Method, RecordType, Status};
@@ -19,7 +19,7 @@ fn stored() -> Records {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1", "g2"])).unwrap();
     for number in 1..=3 {
-        let client = Client::new(&AwsLc, number).unwrap();
+        let client = TestClient::new(&AwsLc, number).unwrap();
         let claims = client.claims(&[("g1", 1)], 2_000_000 + u64::from(number));
         let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
         desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
@@ -120,13 +120,15 @@ fn of_groups() -> Vec<Broken> {
             put(r, keys::sender_id(group(r), &[77]), &SenderId { holder: None, epoch: 1 });
         }),
         ("holds a Sender ID that is not recorded as its own", |r| {
-            edit::<Member>(r, &keys::member(group(r), client(1)), |member| member.sender_id = Some(vec![77].into()));
+            edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| {
+                member.sender_id = Some(vec![77].into())
+            });
         }),
         ("is held by nobody who is a member", |r| {
             put(r, keys::sender_id(group(r), &[77]), &SenderId { holder: Some(client(1)), epoch: 0 });
         }),
         ("has a credential that is not recorded as its own", |r| {
-            edit::<Member>(r, &keys::member(group(r), client(1)), |member| member.key = Some(vec![1].into()));
+            edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| member.key = Some(vec![1].into()));
         }),
         ("belongs to nobody who is a member", |r| {
             put(r, keys::credential(group(r), b"key"), &BelongsTo(client(1)));

@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{
-    Client, group_request, join_post, token, token_post, token_post_with, update_post,
+    TestClient, group_request, join_post, token, token_post, token_post_with, update_post,
 };
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -15,8 +15,8 @@ use std::time::Duration;
 const HOUR: u64 = 3_600;
 const LATER: u64 = 2_000_000;
 
-fn client(number: u16) -> Client {
-    Client::new(&AwsLc, number).unwrap()
+fn client(number: u16) -> TestClient {
+    TestClient::new(&AwsLc, number).unwrap()
 }
 
 fn desk_over(store: &TestStore) -> Desk {

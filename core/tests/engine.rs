@@ -3,8 +3,8 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Head, Member, NamedGroup};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::records::{Head, MemberRecord, NamedGroup};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
@@ -24,8 +24,8 @@ fn limited(sharing: Sharing, limits: Limits) -> Desk {
     Desk::new(&AwsLc, TestStore::new(sharing), config).unwrap()
 }
 
-fn client(number: u16) -> Client {
-    Client::new(&AwsLc, number).unwrap()
+fn client(number: u16) -> TestClient {
+    TestClient::new(&AwsLc, number).unwrap()
 }
 
 fn admitted(desk: &mut Desk, number: u16) -> (Caller, Vec<u8>) {
@@ -69,7 +69,7 @@ fn many_join_in_one_commit_and_none_shares_an_identifier() {
     assert_eq!(desk.kdc.stats().commits - before, 3, "batches of 64");
     assert_eq!(desk.kdc.lanes(), 0, "nothing is left of it");
     let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
-    assert!(members.map(|(_, record)| Member::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
+    assert!(members.map(|(_, record)| MemberRecord::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
 }
 
 #[test]

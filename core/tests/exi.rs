@@ -2,7 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::kdc::KdcConfig;
-use ace_groupcomm::testkit::build::{Client, group_request, token, token_post_with, update_post};
+use ace_groupcomm::testkit::build::{TestClient, group_request, token, token_post_with, update_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, Now, Status};
@@ -25,7 +25,7 @@ fn again(desk: &Desk, seconds: u64) -> Desk {
 }
 
 fn claims(number: u16, sequence: u8, exi: u64) -> Claims {
-    let claims = Client::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 0);
+    let claims = TestClient::new(&AwsLc, number).unwrap().claims(&[("g1", TALKER)], 0);
     Claims { exp: None, exi: Some(exi), cti: Some([b"kdc".as_slice(), &[sequence]].concat()), ..claims }
 }
 
@@ -91,11 +91,11 @@ fn lower_numbers_count_as_expired_once_one_has() {
     }
     assert!(posts(&mut desk, &token(1, &claims(4, 6, 100))).is_some(), "a higher number");
     // Another issuer counts for itself, and a token with a time of its own does not count.
-    let elsewhere = Client::new(&AwsLc, 5).unwrap().claims(&[("other", TALKER)], 0);
+    let elsewhere = TestClient::new(&AwsLc, 5).unwrap().claims(&[("other", TALKER)], 0);
     let elsewhere = Claims { exp: None, exi: Some(100), cti: Some(b"kdc\x01".to_vec()), ..elsewhere };
     assert!(desk.post_token(&token(2, &elsewhere)).is_some());
     assert!(
-        desk.post_token(&token(1, &Client::new(&AwsLc, 6).unwrap().claims(&[("g1", TALKER)], 2_000_000))).is_some()
+        desk.post_token(&token(1, &TestClient::new(&AwsLc, 6).unwrap().claims(&[("g1", TALKER)], 2_000_000))).is_some()
     );
 }
 
@@ -125,7 +125,7 @@ fn a_token_that_gave_way_does_not_begin_anew() {
     assert!(posts(&mut desk, &first).is_none());
     assert!(posts(&mut again(&desk, 60), &first).is_none());
     // The same for an update of rights.
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let kid = client.update(&[("g1", TALKER)], 0).cnf;
     let third = token(1, &Claims { cnf: kid, ..claims(1, 9, 100) });
     assert_eq!(desk.ask(&caller, update_post(&third)).status, Status::Created);

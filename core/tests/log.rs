@@ -3,7 +3,7 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::audit::TARGET;
 use ace_groupcomm::records::Mark;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -48,7 +48,7 @@ fn desk() -> Desk {
 #[test]
 fn each_refusal_is_logged_with_who_what_and_why() {
     let mut desk = desk();
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     let at = Caller::Anonymous(Some(Endpoint { host: vec![192, 0, 2, 1].into(), proven: false }));
@@ -85,7 +85,7 @@ fn each_refusal_is_logged_with_who_what_and_why() {
 fn what_is_broken_is_logged_as_an_error() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8])));
     // The secret is damaged, and the KDC starts anew.
@@ -116,7 +116,7 @@ fn what_a_stranger_writes_is_escaped() {
 fn bounds_and_failures_are_counted_apart() {
     let mut desk = desk();
     let bounded = |desk: &Desk| desk.kdc.stats().bounded;
-    let token = |number| token(1, &Client::new(&AwsLc, number).unwrap().claims(&[("g1", 1)], 2_000_000));
+    let token = |number| token(1, &TestClient::new(&AwsLc, number).unwrap().claims(&[("g1", 1)], 2_000_000));
     desk.store.fail_next(Fault::NotDone);
     let (caller, _) = desk.post_token(&token(1)).unwrap();
     let away = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));

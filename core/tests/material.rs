@@ -2,7 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, Now, Status};
@@ -13,8 +13,8 @@ use std::time::Duration;
 const LIFETIME: u64 = 1_000_000;
 const LATER: u64 = 9_000_000;
 
-fn admitted(desk: &mut Desk, number: u16) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(&AwsLc, number).unwrap();
+fn admitted(desk: &mut Desk, number: u16) -> (TestClient, Caller, Vec<u8>) {
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], LATER))).unwrap();
     (client, caller, challenge)
 }

@@ -4,7 +4,7 @@ mod device;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
-use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::traits::member::Unsuitable;
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -428,7 +428,7 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
 #[test]
 fn a_member_knows_the_others_and_does_not_count_itself() {
     let mut device = Device::new();
-    let other = Client::new(&AwsLc, 2).unwrap();
+    let other = TestClient::new(&AwsLc, 2).unwrap();
     let post = |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.unix() + 1_000));
     let posted = post(&device);
     let (caller, challenge) = device.desk.post_token(&posted).unwrap();

@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::records::Observation;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -29,7 +29,7 @@ fn id(caller: &Caller) -> Vec<u8> {
 
 /// A member of g1; with it its node.
 fn member(desk: &mut Desk, number: u16, expires: u64) -> (Caller, String) {
-    let client = Client::new(&AwsLc, number).unwrap();
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], expires))).unwrap();
     let answer = desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8])));
     assert_eq!(answer.status, Status::Created);
@@ -118,7 +118,7 @@ fn what_cannot_be_observed_is_answered_without() {
     }
     assert!(!desk.ask(&Caller::anonymous(), observing(Method::Get, &[], b"r")).observed);
     let stranger =
-        desk.post_token(&token(1, &Client::new(&AwsLc, 2).unwrap().claims(&[("g1", LISTENER)], LATER))).unwrap().0;
+        desk.post_token(&token(1, &TestClient::new(&AwsLc, 2).unwrap().claims(&[("g1", LISTENER)], LATER))).unwrap().0;
     let refused = desk.ask(&stranger, observing(Method::Get, &[], b"r"));
     assert!(!refused.status.is_success() && !refused.observed, "no member");
     assert!(stored(&desk).is_empty());
@@ -160,10 +160,11 @@ fn others_learn_who_comes_and_goes() {
     let (caller, _) = member(&mut desk, 1, LATER);
     assert!(!desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Changed { path } if path.len() > 3)));
     assert_eq!(told(&mut desk), 1, "it has joined");
-    let refused = desk.ask(&caller, join_post("g1", &Client::new(&AwsLc, 1).unwrap().join("g1", TALKER, b"", &[7; 8])));
+    let refused =
+        desk.ask(&caller, join_post("g1", &TestClient::new(&AwsLc, 1).unwrap().join("g1", TALKER, b"", &[7; 8])));
     assert_eq!((refused.status, told(&mut desk)), (Status::BadRequest, 0));
     // It joins again: its own resource is another then.
-    let rejoining = Client::new(&AwsLc, 4).unwrap();
+    let rejoining = TestClient::new(&AwsLc, 4).unwrap();
     let bytes = token(1, &rejoining.claims(&[("g1", TALKER)], LATER));
     let (anew, challenge) = desk.post_token(&bytes).unwrap();
     let join = join_post("g1", &rejoining.join("g1", TALKER, &challenge, &[7; 8]));
@@ -180,7 +181,7 @@ fn others_learn_who_comes_and_goes() {
     desk.pass(std::time::Duration::from_secs(101));
     desk.due();
     assert_eq!(told(&mut desk), 1, "its token has expired");
-    let third = Client::new(&AwsLc, 3).unwrap();
+    let third = TestClient::new(&AwsLc, 3).unwrap();
     let bytes = token(1, &third.claims(&[("g1", TALKER)], LATER));
     let (other, challenge) = desk.post_token(&bytes).unwrap();
     desk.ask(&other, join_post("g1", &third.join("g1", TALKER, &challenge, &[7; 8])));
@@ -188,7 +189,7 @@ fn others_learn_who_comes_and_goes() {
     desk.revoke(&ace_groupcomm_messages::token_hash(&bytes));
     assert_eq!(told(&mut desk), 1, "its token was revoked");
     // A new token and association without the role.
-    let narrower = token(1, &Client::new(&AwsLc, 1).unwrap().claims(&[("g1", LISTENER)], LATER + 1));
+    let narrower = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", LISTENER)], LATER + 1));
     let anew = desk.post_token(&narrower).unwrap().0;
     desk.ask(&anew, group_request(Method::Get, "g1", &["num"]));
     assert_eq!(told(&mut desk), 1);

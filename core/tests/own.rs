@@ -6,7 +6,7 @@ use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Head, NamedGroup, RekeyReason};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::toy::EMPTY_NOTE;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -24,7 +24,7 @@ fn on(store: &TestStore) -> Desk {
 }
 
 fn caller(desk: &mut Desk, number: u16, gname: &str, roles: u64) -> Caller {
-    let client = Client::new(&AwsLc, number).unwrap();
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[(gname, roles)], 2_000_000))).unwrap();
     if roles == TALKER {
         let join = join_post(gname, &client.join(gname, roles, &challenge, &[7; 8]));

@@ -4,8 +4,8 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, Member, Meta, NamedGroup, Revoked, SenderId};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, scope, token, token_post_with};
+use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, MemberRecord, Meta, NamedGroup, Revoked, SenderId};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
 use ace_groupcomm::token::{TokenRefusal, ValidToken};
 use ace_groupcomm::traits::storage::{Key, Sharing};
@@ -30,13 +30,13 @@ fn store() -> TestStore {
     TestStore::new(Sharing::Exclusive)
 }
 
-fn admitted(desk: &mut Desk, number: u16, expires: u64) -> (Client, Caller, Vec<u8>) {
-    let client = Client::new(&AwsLc, number).unwrap();
+fn admitted(desk: &mut Desk, number: u16, expires: u64) -> (TestClient, Caller, Vec<u8>) {
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], expires))).unwrap();
     (client, caller, challenge)
 }
 
-fn join(desk: &mut Desk, number: u16) -> (Client, Caller, Vec<u8>, Response) {
+fn join(desk: &mut Desk, number: u16) -> (TestClient, Caller, Vec<u8>, Response) {
     let (client, caller, challenge) = admitted(desk, number, LATER);
     let response = desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8])));
     (client, caller, challenge, response)
@@ -94,7 +94,7 @@ fn a_sender_id_comes_back_under_another_gid_alone() {
         let mut desk = on(&store);
         let number = 10 + u16::try_from(epoch).unwrap();
         assert_eq!(join(&mut desk, number).3.status, Status::Created);
-        let members: Vec<Member> = records(&store, &[b"g/".as_slice(), id.as_bytes(), b"/m/"].concat());
+        let members: Vec<MemberRecord> = records(&store, &[b"g/".as_slice(), id.as_bytes(), b"/m/"].concat());
         let newest = members.iter().filter_map(|m| m.sender_id.as_ref()).find(|sid| sid.as_slice() == [expected]);
         assert!(newest.is_some(), "{members:?}");
     }
@@ -188,7 +188,7 @@ fn a_client_may_choose_the_very_name_that_the_kdc_would() {
     let mut desk = on(&store());
     let post = |desk: &mut Desk, id: &[u8], n: u16| {
         desk.rng = ChaCha12Rng::seed_from_u64(9);
-        let client = Client::new(&AwsLc, n).unwrap();
+        let client = TestClient::new(&AwsLc, n).unwrap();
         let mut post = token_post_with(&token(1, &client.claims(&[("g1", TALKER)], LATER)), &[1; 8]);
         let mut decoded = ace_groupcomm_messages::TokenTransferRequest::decode(&post.payload).unwrap();
         decoded.client_recipient_id = Some(id.to_vec());
@@ -259,7 +259,7 @@ fn a_credential_is_kept_only_by_the_one_who_proved_it() {
     let (client, caller, challenge, _) = join(&mut desk, 1);
     let (_, _, _, other) = join(&mut desk, 2);
     assert_eq!(other.status, Status::Created);
-    let foreign = Client::new(&AwsLc, 3).unwrap().key.public().to_vec();
+    let foreign = TestClient::new(&AwsLc, 3).unwrap().key.public().to_vec();
     let again = |cred: Option<Vec<u8>>, verify: Option<Vec<u8>>| JoinRequest {
         client_cred: cred,
         client_cred_verify: verify,
@@ -310,7 +310,7 @@ fn a_tagged_scope_is_for_groups_of_that_tag() {
     ] {
         let parameters: Vec<_> = group.into_iter().map(|tag| ("scope_tag", tag)).collect();
         let mut desk = with(&parameters);
-        let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER);
+        let mut claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER);
         if let Some(tag) = tag {
             let plain = scope(&[("g1", TALKER)]);
             claims.scope = Some(ace_groupcomm_messages::ScopeValue::Extended { tag, bytes: plain.encode() });
@@ -334,7 +334,7 @@ struct Readable;
 
 impl TokenValidator for Readable {
     fn validate(&self, token: &[u8], _now: u64) -> Result<ValidToken, TokenRefusal> {
-        let claims = Client::new(&AwsLc, 1).unwrap().claims(&[], LATER);
+        let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[], LATER);
         Ok(ValidToken::new("as1", "client1", token, LATER, scope(&[("g1", TALKER)]), claims.cnf.unwrap()))
     }
 }
@@ -345,7 +345,7 @@ fn a_token_that_shows_a_secret_key_is_refused_whoever_vouches_for_it() {
     let now = Now::new(1_000_000, Duration::from_secs(1));
     let mut desk =
         Desk::start(&AwsLc, store(), desk::config(&["g1"]), &toy::registry(), Box::new(Readable), now).unwrap();
-    let token = token(1, &Client::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER));
+    let token = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", TALKER)], LATER));
     let response = desk.ask(&Caller::anonymous(), token_post_with(&token, &[1; 8]));
     assert_eq!(response.status, Status::BadRequest);
     assert!(desk.notices.is_empty());

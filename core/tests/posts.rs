@@ -2,7 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::kdc::{KdcConfig, PostLimits};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post_with};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::crypto::CryptoJob;
 use ace_groupcomm::traits::storage::Sharing;
@@ -45,7 +45,7 @@ fn is_live(desk: &mut Desk, caller: &Caller) -> bool {
 fn a_listener_who_replays_a_post_does_not_keep_its_client_out() {
     for proves in [false, true] {
         let mut desk = desk();
-        let client = Client::new(&AwsLc, 1).unwrap();
+        let client = TestClient::new(&AwsLc, 1).unwrap();
         let (old, new) =
             (token(1, &client.claims(&[("g1", 1)], LATER)), token(1, &client.claims(&[("g1", 1)], LATER + 1)));
         // The listener is first, and posts what it has heard as often as it may, from three hosts.
@@ -65,7 +65,7 @@ fn a_listener_who_replays_a_post_does_not_keep_its_client_out() {
 #[test]
 fn a_host_that_has_proven_its_address_has_one_place_for_a_token() {
     let mut desk = desk();
-    let bytes = token(1, &Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], LATER));
+    let bytes = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], LATER));
     let callers: Vec<Caller> =
         (0..10).map(|nonce| association(&desk.ask(&at(1, true), token_post_with(&bytes, &[nonce; 8])))).collect();
     assert_eq!(desk.kdc.pending(), 1);
@@ -89,7 +89,7 @@ fn a_flood_of_posts_meets_a_rate_before_any_token_is_looked_at() {
     assert_eq!((count(Status::BadRequest), count(Status::Unauthorized)), (100, 156));
     assert_eq!(desk.kdc.stats().bounded - bounded, 156);
     // An honest client proves its address, and is served.
-    let bytes = token(1, &Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], LATER));
+    let bytes = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], LATER));
     let caller = association(&post(&mut desk, 1, &bytes, 1));
     assert!(is_live(&mut desk, &caller));
     // A host that floods with a proof meets a rate of its own, and those who are known none.
@@ -103,7 +103,7 @@ fn a_flood_of_posts_meets_a_rate_before_any_token_is_looked_at() {
 #[test]
 fn a_peer_whose_proofs_fail_is_slowed_and_costs_others_little() {
     let mut desk = desk();
-    let (falsifier, honest) = (Client::new(&AwsLc, 1).unwrap(), 2..92_u16);
+    let (falsifier, honest) = (TestClient::new(&AwsLc, 1).unwrap(), 2..92_u16);
     let bytes = token(1, &falsifier.claims(&[("g1", 1)], LATER));
     let (liar, challenge) = desk.post_token(&bytes).unwrap();
     desk.jobs.clear();
@@ -113,7 +113,7 @@ fn a_peer_whose_proofs_fail_is_slowed_and_costs_others_little() {
     };
     let mut slowed = 0;
     for number in honest.clone() {
-        let client = Client::new(&AwsLc, number).unwrap();
+        let client = TestClient::new(&AwsLc, number).unwrap();
         let bytes = token(1, &client.claims(&[("g1", 1)], LATER));
         let (caller, challenge) = desk.post_token(&bytes).unwrap();
         let join = desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8])));

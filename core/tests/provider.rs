@@ -1,7 +1,7 @@
 //! Keys that somebody else holds: a device that signs, and is away now and then.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::storage::Sharing;
@@ -52,7 +52,7 @@ impl CryptoProvider for Device {
 fn a_join_waits_for_a_device_that_is_away() {
     let device: &'static Device = Box::leak(Box::default());
     let mut desk = Desk::new(device, TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap();
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     let join = || join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]));
     device.is_away.store(true, Ordering::Relaxed);

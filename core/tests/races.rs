@@ -6,9 +6,9 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Head, Member, NamedGroup, Revoked};
+use ace_groupcomm::records::{Head, MemberRecord, NamedGroup, Revoked};
 use ace_groupcomm::testkit::TestStore;
-use ace_groupcomm::testkit::build::{Client, token, update_post};
+use ace_groupcomm::testkit::build::{TestClient, token, update_post};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, RecordType, Status};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 fn members(store: &TestStore) -> usize {
     let all = store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|part| part == b"/m/"));
-    all.filter(|(_, record)| Member::decode(&record.value).is_ok()).count()
+    all.filter(|(_, record)| MemberRecord::decode(&record.value).is_ok()).count()
 }
 
 // Covers: TH-2-07/revoked-meanwhile
@@ -135,7 +135,7 @@ fn what_came_before_an_association_came_back_is_not_acted_on() {
 /// How many commits it takes until something is so, while joins never end.
 fn commits_until(
     sharing: Sharing,
-    act: impl Fn(&mut Process, &(Client, Caller, Vec<u8>)),
+    act: impl Fn(&mut Process, &(TestClient, Caller, Vec<u8>)),
     is_so: impl Fn(&TestStore) -> bool,
 ) -> u32 {
     let store = TestStore::new(sharing);
@@ -161,16 +161,16 @@ fn commits_until(
 #[test]
 fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
     for sharing in [Sharing::Exclusive, Sharing::Shared] {
-        let hash = |client: &Client| token_hash(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
-        let revoke = |one: &mut Process, (client, ..): &(Client, Caller, Vec<u8>)| {
+        let hash = |client: &TestClient| token_hash(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
+        let revoke = |one: &mut Process, (client, ..): &(TestClient, Caller, Vec<u8>)| {
             let mut out = Vec::new();
             one.kdc.command(one.now, Command::Revoke(hash(client).to_vec()), &mut one.rng, &mut out);
             one.run(out);
         };
-        let revoked = keys::revoked(&hash(&Client::new(&AwsLc, 1).unwrap()));
+        let revoked = keys::revoked(&hash(&TestClient::new(&AwsLc, 1).unwrap()));
         let commits = commits_until(sharing, revoke, |store| store.record::<Revoked>(&revoked).is_some());
         assert!(commits <= 5, "a revocation: {commits} on {sharing:?}");
-        let narrow = |one: &mut Process, (client, caller, _): &(Client, Caller, Vec<u8>)| {
+        let narrow = |one: &mut Process, (client, caller, _): &(TestClient, Caller, Vec<u8>)| {
             one.ask(caller, update_post(&token(1, &client.update(&[("g1", 2)], 2_000_001))));
         };
         let due = |store: &TestStore| {

@@ -5,7 +5,7 @@ use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Association, GidOwner, GroupSecret, Head, Meta, NamedGroup};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token, token_post};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::token::LEEWAY;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
@@ -55,8 +55,8 @@ fn head(store: &TestStore) -> Head {
     store.record(&keys::head(id)).unwrap()
 }
 
-fn client(number: u16) -> Client {
-    Client::new(&AwsLc, number).unwrap()
+fn client(number: u16) -> TestClient {
+    TestClient::new(&AwsLc, number).unwrap()
 }
 
 /// The token of a client; where it says so, with the time at which it was issued.

@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Mark, Revoked};
-use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm_messages::{Claims, token_hash};
@@ -18,7 +18,7 @@ fn desk_over(store: &TestStore) -> Desk {
 
 /// The token of a member, and its hash.
 fn member(desk: &mut Desk, number: u16, change: impl Fn(Claims) -> Claims) -> (Vec<u8>, [u8; 33]) {
-    let client = Client::new(&AwsLc, number).unwrap();
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let bytes = token(1, &change(client.claims(&[("g1", 1)], END)));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     assert!(desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]))).status.is_success());

@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Association, Meta};
-use ace_groupcomm::testkit::build::{Client, group_request, token, token_post_with};
+use ace_groupcomm::testkit::build::{TestClient, group_request, token, token_post_with};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -20,7 +20,7 @@ fn on(store: &TestStore) -> Desk {
 
 /// A client that has shown its token here. Returns the name of its association.
 fn admitted(desk: &mut Desk, number: u16) -> Vec<u8> {
-    let client = Client::new(&AwsLc, number).unwrap();
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     assert_eq!(desk.ask(&caller, num()).status, Status::Forbidden, "known, and no member");
     let Caller::Peer(name) = caller else { panic!("a peer") };
@@ -152,7 +152,7 @@ fn an_association_that_ended_elsewhere_is_forgotten() {
 
 /// Posts a token anew. Returns the name of the association that waits.
 fn posted(desk: &mut Desk, nonce: u8) -> Caller {
-    let claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], 2_000_000);
+    let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], 2_000_000);
     let answer = desk.ask(&Caller::anonymous(), token_post_with(&token(1, &claims), &[nonce; 8]));
     let response = TokenTransferResponse::decode(&answer.payload).unwrap();
     Caller::peer(&response.server_recipient_id.unwrap())
@@ -199,7 +199,7 @@ fn of_several_that_wait_the_later_ones_may_follow() {
 fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     let store = TestStore::new(Sharing::Shared);
     let (mut one, mut other) = (on(&store), on(&store));
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, _) = one.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     store.fail_next(Fault::UnknownDone);
@@ -269,7 +269,7 @@ fn each_process_gets_a_number_before_it_is_ready() {
     store.fail_next(Fault::NotDone);
     let mut desk = on(&store);
     assert!(!desk.kdc.is_ready());
-    let post = token(1, &Client::new(&AwsLc, 5).unwrap().claims(&[("g1", 1)], 2_000_000));
+    let post = token(1, &TestClient::new(&AwsLc, 5).unwrap().claims(&[("g1", 1)], 2_000_000));
     assert_eq!(desk.post_token(&post).map(|(caller, _)| caller), None, "no name can be given");
     desk.pass(std::time::Duration::from_secs(10));
     assert!(desk.kdc.is_ready());

@@ -4,7 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::records::{Head, Principal, RekeyReason};
-use ace_groupcomm::testkit::build::{self, Client, group_request, join_post, token, token_post_with, update_post};
+use ace_groupcomm::testkit::build::{self, TestClient, group_request, join_post, token, token_post_with, update_post};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
@@ -26,15 +26,15 @@ fn desk() -> Desk {
     Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
-fn client(number: u16) -> Client {
-    Client::new(&AwsLc, number).unwrap()
+fn client(number: u16) -> TestClient {
+    TestClient::new(&AwsLc, number).unwrap()
 }
 
-fn join(desk: &mut Desk, client: &Client, caller: &Caller, challenge: &[u8], gname: &str, roles: u64) -> Response {
+fn join(desk: &mut Desk, client: &TestClient, caller: &Caller, challenge: &[u8], gname: &str, roles: u64) -> Response {
     desk.ask(caller, join_post(gname, &client.join(gname, roles, challenge, &[7; 8])))
 }
 
-fn member(desk: &mut Desk, client: &Client, scope: &[(&str, u64)], expires: u64) -> Caller {
+fn member(desk: &mut Desk, client: &TestClient, scope: &[(&str, u64)], expires: u64) -> Caller {
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(scope, expires))).unwrap();
     for (gname, roles) in scope {
         assert_eq!(join(desk, client, &caller, &challenge, gname, *roles).status, Status::Created);

@@ -2,7 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::Machine;
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
@@ -19,7 +19,7 @@ fn on(store: &TestStore) -> Desk {
 fn what_cannot_be_written_is_answered_so_until_it_can() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = on(&store);
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
     assert!(desk.kdc.is_ready());
@@ -63,7 +63,7 @@ fn what_cannot_be_written_is_answered_so_until_it_can() {
 fn what_cannot_be_read_is_no_better() {
     let store = TestStore::new(Sharing::Shared);
     let mut desk = on(&store);
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     store.set_unreadable(true);
     let refused = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));

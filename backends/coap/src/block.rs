@@ -21,7 +21,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 
 /// What a block of a request comes to.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum BlockStep {
     /// The whole request is there; the answer to a Block1 carries this option back.
     Whole(Message, Option<Block>),
     /// This is the answer.
@@ -78,15 +78,15 @@ fn answer_identity(message: &Message) -> Vec<u8> {
     out
 }
 
-fn error(code: Code) -> Step {
-    Step::Answer(Message::response(code))
+fn error(code: Code) -> BlockStep {
+    BlockStep::Answer(Message::response(code))
 }
 
 /// The answer to a body that is too large; it says how large one may be (RFC 7959 section 2.9.3).
-fn too_large(limits: &Limits) -> Step {
+fn too_large(limits: &Limits) -> BlockStep {
     let mut answer = Message::response(Code::REQUEST_ENTITY_TOO_LARGE);
     answer.options.push_uint(option::SIZE1, u32::try_from(limits.body).unwrap_or(u32::MAX));
-    Step::Answer(answer)
+    BlockStep::Answer(answer)
 }
 
 /// Why there is no room.
@@ -111,7 +111,7 @@ impl Transfers {
     }
 
     /// Takes a request in: a block of it is put to the others, a block of an answer is looked up.
-    pub(crate) fn request(&mut self, now: Duration, owner: &Owner, mut message: Message) -> Step {
+    pub(crate) fn request(&mut self, now: Duration, owner: &Owner, mut message: Message) -> BlockStep {
         self.expire(now);
         let id = (owner.clone(), identity(&message));
         let block = |number| message.options.uint(number).map(Block::from_uint);
@@ -136,8 +136,8 @@ impl Transfers {
                     }
                     if let Some(answer) = self.serve(now, &going, block) {
                         return match owner {
-                            Owner::Peer(_) => Step::Kept(Box::new((answer, message))),
-                            Owner::Proven(_) | Owner::Stranger(_) => Step::Answer(answer),
+                            Owner::Peer(_) => BlockStep::Kept(Box::new((answer, message))),
+                            Owner::Proven(_) | Owner::Stranger(_) => BlockStep::Answer(answer),
                         };
                     }
                     message.options.push_uint(option::BLOCK2, block.to_uint());
@@ -150,18 +150,18 @@ impl Transfers {
             }
         }
         match block1 {
-            None | Some(None) => Step::Whole(message, None),
+            None | Some(None) => BlockStep::Whole(message, None),
             Some(Some(block)) => {
                 let payload = std::mem::take(&mut message.payload);
                 match self.collect(now, id, block, &payload) {
                     Ok(Some(body)) => {
                         message.payload = body;
-                        Step::Whole(message, Some(block))
+                        BlockStep::Whole(message, Some(block))
                     }
                     Ok(None) => {
                         let mut answer = Message::response(Code::CONTINUE);
                         answer.options.push_uint(option::BLOCK1, block.to_uint());
-                        Step::Answer(answer)
+                        BlockStep::Answer(answer)
                     }
                     Err(step) => step,
                 }
@@ -170,7 +170,7 @@ impl Transfers {
     }
 
     /// Puts a block behind those that are there; the body, when it was the last one.
-    fn collect(&mut self, now: Duration, id: Id, block: Block, payload: &[u8]) -> Result<Option<Vec<u8>>, Step> {
+    fn collect(&mut self, now: Duration, id: Id, block: Block, payload: &[u8]) -> Result<Option<Vec<u8>>, BlockStep> {
         if block.more && payload.len() != block.size() {
             return Err(error(Code::BAD_REQUEST));
         }
@@ -180,7 +180,7 @@ impl Transfers {
                 return Ok(Some(payload.to_vec()));
             }
             self.make_room(now, &id.0, payload.len()).map_err(|full| match full {
-                Full::Strangers => Step::Crowded,
+                Full::Strangers => BlockStep::Crowded,
                 Full::All => busy(),
             })?;
             self.remember(now, false, &id);
@@ -362,10 +362,10 @@ pub fn bad_option(number: u16) -> Message {
     Message { payload: format!("option {number}").into_bytes(), ..Message::response(Code::BAD_OPTION) }
 }
 
-fn busy() -> Step {
+fn busy() -> BlockStep {
     let mut answer = Message::response(Code::SERVICE_UNAVAILABLE);
     answer.options.push_uint(option::MAX_AGE, 2);
-    Step::Answer(answer)
+    BlockStep::Answer(answer)
 }
 
 /// The same place in blocks of at most this size (RFC 7959 section 2.4).

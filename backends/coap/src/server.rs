@@ -17,7 +17,7 @@ use crate::ids::MessageIds;
 use crate::observe::{Notifies, ObservationId, Observations};
 use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
-use crate::service::{Event, Notifier, Service};
+use crate::service::{LoopInput, Notifier, Service};
 use crate::socket::{Buffers, Pair, Socket};
 use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
@@ -129,8 +129,8 @@ pub struct Server {
     links: Links,
     limits: Limits,
     begun: Instant,
-    events: UnboundedReceiver<Event>,
-    sender: UnboundedSender<Event>,
+    events: UnboundedReceiver<LoopInput>,
+    sender: UnboundedSender<LoopInput>,
     exchanges: Exchanges,
     transfers: Transfers,
     observations: Observations,

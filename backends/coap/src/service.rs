@@ -72,7 +72,7 @@ pub type LastWord = fn(&[String]) -> Message;
 
 /// What the server's loop is told.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum LoopInput {
     Answer(u64, Answer),
     Changed(Vec<String>),
     ChangedBelow(Vec<String>),
@@ -95,11 +95,11 @@ pub(crate) enum Settled {
 #[derive(Debug)]
 pub struct Responder {
     exchange: u64,
-    events: Option<UnboundedSender<Event>>,
+    events: Option<UnboundedSender<LoopInput>>,
 }
 
 impl Responder {
-    pub(crate) const fn new(exchange: u64, events: UnboundedSender<Event>) -> Self {
+    pub(crate) const fn new(exchange: u64, events: UnboundedSender<LoopInput>) -> Self {
         Self { exchange, events: Some(events) }
     }
 
@@ -110,7 +110,7 @@ impl Responder {
 
     fn answer(&mut self, answer: Answer) {
         if let Some(events) = self.events.take() {
-            let _ = events.send(Event::Answer(self.exchange, answer));
+            let _ = events.send(LoopInput::Answer(self.exchange, answer));
         }
     }
 }
@@ -123,44 +123,44 @@ impl Drop for Responder {
 
 /// Tells a server what has changed outside of it: resources, so that their observers are notified, and peers.
 #[derive(Clone, Debug)]
-pub struct Notifier(pub(crate) UnboundedSender<Event>);
+pub struct Notifier(pub(crate) UnboundedSender<LoopInput>);
 
 impl Notifier {
     /// The resource at this path has changed.
     pub fn changed(&self, path: &[&str]) {
-        let _ = self.0.send(Event::Changed(path.iter().map(|&segment| segment.into()).collect()));
+        let _ = self.0.send(LoopInput::Changed(path.iter().map(|&segment| segment.into()).collect()));
     }
 
     /// The resource at this path, and all below it, have changed.
     pub fn changed_below(&self, path: &[&str]) {
-        let _ = self.0.send(Event::ChangedBelow(path.iter().map(|&segment| segment.into()).collect()));
+        let _ = self.0.send(LoopInput::ChangedBelow(path.iter().map(|&segment| segment.into()).collect()));
     }
 }
 
 impl Notifier {
     /// A peer is gone: blocks of answers that are kept for it are given out no more, and its observations end.
     pub fn forget(&self, peer: PeerId) {
-        let _ = self.0.send(Event::Forget(peer));
+        let _ = self.0.send(LoopInput::Forget(peer));
     }
 
     /// A peer's rights have ended. Each of its observations is told so, by a last notification with this answer for its path,
     /// and nothing else is kept for it.
     pub fn ended(&self, peer: PeerId, last_word: LastWord) {
-        let _ = self.0.send(Event::Ended(peer.clone(), last_word));
+        let _ = self.0.send(LoopInput::Ended(peer.clone(), last_word));
         self.ready(peer);
     }
 
     /// A peer may do less than before: blocks of answers that are kept for it are given out no more, and what it
     /// observes is asked for again. It is told where it may not observe that any more.
     pub fn restricted(&self, peer: PeerId) {
-        let _ = self.0.send(Event::Restricted(peer));
+        let _ = self.0.send(LoopInput::Restricted(peer));
     }
 
     /// What was needed of a peer is there: messages that wait for it ([`Inbound::Later`]) are looked at again.
     ///
     /// [`Inbound::Later`]: ace_coap::security::Inbound::Later
     pub fn ready(&self, peer: PeerId) {
-        let _ = self.0.send(Event::Settled(peer, Settled::Ready));
+        let _ = self.0.send(LoopInput::Settled(peer, Settled::Ready));
     }
 
     /// A peer is gone, or there is none: nothing is kept for it, and messages that wait for it are looked at again.
@@ -171,7 +171,7 @@ impl Notifier {
 
     /// What was needed of a peer could not be had: messages that wait for it are answered 5.03.
     pub fn unavailable(&self, peer: PeerId) {
-        let _ = self.0.send(Event::Settled(peer, Settled::Unavailable));
+        let _ = self.0.send(LoopInput::Settled(peer, Settled::Unavailable));
     }
 }
 

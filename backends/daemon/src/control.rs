@@ -35,7 +35,7 @@ const AT_ONCE: usize = 16;
 
 /// What a process can be told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum ControlRequest {
     Backup,
     /// To the key of this number: who is told has to have it.
     Rotate(u32),
@@ -46,14 +46,14 @@ pub(crate) enum Order {
 /// What comes of a command to a KDC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Answer {
+pub(crate) enum ControlReply {
     /// It is done.
     Report { report: Value },
     /// It came to nothing; the key is that of the group's file that is wrong.
     Error { error: String, key: Option<String> },
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for ControlRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backup => f.write_str("backup"),
@@ -65,17 +65,17 @@ impl fmt::Display for Order {
     }
 }
 
-impl FromStr for Order {
+impl FromStr for ControlRequest {
     type Err = ProgramError;
 
     fn from_str(line: &str) -> Result<Self, ProgramError> {
-        let order = match line.split_once(' ') {
+        let request = match line.split_once(' ') {
             None if line == "backup" => Some(Self::Backup),
             Some(("rotate", key)) => key.parse().ok().map(Self::Rotate),
             Some(("command", wire)) => serde_json::from_str(wire).ok().map(|wire| Self::Command(Box::new(wire))),
             _ => None,
         };
-        order.ok_or_else(|| ProgramError::Other("this is no command".into()))
+        request.ok_or_else(|| ProgramError::Other("this is no command".into()))
     }
 }
 
@@ -166,21 +166,21 @@ fn other(error: &dyn fmt::Display) -> ProgramError {
 async fn obey(stream: UnixStream, control: &Control) -> Result<(), ProgramError> {
     let (input, output) = stream.into_split();
     // A group's file may hold a key.
-    let mut order = Zeroizing::new(String::new());
+    let mut request = Zeroizing::new(String::new());
     let mut input = BufReader::new(input.take(LONGEST));
-    let read = timeout(PATIENCE, input.read_line(&mut order)).await;
+    let read = timeout(PATIENCE, input.read_line(&mut request)).await;
     read.map_err(|error| other(&error))?.map_err(|error| other(&error))?;
-    let order: Order = order.trim().parse()?;
+    let request: ControlRequest = request.trim().parse()?;
     let (answer, pipe) = tokio::io::duplex(PIPE);
     let nothing = || ProgramError::Other("nothing is stored on disk: there is nothing to keep or to seal".into());
     let done = async {
-        match order {
-            Order::Command(wire) => command(control, *wire, answer).await,
-            Order::Backup => {
+        match request {
+            ControlRequest::Command(wire) => command(control, *wire, answer).await,
+            ControlRequest::Backup => {
                 let _one = control.storage.lock().await;
                 backup(control.durable.as_ref().ok_or_else(nothing)?, control.role, answer).await
             }
-            Order::Rotate(key) => {
+            ControlRequest::Rotate(key) => {
                 let _one = control.storage.lock().await;
                 rotate(control.durable.as_ref().ok_or_else(nothing)?, key, answer).await
             }
@@ -202,14 +202,14 @@ async fn command(control: &Control, wire: Wire, mut answer: DuplexStream) -> Res
             }
             Err(error) => operator::error(&error),
         },
-        Err(error) => Answer::Error { error: error.to_string(), key: None },
+        Err(error) => ControlReply::Error { error: error.to_string(), key: None },
     };
     let line = serde_json::to_string(&answered).map_err(|error| other(&error))?;
     answer.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| other(&error))
 }
 
 /// Reads what has come of a command to a KDC.
-pub(crate) async fn answer(stream: UnixStream) -> std::io::Result<Answer> {
+pub(crate) async fn answer(stream: UnixStream) -> std::io::Result<ControlReply> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await?;
     if line.is_empty() {
@@ -263,9 +263,9 @@ async fn rotate(durable: &Durable, key: u32, mut answer: DuplexStream) -> Result
 }
 
 /// Gives a command to the process whose socket this is; `None` where there is none.
-pub(crate) async fn order(control: Option<&Path>, order: Order) -> std::io::Result<Option<UnixStream>> {
+pub(crate) async fn request(control: Option<&Path>, request: ControlRequest) -> std::io::Result<Option<UnixStream>> {
     let Some(path) = control else { return Ok(None) };
-    let line = Zeroizing::new(format!("{order}\n"));
+    let line = Zeroizing::new(format!("{request}\n"));
     if u64::try_from(line.len()).map_or(true, |length| length > LONGEST) {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the command is too long"));
     }
@@ -306,11 +306,13 @@ mod tests {
 
     #[test]
     fn commands_are_lines() {
-        for order in [Order::Backup, Order::Rotate(7), Order::Command(Box::new(Wire::Status))] {
-            assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
+        for request in
+            [ControlRequest::Backup, ControlRequest::Rotate(7), ControlRequest::Command(Box::new(Wire::Status))]
+        {
+            assert_eq!(request.to_string().parse::<ControlRequest>().unwrap(), request);
         }
         for line in ["", "rotate", "rotate x", "backup 1", "dance", "command", "command {}", "command 1"] {
-            assert!(line.parse::<Order>().is_err(), "{line:?}");
+            assert!(line.parse::<ControlRequest>().is_err(), "{line:?}");
         }
     }
 

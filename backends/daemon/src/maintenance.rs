@@ -1,7 +1,7 @@
 //! What is done with storage beside serving: keys, backups, restores, checks.
 
 use crate::ProgramError;
-use crate::control::{self, Order};
+use crate::control::{self, ControlRequest};
 use crate::key_file::{StorageKeys, beside, new_storage_keys};
 use crate::read_only::{Copied, takes_nothing};
 use crate::storage::{Durable, Place, StorageConfig, failed, open_durable};
@@ -164,8 +164,8 @@ impl StorageOf<'_> {
         failed(self.url, error)
     }
 
-    async fn order(&self, order: Order) -> Result<Option<tokio::net::UnixStream>, ProgramError> {
-        control::order(self.control, order).await.map_err(|error| self.failed(error))
+    async fn request(&self, request: ControlRequest) -> Result<Option<tokio::net::UnixStream>, ProgramError> {
+        control::request(self.control, request).await.map_err(|error| self.failed(error))
     }
 
     async fn open(&self) -> Result<Durable, ProgramError> {
@@ -200,7 +200,7 @@ impl StorageOf<'_> {
     }
 
     async fn source(&self) -> Result<Source, ProgramError> {
-        if let Some(stream) = self.order(Order::Backup).await? {
+        if let Some(stream) = self.request(ControlRequest::Backup).await? {
             return Ok(Source::Process(stream));
         }
         let (durable, copied) = self.open_to_read().await?;
@@ -319,7 +319,7 @@ impl StorageOf<'_> {
             count = rotated.map_err(|error| self.failed(error))?;
         } else {
             let stream = self
-                .order(Order::Rotate(keys.active()))
+                .request(ControlRequest::Rotate(keys.active()))
                 .await?
                 .ok_or_else(|| self.failed("the process has just ended"))?;
             let mut lines = BufReader::new(stream).lines();

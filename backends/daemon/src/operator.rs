@@ -1,6 +1,6 @@
 //! What an operator has a KDC do that runs: the command line, and the form in which it goes over the control socket.
 
-use crate::control::{self, Answer, Order};
+use crate::control::{self, ControlReply, ControlRequest};
 use crate::{Loaded, ProgramError, show, tell};
 use ace_groupcomm::command::{Command, CommandError, PageAfter, Report};
 use ace_groupcomm::config::{ConfigMap, from_hex};
@@ -188,7 +188,7 @@ fn token_hash(text: &str) -> Result<Vec<u8>, ProgramError> {
 }
 
 /// What is said of a command that came to nothing.
-pub(crate) fn error(error: &CommandError) -> Answer {
+pub(crate) fn error(error: &CommandError) -> ControlReply {
     let key = match error {
         CommandError::Setup(SetupError::Parameters { source, .. }) => Some(source.key.clone()),
         CommandError::Setup(SetupError::Profile { .. }) => Some("profile".into()),
@@ -200,13 +200,15 @@ pub(crate) fn error(error: &CommandError) -> Answer {
         CommandError::HasMembers(_) => "; --yes deletes it with them",
         _ => "",
     };
-    Answer::Error { error: format!("{error}{more}"), key }
+    ControlReply::Error { error: format!("{error}{more}"), key }
 }
 
 /// What is said of one that is done.
-pub(crate) fn done(report: &Report) -> Answer {
-    serde_json::to_value(report)
-        .map_or_else(|error| Answer::Error { error: error.to_string(), key: None }, |report| Answer::Report { report })
+pub(crate) fn done(report: &Report) -> ControlReply {
+    serde_json::to_value(report).map_or_else(
+        |error| ControlReply::Error { error: error.to_string(), key: None },
+        |report| ControlReply::Report { report },
+    )
 }
 
 /// Has the KDC do it whose control socket this is, and tells what came of it.
@@ -222,9 +224,9 @@ pub async fn operate(operator: &Operator, control: &Path, json: bool) -> Result<
             // Where its form is wrong, that is said with the line, before anybody is asked.
             let loaded: Loaded<NewGroup> = Loaded::parse(file, text.clone())?;
             match ask(Wire::Create { text: GroupFile(text) }, control).await? {
-                Answer::Report { report } => print(&report, json),
-                Answer::Error { error, key: Some(key) } => Err(loaded.error(&[&key], error)),
-                Answer::Error { error, key: None } => Err(ProgramError::Other(error)),
+                ControlReply::Report { report } => print(&report, json),
+                ControlReply::Error { error, key: Some(key) } => Err(loaded.error(&[&key], error)),
+                ControlReply::Error { error, key: None } => Err(ProgramError::Other(error)),
             }
         }
         other => print(&reported(ask(wire(other), control).await?)?, json),
@@ -265,17 +267,19 @@ async fn revoke_all(file: &Path, control: &Path, json: bool) -> Result<(), Progr
     Ok(())
 }
 
-async fn ask(wire: Wire, control: &Path) -> Result<Answer, ProgramError> {
+async fn ask(wire: Wire, control: &Path) -> Result<ControlReply, ProgramError> {
     let failed = |error: &dyn std::fmt::Display| ProgramError::Other(format!("{}: {error}", control.display()));
-    let stream = control::order(Some(control), Order::Command(Box::new(wire))).await.map_err(|error| failed(&error))?;
+    let stream = control::request(Some(control), ControlRequest::Command(Box::new(wire)))
+        .await
+        .map_err(|error| failed(&error))?;
     let stream = stream.ok_or_else(|| failed(&"no KDC runs that takes commands here"))?;
     control::answer(stream).await.map_err(|error| failed(&error))
 }
 
-fn reported(answer: Answer) -> Result<Value, ProgramError> {
+fn reported(answer: ControlReply) -> Result<Value, ProgramError> {
     match answer {
-        Answer::Report { report } => Ok(report),
-        Answer::Error { error, .. } => Err(ProgramError::Other(error)),
+        ControlReply::Report { report } => Ok(report),
+        ControlReply::Error { error, .. } => Err(ProgramError::Other(error)),
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::anchored::Anchored;
 use crate::key_file::StorageKeys;
 use crate::{ProgramError, Role};
-use ace_backend_disk::{DiskStorage, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_backend_memory::MemoryStorage;
-use ace_backend_postgres::{PostgresStorage, Settings as PostgresSettings};
+use ace_backend_postgres::{PostgresSettings, PostgresStorage};
 use ace_backend_sealed::Sealed;
 use ace_backend_tokio::os_random;
 use ace_groupcomm::records::Meta;
@@ -176,7 +176,7 @@ pub(crate) async fn open_durable(
     let raw: Arc<dyn Storage> = match &place {
         Place::Memory => return Err(ProgramError::Other("nothing is kept in memory:".into())),
         Place::Disk(folder) => {
-            let settings = Settings { anchor: config.anchor(file), ..Settings::default() };
+            let settings = DiskSettings { anchor: config.anchor(file), ..DiskSettings::default() };
             Arc::new(DiskStorage::open(folder, &settings).map_err(|error| failed(url, error))?)
         }
         Place::Postgres => {

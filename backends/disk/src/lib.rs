@@ -1,19 +1,19 @@
 //! Embedded storage: durable, for one process, in a folder.
 //!
 //! ```
-//! use ace_backend_disk::{DiskStorage, Settings};
+//! use ace_backend_disk::{DiskStorage, DiskSettings};
 //! use ace_groupcomm::traits::storage::{Key, Storage, Txn};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("store");
-//! let storage = DiskStorage::open(&path, &Settings::default())?;
+//! let storage = DiskStorage::open(&path, &DiskSettings::default())?;
 //! let key = Key::new("lamp");
 //! storage.commit(vec![Txn { expect: vec![(key.clone(), None)], write: vec![(key.clone(), Some("on".into()))] }]).await;
 //! drop(storage);
 //!
-//! let again = DiskStorage::open(&path, &Settings::default())?;
+//! let again = DiskStorage::open(&path, &DiskSettings::default())?;
 //! let found = again.read(&[key]).await?;
 //! assert_eq!(found[0].as_ref().map(|record| &record.value[..]), Some(&b"on"[..]));
 //! # Ok(())
@@ -40,7 +40,7 @@
 //!
 //! - What was acknowledged is there after a crash or a loss of power; what was not may be there or not, whole.
 //! - A torn end of the log is no error. A damaged middle, a missing file, or an end before the last acknowledged commit
-//!   ([`Settings::anchor`]) is [`OpenError::Damaged`].
+//!   ([`DiskSettings::anchor`]) is [`OpenError::Damaged`].
 //! - A second process gets [`OpenError::InUse`].
 //! - After a write or sync that failed nothing is read or committed until a new file of the log is begun, which is tried
 //!   at each call. It says of the commit that failed that it did not happen.
@@ -71,7 +71,7 @@ mod writer;
 pub use anchor::Anchor;
 pub use disk::{Appending, Disk, Folder};
 pub use error::OpenError;
-pub use storage::{DiskStorage, Settings};
+pub use storage::{DiskSettings, DiskStorage};
 
 #[cfg(doc)]
 use ace_groupcomm::traits::storage::Storage;

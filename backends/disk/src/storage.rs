@@ -22,7 +22,7 @@ const FORMAT: &str = "ace-backend-disk 1\n";
 
 /// How storage is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct DiskSettings {
     /// Bytes of records in memory before they are written to tables.
     pub write_buffer: u64,
     /// Bytes of tables that are kept in memory.
@@ -32,7 +32,7 @@ pub struct Settings {
     pub anchor: Option<PathBuf>,
 }
 
-impl Default for Settings {
+impl Default for DiskSettings {
     fn default() -> Self {
         Self { write_buffer: 16 << 20, cache: 32 << 20, anchor: None }
     }
@@ -105,7 +105,7 @@ impl DiskStorage {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, settings: &DiskSettings) -> Result<Self, OpenError> {
         make_folder(path)?;
         let log = path.join("log");
         std::fs::create_dir_all(&log).map_err(io(&log))?;
@@ -116,7 +116,7 @@ impl DiskStorage {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open_on(path: &Path, settings: &Settings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+    pub fn open_on(path: &Path, settings: &DiskSettings, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
         // The tables need one, also where all paths are absolute.
         std::env::current_dir().map_err(|source| io(Path::new("the working directory"))(source))?;
         make_folder(path)?;

@@ -1,6 +1,6 @@
 //! The storage suite, in a folder.
 
-use ace_backend_disk::{DiskStorage, OpenError, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage, OpenError};
 use ace_groupcomm::testkit::storage::suite;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Sharing, Storage, Txn};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 #[tokio::test]
 async fn a_folder_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = DiskStorage::open(folder.path(), &Settings::default()).unwrap();
+    let storage = DiskStorage::open(folder.path(), &DiskSettings::default()).unwrap();
     assert_eq!(storage.sharing(), Sharing::Exclusive);
     assert_eq!(suite(&storage).await, Ok(()));
 }
@@ -17,7 +17,7 @@ async fn a_folder_keeps_the_contract() {
 #[tokio::test]
 async fn tables_keep_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { write_buffer: 1, ..Settings::default() };
+    let settings = DiskSettings { write_buffer: 1, ..DiskSettings::default() };
     let storage = DiskStorage::open(folder.path(), &settings).unwrap();
     assert_eq!(suite(&storage).await, Ok(()));
 }
@@ -25,7 +25,7 @@ async fn tables_keep_the_contract() {
 #[tokio::test]
 async fn a_folder_is_for_one() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || DiskStorage::open(folder.path(), &Settings::default());
+    let open = || DiskStorage::open(folder.path(), &DiskSettings::default());
     let storage = open().unwrap();
     assert!(matches!(open(), Err(OpenError::InUse(path)) if path == folder.path()));
     drop(storage);
@@ -35,7 +35,7 @@ async fn a_folder_is_for_one() {
 #[tokio::test]
 async fn another_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || DiskStorage::open(folder.path(), &Settings::default());
+    let open = || DiskStorage::open(folder.path(), &DiskSettings::default());
     drop(open().unwrap());
     let format = folder.path().join("format");
     let ours = std::fs::read(&format).unwrap();
@@ -52,7 +52,7 @@ async fn a_new_folder_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    drop(DiskStorage::open(&path, &Settings::default()).unwrap());
+    drop(DiskStorage::open(&path, &DiskSettings::default()).unwrap());
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
@@ -86,7 +86,7 @@ async fn replace_all(storage: &DiskStorage, rounds: u32) {
 #[tokio::test]
 async fn what_was_replaced_is_gone_from_the_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { write_buffer: 256 << 10, ..Settings::default() };
+    let settings = DiskSettings { write_buffer: 256 << 10, ..DiskSettings::default() };
     let storage = DiskStorage::open(folder.path(), &settings).unwrap();
     replace_all(&storage, 100).await;
     let snapshot = storage.snapshot().await.unwrap();

@@ -1,11 +1,11 @@
 //! Storage of ace-groupcomm in PostgreSQL: several KDCs share one, and each serves all groups.
 //!
 //! ```no_run
-//! use ace_backend_postgres::{PostgresStorage, Settings};
+//! use ace_backend_postgres::{PostgresStorage, PostgresSettings};
 //! use ace_groupcomm::traits::storage::{Key, Storage};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let storage = PostgresStorage::open("postgres://kdc@db.example/kdc?sslmode=require", Settings::default()).await?;
+//! let storage = PostgresStorage::open("postgres://kdc@db.example/kdc?sslmode=require", PostgresSettings::default()).await?;
 //! let found = storage.read(&[Key::new("meta")]).await?;
 //! # Ok(())
 //! # }
@@ -20,12 +20,12 @@
 //!
 //! A server that may lose what it has acknowledged is refused ([`OpenError::Unsafe`]): `fsync` or
 //! `synchronous_commit` off, a server in recovery, or one that took over from another that did not wait for a synchronous
-//! standby, so that commits may be missing. The last is a restore: see [`Settings::accept_timeline`]. Where there are
+//! standby, so that commits may be missing. The last is a restore: see [`PostgresSettings::accept_timeline`]. Where there are
 //! several standbys, it is for whoever promotes one to choose a synchronous one. A server whose sequences give each
 //! connection numbers of its own is refused, too.
 //!
-//! Connections use TLS with the system's certificates or those of [`Settings::certificates`]; the URL's `sslmode` says
-//! whether they must. Each is made again when it is lost, and nothing waits longer than [`Settings::patience`].
+//! Connections use TLS with the system's certificates or those of [`PostgresSettings::certificates`]; the URL's `sslmode` says
+//! whether they must. Each is made again when it is lost, and nothing waits longer than [`PostgresSettings::patience`].
 
 #![cfg_attr(
     not(test),
@@ -50,5 +50,5 @@ mod storage;
 mod tls;
 
 pub use error::OpenError;
-pub use settings::Settings;
+pub use settings::PostgresSettings;
 pub use storage::PostgresStorage;

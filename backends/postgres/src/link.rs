@@ -2,7 +2,7 @@
 
 use crate::error::{OpenError, unavailable, words};
 use crate::schema;
-use crate::settings::Settings;
+use crate::settings::PostgresSettings;
 use ace_groupcomm::traits::storage::StorageError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(crate) struct Server {
     config: Config,
     tls: MakeRustlsConnect,
-    pub(crate) settings: Settings,
+    pub(crate) settings: PostgresSettings,
 }
 
 impl Server {
-    pub(crate) fn new(mut config: Config, tls: MakeRustlsConnect, settings: Settings) -> Self {
+    pub(crate) fn new(mut config: Config, tls: MakeRustlsConnect, settings: PostgresSettings) -> Self {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(settings.patience);
         }

@@ -1,7 +1,7 @@
 //! The tables, their version, and servers that are refused.
 
 use crate::error::{OpenError, words};
-use crate::settings::Settings;
+use crate::settings::PostgresSettings;
 use tokio_postgres::{Client, Error};
 
 /// The latest version of the tables.
@@ -16,7 +16,7 @@ fn server(error: &Error) -> OpenError {
 }
 
 /// Makes the tables where they are not there, or brings them to the latest version.
-pub(crate) async fn migrate(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+pub(crate) async fn migrate(client: &Client, settings: &PostgresSettings) -> Result<(), OpenError> {
     let schema = &settings.schema;
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
     client.batch_execute(&begin).await.map_err(|error| server(&error))?;
@@ -79,7 +79,7 @@ pub(crate) async fn refuse_unsafe(client: &Client) -> Result<(), OpenError> {
 }
 
 /// Refuses a server that took over from one that did not wait for a synchronous standby; notes which one this is.
-pub(crate) async fn refuse_takeover(client: &Client, settings: &Settings) -> Result<(), OpenError> {
+pub(crate) async fn refuse_takeover(client: &Client, settings: &PostgresSettings) -> Result<(), OpenError> {
     let lines = format!(
         "SELECT timeline, synchronous, {TIMELINE}, current_setting('synchronous_standby_names') <> '' FROM about"
     );

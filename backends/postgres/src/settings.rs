@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How PostgreSQL is used.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PostgresSettings {
     /// The schema with the tables, which is made where it is not there: letters, digits and `_`.
     pub schema: String,
     /// A PEM file with the certificates of those that may vouch for the server; the system's where absent.
@@ -20,7 +20,7 @@ pub struct Settings {
     pub accept_timeline: Option<i32>,
 }
 
-impl Default for Settings {
+impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
             schema: "ace_groupcomm".into(),

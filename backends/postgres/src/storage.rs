@@ -4,7 +4,7 @@ use crate::commit::Committer;
 use crate::error::{OpenError, unavailable, words};
 use crate::link::{Connection, Link, Server};
 use crate::rows::{one_more, page, record};
-use crate::settings::Settings;
+use crate::settings::PostgresSettings;
 use crate::snapshot::Moment;
 use crate::tls;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
@@ -26,7 +26,7 @@ impl PostgresStorage {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
+    pub async fn open(url: &str, settings: PostgresSettings) -> Result<Self, OpenError> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if settings.schema.is_empty() || !settings.schema.bytes().all(fits) {
             return Err(OpenError::Url(format!("schema {:?} must be letters, digits or _", settings.schema)));

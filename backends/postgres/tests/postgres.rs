@@ -1,6 +1,6 @@
 //! The contract of storage on a real PostgreSQL, several processes on one, and a server that fails.
 
-use ace_backend_postgres::{OpenError, PostgresStorage, Settings};
+use ace_backend_postgres::{OpenError, PostgresSettings, PostgresStorage};
 use ace_groupcomm::Secret;
 use ace_groupcomm::testkit::storage::suite;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Storage, Txn};
@@ -12,8 +12,8 @@ async fn open(server: &Postgres) -> PostgresStorage {
     PostgresStorage::open(&server.url(), quick()).await.unwrap()
 }
 
-fn quick() -> Settings {
-    Settings { patience: Duration::from_secs(3), ..Settings::default() }
+fn quick() -> PostgresSettings {
+    PostgresSettings { patience: Duration::from_secs(3), ..PostgresSettings::default() }
 }
 
 fn key(text: &str) -> Key {
@@ -47,7 +47,7 @@ async fn the_contract_holds() {
     // Another process sees the same; another schema is another storage.
     let again = open(&server).await;
     assert_eq!(text(&again, "rw/a").await, "1");
-    let elsewhere = Settings { schema: "other".into(), ..quick() };
+    let elsewhere = PostgresSettings { schema: "other".into(), ..quick() };
     let elsewhere = PostgresStorage::open(&server.url(), elsewhere).await.unwrap();
     assert_eq!(get(&elsewhere, "rw/a").await, None);
     assert_eq!(suite(&elsewhere).await, Ok(()));
@@ -145,7 +145,7 @@ async fn a_standby_that_was_not_waited_for_is_refused_as_soon_as_it_takes_over()
         let refused = PostgresStorage::open(&standby.url(), quick()).await.err().unwrap();
         assert!(matches!(&refused, OpenError::Unsafe(why) if why.contains("timeline 2 and was on 1")), "{refused}");
     }
-    let accepting = |timeline| Settings { accept_timeline: Some(timeline), ..quick() };
+    let accepting = |timeline| PostgresSettings { accept_timeline: Some(timeline), ..quick() };
     assert!(PostgresStorage::open(&standby.url(), accepting(3)).await.is_err());
     drop(PostgresStorage::open(&standby.url(), accepting(2)).await.unwrap());
     assert_eq!(text(&open(&standby).await, "a").await, "1", "it is known from now on");
@@ -242,7 +242,7 @@ async fn a_network_that_swallows_answers_is_not_waited_for_either() {
     let port = server.url().rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
     let (relayed, silent) = relay(port).await;
     let url = server.url().replace(&port.to_string(), &relayed.to_string());
-    let settings = Settings { patience: Duration::from_secs(1), ..quick() };
+    let settings = PostgresSettings { patience: Duration::from_secs(1), ..quick() };
     let storage = PostgresStorage::open(&url, settings.clone()).await.unwrap();
     commit(&storage, put("a", None, "1")).await;
     silent.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -276,7 +276,7 @@ async fn connections_are_secured_and_the_server_is_verified() {
     let setting = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());
     server.resume(&["ssl=on", &setting("ssl_cert_file", &certificate), &setting("ssl_key_file", &key)]);
     let secured = format!("{}?sslmode=require", server.url());
-    let vouched = |path: &std::path::Path| Settings { certificates: Some(path.to_path_buf()), ..quick() };
+    let vouched = |path: &std::path::Path| PostgresSettings { certificates: Some(path.to_path_buf()), ..quick() };
     let storage = PostgresStorage::open(&secured, vouched(&root)).await.unwrap();
     assert!(matches!(commit(&storage, put("a", None, "1")).await, CommitOutcome::Done(_)));
     let query = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = \
@@ -307,7 +307,7 @@ async fn a_password_need_not_stand_in_the_url() {
     server.sql("SELECT pg_reload_conf()");
     let url = server.url().replace("ace@", "kdc@").replace("/postgres", "/kdc");
     assert!(PostgresStorage::open(&url, quick()).await.is_err());
-    let settings = Settings { password: Some(Secret::new(b"open sesame".to_vec())), ..quick() };
+    let settings = PostgresSettings { password: Some(Secret::new(b"open sesame".to_vec())), ..quick() };
     assert!(!format!("{settings:?}").contains("sesame"));
     drop(PostgresStorage::open(&url, settings).await.unwrap());
 }
@@ -319,13 +319,13 @@ async fn what_cannot_be_opened_says_why() {
     server.sql("UPDATE ace_groupcomm.about SET version = 99");
     let later = PostgresStorage::open(&server.url(), quick()).await.err().unwrap();
     assert!(matches!(later, OpenError::Version { found: 99, known: 2 }), "{later}");
-    let schema = Settings { schema: "x\"; DROP TABLE record".into(), ..quick() };
+    let schema = PostgresSettings { schema: "x\"; DROP TABLE record".into(), ..quick() };
     for (url, settings, words) in [
         (server.url(), schema, "schema"),
         ("nonsense".into(), quick(), "URL"),
         ("postgres://ace@127.0.0.1:1/postgres".into(), quick(), "server cannot be used"),
         (format!("{}?sslmode=require", server.url()), quick(), "server cannot be used"),
-        (server.url(), Settings { certificates: Some("/nonexistent".into()), ..quick() }, "certificates"),
+        (server.url(), PostgresSettings { certificates: Some("/nonexistent".into()), ..quick() }, "certificates"),
     ] {
         let refused = PostgresStorage::open(&url, settings).await.err().unwrap().to_string();
         assert!(refused.contains(words), "{refused}");
@@ -395,7 +395,7 @@ async fn a_commit_that_meets_the_end_of_the_server_is_done_or_not_or_unknown() {
 async fn a_server_that_does_not_answer_is_waited_for_in_vain_but_not_for_ever() {
     let Some(server) = Postgres::start() else { return };
     let (url, patience) = (server.url(), Duration::from_secs(1));
-    let storage = PostgresStorage::open(&url, Settings { patience, ..quick() }).await.unwrap();
+    let storage = PostgresStorage::open(&url, PostgresSettings { patience, ..quick() }).await.unwrap();
     commit(&storage, put("a", None, "1")).await;
     // Somebody holds the table.
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();

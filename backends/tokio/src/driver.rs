@@ -42,7 +42,7 @@ pub enum StartError {
 /// The way back for one answer.
 type Done = Box<dyn FnOnce(Response) + Send>;
 
-enum Order {
+enum Message {
     Call(Caller, Request, Done),
     Command(Box<Command>, oneshot::Sender<Result<Report, CommandError>>),
     Need(AssociationNeed),
@@ -53,15 +53,15 @@ enum Order {
 /// A handle on an engine that runs. CoAP, HTTP and tests use it alike; clones are the same engine.
 #[derive(Clone)]
 pub struct Handle {
-    orders: Sender<Order>,
+    messages: Sender<Message>,
     ready: Arc<AtomicBool>,
 }
 
 impl Handle {
     /// Asks, and gives the answer to `done`; at once where the engine takes no more.
     pub fn submit(&self, caller: Caller, request: Request, done: impl FnOnce(Response) + Send + 'static) {
-        if let Err(refused) = self.orders.try_send(Order::Call(caller, request, Box::new(done)))
-            && let Order::Call(_, _, done) = refused.into_inner()
+        if let Err(refused) = self.messages.try_send(Message::Call(caller, request, Box::new(done)))
+            && let Message::Call(_, _, done) = refused.into_inner()
         {
             done(unavailable());
         }
@@ -69,10 +69,10 @@ impl Handle {
 
     /// Has the engine see to what is needed of an association, when it takes more. It is to be called on a runtime.
     pub fn need(&self, need: AssociationNeed) {
-        if let Err(TrySendError::Full(order)) = self.orders.try_send(Order::Need(need)) {
-            let orders = self.orders.clone();
+        if let Err(TrySendError::Full(message)) = self.messages.try_send(Message::Need(need)) {
+            let messages = self.messages.clone();
             // An engine that has stopped needs to see to nothing.
-            tokio::spawn(async move { drop(orders.send(order).await) });
+            tokio::spawn(async move { drop(messages.send(message).await) });
         }
     }
 
@@ -92,7 +92,7 @@ impl Handle {
     pub async fn command(&self, command: Command) -> Result<Report, CommandError> {
         let ended = || CommandError::Unavailable("the engine has ended");
         let (sender, receiver) = oneshot::channel();
-        self.orders.send(Order::Command(Box::new(command), sender)).await.map_err(|_| ended())?;
+        self.messages.send(Message::Command(Box::new(command), sender)).await.map_err(|_| ended())?;
         // It may have ended after it was told, with a commit under way.
         receiver.await.unwrap_or(Err(CommandError::Unknown))
     }
@@ -103,7 +103,7 @@ impl Handle {
     /// [`StartError`] where it never will be.
     pub async fn ready(&self) -> Result<(), StartError> {
         let (sender, receiver) = oneshot::channel();
-        self.orders.send(Order::Ready(sender)).await.map_err(|_| StartError::Ended)?;
+        self.messages.send(Message::Ready(sender)).await.map_err(|_| StartError::Ended)?;
         receiver.await.unwrap_or(Err(StartError::Ended))
     }
 
@@ -115,7 +115,7 @@ impl Handle {
 
     /// Stops the engine: it takes no more requests, finishes those under way, and ends.
     pub async fn stop(&self) {
-        let _ = self.orders.send(Order::Stop).await;
+        let _ = self.messages.send(Message::Stop).await;
     }
 }
 
@@ -151,7 +151,7 @@ pub fn spawn<M>(
 where
     M: Machine<Notice = AssociationNotice> + 'static,
 {
-    let (orders, incoming) = channel(QUEUE);
+    let (messages, incoming) = channel(QUEUE);
     let (results, done) = unbounded_channel();
     let (commits, transactions) = unbounded_channel();
     pool.start(&results);
@@ -186,13 +186,13 @@ where
             tracing::error!("storage has failed beyond repair: the engine has ended");
         }
     };
-    (Handle { orders, ready }, tokio::spawn(run))
+    (Handle { messages, ready }, tokio::spawn(run))
 }
 
 impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
-    async fn run(mut self, mut incoming: Receiver<Order>, mut done: UnboundedReceiver<Completion>) {
+    async fn run(mut self, mut incoming: Receiver<Message>, mut done: UnboundedReceiver<Completion>) {
         let mut out = Vec::new();
-        let (mut orders, mut completions) = (Vec::with_capacity(TICK), Vec::with_capacity(TICK));
+        let (mut messages, mut completions) = (Vec::with_capacity(TICK), Vec::with_capacity(TICK));
         self.machine.start(self.clock.now(), &mut os_random(), &mut out);
         self.end_tick(&mut out);
         let mut deadline = None;
@@ -225,10 +225,10 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                         self.machine.complete(now, completion, &mut out);
                     }
                 }
-                count = incoming.recv_many(&mut orders, TICK), if !self.stopping => {
+                count = incoming.recv_many(&mut messages, TICK), if !self.stopping => {
                     self.stopping = count == 0;
-                    for order in orders.drain(..) {
-                        self.obey(order, &mut out);
+                    for message in messages.drain(..) {
+                        self.take(message, &mut out);
                     }
                 }
                 () = sleep(due) => self.machine.timeout(self.clock.now(), &mut os_random(), &mut out),
@@ -238,9 +238,9 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
         }
     }
 
-    fn obey(&mut self, order: Order, out: &mut Vec<Effect<AssociationNotice>>) {
-        match order {
-            Order::Call(caller, request, done) => {
+    fn take(&mut self, message: Message, out: &mut Vec<Effect<AssociationNotice>>) {
+        match message {
+            Message::Call(caller, request, done) => {
                 let reply = self.machine.request(self.clock.now(), caller, request, &mut os_random(), out);
                 match reply {
                     Reply::Now(durable) => {
@@ -253,13 +253,13 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                     }
                 }
             }
-            Order::Command(command, sender) => {
+            Message::Command(command, sender) => {
                 let ticket = self.machine.command(self.clock.now(), *command, &mut os_random(), out);
                 self.reports.insert(ticket, sender);
             }
-            Order::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
-            Order::Ready(sender) => self.awaiting_start.push(sender),
-            Order::Stop => self.stopping = true,
+            Message::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
+            Message::Ready(sender) => self.awaiting_start.push(sender),
+            Message::Stop => self.stopping = true,
         }
     }
 

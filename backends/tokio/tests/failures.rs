@@ -82,7 +82,7 @@ async fn with_driver(storage: Arc<dyn Storage>, pool: CryptoPool) -> (Handle, to
 async fn a_commit_that_panics_ends_the_engine() {
     let storage = Panics::new(0);
     let (handle, driver) = with_driver(Arc::clone(&storage) as _, CryptoPool::inline(Arc::new(AwsLc))).await;
-    let client = build::Client::new(&AwsLc, 1).unwrap();
+    let client = build::TestClient::new(&AwsLc, 1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
@@ -120,7 +120,7 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
 async fn signatures_that_panic_have_failed_and_the_thread_goes_on() {
     let crypto = Arc::new(Breaks(AtomicBool::new(false)));
     let handle = kdc(Arc::new(MemoryStorage::new()), CryptoPool::threads(Arc::clone(&crypto) as _, 1)).await;
-    let client = build::Client::new(&AwsLc, 1).unwrap();
+    let client = build::TestClient::new(&AwsLc, 1).unwrap();
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();

@@ -1,6 +1,6 @@
 //! `storage FOLDER [--json]`: what the embedded storage costs for each join, with the records that a join writes.
 
-use ace_backend_disk::{DiskStorage, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_benches::cpu;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, Txn};
 use bytes::Bytes;
@@ -80,7 +80,7 @@ fn join(rng: &mut ChaCha8Rng, group: u32, member: u32, expected: Option<Revision
 }
 
 async fn measure(arguments: &Arguments) -> Result<Value, Error> {
-    let settings = Settings { write_buffer: arguments.write_buffer << 20, ..Settings::default() };
+    let settings = DiskSettings { write_buffer: arguments.write_buffer << 20, ..DiskSettings::default() };
     let storage = DiskStorage::open(&arguments.folder, &settings)?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut heads = vec![None; usize::try_from(arguments.groups)?];

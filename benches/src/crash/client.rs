@@ -43,7 +43,7 @@ struct Membership {
 }
 
 /// A client.
-pub(super) struct Client {
+pub(super) struct CrashClient {
     number: u32,
     wire: Wire,
     oracle: Rc<Oracle>,
@@ -68,7 +68,7 @@ fn identity(number: u32) -> Result<Identity, Error> {
     Ok(Identity::ccs(&format!("client{number}"), key))
 }
 
-impl Client {
+impl CrashClient {
     pub(super) async fn new(number: u32, servers: &[SocketAddr], oracle: Rc<Oracle>, seed: u64) -> Result<Self, Error> {
         Ok(Self {
             number,

@@ -21,7 +21,7 @@ pub use oracle::{Counts, Oracle};
 pub use sabotage::Sabotage;
 pub use serve::{Serve, serve};
 
-use client::Client;
+use client::CrashClient;
 use process::Process;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
@@ -109,7 +109,7 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     }
     let mut clients = Vec::new();
     for number in 0..options.clients {
-        let client = Client::new(number, &addresses, Rc::clone(&oracle), rng.next_u64()).await?;
+        let client = CrashClient::new(number, &addresses, Rc::clone(&oracle), rng.next_u64()).await?;
         clients.push(tokio::task::spawn_local(client.run()));
     }
     let replayer = Replayer::new(Rc::clone(&oracle), rng.next_u64()).await?;

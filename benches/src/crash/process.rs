@@ -13,7 +13,7 @@ const START: Duration = Duration::from_secs(30);
 /// A KDC that runs.
 pub(super) struct Process {
     child: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     words: Lines<BufReader<ChildStdout>>,
 }
 
@@ -26,8 +26,8 @@ impl Process {
         }
         command.args(serve.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
-        let (orders, words) = (child.stdin.take().ok_or("no input")?, child.stdout.take().ok_or("no output")?);
-        let mut process = Self { child, orders, words: BufReader::new(words).lines() };
+        let (commands, words) = (child.stdin.take().ok_or("no input")?, child.stdout.take().ok_or("no output")?);
+        let mut process = Self { child, commands, words: BufReader::new(words).lines() };
         match timeout(START, process.words.next_line()).await?? {
             Some(word) if word == "ready" => Ok(process),
             other => Err(format!("the KDC does not start: {other:?}").into()),
@@ -36,7 +36,7 @@ impl Process {
 
     /// Has it commit once more, and keep the answers back. Returns whether that came about in time.
     pub(super) async fn hold(&mut self, patience: Duration) -> Result<bool, Error> {
-        self.orders.write_all(b"hold\n").await?;
+        self.commands.write_all(b"hold\n").await?;
         match timeout(patience, self.words.next_line()).await {
             Ok(word) => Ok(word?.as_deref() == Some("held")),
             Err(_) => Ok(false),

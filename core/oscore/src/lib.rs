@@ -79,7 +79,7 @@ mod window;
 pub use algorithm::{Aead, Hkdf};
 pub use context::{Context, Parameters};
 pub use error::Error;
-pub use notification::Registration;
+pub use notification::NotificationRight;
 pub use option::{OscoreOption, PartialIv};
 pub use protect::{Challenge, Incoming, PendingRequest, RequestId, ResponseRight};
 pub use sequence::Sequence;

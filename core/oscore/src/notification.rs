@@ -8,22 +8,22 @@ use alloc::vec::Vec;
 /// What a server keeps of a registration, so that it can protect notifications. Each has a Partial IV of
 /// its own, so this can be used as often as there are sequence numbers.
 #[derive(Clone)]
-pub struct Registration(Exchange);
+pub struct NotificationRight(Exchange);
 
-impl core::fmt::Debug for Registration {
+impl core::fmt::Debug for NotificationRight {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Registration")
+        f.write_str("NotificationRight")
     }
 }
 
-impl Registration {
+impl NotificationRight {
     /// As bytes, which may outlive the process. They are no secret: what they hold was in the request's OSCORE option.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.aad.clone()
     }
 
-    /// The registration again. Its notifications verify where the bytes are those of [`Self::to_bytes`].
+    /// The right again. Notifications protected with it verify where the bytes are those of [`Self::to_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         // The nonce of the request is for the first response alone.
@@ -32,10 +32,10 @@ impl Registration {
 }
 
 impl ResponseRight {
-    /// The registration that this request makes. The right stays good for the first response.
+    /// The right to notify the sender of this request, which registers as an observer. This right stays good for the first response.
     #[must_use]
-    pub fn registration(&self) -> Registration {
-        Registration(self.exchange.clone())
+    pub fn notification_right(&self) -> NotificationRight {
+        NotificationRight(self.exchange.clone())
     }
 
     /// Makes the response carry a Partial IV of its own. Needed where another process may answer the
@@ -53,7 +53,11 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::NeedSequence`], [`Error::Exhausted`], [`Error::Unprotectable`].
-    pub fn protect_notification(&mut self, response: &Message, registration: &Registration) -> Result<Message, Error> {
+    pub fn protect_notification(
+        &mut self,
+        response: &Message,
+        registration: &NotificationRight,
+    ) -> Result<Message, Error> {
         with_empty_observe(response, |response| self.protect_response_numbered(response, &registration.0))
     }
 }

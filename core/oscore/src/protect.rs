@@ -245,7 +245,7 @@ impl Context {
     /// have a Partial IV of its own.
     pub fn protect_response(&mut self, response: &Message, right: ResponseRight) -> Result<Message, Error> {
         if !right.own {
-            return self.protect_notification(response, &right.registration());
+            return self.protect_notification(response, &right.notification_right());
         }
         if self.sequence.is_exhausted() {
             return Err(Error::Exhausted);

@@ -295,8 +295,8 @@ fn without_numbers_nothing_is_sent() {
     let (request, _) = client.protect_request(&get()).unwrap();
     assert_eq!(client.protect_request(&get()).map(|_| ()).unwrap_err(), Error::NeedSequence);
     let (_, right, _) = accept(&mut server, &request);
-    let registration = right.registration();
-    assert_eq!(format!("{registration:?}"), "Registration", "and no more: it holds a nonce");
+    let registration = right.notification_right();
+    assert_eq!(format!("{registration:?}"), "NotificationRight", "and no more: it holds a nonce");
     assert_eq!(server.protect_notification(&content("1"), &registration).unwrap_err(), Error::NeedSequence);
     server.sequence().extend(0, 10);
     server.protect_notification(&content("1"), &registration).unwrap();
@@ -328,9 +328,9 @@ fn notifications_are_ordered_by_their_numbers_and_accepted_once() {
     request.options.set(option::OBSERVE, &[1]);
     let (inner, right, _) = accept(&mut server, &request);
     assert_eq!(inner.options.uint(option::OBSERVE), Some(0), "the inner one, whatever stands outside");
-    let registration = right.registration();
+    let registration = right.notification_right();
     let (other, mut pending_other) = client.protect_request(&observing()).unwrap();
-    let others = accept(&mut server, &other).1.registration();
+    let others = accept(&mut server, &other).1.notification_right();
     let mut first = notification(7, "first");
     first.options.set(option::OBSERVE, &[]);
     let first = server.protect_response(&first, right).unwrap();
@@ -372,7 +372,7 @@ fn a_response_without_number_cannot_follow_as_a_notification() {
     let (mut client, mut server) = (client(), server());
     let (request, mut pending) = client.protect_request(&observing()).unwrap();
     let (_, right, _) = accept(&mut server, &request);
-    let registration = right.registration();
+    let registration = right.notification_right();
     let later = server.protect_notification(&notification(1, "later"), &registration).unwrap();
     let mut first = notification(0, "first");
     first.options.set(option::OBSERVE, &[]);

@@ -75,7 +75,7 @@ pub enum Task {
 
 /// What becomes true in memory when something is durable.
 #[derive(Debug)]
-pub enum Event {
+pub enum AsEvent {
     /// Material is good until then.
     Issued(Vec<(u64, Vec<u8>)>),
     /// The start is done.
@@ -94,14 +94,14 @@ pub struct AuthServerApp {
 
 impl App for AuthServerApp {
     type Task = Task;
-    type Event = Event;
+    type Event = AsEvent;
     type Notice = AssociationNotice;
 
     fn admit(&mut self, _now: Now, _caller: &Caller, _request: &Request) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
+    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<AsEvent>, Stop> {
         match input {
             Input::Request(caller, request) => {
                 if request.path != [TOKEN] {
@@ -118,7 +118,7 @@ impl App for AuthServerApp {
             Input::Task(Task::Start) => {
                 let issued = view.list::<Issued>(&keys::all_issued(), &keys::meta())?;
                 let issued = issued.into_iter().map(|issued| (issued.expires, issued.id.to_vec())).collect();
-                Ok(Outcome::done().with_event(Event::Issued(issued)).with_event(Event::Started))
+                Ok(Outcome::done().with_event(AsEvent::Issued(issued)).with_event(AsEvent::Started))
             }
             Input::Task(Task::Expire(id)) => self.expire(view, id),
             Input::Command(_) => Ok(Outcome::report(Err(CommandError::NoKdc), Changes::new())),
@@ -129,10 +129,10 @@ impl App for AuthServerApp {
         None
     }
 
-    fn apply(&mut self, _now: Now, event: Event, _out: &mut Vec<AssociationNotice>) {
+    fn apply(&mut self, _now: Now, event: AsEvent, _out: &mut Vec<AssociationNotice>) {
         match event {
-            Event::Issued(issued) => self.expiries.extend(issued),
-            Event::Started => self.started = true,
+            AsEvent::Issued(issued) => self.expiries.extend(issued),
+            AsEvent::Started => self.started = true,
         }
     }
 
@@ -168,7 +168,7 @@ impl App for AuthServerApp {
 }
 
 impl AuthServerApp {
-    fn expire(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+    fn expire(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<AsEvent>, Stop> {
         let key = keys::issued(id);
         match view.get::<Issued>(&key)? {
             Some(issued) if issued.expires <= view.now().unix => {
@@ -177,7 +177,7 @@ impl AuthServerApp {
                 Ok(Outcome::done_with(changes))
             }
             // A later token was bound to it.
-            Some(issued) => Ok(Outcome::done().with_event(Event::Issued(vec![(issued.expires, id.to_vec())]))),
+            Some(issued) => Ok(Outcome::done().with_event(AsEvent::Issued(vec![(issued.expires, id.to_vec())]))),
             None => Ok(Outcome::done()),
         }
     }

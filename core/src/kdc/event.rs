@@ -4,7 +4,7 @@ use crate::Secret;
 use crate::audit::Entry;
 use crate::kdc::Pending;
 use crate::kdc::start::StartEvent;
-use crate::kdc::token::issuers::Step;
+use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
 use crate::traits::storage::Key;
 use crate::traits::transport::AssociationNeed;
@@ -17,7 +17,7 @@ pub enum Task {
     /// Compares what is stored with what is configured, before anything is done.
     Compare,
     /// Sees to clients whose issuers are not trusted any more.
-    Issuers(Step),
+    Issuers(IssuerStep),
     /// Looks at a page of names: groups may be stored that no file names.
     TakeUp {
         /// The name behind which it goes on.

@@ -7,7 +7,7 @@ use crate::access::{Resource, Route, Who};
 use crate::engine::Outcome;
 use crate::engine::store::view::Stop;
 use crate::kdc::resource::observe;
-use crate::kdc::scene::{Authorised, MemberScene, Scene, Standing, TokenHolder};
+use crate::kdc::scene::{Authorised, GroupState, MemberScene, Scene, TokenHolder};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Request};
@@ -22,7 +22,7 @@ enum Handler {
     Anyone(fn(&KdcApp, &Scene<'_, '_>) -> Answer),
     TokenHolder(fn(&KdcApp, &Scene<'_, '_>, &TokenHolder<'_>) -> Answer),
     Authorised(fn(&KdcApp, &Scene<'_, '_>, &Authorised<'_>) -> Answer),
-    Reader(fn(&KdcApp, &Scene<'_, '_>, &Authorised<'_>, &Standing<'_>) -> Answer),
+    Reader(fn(&KdcApp, &Scene<'_, '_>, &Authorised<'_>, &GroupState<'_>) -> Answer),
     Member(fn(&KdcApp, &Scene<'_, '_>, &MemberScene<'_>) -> Answer),
 }
 

@@ -7,7 +7,7 @@ use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Association, Head, Member, NameState, Principal};
+use crate::schema::records::{Association, Head, MemberRecord, NameState, Principal};
 use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ impl Scene<'_, '_> {
 /// A request of a member.
 pub(super) struct MemberScene<'a> {
     pub(super) authorised: &'a Authorised<'a>,
-    pub(super) group: &'a Standing<'a>,
-    pub(super) member: &'a Member,
+    pub(super) group: &'a GroupState<'a>,
+    pub(super) member: &'a MemberRecord,
 }
 
 /// Somebody with a token that is good now.
@@ -51,7 +51,7 @@ pub(super) struct Authorised<'a> {
 }
 
 /// The group as it stands.
-pub(super) struct Standing<'a> {
+pub(super) struct GroupState<'a> {
     pub(super) id: GroupId,
     pub(super) head: &'a Head,
 }
@@ -116,12 +116,12 @@ impl KdcApp {
     }
 
     /// The group as it stands.
-    pub(super) fn group_state<'a>(&self, view: &View<'a>, authorised: &Authorised<'_>) -> Result<Standing<'a>, Stop> {
+    pub(super) fn group_state<'a>(&self, view: &View<'a>, authorised: &Authorised<'_>) -> Result<GroupState<'a>, Stop> {
         let head = view.get::<Head>(&keys::head(authorised.id))?.ok_or(Refusal::NotFound)?;
         if self.incarnation.is_some_and(|incarnation| incarnation != head.incarnation) {
             return Err(Refusal::Unavailable("the group gets new keys after a restore", 2).into());
         }
-        Ok(Standing { id: authorised.id, head })
+        Ok(GroupState { id: authorised.id, head })
     }
 
     /// The caller's membership, where the table asks for one.
@@ -131,9 +131,9 @@ impl KdcApp {
         resource: Resource<'_>,
         view: &View<'a>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
-    ) -> Result<Option<&'a Member>, Stop> {
-        let member = view.get::<Member>(&keys::member(group.id, authorised.holder.id))?;
+        group: &GroupState<'_>,
+    ) -> Result<Option<&'a MemberRecord>, Stop> {
+        let member = view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
         let Some(member) = member else {
             let rules = &authorised.group.rules;
             if who == Who::CredsReader {

@@ -8,7 +8,7 @@
 use crate::config::Difference;
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
-use crate::kdc::token::issuers::{Counted, Step};
+use crate::kdc::token::issuers::{Counted, IssuerStep};
 use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, Head, Meta, NamedGroup};
@@ -68,7 +68,7 @@ const fn plural(count: &u64) -> &'static str {
 #[derive(Debug)]
 pub enum StartEvent {
     /// The next step.
-    Next(Step),
+    Next(IssuerStep),
     /// A page of clients was looked at.
     Counted(Counted),
     /// Nothing stands against the start.
@@ -135,11 +135,14 @@ impl KdcApp {
                 self.start.clients = self.start.clients.saturating_add(counted.clients);
                 match (counted.more, counted.was_known) {
                     (Some(last), _) => {
-                        let step =
-                            Step::Count { after: Some(last), changes: counted.changes, was_known: counted.was_known };
+                        let step = IssuerStep::Count {
+                            after: Some(last),
+                            changes: counted.changes,
+                            was_known: counted.was_known,
+                        };
                         self.start.todo.push(Task::Issuers(step));
                     }
-                    (None, false) if self.start.clients == 0 => self.start.todo.push(Task::Issuers(Step::Adopt)),
+                    (None, false) if self.start.clients == 0 => self.start.todo.push(Task::Issuers(IssuerStep::Adopt)),
                     (None, _) => {
                         let clients = self.start.clients;
                         self.start.refuse(StartRefusal::Issuers { changes: counted.changes, clients });

@@ -1,7 +1,7 @@
 //! The operations: token, upload, join, keys, credentials.
 
 use super::bytes::Bytes;
-use super::group::Group;
+use super::group::JoinedGroup;
 use super::run::{Run, Stop};
 use super::state::{Session, Token};
 use super::{ExchangeError, MemberError, Operation, Setup};
@@ -244,7 +244,7 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         former.spend(setup.rules.as_ref());
         spent.clone_from(&former.spent);
     }
-    let mut group = Group {
+    let mut group = JoinedGroup {
         num: joined.num,
         expires: expires(run, joined.exp, joined.exi),
         node,
@@ -268,7 +268,7 @@ fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<u64> {
     exp.into_iter().chain(exi.map(|exi| run.asked.saturating_add(exi))).min()
 }
 
-fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut Group, MemberError> {
+fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut JoinedGroup, MemberError> {
     run.state.groups.get_mut(&setup.rules.scope().gname).ok_or(MemberError::NotAMember)
 }
 

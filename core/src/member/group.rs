@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A group that the member joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
+pub struct JoinedGroup {
     /// The encoded `key` object.
     pub key: Bytes,
     /// The version of the keying material.
@@ -45,7 +45,7 @@ impl From<PeerCred> for Peer {
     }
 }
 
-impl Group {
+impl JoinedGroup {
     fn name_of_key(&self, rules: &dyn MemberRules) -> Option<Bytes> {
         rules.key_name(&RawCbor::new(&self.key.0).ok()?).map(Bytes)
     }

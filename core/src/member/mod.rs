@@ -16,7 +16,7 @@ mod run;
 mod state;
 
 pub use bytes::Bytes;
-pub use group::{Group, Peer};
+pub use group::{JoinedGroup, Peer};
 pub use state::{Numbers, Session, State, Token};
 
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
@@ -103,7 +103,7 @@ pub enum Effect {
     Exchange(Exchange),
     /// Hand the keys of this group to who uses them, and say whether that was done ([`Member::handed_out`]). Whoever
     /// fails in between has to [`State::distrust`] what it kept.
-    HandOut(Box<Group>),
+    HandOut(Box<JoinedGroup>),
     /// The operation is over.
     Done(Result<(), MemberError>),
 }
@@ -219,7 +219,7 @@ impl Member {
 
     /// The group as it is kept.
     #[must_use]
-    pub fn group(&self) -> Option<&Group> {
+    pub fn group(&self) -> Option<&JoinedGroup> {
         self.state.groups.get(&self.setup.rules.scope().gname)
     }
 

@@ -2,7 +2,7 @@
 //! not happened yet ends the run as an effect.
 
 use super::bytes::Bytes;
-use super::group::Group;
+use super::group::JoinedGroup;
 use super::state::{Numbers, Session, State};
 use super::{Effect, Exchange, ExchangeError, Exchanged, MemberError};
 use crate::Request;
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
     }
 
     /// Hands the keys of a group out; whether that was done.
-    pub(super) fn hand_out(&mut self, group: Group) -> Result<bool, Stop> {
+    pub(super) fn hand_out(&mut self, group: JoinedGroup) -> Result<bool, Stop> {
         match self.facts.next() {
             Some(Fact::HandedOut { unix, done }) => {
                 self.unix = *unix;

@@ -1,7 +1,7 @@
 //! All that a member keeps from one operation to the next.
 
 use super::bytes::Bytes;
-use super::group::Group;
+use super::group::JoinedGroup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ pub struct State {
     /// One that the KDC, or somebody in its place, has offered: nothing has verified in it yet.
     pub offered: Option<Session>,
     /// The groups, by name.
-    pub groups: BTreeMap<String, Group>,
+    pub groups: BTreeMap<String, JoinedGroup>,
 }
 
 impl State {

@@ -3,8 +3,8 @@
 mod group;
 
 pub use group::{
-    Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, Member, NameState, NamedGroup, RekeyDue,
-    RekeyReason, SenderId,
+    Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, MemberRecord, NameState, NamedGroup,
+    RekeyDue, RekeyReason, SenderId,
 };
 
 use crate::Secret;

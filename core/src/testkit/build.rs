@@ -38,14 +38,14 @@ pub fn validator(groups: &[&str]) -> CwtValidator {
 
 /// A client, with what it needs for tokens and proofs.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct TestClient {
     /// Its name at the issuer.
     pub name: String,
     /// Its key in groups.
     pub key: Arc<dyn SigningKey>,
 }
 
-impl Client {
+impl TestClient {
     /// The client with this number; its keys follow from it. `None` where this provider makes none.
     #[must_use]
     pub fn new(crypto: &dyn CryptoProvider, number: u16) -> Option<Self> {

@@ -10,7 +10,7 @@ use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::engine::store::view::{Stop, View};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
-use crate::testkit::build::Client;
+use crate::testkit::build::TestClient;
 use crate::traits::crypto::{
     CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
 };
@@ -238,7 +238,7 @@ pub struct ToyMember {
     /// The roles to take.
     pub roles: Roles,
     /// Who it is.
-    pub client: Client,
+    pub client: TestClient,
     /// What verifies for it.
     pub crypto: &'static dyn CryptoProvider,
 }

@@ -79,7 +79,7 @@ fn joins_of_a_group_that_was_made_by_command_are_committed_together() {
     let join = |(number, caller, challenge): &(u16, Caller, Vec<u8>)| {
         (
             caller.clone(),
-            join_post("lamps", &Client::new(&AwsLc, *number).unwrap().join("lamps", 1, challenge, &[7; 8])),
+            join_post("lamps", &TestClient::new(&AwsLc, *number).unwrap().join("lamps", 1, challenge, &[7; 8])),
         )
     };
     let commits = desk.kdc.stats().commits;
@@ -107,7 +107,7 @@ fn a_process_serves_a_group_as_it_is_stored_now() {
 fn another_issuer_may_not_speak_for_a_group_that_was_made_by_command() {
     let mut desk = desk();
     desk.command(new_group("lamps", &[])).unwrap();
-    let claims = Client::new(&AwsLc, 1).unwrap().claims(&[("lamps", 1)], END);
+    let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("lamps", 1)], END);
     assert_eq!(desk.post_token(&token(2, &claims)), None);
     assert!(desk.post_token(&token(1, &claims)).is_some());
 }

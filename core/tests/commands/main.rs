@@ -11,7 +11,7 @@ use ace_groupcomm::engine::{Completion, Effect, Machine};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{GroupConfiguration, Head, NameState, NamedGroup, RekeyReason};
-use ace_groupcomm::testkit::build::{Client, group_request, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::token::LEEWAY;
@@ -41,13 +41,13 @@ fn head(desk: &Desk, gname: &str) -> Option<Head> {
 }
 
 fn token_of(number: u16, scope: &[(&str, u64)], issued: Option<u64>) -> Vec<u8> {
-    let mut claims = Client::new(&AwsLc, number).unwrap().claims(scope, END);
+    let mut claims = TestClient::new(&AwsLc, number).unwrap().claims(scope, END);
     claims.iat = issued;
     token(1, &claims)
 }
 
 fn try_join(desk: &mut Desk, caller: &Caller, challenge: &[u8], number: u16, gname: &str) -> Response {
-    desk.ask(caller, join_post(gname, &Client::new(&AwsLc, number).unwrap().join(gname, 1, challenge, &[7; 8])))
+    desk.ask(caller, join_post(gname, &TestClient::new(&AwsLc, number).unwrap().join(gname, 1, challenge, &[7; 8])))
 }
 
 fn joined(desk: &mut Desk, number: u16, scope: &[(&str, u64)]) -> Caller {

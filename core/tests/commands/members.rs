@@ -28,7 +28,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     // Neither its association nor a new token of another end brings it back.
     let (again, challenge) = desk.post_token(&token_of(1, &[("g1", 1), ("g2", 1)], None)).unwrap();
     assert_eq!(try_join(&mut desk, &again, &challenge, 1, "g1").status, Status::Forbidden);
-    let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], END + 500_000);
+    let mut claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], END + 500_000);
     claims.iat = Some(NOW);
     let (newer, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     assert_eq!(try_join(&mut desk, &newer, &challenge, 1, "g1").status, Status::Forbidden);
@@ -53,7 +53,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
 #[test]
 fn a_ban_that_has_ended_lets_its_client_join_with_a_newer_token() {
     let mut desk = desk();
-    let mut claims = Client::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], NOW + 100);
+    let mut claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], NOW + 100);
     let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     assert_eq!(try_join(&mut desk, &caller, &challenge, 1, "g1").status, Status::Created);
     let node = node_of(&mut desk, "g1", 1);

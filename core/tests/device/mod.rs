@@ -7,7 +7,7 @@ use ace_groupcomm::engine::{Limits, Machine, Reply};
 use ace_groupcomm::member::{
     Effect, Exchange, ExchangeError, Exchanged, Member, MemberError, Numbers, Operation, Setup, State,
 };
-use ace_groupcomm::testkit::build::{AUDIENCE, Client, token_key};
+use ace_groupcomm::testkit::build::{AUDIENCE, TestClient, token_key};
 use ace_groupcomm::testkit::desk::{self, settle};
 use ace_groupcomm::testkit::{Desk, TestStore, toy};
 use ace_groupcomm::traits::storage::Sharing;
@@ -68,7 +68,7 @@ fn policy(gname: &str) -> Policy {
 }
 
 fn setup() -> Setup {
-    let client = Client::new(&AwsLc, 1).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
     Setup {
         audience: AUDIENCE.into(),
         rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client, crypto: &AwsLc }),

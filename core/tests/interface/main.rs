@@ -5,7 +5,7 @@ mod join;
 mod routes;
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Response, Status};
@@ -19,12 +19,12 @@ fn desk() -> Desk {
     Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1", "g2"])).unwrap()
 }
 
-fn client(number: u16) -> Client {
-    Client::new(&AwsLc, number).unwrap()
+fn client(number: u16) -> TestClient {
+    TestClient::new(&AwsLc, number).unwrap()
 }
 
 /// A client with a token for these groups. Returns who it is to the KDC, and N_S.
-fn admitted(desk: &mut Desk, client: &Client, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
+fn admitted(desk: &mut Desk, client: &TestClient, scope: &[(&str, u64)]) -> (Caller, Vec<u8>) {
     desk.post_token(&token(1, &client.claims(scope, LATER))).unwrap()
 }
 

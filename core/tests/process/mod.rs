@@ -3,7 +3,7 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::kdc::{Kdc, KdcConfig};
-use ace_groupcomm::testkit::build::{Client, join_post, token, token_post_with};
+use ace_groupcomm::testkit::build::{TestClient, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{TestStore, build, desk, toy};
 use std::sync::Arc;
 
@@ -115,8 +115,8 @@ impl Process {
     }
 
     /// A client that has shown its token, and not joined yet.
-    pub(crate) fn client(&mut self, number: u16) -> (Client, Caller, Vec<u8>) {
-        let client = Client::new(&AwsLc, number).unwrap();
+    pub(crate) fn client(&mut self, number: u16) -> (TestClient, Caller, Vec<u8>) {
+        let client = TestClient::new(&AwsLc, number).unwrap();
         let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
         self.ask(&Caller::anonymous(), token_post_with(&bytes, &number.to_be_bytes()));
         let answer = TokenTransferResponse::decode(&self.answers.pop().unwrap().payload).unwrap();
@@ -127,7 +127,7 @@ impl Process {
         (client, caller, answer.kdcchallenge.unwrap())
     }
 
-    pub(crate) fn join(&mut self, (client, caller, challenge): &(Client, Caller, Vec<u8>)) {
+    pub(crate) fn join(&mut self, (client, caller, challenge): &(TestClient, Caller, Vec<u8>)) {
         self.ask(caller, join_post("g1", &client.join("g1", 1, challenge, &[7; 8])));
     }
 }

@@ -25,14 +25,14 @@ fn start(store: &TestStore, accept_issuers: bool, issuers: Issuers<'_>) -> Desk 
 
 /// The token of a client of the key with this number.
 fn token_of(key: u8, client: u16, groups: &[(&str, u64)]) -> Vec<u8> {
-    let claims = Client::new(&AwsLc, client).unwrap().claims(groups, LATER);
+    let claims = TestClient::new(&AwsLc, client).unwrap().claims(groups, LATER);
     let nonce = [u8::try_from(client).unwrap(); 13];
     let key = TokenKey { kid: Some(vec![key]), ..build::token_key(key) };
     ace_groupcomm::token::seal_cwt(&key, &nonce, &claims).unwrap()
 }
 
 fn joined(desk: &mut Desk, key: u8, number: u16, groups: &[(&str, u64)]) -> Caller {
-    let client = Client::new(&AwsLc, number).unwrap();
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, challenge) = desk.post_token(&token_of(key, number, groups)).unwrap();
     let join = client.join(groups[0].0, groups[0].1, &challenge, &number.to_be_bytes().repeat(4));
     assert_eq!(desk.ask(&caller, join_post(groups[0].0, &join)).status, Status::Created);
@@ -114,7 +114,7 @@ fn what_is_no_longer_vouched_for_ends_where_that_is_allowed_and_its_client_may_c
 fn a_token_whose_time_begins_with_its_post_is_not_taken_again_after_its_end() {
     let store = store();
     let mut desk = start(&store, false, BOTH);
-    let mut claims = Client::new(&AwsLc, 2).unwrap().claims(&[("g1", 1)], 0);
+    let mut claims = TestClient::new(&AwsLc, 2).unwrap().claims(&[("g1", 1)], 0);
     (claims.exp, claims.exi, claims.cti) = (None, Some(600), Some([AUDIENCE.as_bytes(), &[1]].concat()));
     let key = TokenKey { kid: Some(vec![2]), ..build::token_key(2) };
     let bytes = ace_groupcomm::token::seal_cwt(&key, &[9; 13], &claims).unwrap();
@@ -194,7 +194,7 @@ fn a_process_that_goes_on_with_former_issuers_takes_none_of_their_tokens() {
     let mut old = start(&store, false, BOTH);
     let one = joined(&mut old, 1, 1, &[("g1", 1)]);
     let two = joined(&mut old, 2, 2, &[("g1", 1)]);
-    let late = Client::new(&AwsLc, 3).unwrap();
+    let late = TestClient::new(&AwsLc, 3).unwrap();
     let (pending, challenge) = old.post_token(&token_of(2, 3, &[("g1", 1)])).unwrap();
     assert!(start(&store, true, &[(1, &[1], &["g1", "g2"])]).kdc.is_ready());
     assert_eq!((num(&mut old, &one), num(&mut old, &two)), (Status::Content, Status::Unauthorized));
@@ -359,7 +359,7 @@ fn the_key_that_verified_a_token_is_recorded_with_it() {
     let store = store();
     let mut desk = start(&store, false, BOTH);
     joined(&mut desk, 1, 1, &[("g1", 1)]);
-    let bytes = token(1, &Client::new(&AwsLc, 7).unwrap().claims(&[("g1", 1)], LATER));
+    let bytes = token(1, &TestClient::new(&AwsLc, 7).unwrap().claims(&[("g1", 1)], LATER));
     assert!(desk.post_token(&bytes).is_none(), "of a key with another name");
     let own: Principal = store.record(&keys::principal(PrincipalId::of("as1", "client1"))).unwrap();
     let named = TokenKey { kid: None, ..build::token_key(1) }.fingerprint();

@@ -29,7 +29,7 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Registered clients.
     #[serde(rename = "client", default)]
-    pub clients: Vec<Client>,
+    pub clients: Vec<RegisteredClient>,
     /// Resource servers.
     #[serde(rename = "audience", default)]
     pub audiences: Vec<AudienceConfig>,
@@ -47,7 +47,7 @@ impl ProgramConfig for Config {
 /// A registered client.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Client {
+pub struct RegisteredClient {
     /// Its name.
     pub name: String,
     /// The OSCORE context that it was given at its registration.

@@ -11,7 +11,7 @@
 mod config;
 mod numbers;
 
-pub use config::{AudienceConfig, Client, Config, PolicyConfig};
+pub use config::{AudienceConfig, Config, PolicyConfig, RegisteredClient};
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;

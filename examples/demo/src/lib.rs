@@ -10,8 +10,8 @@
 
 use ace_backend_daemon::{Loaded, ProgramError};
 use ace_groupcomm::member::Operation;
-use ace_member::show::{Event, Style};
-use ace_member::{Member, Settings, export};
+use ace_member::show::{ShownExchange, Style};
+use ace_member::{Member, MemberSettings, export};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -62,7 +62,7 @@ fn other(error: impl std::fmt::Display) -> ProgramError {
 ///
 /// # Errors
 /// [`ProgramError`], where a server cannot be started or a member is refused.
-pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<Outcome, ProgramError> {
+pub async fn run(options: Options, mut tell: impl FnMut(Shown) + Send) -> Result<Outcome, ProgramError> {
     let folder = tempfile::tempdir().map_err(other)?;
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
     let mut auth_server: Loaded<ace_as::Config> = Loaded::parse(&folder.path().join("as.toml"), AS.into())?;
@@ -79,7 +79,7 @@ pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<
         let mut loaded: Loaded<ace_member::Config> = Loaded::parse(&folder.path().join(file), text.into())?;
         loaded.config.auth_server.address = as_address;
         loaded.config.kdc.address = kdc_address;
-        settings.push(Settings::new(&loaded)?);
+        settings.push(MemberSettings::new(&loaded)?);
     }
     for settings in &settings {
         member(settings, options, &mut tell).await?;
@@ -97,20 +97,20 @@ pub async fn run(options: Options, mut tell: impl FnMut(Step) + Send) -> Result<
 
 /// Something to be shown.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum Shown {
     /// A part begins.
     Heading(String),
     /// Two parties have talked.
-    Exchange(Event),
+    Exchange(ShownExchange),
 }
 
 async fn member(
-    settings: &Settings,
+    settings: &MemberSettings,
     options: Options,
-    tell: &mut (impl FnMut(Step) + Send),
+    tell: &mut (impl FnMut(Shown) + Send),
 ) -> Result<(), ProgramError> {
-    tell(Step::Heading(format!("{} gets a token and joins {}", settings.config.name, settings.config.group.name)));
-    let observer = |event| tell(Step::Exchange(event));
+    tell(Shown::Heading(format!("{} gets a token and joins {}", settings.config.name, settings.config.group.name)));
+    let observer = |event| tell(Shown::Exchange(event));
     let mut member = Member::open(settings, options.style(), observer).map_err(other)?;
     for operation in [Operation::Token, Operation::Upload, Operation::Join] {
         member.run(operation).await.map_err(other)?;
@@ -119,12 +119,12 @@ async fn member(
 }
 
 async fn keys(
-    settings: &Settings,
+    settings: &MemberSettings,
     options: Options,
-    tell: &mut (impl FnMut(Step) + Send),
+    tell: &mut (impl FnMut(Shown) + Send),
 ) -> Result<Value, ProgramError> {
-    tell(Step::Heading(format!("{} asks for the keys and for the others' credentials", settings.config.name)));
-    let observer = |event| tell(Step::Exchange(event));
+    tell(Shown::Heading(format!("{} asks for the keys and for the others' credentials", settings.config.name)));
+    let observer = |event| tell(Shown::Exchange(event));
     let mut member = Member::open(settings, options.style(), observer).map_err(other)?;
     for operation in [Operation::Keys, Operation::Creds] {
         member.run(operation).await.map_err(other)?;

@@ -1,9 +1,9 @@
 //! `ace-demo [--json] [--show-secrets]`
 
 use ace_backend_daemon::tell;
-use ace_demo::{Options, Outcome, Step, run};
+use ace_demo::{Options, Outcome, Shown, run};
 use ace_member::export;
-use ace_member::show::Event;
+use ace_member::show::ShownExchange;
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
@@ -19,13 +19,13 @@ struct Arguments {
     show_secrets: bool,
 }
 
-fn show(step: &Step) -> String {
+fn show(step: &Shown) -> String {
     match step {
-        Step::Heading(text) => format!("\n== {text}\n"),
-        Step::Exchange(event) => {
+        Shown::Heading(text) => format!("\n== {text}\n"),
+        Shown::Exchange(event) => {
             let lock = if event.protected { "OSCORE" } else { "not protected" };
             let line = |text: &str| if text.is_empty() { String::new() } else { format!("    {text}\n") };
-            let Event { from, to, request, code, .. } = event;
+            let ShownExchange { from, to, request, code, .. } = event;
             let (sent, received) = (line(&event.sent), line(&event.received));
             format!("\n{from} -> {to}: {request} ({lock})\n{sent}{from} <- {to}: {code}\n{received}")
         }
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     let (json, mut told) = (arguments.json, Ok(()));
-    let observer = |step: Step| {
+    let observer = |step: Shown| {
         if !json && told.is_ok() {
             told = tell(&export::printable(&show(&step)));
         }

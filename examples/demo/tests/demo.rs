@@ -1,9 +1,9 @@
 //! The whole way, over real UDP: what the demo shows is what happened.
 
-use ace_demo::{Options, Step, run};
+use ace_demo::{Options, Shown, run};
 use serde_json::Value;
 
-fn text(steps: &[Step]) -> String {
+fn text(steps: &[Shown]) -> String {
     steps.iter().map(|step| format!("{step:?}\n")).collect()
 }
 
@@ -23,7 +23,7 @@ async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
     assert!(digests[0].as_str().unwrap().len() == 64 && digests.iter().all(|digest| *digest == digests[0]));
 
     let shown = text(&steps);
-    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Heading(_))).count(), 6);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Shown::Heading(_))).count(), 6);
     let lines = [
         "POST /token",
         "POST /authz-info",
@@ -37,7 +37,7 @@ async fn three_members_end_with_equal_keys_and_nobody_sees_them() {
     }
     // All but the way to an association is protected.
     for step in &steps {
-        if let Step::Exchange(event) = step {
+        if let Shown::Exchange(event) = step {
             assert_eq!(event.protected, !event.request.contains("/authz-info"), "{event:?}");
         }
     }

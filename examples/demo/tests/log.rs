@@ -1,6 +1,6 @@
 //! What is logged, with everything that can be: no secret is in it.
 
-use ace_demo::{Options, Step, run};
+use ace_demo::{Options, Shown, run};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ async fn no_secret_is_logged() {
     secrets.push(b"sample".to_vec());
     // What went over the wire in `h'...'`: tokens, keys, challenges.
     let shown: String =
-        steps.iter().filter(|step| matches!(step, Step::Exchange(_))).map(|s| format!("{s:?}")).collect();
+        steps.iter().filter(|step| matches!(step, Shown::Exchange(_))).map(|s| format!("{s:?}")).collect();
     let items: Vec<&str> = shown.split("h'").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
     assert!(items.len() > 20);
     secrets.extend(items.into_iter().filter_map(|item| hex::decode(item).ok()).filter(|item| item.len() >= 8));

@@ -36,7 +36,7 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// The groups.
     #[serde(rename = "group", default)]
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupEntry>,
     /// What storage on disk needs.
     #[serde(default)]
     pub storage: StorageConfig,
@@ -83,7 +83,7 @@ pub struct IssuerConfig {
 /// A group.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Group {
+pub struct GroupEntry {
     /// Its name.
     pub name: String,
     /// The name of its application profile.
@@ -231,7 +231,7 @@ fn check_limits(loaded: &Loaded<Config>) -> Result<(), ProgramError> {
 }
 
 /// The key of the Group Manager in a group, if its profile has one by this name.
-fn group_key(group: &Group) -> Option<SecretHex> {
+fn group_key(group: &GroupEntry) -> Option<SecretHex> {
     let mut parameters = group.parameters.clone();
     parameters.secret("gm_key").ok()?.map(SecretHex)
 }

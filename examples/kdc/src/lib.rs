@@ -9,7 +9,7 @@
 
 mod config;
 
-pub use config::{Config, Group, IssuerConfig, LimitsConfig};
+pub use config::{Config, GroupEntry, IssuerConfig, LimitsConfig};
 
 // Linked for the profiles that they register.
 use ace_profile_group_oscore as _;

@@ -4,7 +4,7 @@ use ace_backend_daemon::{
     Loaded, Maintenance, Opened, ProgramError, Role, Running, StorageConfig, StorageOf, control_path, maintain,
     new_storage_keys, open_storage,
 };
-use ace_backend_disk::{DiskStorage, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_backend_tokio::backup;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{Key, Storage, Txn};
@@ -156,7 +156,7 @@ async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
     assert!(words(house.check("state").await).contains("is wrong"));
     // Nor is it worth a backup; one that was made all the same restores nothing.
     assert!(words(house.backup("state", "a.backup").await).contains("has not ended"));
-    let raw = DiskStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let raw = DiskStorage::open(&house.path("state"), &DiskSettings::default()).unwrap();
     let mut file = tokio::fs::File::create(house.path("a.backup")).await.unwrap();
     backup::write(&*raw.snapshot().await.unwrap(), "kdc", &mut file, |_| ()).await.unwrap();
     file.sync_all().await.unwrap();
@@ -164,7 +164,7 @@ async fn a_restore_that_has_not_ended_is_no_state_to_start_from() {
     assert!(!house.path("other").exists());
 }
 
-/// With a path that is too long for a socket nobody takes orders: what does not run can be worked on.
+/// With a path that is too long for a socket nobody takes commands: what does not run can be worked on.
 #[tokio::test]
 async fn a_long_path_has_backups_while_nothing_runs() {
     let house = House::new();
@@ -291,7 +291,7 @@ async fn a_storage_key_is_rotated_while_the_kdc_runs_and_while_it_does_not() {
 async fn values_that_were_swapped_are_told() {
     let house = House::new();
     house.start("state").await.stop().await;
-    let raw = DiskStorage::open(&house.path("state"), &Settings::default()).unwrap();
+    let raw = DiskStorage::open(&house.path("state"), &DiskSettings::default()).unwrap();
     let names = ["lamps", "alarms"].map(keys::name);
     let found = raw.read(&names).await.unwrap();
     let values = found.into_iter().map(|record| record.map(|record| record.value));

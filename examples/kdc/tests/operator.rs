@@ -3,7 +3,7 @@
 use ace_backend_daemon::{Loaded, Running, new_storage_keys};
 use ace_groupcomm::member::Operation;
 use ace_member::show::Style;
-use ace_member::{Member, ProgramError, Settings};
+use ace_member::{Member, MemberSettings, ProgramError};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -79,7 +79,7 @@ impl House {
         self.folder.path().join(name)
     }
 
-    fn member(&self, sample: &str, group: &str) -> Settings {
+    fn member(&self, sample: &str, group: &str) -> MemberSettings {
         let text = sample.replace("name = \"lamps\"", &format!("name = \"{group}\""));
         let text = text.replace(".state\"", &format!("-{group}.state\""));
         let text = text.replace("roles = \"responder\"", "roles = \"requester+responder\"");
@@ -91,7 +91,7 @@ impl House {
         let mut loaded: Loaded<ace_member::Config> = Loaded::parse(&self.path("member.toml"), text).unwrap();
         loaded.config.auth_server.address = self.auth_server.addresses[0];
         loaded.config.kdc.address = self.address;
-        Settings::new(&loaded).unwrap()
+        MemberSettings::new(&loaded).unwrap()
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -133,7 +133,7 @@ const LAMP: &str = include_str!("../../member/member.toml");
 const SWITCH: &str = include_str!("../../member/switch.toml");
 
 /// A member does this, from its state on.
-async fn run(settings: &Settings, operations: &[Operation]) -> Result<(), ProgramError> {
+async fn run(settings: &MemberSettings, operations: &[Operation]) -> Result<(), ProgramError> {
     let mut member = Member::open(settings, Style::default(), |_| ())?;
     for operation in operations {
         member.run(*operation).await?;
@@ -141,7 +141,7 @@ async fn run(settings: &Settings, operations: &[Operation]) -> Result<(), Progra
     member.close()
 }
 
-async fn join(settings: &Settings) -> Result<(), ProgramError> {
+async fn join(settings: &MemberSettings) -> Result<(), ProgramError> {
     run(settings, &[Operation::Token, Operation::Upload, Operation::Join]).await
 }
 

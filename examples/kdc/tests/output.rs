@@ -31,7 +31,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// Waits until it takes orders.
+/// Waits until it takes commands.
 fn serves(folder: &Path, child: &mut Child) {
     for _ in 0..500 {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");

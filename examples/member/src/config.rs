@@ -72,7 +72,7 @@ pub struct IdentityConfig {
 
 /// What a configuration says, checked.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct MemberSettings {
     /// The file's content.
     pub config: Config,
     /// Where the state is kept.
@@ -83,7 +83,7 @@ pub struct Settings {
     pub identity: Identity,
 }
 
-impl Settings {
+impl MemberSettings {
     /// The member's side of the profile, for its group.
     #[must_use]
     pub fn rules(&self) -> OscoreMember {
@@ -92,7 +92,7 @@ impl Settings {
     }
 }
 
-impl Settings {
+impl MemberSettings {
     /// Checks a configuration.
     ///
     /// # Errors

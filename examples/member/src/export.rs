@@ -1,9 +1,9 @@
 //! What a member got, for people and for other stacks.
 
 use crate::ProgramError;
-use crate::config::Settings;
+use crate::config::MemberSettings;
 use crate::show::hex;
-use ace_groupcomm::member::Group;
+use ace_groupcomm::member::JoinedGroup;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
 use ace_profile_group_oscore::scope;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub fn key_digest(material: &GroupOscoreInputMaterial) -> String {
 ///
 /// # Errors
 /// [`ProgramError::Decode`] where the state cannot be read.
-pub fn material(group: &Group) -> Result<GroupOscoreInputMaterial, ProgramError> {
+pub fn material(group: &JoinedGroup) -> Result<GroupOscoreInputMaterial, ProgramError> {
     Ok(GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?)
 }
 
@@ -39,7 +39,7 @@ fn label(label: Option<&Label>) -> Value {
 ///
 /// # Errors
 /// [`ProgramError::Decode`] where the state cannot be read.
-pub fn group(settings: &Settings, group: &Group, secret: bool) -> Result<Value, ProgramError> {
+pub fn group(settings: &MemberSettings, group: &JoinedGroup, secret: bool) -> Result<Value, ProgramError> {
     let material = material(group)?;
     let peers: Vec<Value> = group
         .peers

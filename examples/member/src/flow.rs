@@ -1,15 +1,15 @@
 //! A member on UDP: the engine of `ace-groupcomm`, and what it wants done.
 
 use crate::ProgramError;
-use crate::config::Settings;
-use crate::show::{self, Event, Style};
+use crate::config::MemberSettings;
+use crate::show::{self, ShownExchange, Style};
 use crate::state::StateFile;
 use ace_backend_coap::{Client, ClientError, Limits};
 use ace_backend_tokio::{Clock, os_random};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::member::{
-    Effect, Exchange, ExchangeError, Exchanged, Group, Numbers, Operation, Session, Setup, Token,
+    Effect, Exchange, ExchangeError, Exchanged, JoinedGroup, Numbers, Operation, Session, Setup, Token,
 };
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
 use ace_oscore::{Context, Sequence};
@@ -26,12 +26,12 @@ struct Protected {
 
 /// A member at work. It holds the state file until [`Member::close`].
 pub struct Member<'a> {
-    settings: &'a Settings,
+    settings: &'a MemberSettings,
     engine: ace_groupcomm::member::Member,
     file: StateFile,
     clock: Clock,
     style: Style,
-    observer: Box<dyn FnMut(Event) + Send + 'a>,
+    observer: Box<dyn FnMut(ShownExchange) + Send + 'a>,
     kdc: Option<Protected>,
 }
 
@@ -41,9 +41,9 @@ impl<'a> Member<'a> {
     /// # Errors
     /// [`ProgramError`].
     pub fn open(
-        settings: &'a Settings,
+        settings: &'a MemberSettings,
         style: Style,
-        observer: impl FnMut(Event) + Send + 'a,
+        observer: impl FnMut(ShownExchange) + Send + 'a,
     ) -> Result<Self, ProgramError> {
         let file = StateFile::open(&settings.state)?;
         let setup = Setup {
@@ -72,7 +72,7 @@ impl<'a> Member<'a> {
 
     /// The group as it is kept.
     #[must_use]
-    pub fn group(&self) -> Option<&Group> {
+    pub fn group(&self) -> Option<&JoinedGroup> {
         self.engine.group()
     }
 
@@ -92,7 +92,7 @@ impl<'a> Member<'a> {
     pub async fn run_with(
         &mut self,
         operation: Operation,
-        hand_out: &mut (dyn FnMut(&Group) -> bool + Send),
+        hand_out: &mut (dyn FnMut(&JoinedGroup) -> bool + Send),
     ) -> Result<(), ProgramError> {
         let mut effect = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
         loop {
@@ -178,7 +178,7 @@ impl<'a> Member<'a> {
             Err(ClientError::Unprotected(_, message)) => Some(&**message),
             Err(_) => None,
         };
-        (self.observer)(Event {
+        (self.observer)(ShownExchange {
             from: self.settings.config.name.clone(),
             to,
             protected,

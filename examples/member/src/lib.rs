@@ -15,7 +15,7 @@ mod flow;
 pub mod show;
 mod state;
 
-pub use config::{AuthServer, Config, GroupConfig, IdentityConfig, Kdc, Settings};
+pub use config::{AuthServer, Config, GroupConfig, IdentityConfig, Kdc, MemberSettings};
 pub use flow::Member;
 pub use state::{Content, StateFile};
 

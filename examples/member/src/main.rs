@@ -1,9 +1,9 @@
 //! `ace-member --config FILE COMMAND`
 
 use ace_backend_daemon::{Loaded, escaped, say, tell};
-use ace_groupcomm::member::{ExchangeError, Group, MemberError, Operation};
+use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, Operation};
 use ace_member::show::{self, Style};
-use ace_member::{Config, Member, ProgramError, Settings, export};
+use ace_member::{Config, Member, MemberSettings, ProgramError, export};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -52,8 +52,8 @@ impl Arguments {
     }
 }
 
-async fn run(arguments: &Arguments, settings: &Settings) -> Result<(), ProgramError> {
-    let observer = |event: show::Event| {
+async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), ProgramError> {
+    let observer = |event: show::ShownExchange| {
         let lock = if event.protected { "OSCORE" } else { "unprotected" };
         say(format_args!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent));
         say(format_args!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received));
@@ -69,7 +69,7 @@ async fn run(arguments: &Arguments, settings: &Settings) -> Result<(), ProgramEr
     };
     // Keys are written before they are marked as handed out.
     let (mut outcome, mut took) = (Ok(()), false);
-    let mut hand_out = |group: &Group| {
+    let mut hand_out = |group: &JoinedGroup| {
         outcome = export::group(settings, group, true).and_then(|value| Ok(arguments.write(&value)?));
         took = match &outcome {
             Ok(()) => true,
@@ -107,7 +107,7 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
-    let settings = match Loaded::<Config>::read(&arguments.config).and_then(|loaded| Settings::new(&loaded)) {
+    let settings = match Loaded::<Config>::read(&arguments.config).and_then(|loaded| MemberSettings::new(&loaded)) {
         Ok(settings) => settings,
         Err(error) => return error.complain(),
     };

@@ -15,7 +15,7 @@ use fields::{Field, Rule};
 
 /// One exchange, to be shown.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct ShownExchange {
     /// Who asked.
     pub from: String,
     /// Whom.

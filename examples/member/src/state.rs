@@ -155,11 +155,11 @@ impl StateFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ace_groupcomm::member::{Bytes, Group, Session};
+    use ace_groupcomm::member::{Bytes, JoinedGroup, Session};
 
     /// A member of one group with an association.
     fn state() -> State {
-        let group = Group {
+        let group = JoinedGroup {
             key: Bytes::default(),
             num: 0,
             expires: None,

@@ -25,7 +25,7 @@ pub(crate) struct Run {
 }
 
 /// A client, with what its contexts are derived from.
-struct Client {
+struct KnownClient {
     peer: PeerId,
     parameters: Parameters,
     runs: Vec<Run>,
@@ -33,11 +33,11 @@ struct Client {
 
 /// The clients whose runs have contexts of their own, by the name under which their requests come.
 #[derive(Default)]
-pub(crate) struct Runs(HashMap<Vec<u8>, Client>);
+pub(crate) struct Runs(HashMap<Vec<u8>, KnownClient>);
 
 impl Runs {
     pub(crate) fn add(&mut self, kid: Vec<u8>, peer: PeerId, parameters: Parameters) {
-        self.0.insert(kid, Client { peer, parameters, runs: Vec::new() });
+        self.0.insert(kid, KnownClient { peer, parameters, runs: Vec::new() });
     }
 
     /// The context of a run, if it is known.
@@ -73,7 +73,7 @@ impl Runs {
     }
 }
 
-impl Client {
+impl KnownClient {
     /// Drops a run for one more: the one that was used last of those that have proven nothing, or of all.
     fn make_room(&mut self) {
         if self.runs.len() < RUNS {

@@ -7,7 +7,7 @@ use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, P
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
-use ace_oscore::{Context, Error, Incoming, Parameters, Registration, RequestId, ResponseRight, Sequence};
+use ace_oscore::{Context, Error, Incoming, NotificationRight, Parameters, RequestId, ResponseRight, Sequence};
 use rand_core::CryptoRng;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -24,7 +24,7 @@ pub enum Responses {
 }
 
 /// What comes of a message, now or later.
-enum Step {
+enum Opened {
     Now(Inbound),
     Later(PeerId),
 }
@@ -40,7 +40,7 @@ struct Reply {
 /// What ties notifications to their registration.
 struct Observing {
     kid: Vec<u8>,
-    registration: Registration,
+    registration: NotificationRight,
 }
 
 /// The OSCORE contexts of a server. It follows the KDC's notices, and verifies and protects messages; it never
@@ -160,28 +160,28 @@ impl OscoreServer {
             return Inbound::Plain(outer);
         }
         match self.verify(&outer, looks_up) {
-            Ok(Step::Now(inbound)) => inbound,
-            Ok(Step::Later(peer)) => Inbound::Later(peer, outer),
+            Ok(Opened::Now(inbound)) => inbound,
+            Ok(Opened::Later(peer)) => Inbound::Later(peer, outer),
             Err(error) => self.refuse(error),
         }
     }
 
-    fn verify(&self, outer: &Message, looks_up: bool) -> Result<Step, Error> {
+    fn verify(&self, outer: &Message, looks_up: bool) -> Result<Opened, Error> {
         let RequestId { kid, kid_context, .. } = RequestId::of(outer)?;
         let now = (self.clock)();
         let mut guard = self.lock();
         let table = &mut *guard;
         let Some(slot) = table.used(&kid) else {
             return match looks_up {
-                true if table.look_up(&kid) => Ok(Step::Later(PeerId::new(&kid))),
-                true => Ok(Step::Now(Inbound::Discard)),
+                true if table.look_up(&kid) => Ok(Opened::Later(PeerId::new(&kid))),
+                true => Ok(Opened::Now(Inbound::Discard)),
                 false => Err(Error::NoContext),
             };
         };
         // An absent and an empty kid context name the same context; another one than ours names none.
         let named = kid_context.as_deref().unwrap_or_default();
         if !named.is_empty() && Some(named) != slot.context.id_context() {
-            return Self::verify_run(table, now, &kid, named, outer).map(Step::Now);
+            return Self::verify_run(table, now, &kid, named, outer).map(Opened::Now);
         }
         slot.forget_late(now);
         if !slot.owned && slot.context.would_synchronise(outer)? {
@@ -189,7 +189,7 @@ impl OscoreServer {
             if !std::mem::replace(&mut slot.claiming, true) {
                 table.need(AssociationNeed::Claim(kid));
             }
-            return Ok(Step::Later(peer));
+            return Ok(Opened::Later(peer));
         }
         // Its answer, or the Echo that it is asked for, will need a number. One that does not verify is worth none.
         let needs_number = self.responses == Responses::Numbered || !slot.context.is_synchronised();
@@ -197,7 +197,7 @@ impl OscoreServer {
             slot.context.would_verify(outer)?;
             let peer = slot.peer.clone();
             table.note_need(&kid);
-            return Ok(Step::Later(peer));
+            return Ok(Opened::Later(peer));
         }
         let inbound = match slot.context.unprotect_request(outer)? {
             Incoming::Accepted { message, right, echoed } => {
@@ -216,7 +216,7 @@ impl OscoreServer {
                 answer.map_or(Inbound::Discard, Inbound::Answer)
             }
         };
-        Ok(Step::Now(inbound))
+        Ok(Opened::Now(inbound))
     }
 
     /// Verifies a request under the context of a client's run.
@@ -317,7 +317,7 @@ impl MessageSecurity for OscoreServer {
 
     fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
         let Reply { kid, right, .. } = binding.inner()?;
-        Some(ObservationBinding::new(Observing { kid: kid.clone(), registration: right.registration() }))
+        Some(ObservationBinding::new(Observing { kid: kid.clone(), registration: right.notification_right() }))
     }
 
     fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
@@ -355,7 +355,7 @@ impl MessageSecurity for OscoreServer {
     fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
         let (&length, rest) = kept.split_first()?;
         let (kid, registration) = rest.split_at_checked(usize::from(length))?;
-        let registration = Registration::from_bytes(registration);
+        let registration = NotificationRight::from_bytes(registration);
         Some(ObservationBinding::new(Observing { kid: kid.to_vec(), registration }))
     }
 }

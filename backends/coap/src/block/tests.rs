@@ -26,11 +26,11 @@ fn post(num: u32, more: bool, payload: &[u8]) -> Message {
     message
 }
 
-fn code(step: &Step) -> Code {
+fn code(step: &BlockStep) -> Code {
     match step {
-        Step::Answer(message) => message.code,
-        Step::Kept(kept) => kept.0.code,
-        Step::Whole(..) | Step::Crowded => panic!("{step:?}"),
+        BlockStep::Answer(message) => message.code,
+        BlockStep::Kept(kept) => kept.0.code,
+        BlockStep::Whole(..) | BlockStep::Crowded => panic!("{step:?}"),
     }
 }
 
@@ -41,7 +41,7 @@ fn a_body_in_blocks_is_put_together() {
     let step = transfers.request(at(0), &owner, post(0, true, &[1; 16]));
     assert_eq!(code(&step), Code::CONTINUE);
     assert_eq!(code(&transfers.request(at(1), &owner, post(1, true, &[2; 16]))), Code::CONTINUE);
-    let Step::Whole(message, block) = transfers.request(at(2), &owner, post(2, false, &[3; 5])) else { panic!() };
+    let BlockStep::Whole(message, block) = transfers.request(at(2), &owner, post(2, false, &[3; 5])) else { panic!() };
     assert_eq!(message.payload, [vec![1; 16], vec![2; 16], vec![3; 5]].concat());
     assert_eq!(block, Some(Block { num: 2, more: false, szx: 0 }));
     let answer = transfers.response(at(2), &owner, &message, Message::response(Code::CREATED), block);
@@ -93,7 +93,7 @@ fn a_long_answer_goes_in_blocks_of_one_snapshot() {
     let etag = first.options.first(option::ETAG).unwrap().to_vec();
     let mut body = first.payload;
     for num in 1..3 {
-        let Step::Kept(kept) = transfers.request(at(1), &owner, get(num, 0)) else { panic!() };
+        let BlockStep::Kept(kept) = transfers.request(at(1), &owner, get(num, 0)) else { panic!() };
         let answer = kept.0;
         assert_eq!(answer.options.first(option::ETAG), Some(&etag[..]));
         assert_eq!(answer.options.uint(option::BLOCK2), Some(num << 4 | u32::from(num < 2) << 3));
@@ -101,12 +101,12 @@ fn a_long_answer_goes_in_blocks_of_one_snapshot() {
     }
     assert_eq!(body, (0..40).collect::<Vec<u8>>());
     assert_eq!(code(&transfers.request(at(1), &owner, get(3, 0))), Code::BAD_OPTION);
-    let Step::Kept(kept) = transfers.request(at(1), &owner, get(1, 1)) else { panic!() };
+    let BlockStep::Kept(kept) = transfers.request(at(1), &owner, get(1, 1)) else { panic!() };
     let scaled = kept.0;
     assert_eq!((scaled.payload[0], scaled.options.uint(option::BLOCK2)), (32, Some(0x20)), "the same place");
     assert_eq!(code(&transfers.request(at(1), &owner, get(1, 6))), Code::BAD_OPTION, "behind the end");
-    assert!(matches!(transfers.request(at(1), &peer(2), get(1, 0)), Step::Whole(..)), "another peer asks anew");
-    assert!(matches!(transfers.request(at(31), &owner, get(1, 0)), Step::Whole(..)), "too late: asked anew");
+    assert!(matches!(transfers.request(at(1), &peer(2), get(1, 0)), BlockStep::Whole(..)), "another peer asks anew");
+    assert!(matches!(transfers.request(at(31), &owner, get(1, 0)), BlockStep::Whole(..)), "too late: asked anew");
     // Asked anew, the block that was wanted is cut out of the new answer.
     let second = transfers.response(at(31), &owner, &get(1, 0), content(40), None);
     assert_eq!((second.payload[0], second.options.uint(option::BLOCK2)), (16, Some(0x18)));
@@ -122,7 +122,7 @@ fn a_transfer_lives_as_long_as_it_is_used() {
         assert_eq!(code(&transfers.request(at(seconds), &owner, get(1, 0))), Code::CONTENT);
     }
     assert_eq!(transfers.by_age.len(), 1);
-    assert!(matches!(transfers.request(at(90), &owner, get(1, 0)), Step::Whole(..)));
+    assert!(matches!(transfers.request(at(90), &owner, get(1, 0)), BlockStep::Whole(..)));
     assert_eq!(transfers.by_age.len(), 0);
 }
 
@@ -137,7 +137,7 @@ fn a_later_block_has_no_observe_and_a_refusal_is_not_cut() {
     let first = transfers.response(at(0), &owner, &request, observed, None);
     assert!(first.options.has(option::OBSERVE));
     assert_eq!(first.options.all(option::ETAG).collect::<Vec<_>>(), [[7]], "an ETag of its own stays alone");
-    let Step::Kept(kept) = transfers.request(at(0), &owner, get(1, 0)) else { panic!() };
+    let BlockStep::Kept(kept) = transfers.request(at(0), &owner, get(1, 0)) else { panic!() };
     let second = kept.0;
     assert!(!second.options.has(option::OBSERVE));
     let refusal = Message::response(Code::NOT_FOUND);
@@ -175,7 +175,7 @@ fn an_answer_is_not_given_out_for_ever() {
         assert_eq!(code(&step), Code::CONTENT, "{seconds}: each block keeps it for a while");
     }
     assert_eq!(code(&transfers.request(at(247), &peer(1), get(1, 0))), Code::CONTENT);
-    assert!(matches!(transfers.request(at(248), &peer(1), get(1, 0)), Step::Whole(..)), "it is asked for anew");
+    assert!(matches!(transfers.request(at(248), &peer(1), get(1, 0)), BlockStep::Whole(..)), "it is asked for anew");
     assert_eq!((transfers.held, transfers.by_age.len()), (0, 0));
 }
 
@@ -189,7 +189,7 @@ fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     }
     for port in 2..10_000 {
         let step = transfers.request(at(4), &stranger(port), post(0, true, &[0; 16]));
-        assert!(matches!(step, Step::Crowded) && transfers.coming.len() == 3, "the young do not give way");
+        assert!(matches!(step, BlockStep::Crowded) && transfers.coming.len() == 3, "the young do not give way");
     }
     let proven = Owner::Proven(([127, 0, 0, 1], 9).into());
     assert_eq!(code(&transfers.request(at(4), &proven, post(0, true, &[0; 16]))), Code::CONTINUE);
@@ -228,7 +228,7 @@ fn all_bodies_together_have_a_bound() {
     assert_eq!(code(&transfers.request(at(0), &peer(1), post(2, true, &[1; 16]))), Code::CONTINUE);
     assert_eq!(transfers.held, 88, "to the last byte");
     transfers.request(at(0), &peer(1), post(0, true, &[1; 16]));
-    let Step::Whole(..) = transfers.request(at(0), &peer(1), post(1, false, &[1; 3])) else { panic!() };
+    let BlockStep::Whole(..) = transfers.request(at(0), &peer(1), post(1, false, &[1; 3])) else { panic!() };
     assert_eq!(transfers.held, 40);
     transfers.request(at(40), &peer(9), Message::request(Code::GET));
     assert_eq!((transfers.held, transfers.by_age.len()), (0, 0), "all is over");
@@ -253,8 +253,8 @@ fn answers_to_different_questions_are_kept_apart() {
         &owner,
         fetch(question, 1),
     ) {
-        Step::Answer(answer) => Some(answer.payload[0]),
-        Step::Kept(kept) => Some(kept.0.payload[0]),
+        BlockStep::Answer(answer) => Some(answer.payload[0]),
+        BlockStep::Kept(kept) => Some(kept.0.payload[0]),
         _ => None,
     };
     assert_eq!(next(&mut transfers, 1, b"one"), Some(1));
@@ -295,7 +295,7 @@ fn transfers_of_one_peer_are_told_apart_by_all_that_they_ask() {
         assert_eq!(code(&transfers.request(at(0), &owner, on(path, 0, true, byte))), Code::CONTINUE);
     }
     for (path, byte) in [("a", 1), ("b", 2)] {
-        let Step::Whole(message, _) = transfers.request(at(0), &owner, on(path, 1, false, byte)) else { panic!() };
+        let BlockStep::Whole(message, _) = transfers.request(at(0), &owner, on(path, 1, false, byte)) else { panic!() };
         assert_eq!(message.payload, [byte; 32]);
     }
 }
@@ -306,7 +306,7 @@ fn a_body_may_be_as_large_as_the_bound() {
     for num in 0..3 {
         assert_eq!(code(&transfers.request(at(0), &peer(1), post(num, true, &[1; 16]))), Code::CONTINUE);
     }
-    let Step::Whole(message, _) = transfers.request(at(0), &peer(1), post(3, false, &[1; 16])) else { panic!() };
+    let BlockStep::Whole(message, _) = transfers.request(at(0), &peer(1), post(3, false, &[1; 16])) else { panic!() };
     assert_eq!(message.payload.len(), 64);
     // A long refusal is cut as well, where it is the first that is asked for.
     let refusal = Message { payload: vec![1; 40], ..Message::response(Code::NOT_FOUND) };

@@ -1,7 +1,7 @@
 //! What comes in: from a datagram to a request that is whole and verified.
 
 use super::{InFlight, Server, StatsHandle, reach};
-use crate::block::{Step, bad_option};
+use crate::block::{BlockStep, bad_option};
 use crate::exchange::{MessageKey, Seen};
 use crate::observe::is_registration;
 use crate::owner::Owner;
@@ -198,11 +198,11 @@ impl Server {
         }
         let now = self.now();
         let step = self.transfers.request(now, &exchange.owner, message);
-        if let Some(key) = exchange.message.filter(|_| !matches!(step, Step::Whole(..))) {
+        if let Some(key) = exchange.message.filter(|_| !matches!(step, BlockStep::Whole(..))) {
             self.exchanges.remember(now, key, false);
         }
         match step {
-            Step::Whole(mut message, block1) => {
+            BlockStep::Whole(mut message, block1) => {
                 message.options.remove(option::BLOCK1);
                 if message.options.has(option::BLOCK2) {
                     exchange.outer = Some((exchange.owner.clone(), without_payload(&message)));
@@ -213,8 +213,8 @@ impl Server {
                 Some(message)
             }
             // That is for peers alone, and nobody has been verified here.
-            Step::Kept(_) => None,
-            Step::Answer(answer) => {
+            BlockStep::Kept(_) => None,
+            BlockStep::Answer(answer) => {
                 if answer.code.is_success() && answer.options.has(option::OSCORE) {
                     // A block of what a verified request was answered with.
                     exchange.budget = None;
@@ -222,7 +222,7 @@ impl Server {
                 self.transmit(exchange, answer).await;
                 None
             }
-            Step::Crowded => {
+            BlockStep::Crowded => {
                 self.challenge(exchange).await;
                 None
             }
@@ -240,14 +240,14 @@ impl Server {
     async fn dispatch(&mut self, mut exchange: InFlight, message: Message, peer: Option<PeerId>, fresh: bool) {
         let now = self.now();
         let (message, block1) = match self.transfers.request(now, &exchange.owner, message) {
-            Step::Whole(message, block1) => (message, block1),
-            Step::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
-            Step::Kept(kept) => {
+            BlockStep::Whole(message, block1) => (message, block1),
+            BlockStep::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
+            BlockStep::Kept(kept) => {
                 let (answer, message) = *kept;
                 exchange.block = Some(answer);
                 (message, None)
             }
-            Step::Crowded => return self.challenge(&exchange).await,
+            BlockStep::Crowded => return self.challenge(&exchange).await,
         };
         let mut message = message;
         // It has been looked at.

@@ -3,7 +3,7 @@
 use super::{AGAIN, InFlight, LATER, NOTIFYING, Server, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
-use crate::service::{Answer, Event, LastWord, Purpose, Received};
+use crate::service::{Answer, LastWord, LoopInput, Purpose, Received};
 use crate::socket::Pair;
 use ace_coap::numbers::option;
 use ace_coap::security::ProtectError;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Server {
-    pub(super) async fn event(&mut self, event: Event) {
+    pub(super) async fn event(&mut self, event: LoopInput) {
         match event {
-            Event::Answer(number, answer) => {
+            LoopInput::Answer(number, answer) => {
                 let Some(exchange) = self.in_flight.remove(&number) else { return };
                 match exchange.notifies.clone() {
                     Some(notifies) => {
@@ -29,33 +29,33 @@ impl Server {
                     }
                 }
             }
-            Event::Forget(peer) => {
+            LoopInput::Forget(peer) => {
                 let owner = Owner::Peer(peer);
                 self.transfers.forget(&owner);
                 self.observations.forget(&owner);
             }
-            Event::Ended(peer, last_word) => {
+            LoopInput::Ended(peer, last_word) => {
                 let owner = Owner::Peer(peer);
                 for notifies in self.observations.named(&owner) {
                     self.end_observation(notifies, last_word).await;
                 }
                 self.transfers.forget(&owner);
             }
-            Event::Restricted(peer) => {
+            LoopInput::Restricted(peer) => {
                 let owner = Owner::Peer(peer);
                 self.transfers.forget(&owner);
                 let own = self.observations.of_owner(&owner);
                 self.to_ask.extend(own);
                 self.ask_more();
             }
-            Event::Settled(peer, settled) => self.settled_for(&peer, settled).await,
-            Event::Changed(path) => {
+            LoopInput::Settled(peer, settled) => self.settled_for(&peer, settled).await,
+            LoopInput::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);
                 let changed = self.observations.changed(&path);
                 self.to_ask.extend(changed);
                 self.ask_more();
             }
-            Event::ChangedBelow(path) => {
+            LoopInput::ChangedBelow(path) => {
                 self.changes = self.changes.wrapping_add(1);
                 let changed = self.observations.changed_below(&path);
                 self.to_ask.extend(changed);

@@ -3,7 +3,7 @@
 mod disk;
 mod simulation;
 
-use ace_backend_disk::{DiskStorage, OpenError, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage, OpenError};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, StorageError, Txn};
 use disk::{TestDisk, Trouble};
 use std::path::{Path, PathBuf};
@@ -57,14 +57,14 @@ impl Bench {
     }
 
     fn open(&self) -> DiskStorage {
-        DiskStorage::open_on(&self.path(), &Settings::default(), Box::new(self.disk.clone())).unwrap()
+        DiskStorage::open_on(&self.path(), &DiskSettings::default(), Box::new(self.disk.clone())).unwrap()
     }
 
     /// Opens a copy of the folder with another log.
     fn open_with(&self, disk: &TestDisk) -> Result<(DiskStorage, TempDir), OpenError> {
         let copy = tempfile::tempdir().unwrap();
         copy_all(&self.path(), copy.path());
-        let storage = DiskStorage::open_on(copy.path(), &Settings::default(), Box::new(disk.clone()))?;
+        let storage = DiskStorage::open_on(copy.path(), &DiskSettings::default(), Box::new(disk.clone()))?;
         Ok((storage, copy))
     }
 }
@@ -247,7 +247,8 @@ async fn no_revision_comes_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut last = Revision(0);
     for round in 0..20 {
-        let settings = Settings { write_buffer: if round % 2 == 0 { 1 } else { 1 << 20 }, ..Settings::default() };
+        let settings =
+            DiskSettings { write_buffer: if round % 2 == 0 { 1 } else { 1 << 20 }, ..DiskSettings::default() };
         let storage = DiskStorage::open(folder.path(), &settings).unwrap();
         for value in [Some("x".into()), None] {
             let txn = Txn { expect: vec![], write: vec![(key(0), value)] };
@@ -262,7 +263,7 @@ async fn no_revision_comes_twice() {
 #[tokio::test]
 async fn a_folder_put_back_is_behind_its_anchor() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let settings = Settings { anchor: Some(elsewhere.path().join("anchor")), ..Settings::default() };
+    let settings = DiskSettings { anchor: Some(elsewhere.path().join("anchor")), ..DiskSettings::default() };
     let (store, copy) = (folder.path().join("store"), folder.path().join("copy"));
     let storage = DiskStorage::open(&store, &settings).unwrap();
     done(&storage, 0).await;
@@ -279,7 +280,7 @@ async fn a_folder_put_back_is_behind_its_anchor() {
 #[tokio::test]
 async fn tables_that_are_gone_are_missed() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { write_buffer: 1, ..Settings::default() };
+    let settings = DiskSettings { write_buffer: 1, ..DiskSettings::default() };
     let open = || DiskStorage::open(folder.path(), &settings);
     let storage = open().unwrap();
     for number in 0..5 {

@@ -1,7 +1,7 @@
 //! The engine's simulation over this storage: one process, crashes, losses of power.
 
 use crate::disk::TestDisk;
-use ace_backend_disk::{DiskStorage, Settings};
+use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_groupcomm::testkit::sim::{Backing, Options, Simulation};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Storage, StorageError, Txn};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ impl Crashing {
 
     fn open(&mut self) {
         // Small tables: they are written out now and then.
-        let settings = Settings { write_buffer: 64 << 10, ..Settings::default() };
+        let settings = DiskSettings { write_buffer: 64 << 10, ..DiskSettings::default() };
         let path = self.folder.path().join("store");
         self.storage = Some(DiskStorage::open_on(&path, &settings, Box::new(self.disk.clone())).unwrap());
     }

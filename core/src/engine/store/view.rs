@@ -5,7 +5,7 @@
 //! it returned**, so a handler may ask for several things before it looks at the first:
 //!
 //! ```text
-//! let (head, member) = (view.get::<Head>(&head_key), view.get::<Member>(&member_key)); // one load for both
+//! let (head, member) = (view.get::<Head>(&head_key), view.get::<MemberRecord>(&member_key)); // one load for both
 //! let (head, member) = (head?, member?);
 //! ```
 

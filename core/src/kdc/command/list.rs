@@ -10,7 +10,7 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::KdcApp;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::kind::Kind;
-use crate::schema::records::{Ban, GroupSecret, Member, NamedGroup, Principal};
+use crate::schema::records::{Ban, GroupSecret, MemberRecord, NamedGroup, Principal};
 use crate::traits::profile::Roles;
 use crate::traits::storage::Key;
 
@@ -96,7 +96,7 @@ impl KdcApp {
         };
         let target = target!(self, view, gname);
         let (prefix, after) = (keys::members(target.id), after.map(|client| keys::member(target.id, client)));
-        let (members, more) = view.hint_after::<Member>(&prefix, after.as_ref(), limit(page))?;
+        let (members, more) = view.hint_after::<MemberRecord>(&prefix, after.as_ref(), limit(page))?;
         let clients: Vec<_> = members
             .iter()
             .filter_map(|(key, member)| Some((client_in(key)?, member)))
@@ -150,7 +150,7 @@ impl KdcApp {
 /// How many records are looked at in one step of [`KdcApp::find`].
 const FOUND_IN: usize = 4_096;
 
-fn summary(target: &Target<'_>, member: &Member, client: &Principal) -> MemberSummary {
+fn summary(target: &Target<'_>, member: &MemberRecord, client: &Principal) -> MemberSummary {
     let roles = Roles(member.roles);
     MemberSummary {
         node: member.node.clone(),

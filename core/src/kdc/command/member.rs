@@ -9,17 +9,17 @@ use crate::kdc::token::exi::bar;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BanEnd, BelongsTo, Member, Principal, RekeyReason, Revoked};
+use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, RekeyReason, Revoked};
 
 impl KdcApp {
     /// Puts a member out of a group, and bans its client from it until its token ends.
     pub(super) fn put_out(&self, view: &View<'_>, gname: &str, node: &str) -> Done {
         let target = target!(self, view, gname);
         let nobody = || refused(CommandError::NoMember { group: gname.into(), node: node.into() });
-        let found = self.find(view, &keys::members(target.id), |member: &Member| member.node == node)?;
+        let found = self.find(view, &keys::members(target.id), |member: &MemberRecord| member.node == node)?;
         let Some(id) = found else { return Ok(nobody()) };
         let (member, client) =
-            (view.get::<Member>(&keys::member(target.id, id)), view.get::<Principal>(&keys::principal(id)));
+            (view.get::<MemberRecord>(&keys::member(target.id, id)), view.get::<Principal>(&keys::principal(id)));
         let (Some(member), client) = (member?, client?) else { return Ok(nobody()) };
         let mut client = client.ok_or(Refusal::Internal("a member has no client"))?.clone();
         let mut changes = Changes::new();

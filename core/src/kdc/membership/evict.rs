@@ -8,7 +8,7 @@ use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Head, Mark, Member, Principal, RekeyDue, RekeyReason, SenderId};
+use crate::schema::records::{Head, Mark, MemberRecord, Principal, RekeyDue, RekeyReason, SenderId};
 
 impl KdcApp {
     /// Whether roles that are granted cover those that a member has.
@@ -19,7 +19,7 @@ impl KdcApp {
         group: GroupId,
         granted: Option<Roles>,
     ) -> Result<bool, Stop> {
-        let member = view.get::<Member>(&keys::member(group, id))?;
+        let member = view.get::<MemberRecord>(&keys::member(group, id))?;
         let (Some(granted), Some(member)) = (granted, member) else { return Ok(false) };
         Ok(granted.includes(Roles(member.roles)))
     }
@@ -35,7 +35,7 @@ impl KdcApp {
         changes: &mut Changes,
     ) -> Result<Vec<Event>, Stop> {
         let group = *group;
-        let (head, member) = (view.get::<Head>(&keys::head(group)), view.get::<Member>(&keys::member(group, id)));
+        let (head, member) = (view.get::<Head>(&keys::head(group)), view.get::<MemberRecord>(&keys::member(group, id)));
         let (head, member) = (head?, member?);
         let Some(member) = member else { return Ok(Vec::new()) };
         let head = changes.latest(&keys::head(group)).or(head);

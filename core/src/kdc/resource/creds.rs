@@ -6,10 +6,10 @@ use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::resource::group;
 use crate::kdc::route::Answer;
-use crate::kdc::scene::{Authorised, Scene, Standing};
+use crate::kdc::scene::{Authorised, GroupState, Scene};
 use crate::refusal::Refusal;
 use crate::schema::keys;
-use crate::schema::records::Member;
+use crate::schema::records::MemberRecord;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, PeerCred, RawCbor};
 use std::collections::HashSet;
 
@@ -21,26 +21,26 @@ impl KdcApp {
         &self,
         scene: &Scene<'_, '_>,
         authorised: &Authorised<'_>,
-        standing: &Standing<'_>,
+        state: &GroupState<'_>,
     ) -> Answer {
-        creds(scene, authorised, standing, &GetCreds::All)
+        creds(scene, authorised, state, &GetCreds::All)
     }
 
     pub(in crate::kdc) fn fetch_creds(
         &self,
         scene: &Scene<'_, '_>,
         authorised: &Authorised<'_>,
-        standing: &Standing<'_>,
+        state: &GroupState<'_>,
     ) -> Answer {
         let wanted = GetCreds::decode_request(&scene.request.payload);
         let wanted = wanted.map_err(|_| Refusal::BadRequest("get_creds is malformed"))?;
-        creds(scene, authorised, standing, &wanted)
+        creds(scene, authorised, state, &wanted)
     }
 }
 
-fn creds(scene: &Scene<'_, '_>, authorised: &Authorised<'_>, standing: &Standing<'_>, wanted: &GetCreds) -> Answer {
+fn creds(scene: &Scene<'_, '_>, authorised: &Authorised<'_>, state: &GroupState<'_>, wanted: &GetCreds) -> Answer {
     let select = selector(authorised, wanted)?;
-    let peers = peers(scene.view, authorised, standing, |member, id| select(member, id))?;
+    let peers = peers(scene.view, authorised, state, |member, id| select(member, id))?;
     // Nobody has one of the identifiers asked for: an empty byte string.
     if peers.is_empty()
         && let GetCreds::Filter { inclusive: true, ids, .. } = wanted
@@ -48,7 +48,7 @@ fn creds(scene: &Scene<'_, '_>, authorised: &Authorised<'_>, standing: &Standing
     {
         return Ok(content(vec![0x40]));
     }
-    let answer = CredsResponse { num: group::num(standing)?, peers };
+    let answer = CredsResponse { num: group::num(state)?, peers };
     Ok(content(answer.encode()))
 }
 
@@ -63,7 +63,7 @@ fn roles(authorised: &Authorised<'_>, filter: &[RawCbor]) -> Result<Vec<Roles>, 
 fn selector<'a>(
     authorised: &Authorised<'_>,
     wanted: &'a GetCreds,
-) -> Result<impl Fn(&Member, &[u8]) -> bool + 'a, Refusal> {
+) -> Result<impl Fn(&MemberRecord, &[u8]) -> bool + 'a, Refusal> {
     let (all, inclusive, filter, ids): (bool, bool, Vec<Roles>, HashSet<&[u8]>) = match wanted {
         GetCreds::All => (true, true, Vec::new(), HashSet::new()),
         GetCreds::Filter { inclusive, roles: filter, ids } => {
@@ -77,7 +77,7 @@ fn selector<'a>(
             (false, *inclusive, filter, ids.iter().map(Vec::as_slice).collect())
         }
     };
-    Ok(move |member: &Member, id: &[u8]| {
+    Ok(move |member: &MemberRecord, id: &[u8]| {
         let has_role = filter.iter().any(|wanted| Roles(member.roles).includes(*wanted));
         let named = ids.contains(id);
         all || if inclusive { has_role || named } else { (filter.is_empty() || has_role) && !named }
@@ -88,10 +88,10 @@ fn selector<'a>(
 fn peers(
     view: &View<'_>,
     authorised: &Authorised<'_>,
-    standing: &Standing<'_>,
-    select: impl Fn(&Member, &[u8]) -> bool,
+    state: &GroupState<'_>,
+    select: impl Fn(&MemberRecord, &[u8]) -> bool,
 ) -> Result<Vec<PeerCred>, Stop> {
-    let members = view.list::<Member>(&keys::members(standing.id), &keys::head(standing.id))?;
+    let members = view.list::<MemberRecord>(&keys::members(state.id), &keys::head(state.id))?;
     let with_cred =
         members.into_iter().filter_map(|member| Some((member, member.cred.as_ref()?, member.sender_id.as_ref()?)));
     Ok(with_cred
@@ -109,20 +109,20 @@ fn peers(
 pub(in crate::kdc) fn for_joiner(
     view: &View<'_>,
     authorised: &Authorised<'_>,
-    standing: &Standing<'_>,
+    state: &GroupState<'_>,
     joiner: Roles,
     wanted: &GetCreds,
 ) -> Result<Vec<PeerCred>, Stop> {
-    let own = view.get::<Member>(&keys::member(standing.id, authorised.holder.id))?;
+    let own = view.get::<MemberRecord>(&keys::member(state.id, authorised.holder.id))?;
     let is_own = |id: &[u8]| own.and_then(|own| own.sender_id.as_ref()).is_some_and(|own| own.as_slice() == id);
     match wanted {
         GetCreds::All => {
             let talkers = authorised.group.rules.peers_of(joiner);
-            peers(view, authorised, standing, |member, id| talkers.meets(Roles(member.roles)) && !is_own(id))
+            peers(view, authorised, state, |member, id| talkers.meets(Roles(member.roles)) && !is_own(id))
         }
         GetCreds::Filter { .. } => {
             let select = selector(authorised, wanted)?;
-            peers(view, authorised, standing, |member, id| select(member, id) && !is_own(id))
+            peers(view, authorised, state, |member, id| select(member, id) && !is_own(id))
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::route::Answer;
-use crate::kdc::scene::{Authorised, MemberScene, Scene, Standing};
+use crate::kdc::scene::{Authorised, GroupState, MemberScene, Scene};
 use crate::refusal::Refusal;
 use crate::schema::keys;
 use crate::schema::records::GroupSecret;
@@ -22,7 +22,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
+        group: &GroupState<'_>,
         audience: KeyAudience<'_>,
     ) -> Result<KeyDistribution, Stop> {
         let broken = || Refusal::Internal("the keying material cannot be read");
@@ -45,6 +45,6 @@ impl KdcApp {
 }
 
 /// The version number as messages have it.
-pub(in crate::kdc) fn num(group: &Standing<'_>) -> Result<i64, Refusal> {
+pub(in crate::kdc) fn num(group: &GroupState<'_>) -> Result<i64, Refusal> {
     i64::try_from(group.head.num).map_err(|_| Refusal::Internal("version numbers are used up"))
 }

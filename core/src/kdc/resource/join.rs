@@ -11,12 +11,12 @@ use crate::kdc::membership::sender_id::Allocated;
 use crate::kdc::resource::creds;
 use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::route::Answer;
-use crate::kdc::scene::{Authorised, Scene, Standing};
+use crate::kdc::scene::{Authorised, GroupState, Scene};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, Member, SenderId};
+use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, MemberRecord, SenderId};
 use crate::traits::profile::{EligibleCredential, KeyAudience};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
@@ -80,7 +80,7 @@ impl KdcApp {
         if view.assume_absent::<Ban>(&ban)?.is_some_and(|ban| ban.until > self.expiry.time(view.now())) {
             return Err(Refusal::Forbidden("the operator has put the client out of the group").into());
         }
-        let former = view.get::<Member>(&key)?;
+        let former = view.get::<MemberRecord>(&key)?;
         let rejoins = self.count_rejoin(view, former)?;
         match self.prove(view, authorised, &group, &join, &validated, former)? {
             Proof::Proven(credential) => {
@@ -97,7 +97,7 @@ impl KdcApp {
 
     /// How often a member has joined again in this hour, with this time. Each time leaves a Sender ID behind that
     /// cannot be given again under this Gid, so that there is a bound.
-    fn count_rejoin(&self, view: &View<'_>, former: Option<&Member>) -> Result<(u32, u64), Refusal> {
+    fn count_rejoin(&self, view: &View<'_>, former: Option<&MemberRecord>) -> Result<(u32, u64), Refusal> {
         let now = view.now().unix;
         let Some(former) = former else { return Ok((0, now)) };
         let (count, since) = former.rejoins;
@@ -168,10 +168,10 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
+        group: &GroupState<'_>,
         join: &JoinRequest,
         validated: &ValidatedJoin,
-        former: Option<&Member>,
+        former: Option<&MemberRecord>,
     ) -> Result<Proof, Stop> {
         let rules = &authorised.group.rules;
         if !rules.has_credential(validated.roles) {
@@ -221,7 +221,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
+        group: &GroupState<'_>,
         credential: &EligibleCredential,
     ) -> Result<(), Stop> {
         let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.key))?;
@@ -249,10 +249,10 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
+        group: &GroupState<'_>,
         validated: ValidatedJoin,
         credential: ProvenCredential,
-        former: Option<&Member>,
+        former: Option<&MemberRecord>,
     ) -> Result<Outcome<Event>, Stop> {
         let id = authorised.holder.id;
         let mut head = group.head.clone();
@@ -297,7 +297,7 @@ impl KdcApp {
             principal.memberships.push((authorised.group.gname.clone(), group.id));
             changes.put(keys::principal(id), principal);
         }
-        let member = Member {
+        let member = MemberRecord {
             node: node.clone(),
             sender_id: sender_id.map(ByteBuf::from),
             roles: validated.roles.0,
@@ -328,7 +328,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &Standing<'_>,
+        group: &GroupState<'_>,
         validated: &ValidatedJoin,
         sender_id: Option<&[u8]>,
     ) -> Result<JoinResponse, Stop> {
@@ -353,7 +353,7 @@ impl KdcApp {
 }
 
 /// NODENAME: the same whenever the same client joins the same group.
-fn node_name(group: &Standing<'_>, id: PrincipalId) -> String {
+fn node_name(group: &GroupState<'_>, id: PrincipalId) -> String {
     let hash = Sha256::new().chain_update(group.id.as_bytes()).chain_update(id.as_bytes()).finalize();
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Method, Response, Status};
 use crate::schema::keys;
-use crate::schema::records::{Member, RekeyDue, RekeyReason};
+use crate::schema::records::{MemberRecord, RekeyDue, RekeyReason};
 use crate::traits::profile::{
     CallingMember, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
 };
@@ -47,7 +47,7 @@ impl KdcApp {
         let here = || rules.routes().iter().filter(|route| is_at(route, name, below));
         let route = here().find(|route| route.method == scene.request.method);
         let group = self.group_state(scene.view, authorised)?;
-        let member = scene.view.get::<Member>(&keys::member(group.id, authorised.holder.id))?;
+        let member = scene.view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
         // Who may not use it learns nothing of what is there.
         let may = match route.map_or(ProfileWho::Member, |route| route.who) {
             ProfileWho::Member => member.is_some(),

@@ -23,7 +23,7 @@ const PAGE: usize = 64;
 
 /// What is done next about the issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum IssuerStep {
     /// Counts the clients that nobody would vouch for.
     Count {
         /// The client behind which it goes on.
@@ -175,15 +175,17 @@ impl KdcApp {
         let is_same = changes.is_empty();
         Ok(match stored {
             Some(stored) if is_same && stored.ending => {
-                StartEvent::Next(Step::End { after: None, generation: stored.generation })
+                StartEvent::Next(IssuerStep::End { after: None, generation: stored.generation })
             }
             Some(_) if is_same => StartEvent::Fits,
-            stored if may_replace => StartEvent::Next(Step::Replace { former: stored.map(|stored| stored.generation) }),
+            stored if may_replace => {
+                StartEvent::Next(IssuerStep::Replace { former: stored.map(|stored| stored.generation) })
+            }
             stored => {
                 if !changes.is_empty() && changes.iter().all(|change| matches!(change, TrustChange::GroupsGained(_))) {
-                    return Ok(StartEvent::Next(Step::Widen));
+                    return Ok(StartEvent::Next(IssuerStep::Widen));
                 }
-                StartEvent::Next(Step::Count { after: None, changes, was_known: stored.is_some() })
+                StartEvent::Next(IssuerStep::Count { after: None, changes, was_known: stored.is_some() })
             }
         })
     }
@@ -202,10 +204,10 @@ impl KdcApp {
         }
     }
 
-    pub(in crate::kdc) fn issuers(&self, view: &View<'_>, step: &Step) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn issuers(&self, view: &View<'_>, step: &IssuerStep) -> Result<Outcome<Event>, Stop> {
         let stored = self.stored_issuers(view)?;
         match step {
-            Step::Count { after, changes, was_known } => {
+            IssuerStep::Count { after, changes, was_known } => {
                 let own = self.own_issuers(stored, false);
                 let (page, more) = view.hint_after::<Principal>(&keys::principals(), after.as_ref(), PAGE)?;
                 let vouched: Vec<_> = page
@@ -218,24 +220,26 @@ impl KdcApp {
                 let counted = Counted { clients, more, changes: changes.clone(), was_known: *was_known };
                 Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(counted))))
             }
-            Step::Adopt if stored.is_none() => {
+            IssuerStep::Adopt if stored.is_none() => {
                 self.store_issuers(view, self.own_issuers(None, false), StartEvent::Fits)
             }
-            Step::Widen if matches!(self.compare_or_replace(view, false)?, StartEvent::Next(Step::Widen)) => {
+            IssuerStep::Widen
+                if matches!(self.compare_or_replace(view, false)?, StartEvent::Next(IssuerStep::Widen)) =>
+            {
                 let own = self.own_issuers(stored, stored.is_some_and(|stored| stored.ending));
-                let end = Step::End { after: None, generation: own.generation };
+                let end = IssuerStep::End { after: None, generation: own.generation };
                 let next = if own.ending { StartEvent::Next(end) } else { StartEvent::Fits };
                 self.store_issuers(view, own, next)
             }
-            Step::Replace { former } if stored.map(|stored| stored.generation) == *former => {
+            IssuerStep::Replace { former } if stored.map(|stored| stored.generation) == *former => {
                 let mut own = self.own_issuers(stored, true);
                 own.generation = own.generation.saturating_add(1);
-                let end = Step::End { after: None, generation: own.generation };
+                let end = IssuerStep::End { after: None, generation: own.generation };
                 self.store_issuers(view, own, StartEvent::Next(end))
             }
-            Step::End { after, generation } => self.end_distrusted(view, stored, after.as_ref(), *generation),
+            IssuerStep::End { after, generation } => self.end_distrusted(view, stored, after.as_ref(), *generation),
             // Another process was faster.
-            Step::Adopt | Step::Widen | Step::Replace { .. } => {
+            IssuerStep::Adopt | IssuerStep::Widen | IssuerStep::Replace { .. } => {
                 Ok(Outcome::done().with_event(Event::Start(self.compare_or_replace(view, false)?)))
             }
         }
@@ -289,7 +293,7 @@ impl KdcApp {
             .collect();
         ended.into_iter().collect::<Result<(), Stop>>()?;
         let next = match more {
-            Some(last) => StartEvent::Next(Step::End { after: Some(last), generation }),
+            Some(last) => StartEvent::Next(IssuerStep::End { after: Some(last), generation }),
             None => {
                 changes.put(keys::issuers(), TrustedIssuers { ending: false, ..stored.clone() });
                 StartEvent::Fits

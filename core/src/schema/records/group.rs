@@ -150,7 +150,7 @@ pub struct GroupSecret {
 
 /// One member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct MemberRecord {
     /// NODENAME.
     pub node: String,
     /// The Sender ID; who only monitors has none.
@@ -237,6 +237,6 @@ crate::plain_record!(
     // The second one holds the issuers.
     GroupConfiguration = 2,
     GroupSecret,
-    Member,
+    MemberRecord,
     SenderId,
 );

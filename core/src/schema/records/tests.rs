@@ -20,7 +20,7 @@ fn records_come_back_and_others_are_refused() {
     assert_eq!(bytes.first(), Some(&3), "the format stands in front");
     assert_eq!(Head::decode(&bytes).as_ref(), Ok(&head));
     assert!(bytes.len() < 1_024);
-    assert_eq!(Member::decode(&bytes), Err(Corrupt));
+    assert_eq!(MemberRecord::decode(&bytes), Err(Corrupt));
     assert_eq!(Head::decode(&bytes[..bytes.len() - 1]), Err(Corrupt));
     assert_eq!(Head::decode(&[]), Err(Corrupt));
     let mut later = bytes;

@@ -16,17 +16,17 @@ use sha2::Digest;
 use std::collections::BTreeSet;
 
 /// A client.
-pub(super) struct Client {
-    keys: build::Client,
+pub(super) struct SimClient {
+    keys: build::TestClient,
     principal: PrincipalId,
     association: Option<(Vec<u8>, usize, Vec<u8>)>,
     nonce: u64,
     token: Vec<u8>,
 }
 
-impl Client {
+impl SimClient {
     pub(super) fn new(number: u16) -> Option<Self> {
-        let keys = build::Client::new(&StandIn, number)?;
+        let keys = build::TestClient::new(&StandIn, number)?;
         let principal = PrincipalId::of("as1", &keys.name);
         Some(Self { keys, principal, association: None, nonce: 0, token: Vec::new() })
     }

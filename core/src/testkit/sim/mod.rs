@@ -17,7 +17,7 @@ use crate::testkit::{TestStore, build, desk, toy};
 use crate::time::Now;
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, StorageError, Txn};
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
-use clients::Client;
+use clients::SimClient;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -206,7 +206,7 @@ pub struct Simulation {
     rng: ChaCha12Rng,
     store: Box<dyn Backing>,
     hosts: Vec<Host>,
-    clients: Vec<Client>,
+    clients: Vec<SimClient>,
     ledger: Ledger,
     now: Now,
     trace: Sha256,
@@ -229,7 +229,7 @@ impl Simulation {
     /// # Errors
     /// [`Violation::Setup`].
     pub fn over(seed: u64, options: Options, store: Box<dyn Backing>) -> Result<Self, Violation> {
-        let clients = (0..options.clients).map(Client::new);
+        let clients = (0..options.clients).map(SimClient::new);
         let mut simulation = Self {
             options,
             rng: ChaCha12Rng::seed_from_u64(seed),

@@ -5,7 +5,7 @@ use crate::Secret;
 use crate::engine::{Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
-use crate::records::{GroupSecret, Head, Member, NamedGroup, Principal, SenderId};
+use crate::records::{GroupSecret, Head, MemberRecord, NamedGroup, Principal, SenderId};
 use crate::testkit::ledger::Violation;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
@@ -77,7 +77,7 @@ impl Simulation {
         };
         let decoded = (Head::decode(&old_head.value), Principal::decode(&old_principal.value));
         let (Ok(mut head), Ok(mut owner)) = decoded else { return Err(Violation::Setup) };
-        let Ok(gone) = Member::decode(&old_member.value) else { return Err(Violation::Setup) };
+        let Ok(gone) = MemberRecord::decode(&old_member.value) else { return Err(Violation::Setup) };
         head.num = head.num.saturating_add(1);
         head.members = head.members.saturating_sub(1);
         let going_back = self.options.sabotage == Sabotage::VersionGoesBack && head.num > 3;

@@ -8,7 +8,7 @@ use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
 use ace_member::show::Style;
-use ace_member::{Config, Content, Member, ProgramError, Settings, export};
+use ace_member::{Config, Content, Member, MemberSettings, ProgramError, export};
 use ace_oscore::OscoreOption;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -226,7 +226,7 @@ impl House {
     }
 
     /// The same as [`Self::settings`], of the client named "switch".
-    pub(crate) fn switch(&self) -> Settings {
+    pub(crate) fn switch(&self) -> MemberSettings {
         let text = std::fs::read_to_string(self.config()).unwrap();
         let text = text
             .replace("\"01\"", "\"02\"")
@@ -237,7 +237,7 @@ impl House {
         let mut loaded = Loaded::<Config>::parse(&self.folder.path().join("switch.toml"), text).unwrap();
         // The way is one client's.
         loaded.config.kdc.address = *self.kdc_address.lock().unwrap();
-        Settings::new(&loaded).unwrap()
+        MemberSettings::new(&loaded).unwrap()
     }
 
     /// The sample configuration of a member, as a file.
@@ -253,8 +253,8 @@ impl House {
     }
 
     /// The same, read.
-    pub(crate) fn settings(&self) -> Settings {
-        Settings::new(&Loaded::<Config>::read(&self.config()).unwrap()).unwrap()
+    pub(crate) fn settings(&self) -> MemberSettings {
+        MemberSettings::new(&Loaded::<Config>::read(&self.config()).unwrap()).unwrap()
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -274,7 +274,7 @@ impl House {
 }
 
 /// Opens the member.
-pub(crate) fn open(settings: &Settings) -> Member<'_> {
+pub(crate) fn open(settings: &MemberSettings) -> Member<'_> {
     Member::open(settings, Style::default(), |_| ()).unwrap()
 }
 

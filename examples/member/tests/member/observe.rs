@@ -13,13 +13,13 @@ use ace_groupcomm_messages::{
     Claims, Confirmation, CredsResponse, GroupcommError, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue,
     TokenTransferRequest,
 };
-use ace_member::{Content, Settings};
+use ace_member::{Content, MemberSettings};
 use ace_oscore::{Aead, Context, Sequence};
 use ace_profile_oscore::client_parameters;
 use std::time::Duration;
 
 /// A client that goes on under the association of a member.
-async fn client(house: &House, settings: &Settings) -> Client {
+async fn client(house: &House, settings: &MemberSettings) -> Client {
     let mut member = open(settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
@@ -36,7 +36,7 @@ fn get<const N: usize>(path: [&str; N]) -> Message {
     Message::request(Code::GET).with_path(path)
 }
 
-fn kept(settings: &Settings) -> State {
+fn kept(settings: &MemberSettings) -> State {
     let kept: Content = serde_json::from_slice(&std::fs::read(&settings.state).unwrap()).unwrap();
     kept.member
 }

@@ -9,7 +9,7 @@ use ace_coap::{Code, Message};
 use ace_groupcomm::member::Operation;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenResponse};
-use ace_member::Settings;
+use ace_member::MemberSettings;
 use ace_oscore::Sequence;
 use ace_profile_group_oscore::scope;
 use ace_profile_oscore::{OscoreServer, Responses};
@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Gets a token by a process of its own, as it were.
-async fn token(settings: &Settings) {
+async fn token(settings: &MemberSettings) {
     let mut member = open(settings);
     run(&mut member, Operation::Token).await.unwrap();
     member.close().unwrap();

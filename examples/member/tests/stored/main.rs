@@ -4,7 +4,7 @@
 use ace_backend_daemon::{Loaded, Maintenance, Role, Running, StorageOf, maintain};
 use ace_groupcomm::member::Operation;
 use ace_member::show::Style;
-use ace_member::{Config, Member, Settings, export};
+use ace_member::{Config, Member, MemberSettings, export};
 use ace_peers::Postgres;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,12 +64,12 @@ impl First {
         ace_as::start(&loaded, url).await.unwrap()
     }
 
-    fn member(&self, name: &str, state: &str, kdc: SocketAddr, auth_server: Option<SocketAddr>) -> Settings {
+    fn member(&self, name: &str, state: &str, kdc: SocketAddr, auth_server: Option<SocketAddr>) -> MemberSettings {
         let mut loaded = Loaded::<Config>::read(&self.path(name)).unwrap();
         loaded.config.state = state.into();
         loaded.config.kdc.address = kdc;
         loaded.config.auth_server.address = auth_server.unwrap_or(loaded.config.auth_server.address);
-        Settings::new(&loaded).unwrap()
+        MemberSettings::new(&loaded).unwrap()
     }
 
     async fn maintain(&self, role: Role, url: &str, command: Maintenance) -> String {
@@ -90,7 +90,7 @@ impl First {
 }
 
 /// What a member gets that goes on from its state: node, Sender ID and Gid.
-async fn rejoined(settings: &Settings, operations: &[Operation]) -> (String, String, String) {
+async fn rejoined(settings: &MemberSettings, operations: &[Operation]) -> (String, String, String) {
     let mut member = Member::open(settings, Style::default(), |_| ()).unwrap();
     for operation in operations {
         member.run(*operation).await.unwrap();

@@ -3,7 +3,7 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
-use ace_groupcomm::testkit::build::{Client, join_post, token};
+use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Response, Roles, Status};
@@ -33,8 +33,8 @@ pub(crate) fn desk_on(store: TestStore) -> Desk {
     Desk::with(&AwsLc, store, config, &registry).unwrap()
 }
 
-pub(crate) fn client(number: u16) -> (Client, Identity) {
-    let client = Client::new(&AwsLc, number).unwrap();
+pub(crate) fn client(number: u16) -> (TestClient, Identity) {
+    let client = TestClient::new(&AwsLc, number).unwrap();
     let identity = Identity::ccs(&client.name, client.key.clone());
     (client, identity)
 }
