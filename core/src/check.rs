@@ -19,6 +19,7 @@ use crate::records::{
     SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
+use crate::time::UnixTime;
 use crate::traits::storage::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -104,8 +105,8 @@ pub struct Check {
     names: BTreeSet<GroupId>,
     /// Groups that were deleted, and of which something is stored still.
     deletions: BTreeSet<GroupId>,
-    bans: BTreeSet<(u64, GroupId, PrincipalId)>,
-    ban_ends: BTreeSet<(u64, GroupId, PrincipalId)>,
+    bans: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
+    ban_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     heads: BTreeMap<GroupId, Head>,
     configured: BTreeSet<GroupId>,
     secrets: BTreeSet<(GroupId, u64)>,
@@ -115,13 +116,13 @@ pub struct Check {
     credentials: BTreeMap<Key, (GroupId, PrincipalId)>,
     memberships: BTreeSet<(GroupId, PrincipalId)>,
     /// Each client's token, when it ends, and its association.
-    clients: BTreeMap<PrincipalId, (Vec<u8>, u64, Vec<u8>)>,
+    clients: BTreeMap<PrincipalId, (Vec<u8>, UnixTime, Vec<u8>)>,
     tokens: BTreeMap<Vec<u8>, PrincipalId>,
-    expiries: BTreeSet<(u64, PrincipalId)>,
+    expiries: BTreeSet<(UnixTime, PrincipalId)>,
     associations: BTreeMap<Vec<u8>, PrincipalId>,
     /// Tokens that were revoked, each with when that is forgotten.
-    revoked: BTreeSet<(u64, Vec<u8>)>,
-    revocation_ends: BTreeSet<(u64, Vec<u8>)>,
+    revoked: BTreeSet<(UnixTime, Vec<u8>)>,
+    revocation_ends: BTreeSet<(UnixTime, Vec<u8>)>,
     epochs: Vec<(GroupId, Vec<u8>, u64)>,
 }
 

@@ -15,6 +15,7 @@ use crate::config::Parameter;
 use crate::kdc::{GroupConfig, SetupError};
 use crate::records::RekeyDue;
 use crate::refusal::Refusal;
+use crate::time::UnixTime;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -121,9 +122,9 @@ pub struct GroupDetails {
     /// How many Gids it had before.
     pub epoch: u64,
     /// When the keying material was made, in seconds since 1970.
-    pub created: u64,
+    pub created: UnixTime,
     /// When the keying material ends, in seconds since 1970.
-    pub expires: u64,
+    pub expires: UnixTime,
     /// The issuers that may speak for it; none where any may.
     pub issuers: Option<BTreeSet<String>>,
     /// Its parameters. Of a secret it shows what may be seen.
@@ -165,7 +166,7 @@ pub struct MemberSummary {
     /// Its roles, as the profile names them.
     pub roles: Vec<String>,
     /// When its token ends, in seconds since 1970.
-    pub token_expires: u64,
+    pub token_expires: UnixTime,
     /// The hash of its token, in hexadecimal: by it the token is revoked.
     pub token_hash: String,
 }
@@ -180,9 +181,9 @@ pub struct BanSummary {
     /// Its name at the issuer.
     pub subject: String,
     /// Since when, in seconds since 1970.
-    pub since: u64,
+    pub since: UnixTime,
     /// Until when, in seconds since 1970.
-    pub until: u64,
+    pub until: UnixTime,
 }
 
 /// What a revocation has ended.

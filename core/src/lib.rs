@@ -84,5 +84,5 @@ pub use request::{Caller, Endpoint, Method, Purpose, Registration, Request, Resp
 pub use schema::record::{self, Corrupt, RecordType};
 pub use schema::{keys, records};
 pub use secret::Secret;
-pub use time::Now;
+pub use time::{Now, UnixTime};
 pub use traits::profile::Roles;

@@ -1,28 +1,78 @@
 //! Time, which is always handed in, and is not always right.
 
+use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// A time of day, in whole seconds since 1970-01-01T00:00:00Z without leap seconds, as CWT claims have it (RFC 8392 section 2).
+/// Stored as the number alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// The beginning of 1970.
+    pub const EPOCH: Self = Self(0);
+
+    /// The time so many seconds after 1970 began.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the time that is so much later, in whole seconds; at most the last one that there is.
+    #[must_use]
+    pub const fn plus(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time.as_secs()))
+    }
+
+    /// Returns the time that is so much earlier, in whole seconds; not before 1970.
+    #[must_use]
+    pub const fn minus(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(time.as_secs()))
+    }
+
+    /// Returns how long it is from this time to a later one; nothing where that is not later.
+    #[must_use]
+    pub const fn until(self, later: Self) -> Duration {
+        Duration::from_secs(later.0.saturating_sub(self.0))
+    }
+}
+
+/// The seconds since 1970, in decimal.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// One moment, on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
-    /// Seconds since 1970, UTC. It may jump.
-    pub unix: u64,
+    /// The time of day. It may jump.
+    pub unix: UnixTime,
     /// Time since the process began. It never goes back.
     pub mono: Duration,
     jumped: bool,
 }
 
 impl Now {
-    /// A moment on both clocks.
+    /// A moment on both clocks: seconds since 1970, and the time since the process began.
     #[must_use]
-    pub const fn new(unix: u64, mono: Duration) -> Self {
-        Self { unix, mono, jumped: false }
+    pub const fn new(seconds: u64, mono: Duration) -> Self {
+        Self { unix: UnixTime::new(seconds), mono, jumped: false }
     }
 
     /// The moment that is so much later on both clocks.
     #[must_use]
     pub const fn plus(self, later: Duration) -> Self {
-        Self::new(self.unix.saturating_add(later.as_secs()), self.mono.saturating_add(later))
+        Self { unix: self.unix.plus(later), mono: self.mono.saturating_add(later), jumped: false }
     }
 
     /// Whether the time of day has run away from the other clock. Requests are judged by it all the same, but
@@ -81,7 +131,7 @@ mod tests {
         assert_eq!(watch.tick(at(5_010, 3)), at(5_010, 3));
         assert_eq!(watch.tick(at(5_111, 4)), at(5_111, 4), "a second has passed, and a hundred are a correction");
         let jumped = watch.tick(at(5_214, 6));
-        assert_eq!((jumped.unix, jumped.has_jumped()), (5_214, true));
+        assert_eq!((jumped.unix, jumped.has_jumped()), (UnixTime::new(5_214), true));
         assert!(watch.look(at(400_000_000, 7)).has_jumped(), "ten years");
         assert_eq!(watch.tick(at(5_115, 8)), at(5_115, 8), "the jump is not remembered");
         assert!(!watch.tick(at(5_116 + 3_700, 3_609)).has_jumped(), "time passes on both clocks");

@@ -1,6 +1,7 @@
 //! The check of what is stored: a KDC's own state is clean, and whatever is broken in it is told.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{
@@ -11,6 +12,7 @@ use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::{Method, RecordType, Status};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 type Records = BTreeMap<Key, Vec<u8>>;
 
@@ -79,11 +81,13 @@ fn of_clients() -> Vec<Broken> {
             edit::<Principal>(r, &keys::principal(client(3)), |p| p.token.hash = vec![1].into());
         }),
         ("has a token whose end is not recorded", |r| {
-            edit::<Principal>(r, &keys::principal(client(3)), |p| p.token.expires += 1);
+            edit::<Principal>(r, &keys::principal(client(3)), |p| {
+                p.token.expires = p.token.expires.plus(Duration::from_secs(1))
+            });
         }),
         ("is the end of nobody's current token", |r| {
-            let expiry = Expiry { at: 5, principal: client(3) };
-            put(r, keys::expiry(5, client(3)), &expiry);
+            let expiry = Expiry { at: UnixTime::new(5), principal: client(3) };
+            put(r, keys::expiry(UnixTime::new(5), client(3)), &expiry);
         }),
         ("is the end of nobody's current token", |r| drop(r.remove(&keys::principal(client(3))))),
         ("is nobody's current token", |r| put(r, keys::token(b"another"), &BelongsTo(client(3)))),

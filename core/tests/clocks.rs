@@ -1,6 +1,7 @@
 //! What has expired stays so, whatever the clock does; and what ends is ended once, in pages.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{
@@ -80,7 +81,7 @@ fn a_clock_that_runs_away_ends_nobody_and_who_asks_meanwhile_is_told_to_wait() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = desk_over(&store);
     let caller = member(&mut desk, 1, LATER);
-    let right = desk.now.unix;
+    let right = desk.now.unix.seconds();
     set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
     // By that clock all tokens have expired. A 4.01, which anybody could send, would have every client give up its own.
     let get = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
@@ -111,14 +112,14 @@ fn of_two_kdcs_the_one_whose_clock_is_ahead_decides() {
     behind.pass(Duration::from_secs(40));
     assert_eq!(num(&mut behind, &caller), Status::Unauthorized);
     assert_eq!(behind.post_token(&bytes), None, "a minute early, and for both alike");
-    assert_eq!(records::<Meta>(&store, |key| key == b"meta").pop().unwrap().latest, 1_000_100);
+    assert_eq!(records::<Meta>(&store, |key| key == b"meta").pop().unwrap().latest, UnixTime::new(1_000_100));
 }
 
 #[test]
 fn an_association_is_not_given_up_while_the_clock_has_run_away() {
     let mut desk = desk_over(&TestStore::new(Sharing::Exclusive));
     let (caller, _) = desk.post_token(&token(1, &client(1).claims(&[("g1", 1)], LATER))).unwrap();
-    let right = desk.now.unix;
+    let right = desk.now.unix.seconds();
     set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
     assert_eq!(num(&mut desk, &caller), Status::ServiceUnavailable, "its first request");
     set_clock(&mut desk, right + 5);

@@ -104,7 +104,7 @@ fn nothing_is_counted_from_a_time_that_is_not_plausible() {
     let mut desk = new();
     let years = Duration::from_secs(10 * 365 * 86_400);
     let right = desk.now;
-    desk.now = Now::new(right.unix + years.as_secs(), right.mono + Duration::from_secs(1));
+    desk.now = Now::new(right.unix.seconds() + years.as_secs(), right.mono + Duration::from_secs(1));
     let token = token(1, &claims(1, 5, 100));
     let refused = desk.ask(&Caller::anonymous(), token_post_with(&token, &[5; 8]));
     assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(60)));

@@ -23,7 +23,7 @@ fn admitted(desk: &mut Desk, number: u16) -> (TestClient, Caller, Vec<u8>) {
 fn material_that_has_come_to_its_end_is_given_to_nobody() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
-    let end = desk.now.unix + LIFETIME;
+    let end = desk.now.unix.seconds() + LIFETIME;
     let (client, caller, challenge) = admitted(&mut desk, 1);
     let joined = desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8])));
     assert_eq!(JoinResponse::decode(&joined.payload).unwrap().material.exp, Some(end));
@@ -52,7 +52,7 @@ fn material_that_has_come_to_its_end_is_given_to_nobody() {
     assert_eq!(get(&mut desk, &["creds"]).status, Status::Content);
     // A clock that is set back does not bring it back, and nothing is due all the time.
     assert!(desk.kdc.next_timeout(desk.now).is_none_or(|at| at > desk.now.mono));
-    desk.now = Now::new(desk.now.unix - 100, desk.now.mono);
+    desk.now = Now::new(desk.now.unix.seconds() - 100, desk.now.mono);
     assert_eq!(get(&mut desk, &[]).status, Status::ServiceUnavailable);
 }
 

@@ -3,6 +3,7 @@
 mod device;
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::traits::member::Unsuitable;
@@ -13,6 +14,7 @@ use ace_groupcomm_messages::{
     TokenResponse, TokenTransferResponse,
 };
 use device::{Crash, Device, Fate};
+use std::time::Duration;
 
 /// The toy profile's.
 const TALKER: u64 = 1;
@@ -252,7 +254,7 @@ fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the
         device.disk = State::default();
         device.restart(false);
     }
-    device.desk.now.unix -= 1_000;
+    device.desk.now.unix = device.desk.now.unix.minus(Duration::from_secs(1_000));
     assert_eq!(device.run(Operation::Token), Some(Ok(())));
 }
 
@@ -311,7 +313,7 @@ fn steps_out_of_order_say_what_is_missing_and_nothing_answers_nothing() {
     assert_eq!(device.run(Operation::Creds), Some(Err(MemberError::NotAMember)));
     device.run(Operation::Token);
     assert_eq!(device.run(Operation::Join), Some(Err(MemberError::NoSession)));
-    assert_eq!(device.member.saved(5), Effect::Done(Err(MemberError::Idle)));
+    assert_eq!(device.member.saved(UnixTime::new(5)), Effect::Done(Err(MemberError::Idle)));
     assert_eq!(MemberError::NoToken.to_string(), "there is no token: run `token` first");
     let refused = MemberError::Refused { status: Status::Forbidden, detail: "why".into() };
     assert_eq!(refused.to_string(), "refused with 4.03 why");
@@ -429,7 +431,7 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
 fn a_member_knows_the_others_and_does_not_count_itself() {
     let mut device = Device::new();
     let other = TestClient::new(&AwsLc, 2).unwrap();
-    let post = |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.unix() + 1_000));
+    let post = |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.unix().seconds() + 1_000));
     let posted = post(&device);
     let (caller, challenge) = device.desk.post_token(&posted).unwrap();
     let join = join_post("g1", &other.join("g1", TALKER, &challenge, &[7; 8]));

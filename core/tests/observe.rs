@@ -175,7 +175,7 @@ fn others_learn_who_comes_and_goes() {
     let own = AssociationNotice::Changed { path: again.location_path };
     assert!(desk.notices.contains(&own));
     assert_eq!(told(&mut desk), 1);
-    let soon = desk.now.unix + 100;
+    let soon = desk.now.unix.seconds() + 100;
     member(&mut desk, 2, soon);
     assert_eq!(told(&mut desk), 1);
     desk.pass(std::time::Duration::from_secs(101));

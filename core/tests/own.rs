@@ -1,6 +1,7 @@
 //! Resources and records of a profile's own: the notes and the board of the toy profile.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Restore;
@@ -198,7 +199,7 @@ fn a_restore_drops_keeps_or_renews_as_the_kind_says() {
         (of_kind(b"/x/r\0\x01"), of_kind(b"/x/d\0\x02"))
     };
     assert_eq!(own(&store), (1, 1));
-    let mut restore = Restore::new(1_500_000, [1; 6], Some(vec![]));
+    let mut restore = Restore::new(UnixTime::new(1_500_000), [1; 6], Some(vec![]));
     let mut write = Vec::new();
     for (key, record) in store.dump() {
         write.extend(restore.record(&key, &record.value).unwrap().map(|value| (key, Some(value))));

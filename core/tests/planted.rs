@@ -1,6 +1,7 @@
 //! State that another process has left, or that chance has brought about: what a KDC makes of it.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
@@ -117,14 +118,14 @@ fn an_expiry_and_a_revocation_of_an_older_token_end_nothing() {
     let mut desk = on(&store);
     let (client, caller, ..) = join(&mut desk, 1);
     let id = PrincipalId::of("as1", &client.name);
-    store.plant(&keys::expiry(1_000_100, id), &Expiry { at: 1_000_100, principal: id });
+    store.plant(&keys::expiry(UnixTime::new(1_000_100), id), &Expiry { at: UnixTime::new(1_000_100), principal: id });
     store.plant(&keys::token(&[9; 32]), &BelongsTo(id));
     let mut desk = on(&store);
     desk.pass(Duration::from_secs(200));
     desk.revoke(&[9; 32]);
     let num = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
     assert_eq!(num.status, Status::Content);
-    assert!(store.record::<Expiry>(&keys::expiry(1_000_100, id)).is_none(), "what is over is gone");
+    assert!(store.record::<Expiry>(&keys::expiry(UnixTime::new(1_000_100), id)).is_none(), "what is over is gone");
     assert!(store.record::<Revoked>(&keys::revoked(&[9; 32])).is_some());
 }
 
@@ -333,9 +334,16 @@ fn a_profile_may_want_the_scope_in_every_join() {
 struct Readable;
 
 impl TokenValidator for Readable {
-    fn validate(&self, token: &[u8], _now: u64) -> Result<ValidToken, TokenRefusal> {
+    fn validate(&self, token: &[u8], _now: UnixTime) -> Result<ValidToken, TokenRefusal> {
         let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[], LATER);
-        Ok(ValidToken::new("as1", "client1", token, LATER, scope(&[("g1", TALKER)]), claims.cnf.unwrap()))
+        Ok(ValidToken::new(
+            "as1",
+            "client1",
+            token,
+            UnixTime::new(LATER),
+            scope(&[("g1", TALKER)]),
+            claims.cnf.unwrap(),
+        ))
     }
 }
 

@@ -3,6 +3,7 @@
 mod process;
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
@@ -50,7 +51,7 @@ fn a_token_that_expires_meanwhile_joins_nothing() {
     // The other one's clock runs on, and it ends what has expired.
     other.now = other.now.plus(Duration::from_secs(70));
     let mut end = other.now;
-    while end.unix < 2_000_000 {
+    while end.unix < UnixTime::new(2_000_000) {
         end = end.plus(Duration::from_secs(3_600));
         other.now = end;
         other.pass(Duration::ZERO);

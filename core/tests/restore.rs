@@ -1,6 +1,7 @@
 //! A KDC that goes on from a backup: nothing comes twice, and who was put out since stays out.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
@@ -14,7 +15,6 @@ use ace_groupcomm::{Caller, Corrupt, Method, RecordType, Registration, Status};
 use ace_groupcomm_messages::{Claims, JoinResponse, token_hash};
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 const END: u64 = 2_000_000;
 
@@ -24,7 +24,7 @@ fn restore(backup: &[(Key, Record)], now: u64, revoked: Option<Vec<Vec<u8>>>) ->
 }
 
 fn restore_with(backup: &[(Key, Record)], now: u64, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> TestStore {
-    let mut restore = Restore::new(now, random, revoked);
+    let mut restore = Restore::new(UnixTime::new(now), random, revoked);
     let mut write = Vec::new();
     for (key, record) in backup {
         let kept = restore.record(key, &record.value).unwrap();
@@ -46,7 +46,7 @@ fn assert_clean(store: &TestStore) {
 
 fn open(store: &TestStore, now: u64) -> Desk {
     let mut desk = Desk::new(&AwsLc, store.clone(), desk::config(&["g1"])).unwrap();
-    desk.pass(Duration::from_secs(now.saturating_sub(desk.now.unix)));
+    desk.pass(desk.now.unix.until(UnixTime::new(now)));
     desk
 }
 
@@ -127,11 +127,11 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         }
         if revoked.is_none() {
             // Its issuer's clock may be ahead: it may be from before the restore.
-            let post = desk.ask(&Caller::anonymous(), token_post(&token_of(1, Some(now + LEEWAY - 1))));
+            let post = desk.ask(&Caller::anonymous(), token_post(&token_of(1, Some(now + LEEWAY.as_secs() - 1))));
             assert_eq!(post.status, Status::Unauthorized);
         }
         for number in [1, 60] {
-            let (identifier, num) = join(&mut desk, number, Some(now + LEEWAY));
+            let (identifier, num) = join(&mut desk, number, Some(now + LEEWAY.as_secs()));
             assert!(num > i64::try_from(before.num).unwrap(), "a member takes it for newer");
             assert!(given.insert(identifier));
         }
@@ -159,8 +159,12 @@ fn a_token_whose_time_begins_with_its_receipt_gets_none_from_a_restore() {
     };
     assert_eq!(post(&mut desk, Some(4_999)), Status::Unauthorized, "it may have come before the restore");
     assert_eq!(post(&mut desk, None), Status::Unauthorized);
-    assert_eq!(post(&mut desk, Some(5_000 + LEEWAY - 1)), Status::Unauthorized, "its issuer's clock may be ahead");
-    assert_eq!(post(&mut desk, Some(5_000 + LEEWAY)), Status::Created);
+    assert_eq!(
+        post(&mut desk, Some(5_000 + LEEWAY.as_secs() - 1)),
+        Status::Unauthorized,
+        "its issuer's clock may be ahead"
+    );
+    assert_eq!(post(&mut desk, Some(5_000 + LEEWAY.as_secs())), Status::Created);
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn incarnations_grow_whatever_the_clock_says() {
     let third = restore(&second.dump(), 10, None);
     assert_eq!(incarnation(&third), 9_001, "the clock was put back");
     let meta: Meta = third.record(&keys::meta()).unwrap();
-    assert_eq!((meta.latest, meta.tokens_since), (9_000, 9_000));
+    assert_eq!((meta.latest, meta.tokens_since), (UnixTime::new(9_000), UnixTime::new(9_000)));
 }
 
 #[test]
@@ -267,7 +271,7 @@ fn a_group_that_no_file_names_is_renewed_and_served() {
     assert_clean(&restored);
     // The issuer may speak for it still, as is stored with it.
     let mut claims = client(1).claims(&[("g2", 1)], END);
-    claims.iat = Some(5_000 + LEEWAY);
+    claims.iat = Some(5_000 + LEEWAY.as_secs());
     let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     let response = desk.ask(&caller, join_post("g2", &client(1).join("g2", 1, &challenge, &[7; 8])));
     assert_eq!(response.status, Status::Created);
@@ -278,7 +282,7 @@ fn a_group_that_no_file_names_is_renewed_and_served() {
 
 #[test]
 fn a_record_that_cannot_be_read_is_no_part_of_a_restore() {
-    let mut restore = Restore::new(1, [1; 6], None);
+    let mut restore = Restore::new(UnixTime::new(1), [1; 6], None);
     for (key, value) in [(keys::meta(), "x"), (keys::name("g1"), ""), (Key::new("zebra"), "x")] {
         assert_eq!(restore.record(&key, &Bytes::from(value)), Err(Corrupt), "{key:?}");
     }

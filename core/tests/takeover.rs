@@ -1,6 +1,7 @@
 //! Associations that outlive their process, and that pass from one process to another.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
 use ace_groupcomm::records::{Association, Meta};
@@ -252,7 +253,7 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
     let caller = posted(&mut desk, 1);
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     desk.pass(std::time::Duration::from_secs(1));
-    desk.now.unix = 2_000_001;
+    desk.now.unix = UnixTime::new(2_000_001);
     assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.to_vec())), AssociationNotice::Gone { id: id.to_vec() });
     assert_eq!(desk.ask(&caller, num()).status, Status::Unauthorized);
 }

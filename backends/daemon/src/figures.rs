@@ -71,7 +71,7 @@ async fn groups(handle: &Handle) {
             count = count.saturating_add(1);
             metrics::gauge!("ace_group_members", "group" => group.name.clone()).set(gauge(group.members));
             metrics::gauge!("ace_group_version", "group" => group.name.clone()).set(gauge(group.num));
-            let due = group.rekey_due.map_or(0, |due| due.since);
+            let due = group.rekey_due.map_or(0, |due| due.since.seconds());
             metrics::gauge!("ace_group_rekey_due_since", "group" => group.name).set(gauge(due));
         }
         match more {

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Request};
 use crate::schema::keys;
 use crate::schema::records::Issued;
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 use crate::token::TokenKey;
 use crate::traits::storage::Sharing;
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
@@ -30,8 +30,8 @@ pub struct Audience {
     pub name: String,
     /// The key that it shares with the AS.
     pub key: TokenKey,
-    /// For how many seconds a token is good.
-    pub lifetime: u64,
+    /// How long a token is good; counted in whole seconds.
+    pub lifetime: Duration,
     /// The transport profile that clients use with it, `ace_profile`.
     pub profile: i64,
 }
@@ -77,7 +77,7 @@ pub enum Task {
 #[derive(Debug)]
 pub enum AsEvent {
     /// Material is good until then.
-    Issued(Vec<(u64, Vec<u8>)>),
+    Issued(Vec<(UnixTime, Vec<u8>)>),
     /// The start is done.
     Started,
 }
@@ -88,7 +88,7 @@ pub struct AuthServerApp {
     clients: BTreeSet<String>,
     audiences: BTreeMap<String, Audience>,
     policies: Vec<Policy>,
-    expiries: BTreeSet<(u64, Vec<u8>)>,
+    expiries: BTreeSet<(UnixTime, Vec<u8>)>,
     started: bool,
 }
 
@@ -155,7 +155,7 @@ impl App for AuthServerApp {
 
     fn next_due(&self, now: Now) -> Option<Duration> {
         let (at, _) = self.expiries.first().filter(|_| !now.has_jumped())?;
-        Some(now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))))
+        Some(now.mono.saturating_add(now.unix.until(*at)))
     }
 
     fn due(&mut self, now: Now, _out: &mut Vec<AssociationNotice>) -> Vec<Task> {

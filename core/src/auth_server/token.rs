@@ -71,7 +71,7 @@ impl AuthServerApp {
             audience.ok_or_else(|| refuse(TokenErrorCode::InvalidRequest, "the audience is missing or unknown"))?;
         let granted = self.narrow(&client, audience, asked.scope.as_ref())?;
         let unchanged = asked.scope == Some(ScopeValue::Bytes(granted.encode()));
-        let expires = view.arrived().unix.saturating_add(audience.lifetime);
+        let expires = view.arrived().unix.plus(audience.lifetime);
         let mut changes = Changes::new();
         let (cnf, id, shown) = self.confirmation(view, &client, audience, asked.req_cnf)?;
         let issued =
@@ -82,8 +82,8 @@ impl AuthServerApp {
             iss: self.iss.clone(),
             sub: Some(client.0.into()),
             aud: vec![audience.name.clone()],
-            exp: Some(expires),
-            iat: Some(view.arrived().unix),
+            exp: Some(expires.seconds()),
+            iat: Some(view.arrived().unix.seconds()),
             cti: Some(view.random_bytes::<8>("cti").to_vec()),
             cnf: Some(cnf),
             scope: Some(scope.clone()),
@@ -94,7 +94,7 @@ impl AuthServerApp {
         let token = seal_cwt(&audience.key, &nonce, &claims).ok_or(Refusal::Internal("a token cannot be sealed"))?;
         let answer = TokenResponse {
             access_token: token,
-            expires_in: Some(audience.lifetime),
+            expires_in: Some(audience.lifetime.as_secs()),
             scope: (!unchanged).then_some(scope),
             cnf: shown.then(|| claims.cnf.clone()).flatten(),
             ace_profile: Some(audience.profile),

@@ -242,11 +242,11 @@ impl<A: App> Engine<A> {
             self.jumped = now.has_jumped();
             if self.jumped {
                 tracing::error!(
-                    unix = now.unix,
+                    unix = now.unix.seconds(),
                     "the time of day has jumped: no membership is ended until it is right"
                 );
             } else {
-                tracing::info!(unix = now.unix, "the time of day is plausible again");
+                tracing::info!(unix = now.unix.seconds(), "the time of day is plausible again");
             }
         }
         now

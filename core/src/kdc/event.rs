@@ -6,6 +6,7 @@ use crate::kdc::Pending;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
+use crate::time::UnixTime;
 use crate::traits::storage::Key;
 use crate::traits::transport::AssociationNeed;
 
@@ -110,13 +111,13 @@ pub enum Event {
         limit: u64,
     },
     /// A token expires then.
-    Expires(u64),
+    Expires(UnixTime),
     /// What had expired has been ended; where more is known, the next one expires then.
     Swept {
         /// When the next token expires, where that is known.
-        next: Option<u64>,
+        next: Option<UnixTime>,
         /// The time by which those that are gone have expired.
-        time: u64,
+        time: UnixTime,
     },
     /// This process may start, so far: what is to be done next is known.
     Start(StartEvent),
@@ -125,9 +126,9 @@ pub enum Event {
         /// Its name.
         gname: String,
         /// When its keying material was made, and when that ends, in seconds since 1970.
-        created: u64,
+        created: UnixTime,
         /// The end.
-        expires: u64,
+        expires: UnixTime,
     },
     /// A group that is configured or stored is not served.
     Absent {

@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::registry::{ApplicationProfileDescriptor, Registry};
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, NameState, NamedGroup};
+use crate::time::UnixTime;
 use crate::traits::crypto::CryptoProvider;
 use crate::traits::profile::GroupRules;
 use crate::traits::storage::Revision;
@@ -41,7 +42,7 @@ impl Group {
 pub(super) struct LiveGroup {
     pub(super) id: GroupId,
     /// Tokens that were issued before this time do not mean it; 0 where all do.
-    pub(super) tokens_since: u64,
+    pub(super) tokens_since: UnixTime,
     pub(super) group: Arc<Group>,
 }
 

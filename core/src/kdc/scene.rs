@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{Association, Head, MemberRecord, NameState, Principal};
+use crate::time::UnixTime;
 use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
 use std::sync::Arc;
@@ -111,8 +112,8 @@ impl KdcApp {
     }
 
     /// Whether a token that was issued then means the group that has a name since a former one was deleted.
-    pub(super) fn means_this_group(&self, issued: Option<u64>, tokens_since: u64) -> bool {
-        tokens_since == 0 || issued.is_some_and(|at| at >= tokens_since.saturating_add(self.validator.leeway()))
+    pub(super) fn means_this_group(&self, issued: Option<UnixTime>, tokens_since: UnixTime) -> bool {
+        tokens_since == UnixTime::EPOCH || issued.is_some_and(|at| at >= tokens_since.plus(self.validator.leeway()))
     }
 
     /// The group as it stands.

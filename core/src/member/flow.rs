@@ -6,6 +6,7 @@ use super::run::{Run, Stop};
 use super::state::{Session, Token};
 use super::{ExchangeError, MemberError, Operation, Setup};
 use crate::auth_server::TOKEN;
+use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::labels::token_type::POP;
@@ -14,6 +15,7 @@ use ace_groupcomm_messages::{
     Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinResponse, KeyDistribution, ProblemDetails,
     Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
 };
+use std::time::Duration;
 
 /// Resets and unprotected answers of the KDC after which an association is given up. One alone proves nothing:
 /// anybody can send it.
@@ -68,7 +70,7 @@ fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     run.state.token = Some(Token {
         access_token: Bytes(response.access_token.clone()),
         cnf: Bytes(cnf.encode()),
-        expires: run.asked.saturating_add(lifetime),
+        expires: run.asked.plus(Duration::from_secs(lifetime)),
         scope: response.scope.as_ref().map(ScopeValue::decode).transpose()?.map(|scope| Bytes(scope.encode())),
     });
     granted(setup, run)?;
@@ -264,8 +266,8 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
 
 /// When keys end, by the member's clock: at the time that the KDC says, or after what it says to be left, whichever comes
 /// first. A clock that is slow does not make them last.
-fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<u64> {
-    exp.into_iter().chain(exi.map(|exi| run.asked.saturating_add(exi))).min()
+fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<UnixTime> {
+    exp.map(UnixTime::new).into_iter().chain(exi.map(|exi| run.asked.plus(Duration::from_secs(exi)))).min()
 }
 
 fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut JoinedGroup, MemberError> {

@@ -1,6 +1,7 @@
 //! A group as a member keeps it, and what of its keys was used.
 
 use super::bytes::Bytes;
+use crate::time::UnixTime;
 use crate::traits::member::MemberRules;
 use ace_groupcomm_messages::{PeerCred, RawCbor};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ pub struct JoinedGroup {
     /// The version of the keying material.
     pub num: i64,
     /// When it ends, in seconds since 1970, by the member's clock.
-    pub expires: Option<u64>,
+    pub expires: Option<UnixTime>,
     /// NODENAME.
     pub node: String,
     /// The KDC's credential.

@@ -19,6 +19,7 @@ pub use bytes::Bytes;
 pub use group::{JoinedGroup, Peer};
 pub use state::{Numbers, Session, State, Token};
 
+use crate::time::UnixTime;
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
 use crate::{Request, Response, Status};
 use ace_groupcomm_messages::DecodeError;
@@ -179,7 +180,7 @@ pub struct Setup {
 /// An operation under way.
 struct Begun {
     operation: Operation,
-    unix: u64,
+    unix: UnixTime,
     seed: [u8; 32],
     /// The state at its beginning: each run begins there.
     before: State,
@@ -224,7 +225,7 @@ impl Member {
     }
 
     /// Begins an operation at this time, in seconds since 1970. One that was under way is given up.
-    pub fn begin(&mut self, unix: u64, operation: Operation, rng: &mut dyn CryptoRng) -> Effect {
+    pub fn begin(&mut self, unix: UnixTime, operation: Operation, rng: &mut dyn CryptoRng) -> Effect {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let before = self.state.clone();
@@ -237,7 +238,7 @@ impl Member {
     }
 
     /// The state was written, and is safe.
-    pub fn saved(&mut self, unix: u64) -> Effect {
+    pub fn saved(&mut self, unix: UnixTime) -> Effect {
         if let Some(state) = self.begun.as_mut().and_then(|begun| begun.saving.take()) {
             self.state = state;
         }
@@ -245,12 +246,12 @@ impl Member {
     }
 
     /// An exchange has ended so.
-    pub fn exchanged(&mut self, unix: u64, result: Result<Exchanged, ExchangeError>) -> Effect {
+    pub fn exchanged(&mut self, unix: UnixTime, result: Result<Exchanged, ExchangeError>) -> Effect {
         self.learn(Fact::Exchanged { unix, result })
     }
 
     /// The keys were handed out, or not: nobody has seen any of them then.
-    pub fn handed_out(&mut self, unix: u64, done: bool) -> Effect {
+    pub fn handed_out(&mut self, unix: UnixTime, done: bool) -> Effect {
         self.learn(Fact::HandedOut { unix, done })
     }
 

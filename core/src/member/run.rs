@@ -6,6 +6,7 @@ use super::group::JoinedGroup;
 use super::state::{Numbers, Session, State};
 use super::{Effect, Exchange, ExchangeError, Exchanged, MemberError};
 use crate::Request;
+use crate::time::UnixTime;
 use sha2::{Digest, Sha256};
 
 /// Length of the ID Context of an exchange with the AS.
@@ -14,9 +15,9 @@ const ID_CONTEXT: usize = 8;
 /// What has come of an effect, and when.
 #[derive(Clone, Debug)]
 pub(super) enum Fact {
-    Saved { unix: u64 },
-    HandedOut { unix: u64, done: bool },
-    Exchanged { unix: u64, result: Result<Exchanged, ExchangeError> },
+    Saved { unix: UnixTime },
+    HandedOut { unix: UnixTime, done: bool },
+    Exchanged { unix: UnixTime, result: Result<Exchanged, ExchangeError> },
 }
 
 /// Why a run ends before its operation does.
@@ -40,9 +41,9 @@ pub(super) struct Run<'a> {
     seed: &'a [u8; 32],
     drawn: u64,
     /// The time, in seconds since 1970: that of the last fact.
-    pub(super) unix: u64,
+    pub(super) unix: UnixTime,
     /// When the last exchange began: what is said to be left of a time is counted from there.
-    pub(super) asked: u64,
+    pub(super) asked: UnixTime,
     /// What the member keeps, as far as the run has come.
     pub(super) state: State,
     /// The numbers that are reserved with the KDC, if they are not used up soon.
@@ -51,7 +52,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(
-        unix: u64,
+        unix: UnixTime,
         state: State,
         numbers: Option<Numbers>,
         seed: &'a [u8; 32],

@@ -2,6 +2,7 @@
 
 use super::bytes::Bytes;
 use super::group::JoinedGroup;
+use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ pub struct Token {
     /// The encoded `cnf` that came with it.
     pub cnf: Bytes,
     /// When it ends, in seconds since 1970, by the member's clock.
-    pub expires: u64,
+    pub expires: UnixTime,
     /// The encoded scope that was granted, where the AS says that it is not what was asked for.
     #[serde(default)]
     pub scope: Option<Bytes>,
@@ -105,7 +106,12 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let token = Token { access_token: Bytes(vec![0x5e; 9]), cnf: Bytes(vec![0x5e; 16]), expires: 1, scope: None };
+        let token = Token {
+            access_token: Bytes(vec![0x5e; 9]),
+            cnf: Bytes(vec![0x5e; 16]),
+            expires: UnixTime::new(1),
+            scope: None,
+        };
         let session = Session { association: Bytes(vec![0x5e; 40]), ..Session::default() };
         let state = State { token: Some(token), session: Some(session), ..State::default() };
         assert!(!format!("{state:?}").contains("94") && format!("{state:?}").contains("40 bytes"));

@@ -2,6 +2,7 @@
 //! length-prefixed, so that no name can reach into another's keys.
 
 use crate::Secret;
+use crate::time::UnixTime;
 use crate::traits::profile::{OnRestore, RecordKind};
 use crate::traits::storage::Key;
 use sha2::{Digest, Sha256};
@@ -233,8 +234,8 @@ pub fn ban_ends() -> Key {
 
 /// When a ban ends.
 #[must_use]
-pub fn ban_end(at: u64, group: GroupId, principal: PrincipalId) -> Key {
-    key(&[b"bx/", &at.to_be_bytes(), b"/", group.as_bytes(), b"/", principal.as_bytes()])
+pub fn ban_end(at: UnixTime, group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"bx/", &at.seconds().to_be_bytes(), b"/", group.as_bytes(), b"/", principal.as_bytes()])
 }
 
 /// Whose token has this hash.
@@ -251,8 +252,8 @@ pub fn expiries() -> Key {
 
 /// When a principal's token expires.
 #[must_use]
-pub fn expiry(at: u64, principal: PrincipalId) -> Key {
-    key(&[b"x/", &at.to_be_bytes(), b"/", principal.as_bytes()])
+pub fn expiry(at: UnixTime, principal: PrincipalId) -> Key {
+    key(&[b"x/", &at.seconds().to_be_bytes(), b"/", principal.as_bytes()])
 }
 
 /// A token that was revoked.
@@ -269,8 +270,8 @@ pub fn revocation_ends() -> Key {
 
 /// When the record of a revoked token goes.
 #[must_use]
-pub fn revocation_end(at: u64, hash: &[u8]) -> Key {
-    key(&[b"rx/", &at.to_be_bytes(), b"/", hash])
+pub fn revocation_end(at: UnixTime, hash: &[u8]) -> Key {
+    key(&[b"rx/", &at.seconds().to_be_bytes(), b"/", hash])
 }
 
 /// The highest number of an expired token with `exi`, of this issuer.
@@ -378,7 +379,7 @@ mod tests {
             gid(&[1]),
             principal(someone),
             token(&[1]),
-            expiry(1, someone),
+            expiry(UnixTime::new(1), someone),
             revoked(&[1]),
             association(&[1]),
             meta(),
@@ -388,7 +389,7 @@ mod tests {
             deletion(group),
             ban(group, someone),
             ban(other, someone),
-            ban_end(1, group, someone),
+            ban_end(UnixTime::new(1), group, someone),
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[..at].contains(key), "{key:?}");
@@ -397,7 +398,7 @@ mod tests {
         assert!(ban(group, someone).starts_with(&bans(group)) && head(group).starts_with(&of_group(group)));
         assert!(member(group, someone).starts_with(&members(group)));
         assert!(!member(other, someone).starts_with(&members(group)));
-        assert!(expiry(255, someone) < expiry(256, someone));
+        assert!(expiry(UnixTime::new(255), someone) < expiry(UnixTime::new(256), someone));
     }
 
     #[test]

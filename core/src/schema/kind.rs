@@ -1,6 +1,7 @@
 //! What kind of record a key is of: the way back from [`keys`](super::keys), for those who look at all records.
 
 use super::keys::{GroupId, PrincipalId};
+use crate::time::UnixTime;
 use crate::traits::profile::OnRestore;
 use crate::traits::storage::Key;
 
@@ -21,16 +22,16 @@ pub(crate) enum Kind<'a> {
     Gid(&'a [u8]),
     Principal(PrincipalId),
     Token(&'a [u8]),
-    Expiry(u64, PrincipalId),
+    Expiry(UnixTime, PrincipalId),
     Revoked(&'a [u8]),
-    RevocationEnd(u64, &'a [u8]),
+    RevocationEnd(UnixTime, &'a [u8]),
     ExpiredSequence,
     Association(&'a [u8]),
     Observation,
     /// A group that was deleted.
     Deletion(GroupId),
     Ban(GroupId, PrincipalId),
-    BanEnd(u64, GroupId, PrincipalId),
+    BanEnd(UnixTime, GroupId, PrincipalId),
     Turn,
     Meta,
     Issuers,
@@ -39,6 +40,10 @@ pub(crate) enum Kind<'a> {
     Restoring,
     SequenceLimit,
     Issued(&'a [u8]),
+}
+
+const fn time(bytes: [u8; 8]) -> UnixTime {
+    UnixTime::new(u64::from_be_bytes(bytes))
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
@@ -111,12 +116,12 @@ impl<'a> Kind<'a> {
             b"t/" => Some(Self::Token(rest)),
             b"x/" => {
                 let (at, rest) = rest.split_first_chunk::<8>()?;
-                Some(Self::Expiry(u64::from_be_bytes(*at), principal(rest.strip_prefix(b"/")?)?))
+                Some(Self::Expiry(time(*at), principal(rest.strip_prefix(b"/")?)?))
             }
             b"rv/" => Some(Self::Revoked(rest)),
             b"rx/" => {
                 let (at, rest) = rest.split_first_chunk::<8>()?;
-                Some(Self::RevocationEnd(u64::from_be_bytes(*at), rest.strip_prefix(b"/")?))
+                Some(Self::RevocationEnd(time(*at), rest.strip_prefix(b"/")?))
             }
             b"exi/" => Some(Self::ExpiredSequence),
             b"a/" => Some(Self::Association(rest)),
@@ -129,7 +134,7 @@ impl<'a> Kind<'a> {
             b"bx/" => {
                 let (at, rest) = rest.split_first_chunk::<8>()?;
                 let (group, client) = group_and_principal(rest.strip_prefix(b"/")?)?;
-                Some(Self::BanEnd(u64::from_be_bytes(*at), group, client))
+                Some(Self::BanEnd(time(*at), group, client))
             }
             b"turn/" => Some(Self::Turn),
             b"ai/" => Some(Self::Issued(rest)),
@@ -166,15 +171,15 @@ mod tests {
             (keys::gid(b"/"), Kind::Gid(b"/")),
             (keys::principal(client), Kind::Principal(client)),
             (keys::token(b"t/"), Kind::Token(b"t/")),
-            (keys::expiry(0x2f00, client), Kind::Expiry(0x2f00, client)),
+            (keys::expiry(UnixTime::new(0x2f00), client), Kind::Expiry(UnixTime::new(0x2f00), client)),
             (keys::revoked(b"x"), Kind::Revoked(b"x")),
-            (keys::revocation_end(0x2f, b"/x"), Kind::RevocationEnd(0x2f, b"/x")),
+            (keys::revocation_end(UnixTime::new(0x2f), b"/x"), Kind::RevocationEnd(UnixTime::new(0x2f), b"/x")),
             (keys::expired_sequence("as/1"), Kind::ExpiredSequence),
             (keys::association(b"a/"), Kind::Association(b"a/")),
             (keys::observation(b"a/", b"x"), Kind::Observation),
             (keys::deletion(group), Kind::Deletion(group)),
             (keys::ban(group, client), Kind::Ban(group, client)),
-            (keys::ban_end(0x2f, group, client), Kind::BanEnd(0x2f, group, client)),
+            (keys::ban_end(UnixTime::new(0x2f), group, client), Kind::BanEnd(UnixTime::new(0x2f), group, client)),
             (keys::turn("g/x"), Kind::Turn),
             (keys::meta(), Kind::Meta),
             (keys::issuers(), Kind::Issuers),

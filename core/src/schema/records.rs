@@ -10,6 +10,7 @@ pub use group::{
 use crate::Secret;
 use crate::schema::keys::{GroupId, KeyFingerprint, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
+use crate::time::UnixTime;
 use crate::token::Trust;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
     /// In seconds since 1970.
-    pub at: u64,
+    pub at: UnixTime,
     /// Whose token it is.
     pub principal: PrincipalId,
 }
@@ -32,24 +33,32 @@ pub struct Meta {
     /// How many groups were made; part of every Gid.
     pub groups: u32,
     /// The time at which tokens were ended last, in seconds since 1970: it is never earlier again.
-    pub latest: u64,
+    pub latest: UnixTime,
     /// How often a process has started, modulo 2^16.
     #[serde(default)]
     pub starts: u16,
     /// Tokens that were issued before this time are refused, in seconds since 1970; 0 where none are for that.
     #[serde(default)]
-    pub tokens_since: u64,
+    pub tokens_since: UnixTime,
     /// Drawn by the last restore, so that no other one of the same backup has the same Gids; part of them.
     #[serde(default)]
     pub tag: Option<[u8; 6]>,
     /// When the last restore was, in seconds since 1970: of tokens from before it nobody knows when they came first.
     #[serde(default)]
-    pub restored: u64,
+    pub restored: UnixTime,
 }
 
 impl Default for Meta {
     fn default() -> Self {
-        Self { incarnation: 1, groups: 0, latest: 0, starts: 0, tokens_since: 0, tag: None, restored: 0 }
+        Self {
+            incarnation: 1,
+            groups: 0,
+            latest: UnixTime::EPOCH,
+            starts: 0,
+            tokens_since: UnixTime::EPOCH,
+            tag: None,
+            restored: UnixTime::EPOCH,
+        }
     }
 }
 
@@ -58,13 +67,13 @@ impl Default for Meta {
 pub struct Revoked {
     /// When the token ends by itself, in seconds since 1970, and this goes with it; none where nobody knows, or where its
     /// time would begin anew.
-    pub until: Option<u64>,
+    pub until: Option<UnixTime>,
 }
 
 /// The form in which it is written since the second format; the first one was a [`Mark`].
 #[derive(Serialize, Deserialize)]
 struct StoredRevoked {
-    until: Option<u64>,
+    until: Option<UnixTime>,
 }
 
 impl RecordType for Revoked {
@@ -84,7 +93,7 @@ impl RecordType for Revoked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevocationEnd {
     /// In seconds since 1970.
-    pub at: u64,
+    pub at: UnixTime,
     /// The token's hash.
     pub hash: ByteBuf,
 }
@@ -119,7 +128,7 @@ pub struct StoredToken {
     /// Its scope: each group's name and the encoded Tperm.
     pub scope: Vec<(String, ByteBuf)>,
     /// When it ends, in seconds since 1970.
-    pub expires: u64,
+    pub expires: UnixTime,
     /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
     #[serde(default)]
     pub sequence: Option<u64>,
@@ -128,7 +137,7 @@ pub struct StoredToken {
     pub issuer_key: Option<KeyFingerprint>,
     /// When it was issued (`iat`), in seconds since 1970; none where it does not say.
     #[serde(default)]
-    pub issued: Option<u64>,
+    pub issued: Option<UnixTime>,
 }
 
 /// The issuers that a KDC trusts, over this storage: those of one configuration, whoever starts.
@@ -212,7 +221,7 @@ pub struct Issued {
     /// The audience.
     pub audience: String,
     /// When the latest token bound to it ends, in seconds since 1970.
-    pub expires: u64,
+    pub expires: UnixTime,
 }
 
 crate::plain_record!(

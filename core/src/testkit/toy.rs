@@ -26,6 +26,7 @@ use ace_groupcomm_messages::{
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who talks.
 pub const TALKER: Roles = Roles(1);
@@ -157,8 +158,8 @@ impl GroupRules for ToyRules {
         GroupPolicies::default()
     }
 
-    fn lifetime(&self) -> u64 {
-        1_000_000
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(1_000_000)
     }
 
     fn material(&self) -> &dyn KeyingMaterialProducer {

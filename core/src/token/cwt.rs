@@ -3,10 +3,12 @@
 use super::{TokenRefusal, Trust, TrustedIssuer, ValidToken};
 use crate::Secret;
 use crate::keys::KeyFingerprint;
+use crate::time::UnixTime;
 use crate::traits::token::TokenValidator;
 use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::{Claims, CoseKind, Cwt, ScopeValue, Strictness};
 use ace_oscore::Aead;
+use std::time::Duration;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -50,11 +52,11 @@ pub struct Issuer {
 pub struct CwtValidator {
     audience: String,
     issuers: Vec<Issuer>,
-    leeway: u64,
+    leeway: Duration,
 }
 
 /// By how many seconds an issuer's clock may be ahead, where nothing else is said.
-pub const LEEWAY: u64 = 30;
+pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Why issuers cannot be told apart.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -93,11 +95,11 @@ impl CwtValidator {
         Ok(Self { audience: audience.into(), issuers, leeway: LEEWAY })
     }
 
-    /// Takes tokens that are good (`nbf`) or were issued (`iat`) so many seconds from now: clocks differ. A token's end is
+    /// Takes tokens that are good (`nbf`) or were issued (`iat`) so much later than now: clocks differ. A token's end is
     /// never put off.
     #[must_use]
-    pub const fn with_leeway(mut self, seconds: u64) -> Self {
-        self.leeway = seconds;
+    pub const fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
         self
     }
 
@@ -139,7 +141,7 @@ impl CwtValidator {
 }
 
 impl TokenValidator for CwtValidator {
-    fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal> {
+    fn validate(&self, token: &[u8], now: UnixTime) -> Result<ValidToken, TokenRefusal> {
         let (issuer, key, claims) = self.open(token)?;
         let claims = Claims::decode(&claims).map_err(|_| TokenRefusal::Claims)?;
         if issuer.iss.is_some() && claims.iss.is_some() && issuer.iss != claims.iss {
@@ -150,12 +152,12 @@ impl TokenValidator for CwtValidator {
             return Err(TokenRefusal::Claims);
         }
         let sequence = claims.exi.map(|_| self.sequence(&claims)).transpose()?;
-        let relative = claims.exi.map(|exi| now.saturating_add(exi));
-        let expires = claims.exp.into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
+        let relative = claims.exi.map(|exi| now.plus(Duration::from_secs(exi)));
+        let expires = claims.exp.map(UnixTime::new).into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
         let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
         let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
-        let latest = now.saturating_add(self.leeway);
-        if expires <= now || claims.nbf.into_iter().chain(claims.iat).any(|from| from > latest) {
+        let latest = now.plus(self.leeway);
+        if expires <= now || claims.nbf.into_iter().chain(claims.iat).any(|from| UnixTime::new(from) > latest) {
             return Err(TokenRefusal::Expired);
         }
         if !claims.aud.contains(&self.audience) {
@@ -170,14 +172,14 @@ impl TokenValidator for CwtValidator {
         valid.issuer_key = Some(key.fingerprint());
         valid.ace_profile = claims.ace_profile;
         valid.sequence = sequence;
-        valid.issued = claims.iat;
+        valid.issued = claims.iat.map(UnixTime::new);
         if let ScopeValue::Extended { tag, .. } = value {
             valid.scope_tag = Some(tag);
         }
         Ok(valid)
     }
 
-    fn leeway(&self) -> u64 {
+    fn leeway(&self) -> Duration {
         self.leeway
     }
 

@@ -2,6 +2,7 @@
 
 use crate::keys::KeyFingerprint;
 use crate::refusal::Refusal;
+use crate::time::UnixTime;
 use ace_groupcomm_messages::{Confirmation, Scope, token_hash};
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
@@ -10,14 +11,14 @@ pub struct ValidToken {
     pub(crate) issuer: String,
     pub(crate) subject: String,
     pub(crate) hash: Vec<u8>,
-    pub(crate) expires: u64,
+    pub(crate) expires: UnixTime,
     pub(crate) scope: Scope,
     pub(crate) cnf: Confirmation,
     pub(crate) confidential: bool,
     pub(crate) ace_profile: Option<i64>,
     pub(crate) scope_tag: Option<u64>,
     pub(crate) sequence: Option<u64>,
-    pub(crate) issued: Option<u64>,
+    pub(crate) issued: Option<UnixTime>,
     pub(crate) issuer_key: Option<KeyFingerprint>,
 }
 
@@ -25,7 +26,7 @@ impl ValidToken {
     /// A token that an issuer vouches for. The issuer is the one whose key verified it, by its name in the
     /// configuration, whatever the token says of itself.
     #[must_use]
-    pub fn new(issuer: &str, subject: &str, token: &[u8], expires: u64, scope: Scope, cnf: Confirmation) -> Self {
+    pub fn new(issuer: &str, subject: &str, token: &[u8], expires: UnixTime, scope: Scope, cnf: Confirmation) -> Self {
         Self {
             issuer: issuer.into(),
             subject: subject.into(),
@@ -59,7 +60,7 @@ impl ValidToken {
 
     /// Tells when it was issued (`iat`), in seconds since 1970.
     #[must_use]
-    pub const fn issued(mut self, at: u64) -> Self {
+    pub const fn issued(mut self, at: UnixTime) -> Self {
         self.issued = Some(at);
         self
     }

@@ -20,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::traits::crypto::CryptoProvider;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Roles in a group: a set of bits whose meaning is the profile's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,8 +167,8 @@ pub trait GroupRules: Send + Sync {
     /// The group's policies (RFC 9594 REQ20).
     fn policies(&self) -> GroupPolicies;
 
-    /// How long keying material is good, in seconds.
-    fn lifetime(&self) -> u64;
+    /// How long keying material is good; counted in whole seconds.
+    fn lifetime(&self) -> Duration;
 
     /// What makes the keying material.
     fn material(&self) -> &dyn KeyingMaterialProducer;

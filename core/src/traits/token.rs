@@ -1,18 +1,20 @@
 //! Who checks tokens. [`crate::token`] has the types, and a validator of CWTs.
 
+use crate::time::UnixTime;
 use crate::token::{LEEWAY, TokenRefusal, Trust, ValidToken};
+use std::time::Duration;
 
 /// Checks tokens.
 pub trait TokenValidator: Send + Sync {
-    /// Checks a token at this time, in seconds since 1970.
+    /// Checks a token at this time.
     ///
     /// # Errors
     /// [`TokenRefusal`].
-    fn validate(&self, token: &[u8], now: u64) -> Result<ValidToken, TokenRefusal>;
+    fn validate(&self, token: &[u8], now: UnixTime) -> Result<ValidToken, TokenRefusal>;
 
-    /// By how many seconds the clock of an issuer may be ahead. What a token says of its time (`iat`) is compared with moments
+    /// Returns by how much the clock of an issuer may be ahead. What a token says of its time (`iat`) is compared with moments
     /// of the KDC, e.g. a restore: so much later it has to be.
-    fn leeway(&self) -> u64 {
+    fn leeway(&self) -> Duration {
         LEEWAY
     }
 

@@ -127,7 +127,7 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
     let below = AssociationNotice::ChangedBelow { path: ["ace-group", "g1"].map(Into::into).to_vec() };
     assert!(desk.notices.contains(&below), "whoever observes anything of it is told");
     let marked: Head = desk.store.record(&keys::head(id)).unwrap();
-    assert_eq!((marked.deleted, marked.rekey_due), (Some(NOW), None), "nobody is there to be rekeyed");
+    assert_eq!((marked.deleted, marked.rekey_due), (Some(UnixTime::new(NOW)), None), "nobody is there to be rekeyed");
     // Before a single record of a member has gone.
     assert_clean(&desk);
     let answer = num(&mut desk, &callers[50], "g1");
@@ -184,7 +184,7 @@ fn a_group_made_again_is_another_one_and_older_tokens_do_not_mean_it() {
     // Made again at once: what is left of the former one goes meanwhile.
     assert!(matches!(desk.command(new_group("g1", &[])), Ok(Report::Created { .. })));
     let name: NamedGroup = desk.store.record(&keys::name("g1")).unwrap();
-    assert_eq!(name.state, NameState::Live(NOW + 50));
+    assert_eq!(name.state, NameState::Live(UnixTime::new(NOW + 50)));
     assert_clean(&desk);
     assert_ne!(head(&desk, "g1").unwrap().gid, former.gid);
     assert_eq!(
@@ -196,8 +196,8 @@ fn a_group_made_again_is_another_one_and_older_tokens_do_not_mean_it() {
     for (number, issued, status) in [
         (2, None, Status::Forbidden),
         (3, Some(NOW + 50), Status::Forbidden),
-        (4, Some(NOW + 50 + LEEWAY - 1), Status::Forbidden),
-        (5, Some(NOW + 50 + LEEWAY), Status::Created),
+        (4, Some(NOW + 50 + LEEWAY.as_secs() - 1), Status::Forbidden),
+        (5, Some(NOW + 50 + LEEWAY.as_secs()), Status::Created),
     ] {
         let (caller, challenge) = desk.post_token(&token_of(number, &[("g1", 1)], issued)).unwrap();
         assert_eq!(try_join(&mut desk, &caller, &challenge, number, "g1").status, status, "{number}");

@@ -4,6 +4,7 @@ mod groups;
 mod members;
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, MAX_PAGE, Page, PageAfter, Report};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
@@ -154,10 +155,13 @@ fn a_group_is_shown_with_its_parameters_and_without_its_secrets() {
     assert_eq!((details.summary.members, details.summary.num, details.summary.active), (1, 0, true));
     assert_eq!(details.issuers, Some(["as1".to_owned()].into()));
     assert_eq!(details.parameters["max_id"].to_string(), "7");
-    assert!(details.created == NOW && details.expires > NOW);
+    assert!(details.created == UnixTime::new(NOW) && details.expires > UnixTime::new(NOW));
     let Ok(Report::Members(page)) = desk.command(Command::Members("g1".into(), first(1))) else { panic!() };
     let member = &page.entries[0];
-    assert_eq!((member.issuer.as_str(), member.sender_id.as_deref(), member.token_expires), ("as1", Some("00"), END));
+    assert_eq!(
+        (member.issuer.as_str(), member.sender_id.as_deref(), member.token_expires),
+        ("as1", Some("00"), UnixTime::new(END))
+    );
     let hash: String = token_hash(&token_of(1, &[("g1", 1)], None)).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!((member.token_hash.as_str(), member.roles.as_slice()), (hash.as_str(), &["0x1".to_owned()][..]));
 }

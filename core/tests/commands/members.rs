@@ -14,7 +14,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     let commits = desk.kdc.stats().commits;
     let Ok(Report::Evicted(ban)) = desk.command(evict.clone()) else { panic!() };
     assert_eq!(desk.kdc.stats().commits, commits + 1, "membership, rekeying and ban are one commit");
-    assert_eq!((ban.subject.as_str(), ban.since, ban.until), ("client1", NOW, END));
+    assert_eq!((ban.subject.as_str(), ban.since, ban.until), ("client1", UnixTime::new(NOW), UnixTime::new(END)));
     let due = head(&desk, "g1").unwrap().rekey_due.unwrap();
     assert_eq!((due.why, head(&desk, "g1").unwrap().members), (RekeyReason::Evicted, 1));
     assert!(desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Restricted { .. })), "observers end");
@@ -42,7 +42,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     assert_eq!(node_of(&mut desk, "g1", 1), node);
     assert_clean(&desk);
     // A ban goes with the token that its client had.
-    assert!(matches!(desk.command(evict), Ok(Report::Evicted(ban)) if ban.until == END + 500_000));
+    assert!(matches!(desk.command(evict), Ok(Report::Evicted(ban)) if ban.until == UnixTime::new(END + 500_000)));
     desk.pass(Duration::from_secs(END + 500_000 - 1 - NOW));
     assert_eq!(bans_stored(&desk), 1);
     desk.pass(Duration::from_secs(1));

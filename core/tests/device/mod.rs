@@ -2,6 +2,7 @@
 //! uses sequence numbers: none may be used twice.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 use ace_groupcomm::auth_server::{Audience, AuthServer, AuthServerConfig, Policy};
 use ace_groupcomm::engine::{Limits, Machine, Reply};
 use ace_groupcomm::member::{
@@ -81,7 +82,12 @@ impl Device {
         let config = AuthServerConfig {
             iss: None,
             clients: vec!["client1".into()],
-            audiences: vec![Audience { name: AUDIENCE.into(), key: token_key(1), lifetime: 3_600, profile: -70_000 }],
+            audiences: vec![Audience {
+                name: AUDIENCE.into(),
+                key: token_key(1),
+                lifetime: Duration::from_secs(3_600),
+                profile: -70_000,
+            }],
             policies: ["g1", "g2"].map(policy).into(),
             limits: Limits::default(),
         };
@@ -110,7 +116,7 @@ impl Device {
         device
     }
 
-    pub(crate) fn unix(&self) -> u64 {
+    pub(crate) fn unix(&self) -> UnixTime {
         self.desk.now.unix
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 
 /// Issuers, each with the numbers of its keys and its groups.
 type Issuers<'a> = &'a [(u8, &'a [u8], &'a [&'a str])];
@@ -339,7 +340,7 @@ fn a_validator_that_does_not_say_whom_it_trusts_starts_over_any_storage() {
         fn validate(
             &self,
             token: &[u8],
-            now: u64,
+            now: UnixTime,
         ) -> Result<ace_groupcomm::token::ValidToken, ace_groupcomm::token::TokenRefusal> {
             self.0.validate(token, now)
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::UnixTime;
 
 #[test]
 fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
@@ -49,7 +50,7 @@ fn a_profile_that_has_changed_ends_the_start() {
 
 /// A store restored from all that another one holds.
 fn restored(store: &TestStore, now: u64) -> TestStore {
-    let mut restore = Restore::new(now, [1; 6], None);
+    let mut restore = Restore::new(UnixTime::new(now), [1; 6], None);
     let mut write = Vec::new();
     for (key, record) in store.dump() {
         write.extend(restore.record(&key, &record.value).unwrap().map(|value| (key, Some(value))));

@@ -12,6 +12,7 @@ use ace_oscore::Aead;
 use ace_profile_group_oscore::scope;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// For how many seconds a token can be good at most.
 const MAX_LIFETIME: u64 = 0xffff_ffff;
@@ -128,7 +129,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         audiences.push(Audience {
             name: audience.name.clone(),
             key: TokenKey { kid: audience.kid.clone().map(|kid| kid.0), aead, key: audience.key.0.clone() },
-            lifetime: audience.lifetime,
+            lifetime: Duration::from_secs(audience.lifetime),
             profile: COAP_OSCORE,
         });
     }

@@ -46,7 +46,7 @@ impl Numbers {
     /// # Errors
     /// [`StorageError`] where none can be reserved; there are none then.
     pub(crate) async fn of_this_second(&mut self) -> Result<(u64, u64), StorageError> {
-        let start = self.clock.now().unix.saturating_mul(SECOND).max(self.next);
+        let start = self.clock.now().unix.seconds().saturating_mul(SECOND).max(self.next);
         let end = start.saturating_add(SECOND);
         if end > self.limit {
             let limit = end.saturating_add(AHEAD);

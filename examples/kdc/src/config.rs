@@ -17,6 +17,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// By how many seconds an issuer's clock may be said to be ahead at most.
 const MAX_LEEWAY: u64 = 3_600;
@@ -126,7 +127,7 @@ impl Default for LimitsConfig {
             rejoins_per_hour: REJOINS_PER_HOUR,
             posts_per_second: posts.unproven,
             posts_per_second_and_host: posts.proven,
-            leeway: LEEWAY,
+            leeway: LEEWAY.as_secs(),
         }
     }
 }
@@ -205,7 +206,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator
     };
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
-    Ok((engine, validator.with_leeway(config.limits.leeway)))
+    Ok((engine, validator.with_leeway(Duration::from_secs(config.limits.leeway))))
 }
 
 /// Refuses bounds under which nothing works.

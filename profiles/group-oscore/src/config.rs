@@ -295,7 +295,10 @@ mod tests {
         let rules = configure(&[]).unwrap();
         let policies = rules.policies();
         assert_eq!((policies.key_update_check_interval, policies.expiration_delta), (Some(3_600), Some(0)));
-        assert_eq!((rules.lifetime(), rules.profile_number(), rules.resource_type()), (2_592_000, 1, "core.osc.gm"));
+        assert_eq!(
+            (rules.lifetime(), rules.profile_number(), rules.resource_type()),
+            (std::time::Duration::from_secs(2_592_000), 1, "core.osc.gm")
+        );
         let roles = |bits| rules.roles(&RawCbor::uint(bits)).unwrap();
         assert!(rules.has_credential(roles(2)) && rules.has_credential(roles(6)) && !rules.has_credential(roles(8)));
         assert!(rules.reads_creds_as_non_member(roles(16)) && !rules.reads_creds_as_non_member(roles(14)));

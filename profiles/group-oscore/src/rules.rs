@@ -16,6 +16,7 @@ use ace_groupcomm_messages::{
     AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Algorithms of the pairwise mode.
 pub(crate) struct Pairwise {
@@ -187,8 +188,8 @@ impl GroupRules for OscoreGroup {
         }
     }
 
-    fn lifetime(&self) -> u64 {
-        self.key_lifetime
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.key_lifetime)
     }
 
     fn material(&self) -> &dyn KeyingMaterialProducer {

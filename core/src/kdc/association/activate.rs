@@ -11,6 +11,7 @@ use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{
     Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Principal, RekeyReason, Revoked, StoredToken,
 };
+use crate::time::UnixTime;
 use ace_groupcomm_messages::RawCbor;
 use serde_bytes::ByteBuf;
 
@@ -74,7 +75,7 @@ impl KdcApp {
                 token: StoredToken {
                     hash: ByteBuf::new(),
                     scope: Vec::new(),
-                    expires: 0,
+                    expires: UnixTime::EPOCH,
                     sequence: None,
                     issuer_key: None,
                     issued: None,

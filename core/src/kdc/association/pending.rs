@@ -8,7 +8,7 @@
 use crate::Secret;
 use crate::schema::keys::PrincipalId;
 use crate::schema::records::StoredToken;
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Pendings {
     }
 
     /// When a token ends of which associations wait: its time may have begun when it was first received.
-    pub(in crate::kdc) fn token_expires(&self, client: PrincipalId, token_hash: &[u8]) -> Option<u64> {
+    pub(in crate::kdc) fn token_expires(&self, client: PrincipalId, token_hash: &[u8]) -> Option<UnixTime> {
         let own = self.by_client.get(&client)?.iter().filter_map(|id| self.get(id));
         own.filter(|pending| pending.token.hash.as_slice() == token_hash).map(|pending| pending.token.expires).min()
     }
@@ -271,7 +271,7 @@ mod tests {
             token: StoredToken {
                 hash: ByteBuf::from([id]),
                 scope: vec![],
-                expires: 0,
+                expires: UnixTime::EPOCH,
                 sequence: None,
                 issuer_key: None,
                 issued: None,

@@ -9,6 +9,7 @@ use crate::kdc::keying::epoch::Begun;
 use crate::kdc::{Event, GroupConfig, KdcApp};
 use crate::schema::keys;
 use crate::schema::records::{Head, Meta, NameState, NamedGroup};
+use crate::time::UnixTime;
 use ace_groupcomm_messages::paths::{ACTIVE, ROOT};
 use std::collections::BTreeSet;
 
@@ -45,7 +46,7 @@ impl KdcApp {
         let (name, meta) = (view.get::<NamedGroup>(&keys::name(gname)), view.get::<Meta>(&keys::meta()));
         let (name, meta) = (name?.copied(), meta?.copied().unwrap_or_default());
         let state = match name.map(|name| name.state) {
-            None => NameState::Live(0),
+            None => NameState::Live(UnixTime::EPOCH),
             Some(NameState::Live(_)) => return Ok(refused(CommandError::Exists(gname.clone()))),
             // A token for the former group is none for this one.
             Some(NameState::Deleted(at)) => NameState::Live(view.arrived().unix.max(at)),

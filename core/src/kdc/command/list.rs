@@ -11,6 +11,7 @@ use crate::kdc::KdcApp;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{Ban, GroupSecret, MemberRecord, NamedGroup, Principal};
+use crate::time::UnixTime;
 use crate::traits::profile::Roles;
 use crate::traits::storage::Key;
 
@@ -81,8 +82,8 @@ impl KdcApp {
         let details = GroupDetails {
             summary: target.summary(),
             epoch: target.head.epoch,
-            created: secret.map_or(0, |secret| secret.created),
-            expires: secret.map_or(0, |secret| secret.expires),
+            created: secret.map_or(UnixTime::EPOCH, |secret| secret.created),
+            expires: secret.map_or(UnixTime::EPOCH, |secret| secret.expires),
             issuers: target.group.as_ref().and_then(|group| group.issuers.clone()),
             parameters: parameters.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect(),
         };

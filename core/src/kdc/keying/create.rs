@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup};
+use crate::time::UnixTime;
 use crate::traits::storage::Key;
 
 /// How many names are looked at in one step.
@@ -34,7 +35,7 @@ impl KdcApp {
         let absent = |why| Outcome::done().with_event(Event::Absent { gname: gname.into(), why });
         let Some(known) = known else {
             let group = configured.ok_or(Refusal::NotFound)?;
-            return Ok(created(group, self.begin_group(view, group, NameState::Live(0), meta)?));
+            return Ok(created(group, self.begin_group(view, group, NameState::Live(UnixTime::EPOCH), meta)?));
         };
         let Some(id) = known.live() else { return Ok(absent(Absence::Deleted)) };
         if let Some(group) = configured {

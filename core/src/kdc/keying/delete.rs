@@ -9,6 +9,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{Ban, Deletion, Head, NameState, NamedGroup, Principal};
+use crate::time::UnixTime;
 use crate::traits::transport::AssociationNotice;
 use ace_groupcomm_messages::paths::ROOT;
 
@@ -16,7 +17,7 @@ use ace_groupcomm_messages::paths::ROOT;
 const PAGE: usize = 64;
 
 /// Ends a group. From this commit on nobody is a member of it, whatever is stored still.
-pub(in crate::kdc) fn delete(gname: &str, group: GroupId, head: &Head, at: u64) -> (Changes, Event) {
+pub(in crate::kdc) fn delete(gname: &str, group: GroupId, head: &Head, at: UnixTime) -> (Changes, Event) {
     let mut changes = Changes::new();
     changes.put(keys::name(gname), NamedGroup { id: group, state: NameState::Deleted(at) });
     changes.put(keys::head(group), Head { deleted: Some(at), rekey_due: None, ..head.clone() });

@@ -26,6 +26,7 @@ use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GidOwner, GroupSecret, Head, Meta};
+use crate::time::UnixTime;
 use serde_bytes::ByteBuf;
 
 /// The incarnation of a KDC that was never restored.
@@ -78,8 +79,8 @@ pub(in crate::kdc) const fn is_former(head: &Head, meta: &Meta) -> bool {
 /// A version that begins: when its keying material was made, and when that ends, in seconds since 1970.
 pub(in crate::kdc) struct Begun {
     pub(in crate::kdc) changes: Changes,
-    pub(in crate::kdc) created: u64,
-    pub(in crate::kdc) expires: u64,
+    pub(in crate::kdc) created: UnixTime,
+    pub(in crate::kdc) expires: UnixTime,
     pub(in crate::kdc) gid: Vec<u8>,
 }
 
@@ -149,7 +150,7 @@ impl KdcApp {
         head.gid = ByteBuf::from(gid(meta.tag, head.serial, epoch));
         let created = view.arrived().unix;
         let material = group.rules.material().fresh(&|label| view.random_of_profile(label));
-        let expires = created.saturating_add(group.rules.lifetime());
+        let expires = created.plus(group.rules.lifetime());
         let mut changes = Changes::new();
         changes.put(keys::meta(), meta);
         changes.put(keys::gid(&head.gid), GidOwner { group: id, gname: group.gname.clone() });

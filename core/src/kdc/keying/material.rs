@@ -5,12 +5,12 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::KdcApp;
 use crate::refusal::Refusal;
 use crate::schema::records::GroupSecret;
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The part of its life before its end in which material is said to be near it.
-const NEAR: u64 = 10;
+const NEAR: u32 = 10;
 
 /// What has been said of a group's keying material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,14 +22,14 @@ enum Said {
 
 struct Life {
     /// When it counts as near its end, and when that is, in seconds since 1970.
-    near: u64,
-    end: u64,
+    near: UnixTime,
+    end: UnixTime,
     said: Said,
 }
 
 impl Life {
     /// When something is to be said next, and what.
-    const fn next(&self) -> Option<(u64, Said)> {
+    fn next(&self) -> Option<(UnixTime, Said)> {
         match self.said {
             Said::Nothing if self.near < self.end => Some((self.near, Said::Near)),
             Said::Nothing | Said::Near => Some((self.end, Said::Ended)),
@@ -44,8 +44,8 @@ pub(in crate::kdc) struct Lives(BTreeMap<String, Life>);
 
 impl Lives {
     /// A group has this material from now on.
-    pub(in crate::kdc) fn begin(&mut self, gname: &str, created: u64, end: u64) {
-        let near = end.saturating_sub(end.saturating_sub(created).checked_div(NEAR).unwrap_or(0));
+    pub(in crate::kdc) fn begin(&mut self, gname: &str, created: UnixTime, end: UnixTime) {
+        let near = end.minus(created.until(end).checked_div(NEAR).unwrap_or_default());
         self.0.insert(gname.into(), Life { near, end, said: Said::Nothing });
     }
 
@@ -60,7 +60,7 @@ impl Lives {
             return None;
         }
         let next = self.0.values().filter_map(Life::next).map(|(at, _)| at).min()?;
-        Some(now.mono.saturating_add(Duration::from_secs(next.saturating_sub(now.unix))))
+        Some(now.mono.saturating_add(now.unix.until(next)))
     }
 
     /// Says what is due. Returns the groups it was said of, each with whether its material has ended.
@@ -78,9 +78,13 @@ impl Lives {
                 }
                 let (group, expires) = (gname.as_str(), life.end);
                 if said == Said::Near {
-                    tracing::warn!(group, expires, "the keying material comes to its end");
+                    tracing::warn!(group, expires = expires.seconds(), "the keying material comes to its end");
                 } else {
-                    tracing::error!(group, expires, "the keying material has come to its end: nobody gets it any more");
+                    tracing::error!(
+                        group,
+                        expires = expires.seconds(),
+                        "the keying material has come to its end: nobody gets it any more"
+                    );
                 }
                 told.push((gname.clone(), said == Said::Ended));
             }
@@ -111,17 +115,17 @@ mod tests {
     fn the_end_is_said_once_before_it_and_once_when_it_comes() {
         let mut lives = Lives::default();
         assert_eq!((lives.next(at(0)), lives.say(at(0))), (None, vec![]));
-        lives.begin("g", 1_000, 2_000);
+        lives.begin("g", UnixTime::new(1_000), UnixTime::new(2_000));
         assert_eq!(lives.next(at(1_000)), Some(Duration::from_secs(1_900)));
         assert_eq!(lives.say(at(1_899)), []);
         assert_eq!(lives.say(at(1_900)), [("g".into(), false)]);
         assert_eq!((lives.say(at(1_999)), lives.next(at(1_999))), (vec![], Some(Duration::from_secs(2_000))));
         assert_eq!(lives.say(at(2_000)), [("g".into(), true)]);
         assert_eq!((lives.say(at(3_000)), lives.next(at(3_000))), (vec![], None));
-        lives.begin("g", 3_000, 4_000);
+        lives.begin("g", UnixTime::new(3_000), UnixTime::new(4_000));
         assert_eq!(lives.say(at(5_000)), [("g".into(), true)], "whoever starts late");
         // Material of a moment is near its end never.
-        lives.begin("h", 10, 10);
+        lives.begin("h", UnixTime::new(10), UnixTime::new(10));
         assert_eq!(lives.say(at(10)), [("h".into(), true)]);
     }
 }

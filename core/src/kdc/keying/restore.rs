@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{Head, Meta, Revoked};
+use crate::time::UnixTime;
 use crate::token::ValidToken;
 use crate::traits::profile::{OnRestore, OwnRecords};
 use crate::traits::storage::Key;
@@ -25,7 +26,7 @@ const LEAP: u64 = 1 << 20;
 ///
 /// Hand each to [`Self::record`], store what comes back, and then what [`Self::finish`] gives, before a KDC starts on it.
 pub struct Restore {
-    now: u64,
+    now: UnixTime,
     random: [u8; 6],
     revoked: Option<Vec<Vec<u8>>>,
     meta: Meta,
@@ -37,7 +38,7 @@ impl Restore {
     /// the backup (RFC 9770 section 3); where they are not known, tokens that were issued before now are refused, and
     /// so are those that do not say when they were.
     #[must_use]
-    pub fn new(now: u64, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> Self {
+    pub fn new(now: UnixTime, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> Self {
         Self { now, random, revoked, meta: Meta::default() }
     }
 
@@ -99,7 +100,7 @@ impl Restore {
     pub fn finish(self) -> Vec<(Key, Bytes)> {
         let mut meta = self.meta;
         meta.tag = Some(self.random);
-        let by_time = u32::try_from(self.now).unwrap_or(u32::MAX);
+        let by_time = u32::try_from(self.now.seconds()).unwrap_or(u32::MAX);
         meta.incarnation = meta.incarnation.saturating_add(1).max(by_time);
         meta.latest = meta.latest.max(self.now);
         meta.restored = meta.restored.max(self.now);
@@ -138,7 +139,7 @@ impl KdcApp {
     pub(in crate::kdc) fn is_recent(&self, view: &View<'_>, token: &ValidToken) -> Result<bool, Stop> {
         let Some(meta) = view.get::<Meta>(&keys::meta())? else { return Ok(true) };
         let since = if token.sequence.is_some() { meta.restored.max(meta.tokens_since) } else { meta.tokens_since };
-        let since = if since == 0 { 0 } else { since.saturating_add(self.validator.leeway()) };
-        Ok(since == 0 || token.issued.is_some_and(|at| at >= since))
+        let since = if since == UnixTime::EPOCH { since } else { since.plus(self.validator.leeway()) };
+        Ok(since == UnixTime::EPOCH || token.issued.is_some_and(|at| at >= since))
     }
 }

@@ -36,8 +36,8 @@ impl KdcApp {
             key,
             num: num(group)?,
             ace_groupcomm_profile: Some(rules.profile_number()),
-            exp: Some(secret.expires),
-            exi: Some(secret.expires.saturating_sub(view.arrived().unix)),
+            exp: Some(secret.expires.seconds()),
+            exi: Some(view.arrived().unix.until(secret.expires).as_secs()),
             rekeying_scheme: None,
             mgt_key_material: None,
         })

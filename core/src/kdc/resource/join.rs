@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, MemberRecord, SenderId};
+use crate::time::UnixTime;
 use crate::traits::profile::{EligibleCredential, KeyAudience};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
@@ -25,11 +26,12 @@ use ace_groupcomm_messages::{
 };
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// Longest N_C: the KDC signs it, and keeps it.
 const MAX_CNONCE: usize = 64;
 /// In which time joins of one member are counted, in seconds.
-const HOUR: u64 = 3_600;
+const HOUR: Duration = Duration::from_secs(3_600);
 /// Longest scope: it is kept, for later proofs.
 const MAX_SCOPE: usize = 512;
 /// Longest credential that is kept for a member.
@@ -47,7 +49,7 @@ struct ValidatedJoin {
     get_creds: Option<GetCreds>,
     control_uri: Option<String>,
     /// How often the member has joined again since when.
-    rejoins: (u32, u64),
+    rejoins: (u32, UnixTime),
 }
 
 /// A credential whose private key the client has shown to have, now or when it joined before; none for who only
@@ -97,16 +99,16 @@ impl KdcApp {
 
     /// How often a member has joined again in this hour, with this time. Each time leaves a Sender ID behind that
     /// cannot be given again under this Gid, so that there is a bound.
-    fn count_rejoin(&self, view: &View<'_>, former: Option<&MemberRecord>) -> Result<(u32, u64), Refusal> {
+    fn count_rejoin(&self, view: &View<'_>, former: Option<&MemberRecord>) -> Result<(u32, UnixTime), Refusal> {
         let now = view.now().unix;
         let Some(former) = former else { return Ok((0, now)) };
         let (count, since) = former.rejoins;
-        let end = since.saturating_add(HOUR);
+        let end = since.plus(HOUR);
         if now >= end || now < since {
             return Ok((1, now));
         }
         if count >= self.rejoins_per_hour {
-            let wait = u32::try_from(end.saturating_sub(now)).unwrap_or(u32::MAX);
+            let wait = u32::try_from(now.until(end).as_secs()).unwrap_or(u32::MAX);
             return Err(Refusal::TooMany("the member joins again and again", wait));
         }
         Ok((count.saturating_add(1), since))
@@ -160,7 +162,14 @@ impl KdcApp {
             return Err(bad("the role filter is malformed"));
         }
         let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
-        Ok(ValidatedJoin { roles, scope, cnonce, get_creds: join.get_creds.clone(), control_uri, rejoins: (0, 0) })
+        Ok(ValidatedJoin {
+            roles,
+            scope,
+            cnonce,
+            get_creds: join.get_creds.clone(),
+            control_uri,
+            rejoins: (0, UnixTime::EPOCH),
+        })
     }
 
     /// Settles the credential: which request needs what is table 8 of the Group OSCORE profile's section 6.1.

@@ -11,7 +11,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Ban, BanEnd, Expiry, Meta, Principal, RekeyReason, RevocationEnd};
-use crate::time::Now;
+use crate::time::{Now, UnixTime};
 use crate::traits::storage::Sharing;
 use std::time::Duration;
 
@@ -25,32 +25,32 @@ const LOOK: Duration = Duration::from_secs(60);
 pub(in crate::kdc) struct Expiries {
     sharing: Sharing,
     /// The next one that is known.
-    next: Option<u64>,
+    next: Option<UnixTime>,
     /// The next one of those that came to be known since the sweep under way began.
-    added: Option<u64>,
+    added: Option<UnixTime>,
     sweeping: bool,
     /// When the last sweep ended.
     swept: Option<Duration>,
     /// The latest time by which tokens were ended: it is never earlier again, here.
-    floor: u64,
+    floor: UnixTime,
 }
 
-fn first(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+fn first(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
     one.into_iter().chain(other).min()
 }
 
 impl Expiries {
     /// The first sweep is under way from the start.
     pub(in crate::kdc) const fn new(sharing: Sharing) -> Self {
-        Self { sharing, next: None, added: None, sweeping: true, swept: None, floor: 0 }
+        Self { sharing, next: None, added: None, sweeping: true, swept: None, floor: UnixTime::EPOCH }
     }
 
-    pub(in crate::kdc) fn expires(&mut self, at: u64) {
+    pub(in crate::kdc) fn expires(&mut self, at: UnixTime) {
         self.next = first(self.next, Some(at));
         self.added = first(self.added, Some(at));
     }
 
-    pub(in crate::kdc) fn swept(&mut self, now: Now, next: Option<u64>, time: u64) {
+    pub(in crate::kdc) fn swept(&mut self, now: Now, next: Option<UnixTime>, time: UnixTime) {
         self.floor = self.floor.max(time);
         self.next = first(next, self.added.take());
         self.sweeping = false;
@@ -59,8 +59,8 @@ impl Expiries {
 
     /// The time by which a token is judged whose client calls: that of the clock, or the latest by which others were
     /// ended.
-    pub(in crate::kdc) const fn time(&self, now: Now) -> u64 {
-        if now.unix > self.floor { now.unix } else { self.floor }
+    pub(in crate::kdc) fn time(&self, now: Now) -> UnixTime {
+        now.unix.max(self.floor)
     }
 
     /// Whether a sweep has ended since the start.
@@ -74,7 +74,7 @@ impl Expiries {
             return None;
         }
         let look = self.swept.filter(|_| self.sharing == Sharing::Shared).map(|at| at.saturating_add(LOOK));
-        let due = self.next.map(|at| now.mono.saturating_add(Duration::from_secs(at.saturating_sub(now.unix))));
+        let due = self.next.map(|at| now.mono.saturating_add(now.unix.until(at)));
         look.into_iter().chain(due).min()
     }
 
@@ -100,8 +100,8 @@ impl KdcApp {
     }
 
     /// The time by which tokens are judged: never before a time at which one was ended.
-    pub(in crate::kdc) fn time(&self, view: &View<'_>) -> Result<u64, Stop> {
-        let latest = view.get::<Meta>(&keys::meta())?.map_or(0, |meta| meta.latest);
+    pub(in crate::kdc) fn time(&self, view: &View<'_>) -> Result<UnixTime, Stop> {
+        let latest = view.get::<Meta>(&keys::meta())?.map_or(UnixTime::EPOCH, |meta| meta.latest);
         Ok(view.now().unix.max(latest))
     }
 
@@ -115,7 +115,7 @@ impl KdcApp {
             view.get::<Meta>(&keys::meta()),
         );
         let (page, ends, bans, meta) = (page?, ends?, bans?, meta?.copied());
-        let time = meta.map_or(0, |meta| meta.latest).max(view.now().unix);
+        let time = meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
         let due: Vec<Expiry> = due.copied().collect();
         let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
@@ -133,8 +133,10 @@ impl KdcApp {
             changes.delete(keys::revocation_end(*at, hash));
         }
         self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes)?;
-        let mut events =
-            vec![Event::Swept { next, time: meta.map_or(0, |meta| meta.latest).max(if nothing { 0 } else { time }) }];
+        let mut events = vec![Event::Swept {
+            next,
+            time: meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(if nothing { UnixTime::EPOCH } else { time }),
+        }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
         let ended: Vec<_> =
             due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
@@ -162,7 +164,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         expiry: Expiry,
-        time: u64,
+        time: UnixTime,
         changes: &mut Changes,
         events: &mut Vec<Event>,
     ) -> Result<(), Stop> {
@@ -216,29 +218,32 @@ mod tests {
     fn what_comes_to_be_known_during_a_sweep_is_not_lost() {
         let mut expiries = Expiries::new(Sharing::Exclusive);
         assert!(!expiries.is_known() && !expiries.begins(at(10)), "the first sweep is under way");
-        expiries.expires(50);
-        expiries.swept(at(10), None, 0);
+        expiries.expires(UnixTime::new(50));
+        expiries.swept(at(10), None, UnixTime::new(0));
         assert_eq!((expiries.is_known(), expiries.next(at(10))), (true, Some(Duration::from_secs(50))));
         assert!(!expiries.begins(at(49)) && expiries.begins(at(50)));
         assert_eq!((expiries.begins(at(50)), expiries.next(at(50))), (false, None), "one at a time");
-        expiries.expires(90);
-        expiries.swept(at(51), Some(100), 0);
+        expiries.expires(UnixTime::new(90));
+        expiries.swept(at(51), Some(UnixTime::new(100)), UnixTime::new(0));
         assert_eq!(expiries.next(at(51)), Some(Duration::from_secs(90)));
         assert!(expiries.begins(at(90)));
-        expiries.swept(at(90), Some(90), 0);
+        expiries.swept(at(90), Some(UnixTime::new(90)), UnixTime::new(0));
         assert!(expiries.begins(at(90)), "there was more than a page");
-        expiries.swept(at(90), None, 0);
+        expiries.swept(at(90), None, UnixTime::new(0));
         assert_eq!(expiries.next(at(90)), None);
         // What was ended by a later time is not good again by an earlier one.
-        expiries.swept(at(90), None, 500);
-        expiries.swept(at(91), None, 400);
-        assert_eq!((expiries.time(at(92)), expiries.time(at(500)), expiries.time(at(501))), (500, 500, 501));
+        expiries.swept(at(90), None, UnixTime::new(500));
+        expiries.swept(at(91), None, UnixTime::new(400));
+        assert_eq!(
+            (expiries.time(at(92)), expiries.time(at(500)), expiries.time(at(501))),
+            [500, 500, 501].map(UnixTime::new).into()
+        );
     }
 
     #[test]
     fn storage_that_others_write_to_is_looked_at_now_and_then() {
         let mut expiries = Expiries::new(Sharing::Shared);
-        expiries.swept(at(10), Some(500), 0);
+        expiries.swept(at(10), Some(UnixTime::new(500)), UnixTime::new(0));
         assert_eq!(expiries.next(at(11)), Some(Duration::from_secs(70)));
         assert!(!expiries.begins(at(69)) && expiries.begins(at(70)));
     }

@@ -5,6 +5,7 @@ use crate::Secret;
 use crate::config::Parameters;
 use crate::schema::keys::{GroupId, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
+use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ pub struct RekeyDue {
     /// Why.
     pub why: RekeyReason,
     /// Since when, in seconds since 1970.
-    pub since: u64,
+    pub since: UnixTime,
 }
 
 /// The state of a group that each change of it replaces. It stays small: members have records of their own.
@@ -60,7 +61,7 @@ pub struct Head {
     pub serial: u32,
     /// When the group was deleted, in seconds since 1970: what is stored of it goes, page by page.
     #[serde(default)]
-    pub deleted: Option<u64>,
+    pub deleted: Option<UnixTime>,
 }
 
 impl RecordType for Head {
@@ -94,9 +95,9 @@ pub struct NamedGroup {
 pub enum NameState {
     /// It is. Tokens that were issued before this time, in seconds since 1970, do not mean it; 0 where all do: no other group
     /// had the name.
-    Live(u64),
+    Live(UnixTime),
     /// It was deleted, at this time in seconds since 1970.
-    Deleted(u64),
+    Deleted(UnixTime),
 }
 
 impl NamedGroup {
@@ -114,7 +115,8 @@ impl RecordType for NamedGroup {
     /// The first format knew no deleted groups.
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         if bytes.first() == Some(&FIRST_FORMAT) {
-            return BelongsTo::<GroupId>::decode(bytes).map(|BelongsTo(id)| Self { id, state: NameState::Live(0) });
+            return BelongsTo::<GroupId>::decode(bytes)
+                .map(|BelongsTo(id)| Self { id, state: NameState::Live(UnixTime::EPOCH) });
         }
         record::from_bytes(bytes, 2)
     }
@@ -143,9 +145,9 @@ pub struct GroupSecret {
     /// The secrets.
     pub material: Secret,
     /// When they were made, in seconds since 1970.
-    pub created: u64,
+    pub created: UnixTime,
     /// When they end, in seconds since 1970.
-    pub expires: u64,
+    pub expires: UnixTime,
 }
 
 /// One member of a group.
@@ -171,7 +173,7 @@ pub struct MemberRecord {
     pub control_uri: Option<String>,
     /// How often it has joined again since that moment, in seconds since 1970.
     #[serde(default)]
-    pub rejoins: (u32, u64),
+    pub rejoins: (u32, UnixTime),
 }
 
 /// Who holds a Sender ID.
@@ -200,7 +202,7 @@ pub struct Deletion {
     /// The name that it had.
     pub gname: String,
     /// When it was deleted, in seconds since 1970.
-    pub at: u64,
+    pub at: UnixTime,
 }
 
 /// A client that the operator has put out of a group: it may not join again for some time.
@@ -213,16 +215,16 @@ pub struct Ban {
     /// Its name at the issuer.
     pub subject: String,
     /// Since when, in seconds since 1970.
-    pub since: u64,
+    pub since: UnixTime,
     /// When the ban ends: with the token that the client had, in seconds since 1970.
-    pub until: u64,
+    pub until: UnixTime,
 }
 
 /// When a ban ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanEnd {
     /// In seconds since 1970.
-    pub at: u64,
+    pub at: UnixTime,
     /// The group.
     pub group: GroupId,
     /// The client.

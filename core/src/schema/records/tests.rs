@@ -11,7 +11,7 @@ fn records_come_back_and_others_are_refused() {
         cursor: 9,
         members: 2,
         active: true,
-        rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: 5 }),
+        rekey_due: Some(RekeyDue { why: RekeyReason::Expired, since: UnixTime::new(5) }),
         incarnation: 1,
         serial: 7,
         deleted: None,
@@ -33,13 +33,17 @@ fn records_come_back_and_others_are_refused() {
     bytes[0] = 1;
     assert_eq!(Head::decode(&bytes), Ok(Head { incarnation: 9, serial: 4, ..old }));
     let id = GroupId::new([7; 16]);
-    assert_eq!(NamedGroup::decode(&BelongsTo(id).encode()), Ok(NamedGroup { id, state: NameState::Live(0) }));
-    for (state, live) in [(NameState::Live(5), Some(id)), (NameState::Deleted(5), None)] {
+    assert_eq!(
+        NamedGroup::decode(&BelongsTo(id).encode()),
+        Ok(NamedGroup { id, state: NameState::Live(UnixTime::new(0)) })
+    );
+    for (state, live) in [(NameState::Live(UnixTime::new(5)), Some(id)), (NameState::Deleted(UnixTime::new(5)), None)] {
         let name = NamedGroup { id, state };
         assert_eq!((NamedGroup::decode(&name.encode()), name.live()), (Ok(name), live));
         assert_eq!(BelongsTo::<GroupId>::decode(&name.encode()), Err(Corrupt), "an older program does not take it");
     }
-    let secret = GroupSecret { material: Secret::new(vec![7; 16]), created: 1, expires: 2 };
+    let secret =
+        GroupSecret { material: Secret::new(vec![7; 16]), created: UnixTime::new(1), expires: UnixTime::new(2) };
     assert_eq!(GroupSecret::decode(&secret.encode()).as_ref(), Ok(&secret));
     assert!(!format!("{secret:?}").contains("7, 7"));
     assert_eq!(Mark::decode(&Mark.encode()), Ok(Mark));
@@ -49,8 +53,11 @@ fn records_come_back_and_others_are_refused() {
 fn a_record_of_the_first_format_is_read_and_one_of_a_later_one_is_refused() {
     assert_eq!(Revoked::decode(&Mark.encode()), Ok(Revoked { until: None }));
     for until in [None, Some(7)] {
-        let bytes = Revoked { until }.encode();
-        assert_eq!((bytes.first(), Revoked::decode(&bytes)), (Some(&2), Ok(Revoked { until })));
+        let bytes = Revoked { until: until.map(UnixTime::new) }.encode();
+        assert_eq!(
+            (bytes.first(), Revoked::decode(&bytes)),
+            (Some(&2), Ok(Revoked { until: until.map(UnixTime::new) }))
+        );
         assert_eq!(Mark::decode(&bytes), Err(Corrupt), "an older program does not take it for its own");
     }
     let mut meta = Meta { starts: 3, ..Meta::default() }.encode();

@@ -88,7 +88,7 @@ impl Simulation {
                 }
             }
             // A new token now and then, also of one who has an association.
-            _ => (any_host, Caller::anonymous(), Kind::Post, client.post(now.unix, lifetime)),
+            _ => (any_host, Caller::anonymous(), Kind::Post, client.post(now.unix.seconds(), lifetime)),
         };
         self.note("ask", chosen);
         if lost {

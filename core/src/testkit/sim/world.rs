@@ -7,6 +7,7 @@ use crate::keys::{self, GroupId};
 use crate::record::RecordType;
 use crate::records::{GroupSecret, Head, MemberRecord, NamedGroup, Principal, SenderId};
 use crate::testkit::ledger::Violation;
+use crate::time::UnixTime;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::traits::storage::{CommitOutcome, Key, Revision, StorageError, Txn};
 use crate::traits::transport::AssociationNotice;
@@ -86,7 +87,7 @@ impl Simulation {
         }
         owner.memberships.clear();
         let material = crate::Secret::new(vec![u8::try_from(head.num & 0xff).unwrap_or(0); 16]);
-        let secret = GroupSecret { material, created: 0, expires: u64::MAX };
+        let secret = GroupSecret { material, created: UnixTime::EPOCH, expires: UnixTime::new(u64::MAX) };
         let mut write = vec![
             (member.clone(), None),
             (keys::secret(group, head.num), Some(secret.encode().into())),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::refusal::Refusal;
 use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry};
+use std::time::Duration;
 
 fn key(kid: &[u8], byte: u8) -> TokenKey {
     TokenKey { kid: Some(kid.to_vec()), aead: Aead::AesCcm16_64_128, key: Secret::new(vec![byte; 16]) }
@@ -40,7 +41,7 @@ fn token(key: &TokenKey, claims: &Claims) -> Vec<u8> {
 }
 
 fn verdict(claims: &Claims) -> Result<ValidToken, TokenRefusal> {
-    validator().validate(&token(&key(b"k", 1), claims), 999)
+    validator().validate(&token(&key(b"k", 1), claims), UnixTime::new(999))
 }
 
 #[test]
@@ -49,9 +50,16 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
         let claims = Claims { exi: Some(exi), exp, cti: cti.map(<[u8]>::to_vec), ..claims() };
         verdict(&claims).map(|valid| (valid.expires, valid.sequence))
     };
-    assert_eq!(counted(Some(b"kdc\x05"), 60, None), Ok((1_059, Some(5))));
-    assert_eq!(counted(Some(b"kdc\x01\x00"), 60, Some(1_000)), Ok((1_000, Some(256))), "the earlier of two");
-    assert_eq!(counted(Some(b"kdc\xff\xff\xff\xff\xff\xff\xff\xff"), u64::MAX, None), Ok((u64::MAX, Some(u64::MAX))));
+    assert_eq!(counted(Some(b"kdc\x05"), 60, None), Ok((UnixTime::new(1_059), Some(5))));
+    assert_eq!(
+        counted(Some(b"kdc\x01\x00"), 60, Some(1_000)),
+        Ok((UnixTime::new(1_000), Some(256))),
+        "the earlier of two"
+    );
+    assert_eq!(
+        counted(Some(b"kdc\xff\xff\xff\xff\xff\xff\xff\xff"), u64::MAX, None),
+        Ok((UnixTime::new(u64::MAX), Some(u64::MAX)))
+    );
     assert_eq!(counted(Some(b"kdc\x05"), 0, None), Err(TokenRefusal::Expired));
     for cti in [None, Some(&b"kdc"[..]), Some(b"other\x05"), Some(b"kdc123456789"), Some(b"")] {
         assert_eq!(counted(cti, 60, None), Err(TokenRefusal::Claims), "{cti:?}");
@@ -61,8 +69,12 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
     lax.issuers[0].strictness = Strictness::Lax;
     let claims_exi = Claims { exi: Some(60), cti: Some(b"kdc\x05".to_vec()), ..claims() };
     let key = key(b"k", 1);
-    assert_eq!(lax.validate(&token(&key, &claims_exi), 999), Err(TokenRefusal::Claims), "its encoding can be changed");
-    assert!(lax.validate(&token(&key, &claims()), 999).is_ok());
+    assert_eq!(
+        lax.validate(&token(&key, &claims_exi), UnixTime::new(999)),
+        Err(TokenRefusal::Claims),
+        "its encoding can be changed"
+    );
+    assert!(lax.validate(&token(&key, &claims()), UnixTime::new(999)).is_ok());
     assert_eq!(verdict(&claims()).map(|valid| valid.sequence), Ok(None));
 }
 
@@ -70,16 +82,16 @@ fn a_token_with_exi_lasts_from_now_and_has_a_number() {
 #[test]
 fn the_issuer_is_the_key_that_verified() {
     let valid = verdict(&claims()).unwrap();
-    assert_eq!((valid.issuer.as_str(), valid.subject.as_str(), valid.expires), ("as1", "lamp", 1_000));
+    assert_eq!((valid.issuer.as_str(), valid.subject.as_str(), valid.expires), ("as1", "lamp", UnixTime::new(1_000)));
     assert!(valid.confidential && valid.scope().entry("g1").is_some());
     // Both issuers name their key "k".
     let second = key(b"k", 2);
     let mut other = claims();
-    assert_eq!(validator().validate(&token(&second, &other), 0).unwrap().issuer, "as2");
+    assert_eq!(validator().validate(&token(&second, &other), UnixTime::EPOCH).unwrap().issuer, "as2");
     other.iss = Some("coap://as1".into());
-    assert_eq!(validator().validate(&token(&second, &other), 0), Err(TokenRefusal::Issuer));
+    assert_eq!(validator().validate(&token(&second, &other), UnixTime::EPOCH), Err(TokenRefusal::Issuer));
     other.iss = Some("coap://as2".into());
-    assert!(validator().validate(&token(&second, &other), 0).is_ok());
+    assert!(validator().validate(&token(&second, &other), UnixTime::EPOCH).is_ok());
 }
 
 // Covers: AF-5.10.1.1-07, AF-5.10.1.1-08
@@ -98,8 +110,9 @@ fn each_fault_has_its_refusal() {
     assert_eq!((with(&|c| c.nbf = Some(1_029)), with(&|c| c.iat = Some(1_029))), (Ok(()), Ok(())));
     assert_eq!(with(&|c| c.nbf = Some(1_030)), Err(TokenRefusal::Expired));
     assert_eq!(with(&|c| c.iat = Some(1_030)), Err(TokenRefusal::Expired));
-    let strict = validator().with_leeway(0);
-    let verdict_of = |nbf| strict.validate(&token(&key(b"k", 1), &Claims { nbf: Some(nbf), ..claims() }), 999);
+    let strict = validator().with_leeway(Duration::ZERO);
+    let verdict_of =
+        |nbf| strict.validate(&token(&key(b"k", 1), &Claims { nbf: Some(nbf), ..claims() }), UnixTime::new(999));
     assert_eq!((verdict_of(999).is_ok(), verdict_of(1_000)), (true, Err(TokenRefusal::Expired)));
     assert_eq!(with(&|c| c.aud = vec!["other".into()]), Err(TokenRefusal::Audience));
     assert_eq!(with(&|c| c.aud = vec![]), Err(TokenRefusal::Audience));
@@ -129,20 +142,23 @@ fn what_is_not_encrypted_or_not_for_our_key_is_refused() {
         shown[2] = kind;
         shown[3] = 0x84;
         shown.push(0x40);
-        assert_eq!(validator.validate(&shown, 0), Err(TokenRefusal::Malformed), "{at}");
+        assert_eq!(validator.validate(&shown, UnixTime::EPOCH), Err(TokenRefusal::Malformed), "{at}");
     }
-    assert_eq!(validator.validate(&token(&key(b"k", 9), &claims()), 0), Err(TokenRefusal::Unverified));
-    assert_eq!(validator.validate(&token(&key(b"unknown", 1), &claims()), 0), Err(TokenRefusal::Unverified));
+    assert_eq!(validator.validate(&token(&key(b"k", 9), &claims()), UnixTime::EPOCH), Err(TokenRefusal::Unverified));
+    assert_eq!(
+        validator.validate(&token(&key(b"unknown", 1), &claims()), UnixTime::EPOCH),
+        Err(TokenRefusal::Unverified)
+    );
     let no_kid = TokenKey { kid: None, ..key(b"k", 1) };
-    assert_eq!(validator.validate(&token(&no_kid, &claims()), 0), Err(TokenRefusal::Unverified));
+    assert_eq!(validator.validate(&token(&no_kid, &claims()), UnixTime::EPOCH), Err(TokenRefusal::Unverified));
     let other_alg = TokenKey { aead: Aead::A128Gcm, ..key(b"k", 1) };
     let sealed = seal_cwt(&other_alg, &[0; 12], &claims()).unwrap();
-    assert_eq!(validator.validate(&sealed, 0), Err(TokenRefusal::Unverified));
+    assert_eq!(validator.validate(&sealed, UnixTime::EPOCH), Err(TokenRefusal::Unverified));
     for cut in 0..good.len() {
-        assert!(validator.validate(&good[..cut], 0).is_err());
+        assert!(validator.validate(&good[..cut], UnixTime::EPOCH).is_err());
         let mut flipped = good.clone();
         flipped[cut] ^= 1;
-        assert!(validator.validate(&flipped, 0).is_err(), "byte {cut}");
+        assert!(validator.validate(&flipped, UnixTime::EPOCH).is_err(), "byte {cut}");
     }
 }
 
@@ -151,9 +167,9 @@ fn a_lax_issuer_takes_other_encodings() {
     let mut validator = validator();
     let good = token(&key(b"k", 1), &claims());
     let untagged = &good[2..];
-    assert_eq!(validator.validate(untagged, 0), Err(TokenRefusal::Malformed));
+    assert_eq!(validator.validate(untagged, UnixTime::EPOCH), Err(TokenRefusal::Malformed));
     validator.issuers[0].strictness = Strictness::Lax;
-    assert!(validator.validate(untagged, 0).is_ok());
+    assert!(validator.validate(untagged, UnixTime::EPOCH).is_ok());
 }
 
 // Covers: TH-2-02/verifying-key
@@ -170,7 +186,10 @@ fn issuers_that_cannot_be_told_apart_are_refused() {
     assert_eq!(clash(vec![issuer("a", 1), issuer("b", 2)]), Ok(()));
     assert_eq!(clash(vec![issuer("a", 1), issuer("a", 2)]), Err(IssuersClash::Name("a".into())));
     assert_eq!(clash(vec![issuer("a", 1), issuer("b", 1)]), Err(IssuersClash::Key("b".into())));
-    assert_eq!(CwtValidator::none("kdc").validate(&token(&key(b"k", 1), &claims()), 0), Err(TokenRefusal::Unverified));
+    assert_eq!(
+        CwtValidator::none("kdc").validate(&token(&key(b"k", 1), &claims()), UnixTime::EPOCH),
+        Err(TokenRefusal::Unverified)
+    );
 }
 
 // Covers: AF-5.10.1.1-09
@@ -217,7 +236,7 @@ fn key_name_and_nonce_outside_are_taken_where_the_issuer_is_lax() {
     validator.issuers[0].keys =
         vec![TokenKey { kid: Some(b"Symmetric128".to_vec()), aead, key: Secret::new(bytes(KEY_8392)) }];
     let token = bytes(TOKEN_8392);
-    assert_eq!(validator.validate(&token, 0), Err(TokenRefusal::Malformed), "a strict issuer");
+    assert_eq!(validator.validate(&token, UnixTime::EPOCH), Err(TokenRefusal::Malformed), "a strict issuer");
     validator.issuers[0].strictness = Strictness::Lax;
     let (issuer, _, claims) = validator.open(&token).unwrap();
     let claims = Claims::decode(&claims).unwrap();

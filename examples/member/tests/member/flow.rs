@@ -269,7 +269,7 @@ async fn what_has_expired_is_not_used() {
     let mut member = open(&settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
-    house.edit(|state| state.member.token.as_mut().unwrap().expires = 1);
+    house.edit(|state| state.member.token.as_mut().unwrap().expires = ace_groupcomm::UnixTime::new(1));
     let mut member = open(&settings);
     let upload = run(&mut member, Operation::Upload).await;
     assert!(matches!(upload, Err(MemberError::Expired("token"))), "{upload:?}");
