@@ -4,6 +4,9 @@
 //! Entries are events of `tracing` with the target [`TARGET`], said when what they tell is durable. A program sends them where
 //! its log does not go; `ace-backend-daemon` has a file for them.
 
+use crate::id::Gid;
+use crate::id::NodeName;
+use crate::id::SenderId;
 use crate::schema::records::{MemberRecord, Principal, RekeyReason};
 use std::fmt::Write;
 
@@ -20,13 +23,13 @@ pub struct Entry {
     /// The issuer of a client's token, and the client's name there.
     pub client: Option<(String, String)>,
     /// NODENAME.
-    pub node: Option<String>,
-    /// A Sender ID, in hexadecimal.
-    pub sender_id: Option<String>,
+    pub node: Option<NodeName>,
+    /// A Sender ID.
+    pub sender_id: Option<SenderId>,
     /// Why.
     pub reason: Option<&'static str>,
-    /// The version of the keying material, and the Gid, in hexadecimal.
-    pub version: Option<(u64, String)>,
+    /// The version of the keying material, and the Gid.
+    pub version: Option<(u64, Gid)>,
 }
 
 /// Hexadecimal digits.
@@ -53,7 +56,7 @@ impl Entry {
         Self {
             group: Some(gname.into()),
             node: Some(member.node.clone()),
-            sender_id: member.sender_id.as_ref().map(|id| hex(id)),
+            sender_id: member.sender_id.clone(),
             ..Self::of_client(event, client)
         }
     }
@@ -70,26 +73,27 @@ impl Entry {
         self
     }
 
-    pub(crate) fn with_version(mut self, num: u64, gid: &[u8]) -> Self {
-        self.version = Some((num, hex(gid)));
+    pub(crate) fn with_version(mut self, num: u64, gid: &Gid) -> Self {
+        self.version = Some((num, gid.clone()));
         self
     }
 
     /// Says it.
     pub(crate) fn say(&self) {
         let (issuer, subject) = self.client.as_ref().map(|(issuer, subject)| (&**issuer, &**subject)).unzip();
-        let (num, gid) = self.version.as_ref().map(|(num, gid)| (*num, &**gid)).unzip();
+        let (num, gid) = self.version.as_ref().map(|(num, gid)| (*num, gid.to_string())).unzip();
+        let sender_id = self.sender_id.as_ref().map(ToString::to_string);
         tracing::info!(
             target: TARGET,
             event = self.event,
             group = self.group.as_deref(),
             issuer,
             subject,
-            node = self.node.as_deref(),
-            sender_id = self.sender_id.as_deref(),
+            node = self.node.as_ref().map(NodeName::as_str),
+            sender_id = sender_id.as_deref(),
             reason = self.reason,
             num,
-            gid,
+            gid = gid.as_deref(),
         );
     }
 }

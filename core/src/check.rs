@@ -12,10 +12,14 @@
 //! ```
 
 use crate::RecordType;
+use crate::id::AssociationId;
+use crate::id::Gid;
+use crate::id::SenderId;
+use crate::id::TokenHash;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
-    Head, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderId,
+    Head, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderIdRecord,
     SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
@@ -95,7 +99,7 @@ impl fmt::Display for Findings {
 }
 
 /// A member's Sender ID, and the key of its credential's record.
-type Held = (Option<Vec<u8>>, Option<Key>);
+type Held = (Option<SenderId>, Option<Key>);
 
 /// A check under way. It takes some hundred bytes a member.
 #[derive(Default)]
@@ -110,20 +114,20 @@ pub struct Check {
     heads: BTreeMap<GroupId, Head>,
     configured: BTreeSet<GroupId>,
     secrets: BTreeSet<(GroupId, u64)>,
-    gids: BTreeMap<Vec<u8>, GroupId>,
+    gids: BTreeMap<Gid, GroupId>,
     members: BTreeMap<(GroupId, PrincipalId), Held>,
-    holders: BTreeMap<(GroupId, Vec<u8>), PrincipalId>,
+    holders: BTreeMap<(GroupId, SenderId), PrincipalId>,
     credentials: BTreeMap<Key, (GroupId, PrincipalId)>,
     memberships: BTreeSet<(GroupId, PrincipalId)>,
     /// Each client's token, when it ends, and its association.
-    clients: BTreeMap<PrincipalId, (Vec<u8>, UnixTime, Vec<u8>)>,
-    tokens: BTreeMap<Vec<u8>, PrincipalId>,
+    clients: BTreeMap<PrincipalId, (TokenHash, UnixTime, AssociationId)>,
+    tokens: BTreeMap<TokenHash, PrincipalId>,
     expiries: BTreeSet<(UnixTime, PrincipalId)>,
-    associations: BTreeMap<Vec<u8>, PrincipalId>,
+    associations: BTreeMap<AssociationId, PrincipalId>,
     /// Tokens that were revoked, each with when that is forgotten.
-    revoked: BTreeSet<(UnixTime, Vec<u8>)>,
-    revocation_ends: BTreeSet<(UnixTime, Vec<u8>)>,
-    epochs: Vec<(GroupId, Vec<u8>, u64)>,
+    revoked: BTreeSet<(UnixTime, TokenHash)>,
+    revocation_ends: BTreeSet<(UnixTime, TokenHash)>,
+    epochs: Vec<(GroupId, SenderId, u64)>,
 }
 
 fn count(length: usize) -> u64 {
@@ -155,14 +159,13 @@ impl Check {
             Kind::Member(group, client) => {
                 let member = MemberRecord::decode(value)?;
                 let credential = member.key.as_ref().map(|key| keys::credential(group, key));
-                self.members
-                    .insert((group, client), (member.sender_id.map(serde_bytes::ByteBuf::into_vec), credential));
+                self.members.insert((group, client), (member.sender_id, credential));
             }
             Kind::SenderId(group, id) => {
-                let state = SenderId::decode(value)?;
-                self.epochs.push((group, id.to_vec(), state.epoch));
+                let state = SenderIdRecord::decode(value)?;
+                self.epochs.push((group, id.into(), state.epoch));
                 if let Some(holder) = state.holder {
-                    self.holders.insert((group, id.to_vec()), holder);
+                    self.holders.insert((group, id.into()), holder);
                 }
             }
             Kind::Credential(group) => {
@@ -177,18 +180,18 @@ impl Check {
                 BanEnd::decode(value)?;
                 self.ban_ends.insert((at, group, client));
             }
-            Kind::Gid(gid) => drop(self.gids.insert(gid.to_vec(), GidOwner::decode(value)?.group)),
+            Kind::Gid(gid) => drop(self.gids.insert(gid.into(), GidOwner::decode(value)?.group)),
             Kind::Principal(client) => {
                 let Principal { token, association, memberships, .. } = Principal::decode(value)?;
                 self.memberships.extend(memberships.into_iter().map(|(_, group)| (group, client)));
-                self.clients.insert(client, (token.hash.into_vec(), token.expires, association.into_vec()));
+                self.clients.insert(client, (token.hash, token.expires, association));
             }
-            Kind::Token(hash) => drop(self.tokens.insert(hash.to_vec(), BelongsTo::<PrincipalId>::decode(value)?.0)),
+            Kind::Token(hash) => drop(self.tokens.insert(hash.into(), BelongsTo::<PrincipalId>::decode(value)?.0)),
             Kind::Expiry(at, client) => {
                 Expiry::decode(value)?;
                 self.expiries.insert((at, client));
             }
-            Kind::Association(id) => drop(self.associations.insert(id.to_vec(), Association::decode(value)?.principal)),
+            Kind::Association(id) => drop(self.associations.insert(id.into(), Association::decode(value)?.principal)),
             Kind::Issuers => drop(TrustedIssuers::decode(value)?),
             Kind::Meta => self.meta = Some(Meta::decode(value)?),
             Kind::Issued(_) => {
@@ -203,15 +206,15 @@ impl Check {
             Kind::SequenceLimit => drop(SequenceLimit::decode(value)?),
             Kind::Revoked(hash) => {
                 if let Some(at) = Revoked::decode(value)?.until {
-                    self.revoked.insert((at, hash.to_vec()));
+                    self.revoked.insert((at, hash.into()));
                 }
             }
             Kind::RevocationEnd(at, hash) => {
                 let end = RevocationEnd::decode(value)?;
-                if (end.at, end.hash.as_slice()) != (at, hash) {
+                if (end.at, end.hash.as_bytes()) != (at, hash) {
                     return Err(crate::Corrupt);
                 }
-                self.revocation_ends.insert((at, hash.to_vec()));
+                self.revocation_ends.insert((at, hash.into()));
             }
             Kind::Turn | Kind::Probe | Kind::Stale(_) | Kind::OwnGuard(_) => drop(Mark::decode(value)?),
             // The form is a profile's own, or not settled yet; that it opens is all that can be said.
@@ -274,7 +277,7 @@ impl Check {
             self.findings.require(self.heads.contains_key(group), || keys::head(*group), "is missing");
         }
         for (group, head) in &self.heads {
-            let (key, gid) = (|| keys::head(*group), head.gid.as_slice());
+            let (key, gid) = (|| keys::head(*group), &head.gid);
             let is = &mut self.findings;
             is.require(self.names.contains(group), key, "belongs to no name");
             is.require(head.deleted.is_none(), key, "is marked as deleted, and nothing goes on with that");

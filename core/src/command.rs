@@ -12,6 +12,8 @@
 //! | [`Status`](Command::Status) | how the engine does |
 
 use crate::config::Parameter;
+use crate::id::NodeName;
+use crate::id::TokenHash;
 use crate::kdc::{GroupConfig, SetupError};
 use crate::records::RekeyDue;
 use crate::refusal::Refusal;
@@ -50,17 +52,17 @@ pub enum Command {
         /// The GROUPNAME.
         group: String,
         /// The NODENAME.
-        node: String,
+        node: NodeName,
     },
     /// Lets who was put out join again.
     Lift {
         /// The GROUPNAME.
         group: String,
         /// The NODENAME that it had.
-        node: String,
+        node: NodeName,
     },
     /// Ends what the token with this hash allows (RFC 9770 section 3), and refuses it from now on.
-    Revoke(Vec<u8>),
+    Revoke(TokenHash),
     /// Has a group take members (again).
     Activate(String),
     /// Has a group take no members: joins are refused with error 9. Members stay.
@@ -121,9 +123,9 @@ pub struct GroupDetails {
     pub summary: GroupSummary,
     /// How many Gids it had before.
     pub epoch: u64,
-    /// When the keying material was made, in seconds since 1970.
+    /// When the keying material was made.
     pub created: UnixTime,
-    /// When the keying material ends, in seconds since 1970.
+    /// When the keying material ends.
     pub expires: UnixTime,
     /// The issuers that may speak for it; none where any may.
     pub issuers: Option<BTreeSet<String>>,
@@ -156,7 +158,7 @@ fn shown<S: Serializer>(parameters: &BTreeMap<String, Parameter>, serializer: S)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberSummary {
     /// NODENAME.
-    pub node: String,
+    pub node: NodeName,
     /// The issuer of its token, by the name in the configuration.
     pub issuer: String,
     /// Its name at the issuer.
@@ -165,7 +167,7 @@ pub struct MemberSummary {
     pub sender_id: Option<String>,
     /// Its roles, as the profile names them.
     pub roles: Vec<String>,
-    /// When its token ends, in seconds since 1970.
+    /// When its token ends.
     pub token_expires: UnixTime,
     /// The hash of its token, in hexadecimal: by it the token is revoked.
     pub token_hash: String,
@@ -175,14 +177,14 @@ pub struct MemberSummary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BanSummary {
     /// The NODENAME that it had.
-    pub node: String,
+    pub node: NodeName,
     /// Its issuer, by the name in the configuration.
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// Since when, in seconds since 1970.
+    /// Since when.
     pub since: UnixTime,
-    /// Until when, in seconds since 1970.
+    /// Until when.
     pub until: UnixTime,
 }
 
@@ -292,7 +294,7 @@ pub enum CommandError {
         /// The GROUPNAME.
         group: String,
         /// The NODENAME.
-        node: String,
+        node: NodeName,
     },
     /// Nobody of this name was put out of the group.
     #[error("nobody named {node:?} was put out of group {group:?}")]
@@ -300,7 +302,7 @@ pub enum CommandError {
         /// The GROUPNAME.
         group: String,
         /// The NODENAME.
-        node: String,
+        node: NodeName,
     },
     /// There is a group of this name.
     #[error("group {0:?} is there")]

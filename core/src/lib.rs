@@ -65,6 +65,7 @@ pub mod check;
 pub mod command;
 pub mod config;
 pub mod engine;
+mod id;
 pub mod kdc;
 pub mod member;
 pub mod refusal;
@@ -80,6 +81,7 @@ pub mod traits;
 
 pub use engine::store::changes::Changes;
 pub use engine::store::view::{Stop, View};
+pub use id::{AssociationId, Gid, NodeName, SenderId, TokenHash};
 pub use request::{Caller, Endpoint, Method, Purpose, Registration, Request, Response, Status};
 pub use schema::record::{self, Corrupt, RecordType};
 pub use schema::{keys, records};

@@ -1,7 +1,7 @@
 //! Requests and responses without a transport: CoAP, HTTP and tests use them alike.
 
+use crate::id::AssociationId;
 use bytes::Bytes;
-use std::sync::Arc;
 
 /// What a request wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,8 +123,8 @@ pub struct Endpoint {
 pub enum Caller {
     /// Nobody is known to have sent it; where it came from, if the network side tells.
     Anonymous(Option<Endpoint>),
-    /// The other end of this association; the bytes are its name.
-    Peer(Arc<[u8]>),
+    /// The other end of this association.
+    Peer(AssociationId),
 }
 
 impl Caller {
@@ -150,7 +150,7 @@ impl Caller {
 
     /// The other end of an association.
     #[must_use]
-    pub fn peer(association: &[u8]) -> Self {
+    pub fn peer(association: impl Into<AssociationId>) -> Self {
         Self::Peer(association.into())
     }
 }
@@ -158,13 +158,14 @@ impl Caller {
 /// For logs: a peer's name, or where somebody unknown is, in hexadecimal.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (what, name) = match self {
-            Self::Anonymous(None) => return f.write_str("anonymous"),
-            Self::Anonymous(Some(endpoint)) => ("anonymous", &*endpoint.host),
-            Self::Peer(name) => ("peer", &**name),
-        };
-        write!(f, "{what} ")?;
-        name.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        match self {
+            Self::Anonymous(None) => f.write_str("anonymous"),
+            Self::Anonymous(Some(endpoint)) => {
+                f.write_str("anonymous ")?;
+                endpoint.host.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Self::Peer(id) => write!(f, "peer {id}"),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What stands in the audit log, and what never does.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::NodeName;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::audit::TARGET;
 use ace_groupcomm::command::{Command, PageAfter, Report};
 use ace_groupcomm::config::ConfigMap;
@@ -10,7 +12,6 @@ use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Method, Status};
-use ace_groupcomm_messages::token_hash;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing::subscriber::with_default;
@@ -43,7 +44,7 @@ fn entries(act: impl FnOnce()) -> Vec<String> {
     text.lines().map(|line| line.split_once("event=").unwrap().1.to_owned()).collect()
 }
 
-fn node(desk: &mut Desk) -> String {
+fn node(desk: &mut Desk) -> NodeName {
     let page = PageAfter { after: None, limit: 1 };
     match desk.command(Command::Members("g1".into(), page)) {
         Ok(Report::Members(page)) => page.entries[0].node.clone(),
@@ -71,8 +72,8 @@ fn who_came_who_went_and_why_is_told_when_it_is_durable_and_no_secret_is() {
     for command in [
         Command::Evict { group: "g1".into(), node: node.clone() },
         Command::Lift { group: "g1".into(), node: node.clone() },
-        Command::Revoke(token_hash(&bytes).to_vec()),
-        Command::Revoke(vec![9; 33]),
+        Command::Revoke(TokenHash::of(&bytes)),
+        Command::Revoke(TokenHash::from(&[9; 33])),
         Command::Create {
             config: GroupConfig { gname: "g2".into(), profile: "toy".into(), parameters: ConfigMap::default() },
             issuers: Some(["as1".to_owned()].into()),

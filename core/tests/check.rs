@@ -5,7 +5,7 @@ use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::{Check, Findings};
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
 use ace_groupcomm::records::{
-    Association, BelongsTo, Expiry, GidOwner, Head, Mark, MemberRecord, NamedGroup, Principal, SenderId,
+    Association, BelongsTo, Expiry, GidOwner, Head, Mark, MemberRecord, NamedGroup, Principal, SenderIdRecord,
 };
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
@@ -90,14 +90,14 @@ fn of_clients() -> Vec<Broken> {
             put(r, keys::expiry(UnixTime::new(5), client(3)), &expiry);
         }),
         ("is the end of nobody's current token", |r| drop(r.remove(&keys::principal(client(3))))),
-        ("is nobody's current token", |r| put(r, keys::token(b"another"), &BelongsTo(client(3)))),
+        ("is nobody's current token", |r| put(r, keys::token(&b"another".into()), &BelongsTo(client(3)))),
         ("has an association that is not its own", |r| {
             edit::<Principal>(r, &keys::principal(client(3)), |p| p.association = vec![9].into());
         }),
         ("is nobody's association", |r| {
             let own = r.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().1;
             let own = Association::decode(own).unwrap();
-            put(r, keys::association(b"another"), &own);
+            put(r, keys::association(&b"another".into()), &own);
         }),
     ]
 }
@@ -121,7 +121,7 @@ fn of_groups() -> Vec<Broken> {
             edit::<Head>(r, &keys::head(group(r)), |head| head.members += 1);
         }),
         ("is of an epoch that has not come", |r| {
-            put(r, keys::sender_id(group(r), &[77]), &SenderId { holder: None, epoch: 1 });
+            put(r, keys::sender_id(group(r), &b"M".into()), &SenderIdRecord { holder: None, epoch: 1 });
         }),
         ("holds a Sender ID that is not recorded as its own", |r| {
             edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| {
@@ -129,7 +129,7 @@ fn of_groups() -> Vec<Broken> {
             });
         }),
         ("is held by nobody who is a member", |r| {
-            put(r, keys::sender_id(group(r), &[77]), &SenderId { holder: Some(client(1)), epoch: 0 });
+            put(r, keys::sender_id(group(r), &b"M".into()), &SenderIdRecord { holder: Some(client(1)), epoch: 0 });
         }),
         ("has a credential that is not recorded as its own", |r| {
             edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| member.key = Some(vec![1].into()));
@@ -138,7 +138,7 @@ fn of_groups() -> Vec<Broken> {
             put(r, keys::credential(group(r), b"key"), &BelongsTo(client(1)));
         }),
         ("cannot be read", |r| put(r, keys::head(group(r)), &Mark)),
-        ("cannot be read", |r| drop(r.insert(keys::stale(group(r), 1, b"1"), vec![]))),
+        ("cannot be read", |r| drop(r.insert(keys::stale(group(r), 1, &b"1".into()), vec![]))),
         ("is of no known kind", |r| put(r, Key::new("zebra"), &Mark)),
     ]
 }

@@ -69,7 +69,9 @@ fn many_join_in_one_commit_and_none_shares_an_identifier() {
     assert_eq!(desk.kdc.stats().commits - before, 3, "batches of 64");
     assert_eq!(desk.kdc.lanes(), 0, "nothing is left of it");
     let members = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(3).any(|w| w == b"/m/"));
-    assert!(members.map(|(_, record)| MemberRecord::decode(&record.value).unwrap()).all(|m| m.node.len() == 16));
+    assert!(
+        members.map(|(_, record)| MemberRecord::decode(&record.value).unwrap()).all(|m| m.node.as_str().len() == 16)
+    );
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn a_request_runs_as_often_as_it_may_and_no_more() {
         };
         let mut desk = Desk::new(&AwsLc, desk.store.clone(), config).unwrap();
         let Caller::Peer(name) = &caller else { panic!("a peer") };
-        desk.need(AssociationNeed::Claim(name.to_vec()));
+        desk.need(AssociationNeed::Claim(name.clone()));
         let before = desk.kdc.stats().runs;
         let answer = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
         (answer.status, answer.max_age, desk.kdc.stats().runs - before)

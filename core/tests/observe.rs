@@ -1,6 +1,8 @@
 //! Registrations of observers: what is stored of them and when it goes, and who is told of what.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::AssociationId;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::records::Observation;
@@ -20,9 +22,9 @@ fn desk(sharing: Sharing) -> Desk {
     Desk::new(&AwsLc, TestStore::new(sharing), desk::config(&["g1", "g2"])).unwrap()
 }
 
-fn id(caller: &Caller) -> Vec<u8> {
+fn id(caller: &Caller) -> AssociationId {
     match caller {
-        Caller::Peer(id) => id.to_vec(),
+        Caller::Peer(id) => id.clone(),
         Caller::Anonymous(_) => panic!("nobody"),
     }
 }
@@ -49,10 +51,10 @@ fn named(registration: &'static [u8]) -> Registration {
 }
 
 /// Those that are stored.
-fn stored(desk: &Desk) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn stored(desk: &Desk) -> Vec<(AssociationId, Vec<u8>)> {
     let all = desk.store.dump().into_iter().filter(|(key, _)| key.as_bytes().starts_with(b"o/"));
     let read = all.map(|(_, record)| Observation::decode(&record.value).unwrap());
-    let mut read: Vec<_> = read.map(|one| (one.association.into_vec(), one.state.into_vec())).collect();
+    let mut read: Vec<_> = read.map(|one| (one.association, one.state.into_vec())).collect();
     read.sort();
     read
 }
@@ -87,7 +89,7 @@ fn what_is_observed_is_stored_with_the_answer() {
     assert_eq!(stored(&desk), [kept(b"0"), kept(b"2"), kept(b"3")]);
     let commits = desk.kdc.stats().commits;
     desk.need(AssociationNeed::Unobserved(id(&caller), named(b"1")));
-    desk.need(AssociationNeed::Unobserved(b"nobody".to_vec(), named(b"2")));
+    desk.need(AssociationNeed::Unobserved(b"nobody".into(), named(b"2")));
     assert_eq!((stored(&desk).len(), desk.kdc.stats().commits), (3, commits));
     // What takes another's place is not ended with it.
     assert!(desk.ask(&caller, observing(Method::Get, &["num"], b"2 again")).observed);
@@ -186,7 +188,7 @@ fn others_learn_who_comes_and_goes() {
     let (other, challenge) = desk.post_token(&bytes).unwrap();
     desk.ask(&other, join_post("g1", &third.join("g1", TALKER, &challenge, &[7; 8])));
     assert_eq!(told(&mut desk), 1);
-    desk.revoke(&ace_groupcomm_messages::token_hash(&bytes));
+    desk.revoke(&TokenHash::of(&bytes));
     assert_eq!(told(&mut desk), 1, "its token was revoked");
     // A new token and association without the role.
     let narrower = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", LISTENER)], LATER + 1));

@@ -1,11 +1,14 @@
 //! State that another process has left, or that chance has brought about: what a KDC makes of it.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Association, BelongsTo, Expiry, Head, MemberRecord, Meta, NamedGroup, Revoked, SenderId};
+use ace_groupcomm::records::{
+    Association, BelongsTo, Expiry, Head, MemberRecord, Meta, NamedGroup, Revoked, SenderIdRecord,
+};
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
 use ace_groupcomm::token::{TokenRefusal, ValidToken};
@@ -87,7 +90,7 @@ fn a_sender_id_comes_back_under_another_gid_alone() {
     // It joins again, and gives 00 up.
     desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[8; 8])));
     let (head, id) = group(&store);
-    let states = [0_u8, 1].map(|id_| store.record::<SenderId>(&keys::sender_id(id, &[id_])).unwrap());
+    let states = [0_u8, 1].map(|id_| store.record::<SenderIdRecord>(&keys::sender_id(id, &vec![id_].into())).unwrap());
     assert!(states[0].holder.is_none() && states[1].holder.is_some());
     let wrapped = Head { cursor: 0, ..store.record(&head).unwrap() };
     for (epoch, expected) in [(wrapped.epoch, 2), (wrapped.epoch + 1, 0)] {
@@ -96,7 +99,7 @@ fn a_sender_id_comes_back_under_another_gid_alone() {
         let number = 10 + u16::try_from(epoch).unwrap();
         assert_eq!(join(&mut desk, number).3.status, Status::Created);
         let members: Vec<MemberRecord> = records(&store, &[b"g/".as_slice(), id.as_bytes(), b"/m/"].concat());
-        let newest = members.iter().filter_map(|m| m.sender_id.as_ref()).find(|sid| sid.as_slice() == [expected]);
+        let newest = members.iter().filter_map(|m| m.sender_id.as_ref()).find(|sid| sid.as_bytes() == [expected]);
         assert!(newest.is_some(), "{members:?}");
     }
 }
@@ -119,14 +122,14 @@ fn an_expiry_and_a_revocation_of_an_older_token_end_nothing() {
     let (client, caller, ..) = join(&mut desk, 1);
     let id = PrincipalId::of("as1", &client.name);
     store.plant(&keys::expiry(UnixTime::new(1_000_100), id), &Expiry { at: UnixTime::new(1_000_100), principal: id });
-    store.plant(&keys::token(&[9; 32]), &BelongsTo(id));
+    store.plant(&keys::token(&TokenHash::from(&[9; 32])), &BelongsTo(id));
     let mut desk = on(&store);
     desk.pass(Duration::from_secs(200));
-    desk.revoke(&[9; 32]);
+    desk.revoke(&TokenHash::from(&[9; 32]));
     let num = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
     assert_eq!(num.status, Status::Content);
     assert!(store.record::<Expiry>(&keys::expiry(UnixTime::new(1_000_100), id)).is_none(), "what is over is gone");
-    assert!(store.record::<Revoked>(&keys::revoked(&[9; 32])).is_some());
+    assert!(store.record::<Revoked>(&keys::revoked(&TokenHash::from(&[9; 32]))).is_some());
 }
 
 // Covers: AF-5.10.1-08, TH-2-03/new-token
@@ -227,9 +230,9 @@ fn sequence_numbers_go_on_where_they_were_reserved() {
     let Caller::Peer(name) = &caller else { panic!("a peer") };
     let reserved = |desk: &mut Desk| {
         desk.notices.clear();
-        desk.need(AssociationNeed::Sequence(name.to_vec()));
+        desk.need(AssociationNeed::Sequence(name.clone()));
         let of = |notice: &AssociationNotice| match notice {
-            AssociationNotice::Sequence { id, start, limit } => Some((id == &name.to_vec(), *start, *limit)),
+            AssociationNotice::Sequence { id, start, limit } => Some((id == name, *start, *limit)),
             _ => None,
         };
         desk.notices.iter().filter_map(of).collect::<Vec<_>>()
@@ -240,8 +243,8 @@ fn sequence_numbers_go_on_where_they_were_reserved() {
     desk.store.fail_next(Fault::NotDone);
     assert_eq!(reserved(&mut desk), [], "what is not durable is not used");
     desk.notices.clear();
-    desk.need(AssociationNeed::Sequence(b"nobody".to_vec()));
-    assert_eq!(desk.notices, [AssociationNotice::Gone { id: b"nobody".to_vec() }]);
+    desk.need(AssociationNeed::Sequence(b"nobody".into()));
+    assert_eq!(desk.notices, [AssociationNotice::Gone { id: b"nobody".into() }]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn post(desk: &mut Desk, host: u8, token: &[u8], nonce: u8) -> Response {
 
 fn association(answer: &Response) -> Caller {
     assert_eq!(answer.status, Status::Created);
-    Caller::peer(&TokenTransferResponse::decode(&answer.payload).unwrap().server_recipient_id.unwrap())
+    Caller::peer(TokenTransferResponse::decode(&answer.payload).unwrap().server_recipient_id.unwrap())
 }
 
 fn is_live(desk: &mut Desk, caller: &Caller) -> bool {

@@ -3,6 +3,7 @@
 mod process;
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
@@ -13,7 +14,6 @@ use ace_groupcomm::testkit::build::{TestClient, token, update_post};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, RecordType, Status};
-use ace_groupcomm_messages::token_hash;
 use process::Process;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn a_token_that_is_revoked_meanwhile_joins_nothing() {
     assert_eq!(one.held.len(), 1, "checked, and not committed");
     let bytes = token(1, &client.0.claims(&[("g1", 1)], 2_000_000));
     let mut out = Vec::new();
-    other.kdc.command(other.now, Command::Revoke(token_hash(&bytes).to_vec()), &mut other.rng, &mut out);
+    other.kdc.command(other.now, Command::Revoke(TokenHash::of(&bytes)), &mut other.rng, &mut out);
     other.run(out);
     assert_eq!(other.commit(), [true]);
     assert_eq!(one.commit(), [false]);
@@ -89,7 +89,7 @@ fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made()
     assert_eq!(one.held.len(), 1, "checked, and not committed");
     let Caller::Peer(id) = &client.1 else { panic!("a peer") };
     let mut out = Vec::new();
-    other.kdc.need(other.now, AssociationNeed::Claim(id.to_vec()), &mut other.rng, &mut out);
+    other.kdc.need(other.now, AssociationNeed::Claim(id.clone()), &mut other.rng, &mut out);
     other.run(out);
     assert_eq!(other.commit(), [true]);
     assert_eq!(one.commit(), [false]);
@@ -106,7 +106,7 @@ fn what_came_before_an_association_came_back_is_not_acted_on() {
     let Caller::Peer(id) = &client.1 else { panic!("a peer") };
     let claim = |process: &mut Process| {
         let mut out = Vec::new();
-        let need = AssociationNeed::Claim(id.to_vec());
+        let need = AssociationNeed::Claim(id.clone());
         process.kdc.need(process.now, need, &mut process.rng, &mut out);
         process.run(out);
     };
@@ -162,10 +162,10 @@ fn commits_until(
 #[test]
 fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
     for sharing in [Sharing::Exclusive, Sharing::Shared] {
-        let hash = |client: &TestClient| token_hash(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
+        let hash = |client: &TestClient| TokenHash::of(&token(1, &client.claims(&[("g1", 1)], 2_000_000)));
         let revoke = |one: &mut Process, (client, ..): &(TestClient, Caller, Vec<u8>)| {
             let mut out = Vec::new();
-            one.kdc.command(one.now, Command::Revoke(hash(client).to_vec()), &mut one.rng, &mut out);
+            one.kdc.command(one.now, Command::Revoke(hash(client)), &mut one.rng, &mut out);
             one.run(out);
         };
         let revoked = keys::revoked(&hash(&TestClient::new(&AwsLc, 1).unwrap()));

@@ -1,6 +1,8 @@
 //! A KDC that goes on from a backup: nothing comes twice, and who was put out since stays out.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::AssociationId;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
@@ -12,18 +14,18 @@ use ace_groupcomm::token::LEEWAY;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, Corrupt, Method, RecordType, Registration, Status};
-use ace_groupcomm_messages::{Claims, JoinResponse, token_hash};
+use ace_groupcomm_messages::{Claims, JoinResponse};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
 const END: u64 = 2_000_000;
 
 /// A store with what a backup held, restored at this time.
-fn restore(backup: &[(Key, Record)], now: u64, revoked: Option<Vec<Vec<u8>>>) -> TestStore {
+fn restore(backup: &[(Key, Record)], now: u64, revoked: Option<Vec<TokenHash>>) -> TestStore {
     restore_with(backup, now, [u8::try_from(now % 256).unwrap(); 6], revoked)
 }
 
-fn restore_with(backup: &[(Key, Record)], now: u64, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> TestStore {
+fn restore_with(backup: &[(Key, Record)], now: u64, random: [u8; 6], revoked: Option<Vec<TokenHash>>) -> TestStore {
     let mut restore = Restore::new(UnixTime::new(now), random, revoked);
     let mut write = Vec::new();
     for (key, record) in backup {
@@ -72,7 +74,7 @@ fn join(desk: &mut Desk, number: u16, issued: Option<u64>) -> ((Vec<u8>, Vec<u8>
     let response = desk.ask(&caller, join_post("g1", &client(number).join("g1", 1, &challenge, &[7; 8])));
     assert_eq!(response.status, Status::Created);
     let joined = JoinResponse::decode(&response.payload).unwrap();
-    let gid = head(&desk.store).gid.to_vec();
+    let gid = head(&desk.store).gid.as_bytes().to_vec();
     ((gid, toy::id_in(&joined.material.key).unwrap()), joined.material.num)
 }
 
@@ -86,7 +88,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         assert!(given.insert(join(&mut desk, number, Some(1_000)).0));
     }
     join(&mut desk, 200, Some(1_000));
-    desk.revoke(&token_hash(&token_of(200, Some(1_000))));
+    desk.revoke(&TokenHash::of(&token_of(200, Some(1_000))));
     assert!(head(&store).rekey_due.is_some());
     let (observer, challenge) = desk.post_token(&token_of(1, Some(1_000))).unwrap();
     desk.ask(&observer, join_post("g1", &client(1).join("g1", 1, &challenge, &[7; 8])));
@@ -98,7 +100,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     for number in 21..=120 {
         assert!(given.insert(join(&mut desk, number, Some(1_000)).0));
     }
-    let evicted = [3, 50].map(|number| token_hash(&token_of(number, Some(1_000))).to_vec());
+    let evicted = [3, 50].map(|number| TokenHash::of(&token_of(number, Some(1_000))));
     evicted.iter().for_each(|hash| desk.revoke(hash));
     let before = head(&store);
     assert_eq!(before.members, 118);
@@ -110,10 +112,11 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         assert_clean(&store);
         let after = head(&store);
         assert!(after.num > before.num + 100_000 && after.members == 0, "{after:?}");
-        assert!(given.iter().all(|(gid, _)| *gid != after.gid.to_vec()), "a Gid that was never used");
+        assert!(given.iter().all(|(gid, _)| *gid != after.gid.as_bytes().to_vec()), "a Gid that was never used");
         // Associations and observations are gone.
         assert!(store.dump().iter().all(|(key, _)| !key.as_bytes().starts_with(b"o/")));
         let id = association.as_bytes()[2..].to_vec();
+        let id = AssociationId::from(id);
         assert!(store.record::<Association>(&association).is_none());
         desk.need(AssociationNeed::Unknown(id.clone()));
         let answer = desk.ask(&Caller::peer(&id), group_request(Method::Get, "g1", &["num"]));
@@ -186,7 +189,7 @@ fn one_backup_restored_twice_at_once_has_no_gid_twice() {
     let store = TestStore::new(Sharing::Exclusive);
     open(&store, 1_000);
     let backup = store.dump();
-    assert_eq!(head(&store).gid.as_slice(), [1, 0, 0], "three bytes in front of any restore");
+    assert_eq!(head(&store).gid.as_bytes(), [1, 0, 0], "three bytes in front of any restore");
     let gids = |random: u8| {
         let store = restore_with(&backup, 5_000, [random; 6], None);
         let mut gids = BTreeSet::new();
@@ -223,7 +226,7 @@ fn of_the_first_release(store: &TestStore, incarnation: u32) -> Vec<u8> {
         (keys::head(id), Some(old.into())),
         (keys::meta(), Some(meta.into())),
         (keys::gid(&head.gid), None),
-        (keys::gid(&gid), Some(owner.encode().into())),
+        (keys::gid(&gid.as_slice().into()), Some(owner.encode().into())),
     ];
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
     gid
@@ -237,14 +240,14 @@ fn a_group_of_the_first_release_keeps_its_gid_and_those_after_it_are_others() {
         let former = of_the_first_release(&store, incarnation);
         // It was not restored: its members go on. A group made now has a Gid of the new kind.
         Desk::new(&AwsLc, store.clone(), desk::config(&["g0", "g1"])).unwrap();
-        assert_eq!(head(&store).gid.as_slice(), former);
+        assert_eq!(head(&store).gid.as_bytes(), former);
         let NamedGroup { id, .. } = store.record(&keys::name("g0")).unwrap();
-        assert_eq!(store.record::<Head>(&keys::head(id)).unwrap().gid.len(), length);
+        assert_eq!(store.record::<Head>(&keys::head(id)).unwrap().gid.as_bytes().len(), length);
         let tag = store.record::<Meta>(&keys::meta()).unwrap().tag;
         assert_eq!(tag.is_some(), incarnation != 1, "one that was restored has siblings, perhaps");
         let restored = restore(&store.dump(), 1_800_000_000, None);
         Desk::new(&AwsLc, restored.clone(), desk::config(&["g0", "g1"])).unwrap();
-        assert_eq!(head(&restored).gid.len(), 10);
+        assert_eq!(head(&restored).gid.as_bytes().len(), 10);
         assert_clean(&restored);
     }
 }

@@ -1,6 +1,7 @@
 //! What is kept of a token that was revoked: until it ends by itself, and for ever where nobody knows when.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::keys;
@@ -8,7 +9,7 @@ use ace_groupcomm::records::{Mark, Revoked};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
-use ace_groupcomm_messages::{Claims, token_hash};
+use ace_groupcomm_messages::Claims;
 use std::time::Duration;
 
 const END: u64 = 1_000_100;
@@ -18,12 +19,12 @@ fn desk_over(store: &TestStore) -> Desk {
 }
 
 /// The token of a member, and its hash.
-fn member(desk: &mut Desk, number: u16, change: impl Fn(Claims) -> Claims) -> (Vec<u8>, [u8; 33]) {
+fn member(desk: &mut Desk, number: u16, change: impl Fn(Claims) -> Claims) -> (Vec<u8>, TokenHash) {
     let client = TestClient::new(&AwsLc, number).unwrap();
     let bytes = token(1, &change(client.claims(&[("g1", 1)], END)));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     assert!(desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]))).status.is_success());
-    let hash = token_hash(&bytes);
+    let hash = TokenHash::of(&bytes);
     (bytes, hash)
 }
 
@@ -38,7 +39,7 @@ fn a_mark_goes_when_its_token_has_ended_by_itself() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = desk_over(&store);
     let (bytes, hash) = member(&mut desk, 1, |claims| claims);
-    let mark = |hash: &[u8]| store.record::<Revoked>(&keys::revoked(hash));
+    let mark = |hash: &TokenHash| store.record::<Revoked>(&keys::revoked(hash));
     desk.revoke(&hash);
     assert_eq!((mark(&hash), is_clean(&store)), (Some(Revoked { until: Some(UnixTime::new(END)) }), true));
     desk.revoke(&hash);
@@ -61,13 +62,13 @@ fn a_mark_stays_where_nobody_knows_when_its_token_ends() {
     // The time of one begins when it comes; another one nobody has seen; one was written by the first release.
     let (_, counted) =
         member(&mut desk, 1, |claims| Claims { exi: Some(50), cti: Some(b"kdc\x05".to_vec()), ..claims });
-    store.plant(&keys::revoked(b"old"), &Mark);
+    store.plant(&keys::revoked(&b"old".into()), &Mark);
     let mut desk = desk_over(&store);
     desk.revoke(&counted);
-    desk.revoke(b"unseen");
+    desk.revoke(&b"unseen".into());
     desk.pass(Duration::from_secs(1_000));
-    for hash in [&counted[..], b"unseen", b"old"] {
-        assert_eq!(store.record::<Revoked>(&keys::revoked(hash)), Some(Revoked { until: None }), "{hash:?}");
+    for hash in [counted, b"unseen".into(), b"old".into()] {
+        assert_eq!(store.record::<Revoked>(&keys::revoked(&hash)), Some(Revoked { until: None }), "{hash:?}");
     }
     assert!(is_clean(&store));
 }

@@ -1,6 +1,7 @@
 //! Associations that outlive their process, and that pass from one process to another.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::AssociationId;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys;
@@ -20,25 +21,25 @@ fn on(store: &TestStore) -> Desk {
 }
 
 /// A client that has shown its token here. Returns the name of its association.
-fn admitted(desk: &mut Desk, number: u16) -> Vec<u8> {
+fn admitted(desk: &mut Desk, number: u16) -> AssociationId {
     let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     assert_eq!(desk.ask(&caller, num()).status, Status::Forbidden, "known, and no member");
     let Caller::Peer(name) = caller else { panic!("a peer") };
-    name.to_vec()
+    name
 }
 
 fn num() -> Request {
     group_request(Method::Get, "g1", &["num"])
 }
 
-fn status(desk: &mut Desk, id: &[u8]) -> (Status, Option<u32>) {
+fn status(desk: &mut Desk, id: &AssociationId) -> (Status, Option<u32>) {
     desk.notices.clear();
     let answer = desk.ask(&Caller::peer(id), num());
     (answer.status, answer.max_age)
 }
 
-fn stored(store: &TestStore, id: &[u8]) -> Association {
+fn stored(store: &TestStore, id: &AssociationId) -> Association {
     store.record(&keys::association(id)).unwrap()
 }
 
@@ -67,8 +68,8 @@ fn a_process_takes_up_what_a_former_one_has_stored() {
     assert_eq!((before.sequence_limit, after.sequence_limit), (64, 80), "few, and none that was used before");
     assert_eq!(notice, AssociationNotice::Sequence { id: id.clone(), start: 64, limit: 80 });
     assert_eq!(status(&mut desk, &id), (Status::Forbidden, None), "known, without another token");
-    let nobody = need(&mut desk, AssociationNeed::Unknown(b"nobody".to_vec()));
-    assert_eq!(nobody, AssociationNotice::Gone { id: b"nobody".to_vec() });
+    let nobody = need(&mut desk, AssociationNeed::Unknown(b"nobody".into()));
+    assert_eq!(nobody, AssociationNotice::Gone { id: b"nobody".into() });
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn posted(desk: &mut Desk, nonce: u8) -> Caller {
     let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], 2_000_000);
     let answer = desk.ask(&Caller::anonymous(), token_post_with(&token(1, &claims), &[nonce; 8]));
     let response = TokenTransferResponse::decode(&answer.payload).unwrap();
-    Caller::peer(&response.server_recipient_id.unwrap())
+    Caller::peer(response.server_recipient_id.unwrap())
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn of_several_that_wait_the_later_ones_may_follow() {
     desk.notices.clear();
     assert_eq!(desk.ask(&waiting[1], num()).status, Status::Forbidden);
     let gone = |caller: &Caller| match caller {
-        Caller::Peer(id) => AssociationNotice::Gone { id: id.to_vec() },
+        Caller::Peer(id) => AssociationNotice::Gone { id: id.clone() },
         other => panic!("{other:?}"),
     };
     assert!(desk.notices.contains(&gone(&waiting[0])), "nobody waits for an earlier one: {:?}", desk.notices);
@@ -205,7 +206,7 @@ fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     store.fail_next(Fault::UnknownDone);
     assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
-    need(&mut other, AssociationNeed::Unknown(id.to_vec()));
+    need(&mut other, AssociationNeed::Unknown(id.clone()));
     let used = stored(&store, id);
     assert_eq!(status(&mut one, id).0, Status::Forbidden, "the request proves it again");
     let AssociationNotice::Sequence { start, .. } = one.notices[0] else { panic!("{:?}", one.notices) };
@@ -222,12 +223,12 @@ fn an_activation_whose_outcome_was_unknown_takes_nothing_from_who_has_claimed_si
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     store.fail_next(Fault::UnknownDone);
     assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
-    need(&mut other, AssociationNeed::Unknown(id.to_vec()));
-    need(&mut other, AssociationNeed::Claim(id.to_vec()));
+    need(&mut other, AssociationNeed::Unknown(id.clone()));
+    need(&mut other, AssociationNeed::Claim(id.clone()));
     let claimed = stored(&store, id);
     for _ in 0..2 {
         assert_eq!(status(&mut one, id), (Status::ServiceUnavailable, Some(1)), "a replay, for all that it knows");
-        assert_eq!(one.notices, [AssociationNotice::Lost { id: id.to_vec() }]);
+        assert_eq!(one.notices, [AssociationNotice::Lost { id: id.clone() }]);
     }
     assert_eq!((stored(&store, id), status(&mut other, id).0), (claimed, Status::Forbidden));
 }
@@ -241,8 +242,8 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
         let caller = posted(&mut desk, 1);
         let Caller::Peer(id) = &caller else { panic!("a peer") };
         store.fail_next(Fault::NotDone);
-        let asked = AssociationNeed::Sequence(id.to_vec());
-        assert_eq!(need(&mut desk, asked.clone()), AssociationNotice::Unavailable { id: id.to_vec() });
+        let asked = AssociationNeed::Sequence(id.clone());
+        assert_eq!(need(&mut desk, asked.clone()), AssociationNotice::Unavailable { id: id.clone() });
         let AssociationNotice::Sequence { start, limit, .. } = need(&mut desk, asked) else { panic!("no numbers") };
         assert_eq!(stored(&store, id).sequence_limit, limit);
         assert!(start < limit);
@@ -254,7 +255,7 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     desk.pass(std::time::Duration::from_secs(1));
     desk.now.unix = UnixTime::new(2_000_001);
-    assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.to_vec())), AssociationNotice::Gone { id: id.to_vec() });
+    assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.clone())), AssociationNotice::Gone { id: id.clone() });
     assert_eq!(desk.ask(&caller, num()).status, Status::Unauthorized);
 }
 
@@ -262,11 +263,12 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
 #[test]
 fn each_process_gets_a_number_before_it_is_ready() {
     let store = TestStore::new(Sharing::Shared);
-    let prefixes: Vec<Vec<u8>> = (1..=3).map(|number| admitted(&mut on(&store), number)[..2].to_vec()).collect();
+    let prefixes: Vec<Vec<u8>> =
+        (1..=3).map(|number| admitted(&mut on(&store), number).as_bytes()[..2].to_vec()).collect();
     assert_eq!(prefixes, [[0, 1], [0, 2], [0, 3]]);
     let meta: Meta = store.record(&keys::meta()).unwrap();
     store.plant(&keys::meta(), &Meta { starts: u16::MAX, ..meta });
-    assert_eq!(admitted(&mut on(&store), 4)[..2], [0, 0], "it begins again");
+    assert_eq!(admitted(&mut on(&store), 4).as_bytes()[..2], [0, 0], "it begins again");
     store.fail_next(Fault::NotDone);
     let mut desk = on(&store);
     assert!(!desk.kdc.is_ready());

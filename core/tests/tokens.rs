@@ -1,6 +1,7 @@
 //! What tokens bring about: associations and their proof, updates of rights, expiry, revocation, replays.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::records::{Head, Principal, RekeyReason};
@@ -13,7 +14,6 @@ use ace_groupcomm::{Caller, Method, RecordType, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
     Claims, Confirmation, CreationHints, JoinRefusal, JoinRequest, RawCbor, ScopeValue, TokenTransferResponse,
-    token_hash,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ fn replayed_posts_disturb_nobody_and_write_nothing() {
     assert_eq!(answers.iter().filter(|status| **status == Status::Created).count(), 3);
     assert_eq!((desk.kdc.pending(), desk.store.dump() == before), (4, true));
     assert_eq!(num(&mut desk, &owner, "g1").status, Status::Content, "the owner notices nothing");
-    let new = Caller::peer(&mine.server_recipient_id.unwrap());
+    let new = Caller::peer(mine.server_recipient_id.unwrap());
     assert_eq!(num(&mut desk, &new, "g1").status, Status::Content, "and can go over to the new one");
     let gone = num(&mut desk, &owner, "g1");
     assert_eq!((gone.status, gone.unprotected), (Status::Unauthorized, true), "the old one is gone then");
@@ -154,7 +154,7 @@ fn the_first_proven_request_swaps_associations() {
     assert_eq!(num(&mut desk, &first, "g1").status, Status::Content, "the old one lives until the new one is proven");
     assert_eq!(num(&mut desk, &second, "g1").status, Status::Content, "and it is the same member");
     let Caller::Peer(old) = &first else { panic!() };
-    assert!(desk.notices.contains(&AssociationNotice::Gone { id: old.to_vec() }));
+    assert!(desk.notices.contains(&AssociationNotice::Gone { id: old.clone() }));
     assert!(
         desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Sequence { start: 0, limit: 64, .. }))
     );
@@ -200,7 +200,7 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     assert_eq!(desk.ask(&caller, post(&narrower)).status, Status::Created);
     let Caller::Peer(id) = &caller else { panic!("a peer") };
     let changed = AssociationNotice::Changed { path: ["ace-group", "g1", "creds"].map(Into::into).to_vec() };
-    let restricted = AssociationNotice::Restricted { id: id.to_vec() };
+    let restricted = AssociationNotice::Restricted { id: id.clone() };
     assert_eq!(desk.notices, [restricted, changed], "what is kept for it is dropped, and others learn of it");
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Forbidden, "its role is gone, and its membership");
     assert_eq!(num(&mut desk, &caller, "g2").status, Status::Content);
@@ -319,14 +319,14 @@ fn a_revoked_token_is_good_for_nothing() {
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
     assert_eq!(join(&mut desk, &client, &caller, &challenge, "g1", TALKER).status, Status::Created);
     let (pending, _) = desk.post_token(&bytes).unwrap();
-    desk.revoke(&token_hash(&bytes));
+    desk.revoke(&TokenHash::of(&bytes));
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Unauthorized);
     assert_eq!(num(&mut desk, &pending, "g1").status, Status::Unauthorized, "nor one that waits for its proof");
     assert_eq!(desk.ask(&Caller::anonymous(), post(&bytes)).status, Status::Unauthorized);
     assert_eq!(rekey_reasons(&desk), [RekeyReason::Revoked]);
     // A token that nobody has posted yet is refused when it comes.
     let other = token(1, &client.claims(&[("g1", TALKER)], LATER + 1));
-    desk.revoke(&token_hash(&other));
+    desk.revoke(&TokenHash::of(&other));
     assert_eq!(desk.ask(&Caller::anonymous(), post(&other)).status, Status::Unauthorized);
 }
 

@@ -3,12 +3,12 @@
 use crate::ProgramError;
 use crate::control::{self, ControlRequest};
 use crate::key_file::{StorageKeys, beside, new_storage_keys};
+use crate::operator::read_hashes;
 use crate::read_only::{Copied, takes_nothing};
 use crate::storage::{Durable, Place, StorageConfig, failed, open_durable};
 use ace_backend_tokio::backup::{self, BackupError, Reader};
 use ace_backend_tokio::{Clock, os_random};
 use ace_groupcomm::check::{Check, Findings};
-use ace_groupcomm::config::from_hex;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Snapshot, Storage, Txn};
@@ -440,19 +440,4 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-/// Token hashes, one a line, in hexadecimal.
-fn read_hashes(path: &Path) -> Result<Vec<Vec<u8>>, ProgramError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ProgramError::File { path: path.to_path_buf(), source })?;
-    let mut hashes = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let hash = from_hex(line.trim()).ok_or_else(|| {
-            let reason = format!("line {}: a token hash is hexadecimal, two digits a byte", number.saturating_add(1));
-            ProgramError::Config { path: path.to_path_buf(), reason }
-        })?;
-        hashes.push(hash);
-    }
-    Ok(hashes)
 }

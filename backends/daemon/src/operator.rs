@@ -5,6 +5,7 @@ use crate::{Loaded, ProgramError, show, tell};
 use ace_groupcomm::command::{Command, CommandError, PageAfter, Report};
 use ace_groupcomm::config::{ConfigMap, from_hex};
 use ace_groupcomm::kdc::{GroupConfig, SetupError};
+use ace_groupcomm::{NodeName, TokenHash};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -162,8 +163,8 @@ impl Wire {
             Self::Group { name } => Command::Group(name),
             Self::Members { name, page } => Command::Members(name, page.into()),
             Self::Bans { name, page } => Command::Bans(name, page.into()),
-            Self::Evict { name, node } => Command::Evict { group: name, node },
-            Self::Lift { name, node } => Command::Lift { group: name, node },
+            Self::Evict { name, node } => Command::Evict { group: name, node: NodeName::new(node) },
+            Self::Lift { name, node } => Command::Lift { group: name, node: NodeName::new(node) },
             Self::Revoke { hash } => Command::Revoke(token_hash(&hash)?),
             Self::Activate { name } => Command::Activate(name),
             Self::Deactivate { name } => Command::Deactivate(name),
@@ -181,9 +182,10 @@ impl Wire {
 /// The shortest and the longest hash of a token (RFC 9770 section 4: it names its algorithm in the first byte).
 const HASH_LEN: std::ops::RangeInclusive<usize> = 2..=65;
 
-fn token_hash(text: &str) -> Result<Vec<u8>, ProgramError> {
+fn token_hash(text: &str) -> Result<TokenHash, ProgramError> {
     from_hex(text.trim())
         .filter(|hash| HASH_LEN.contains(&hash.len()))
+        .map(TokenHash::from)
         .ok_or_else(|| ProgramError::Other(format!("{text:?} is no hash of a token in hexadecimal")))
 }
 
@@ -249,20 +251,24 @@ fn wire(operator: &Operator) -> Wire {
     }
 }
 
-/// Revokes all tokens whose hashes stand in a file. All lines are read before the first is acted on.
-async fn revoke_all(file: &Path, control: &Path, json: bool) -> Result<(), ProgramError> {
+/// Reads the hashes of tokens, one a line.
+pub(crate) fn read_hashes(file: &Path) -> Result<Vec<TokenHash>, ProgramError> {
     let failed = |source| ProgramError::File { path: file.to_path_buf(), source };
     let text = std::fs::read_to_string(file).map_err(failed)?;
-    let mut hashes = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let hashes = lines.map(|(number, line)| {
         token_hash(line).map_err(|error| {
             let reason = format!("line {}: {error}", number.saturating_add(1));
             ProgramError::Config { path: file.to_path_buf(), reason }
-        })?;
-        hashes.push(line.trim().to_owned());
-    }
-    for hash in hashes {
-        print(&reported(ask(Wire::Revoke { hash }, control).await?)?, json)?;
+        })
+    });
+    hashes.collect()
+}
+
+/// Revokes all tokens whose hashes stand in a file. All lines are read before the first is acted on.
+async fn revoke_all(file: &Path, control: &Path, json: bool) -> Result<(), ProgramError> {
+    for hash in read_hashes(file)? {
+        print(&reported(ask(Wire::Revoke { hash: hash.to_string() }, control).await?)?, json)?;
     }
     Ok(())
 }
@@ -319,6 +325,6 @@ mod tests {
         for hash in ["", "0", "01", "xy", &"00".repeat(66)] {
             assert!(Wire::Revoke { hash: hash.into() }.into_command().is_err(), "{hash:?}");
         }
-        assert_eq!(Wire::Revoke { hash: "01ab ".into() }.into_command().unwrap(), Command::Revoke(vec![1, 0xab]));
+        assert_eq!(Wire::Revoke { hash: "01ab ".into() }.into_command().unwrap(), Command::Revoke(b"\x01\xab".into()));
     }
 }

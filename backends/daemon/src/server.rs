@@ -129,7 +129,7 @@ impl Running {
                     name: registration.name.to_vec(),
                     state: registration.state.to_vec(),
                 };
-                *resumed |= server.resume(&PeerId::new(peer), &kept);
+                *resumed |= server.resume(&PeerId::new(peer.as_bytes()), &kept);
             }
             followed.add(server.notifier());
             let local = server.local_addr().map_err(failed)?;

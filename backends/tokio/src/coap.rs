@@ -106,7 +106,7 @@ impl Service for EngineService {
     }
 
     fn ended(&self, peer: &PeerId, ended: ace_backend_coap::Registration) {
-        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().to_vec(), registration(ended)));
+        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().into(), registration(ended)));
     }
 }
 
@@ -149,13 +149,13 @@ type Tell = fn(&Notifier, PeerId);
 impl Associations for Followed {
     fn notice(&self, notice: AssociationNotice) {
         let tell: Option<(Tell, PeerId)> = match &notice {
-            AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id))),
-            AssociationNotice::Ended { id } => Some((ended, PeerId::new(id))),
-            AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id))),
+            AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id.as_bytes()))),
+            AssociationNotice::Ended { id } => Some((ended, PeerId::new(id.as_bytes()))),
+            AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id.as_bytes()))),
             AssociationNotice::Loaded { id, .. }
             | AssociationNotice::Claimed { id }
-            | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id))),
-            AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id))),
+            | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id.as_bytes()))),
+            AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id.as_bytes()))),
             AssociationNotice::New { .. } | AssociationNotice::Lost { .. } => None,
             AssociationNotice::Changed { path } => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -193,7 +193,7 @@ mod tests {
         }
 
         fn poll_needs(&self, _: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
-            Poll::Ready(vec![AssociationNeed::Claim(vec![7])])
+            Poll::Ready(vec![AssociationNeed::Claim(vec![7].into())])
         }
     }
 
@@ -220,13 +220,13 @@ mod tests {
         let server = Server::bind(any, Arc::new(Unprotected), Arc::new(Nobody), Limits::default(), [1; 32]).await;
         followed.add(server.unwrap().notifier());
         let notices = [
-            AssociationNotice::Restricted { id: vec![1] },
-            AssociationNotice::Gone { id: vec![1] },
-            AssociationNotice::Sequence { id: vec![2], start: 0, limit: 1 },
+            AssociationNotice::Restricted { id: vec![1].into() },
+            AssociationNotice::Gone { id: vec![1].into() },
+            AssociationNotice::Sequence { id: vec![2].into(), start: 0, limit: 1 },
         ];
         notices.iter().for_each(|notice| followed.notice(notice.clone()));
         assert_eq!(*table.0.lock().unwrap(), notices);
         let needs = followed.poll_needs(&mut Context::from_waker(std::task::Waker::noop()));
-        assert_eq!(needs, Poll::Ready(vec![AssociationNeed::Claim(vec![7])]));
+        assert_eq!(needs, Poll::Ready(vec![AssociationNeed::Claim(vec![7].into())]));
     }
 }

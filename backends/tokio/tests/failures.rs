@@ -86,7 +86,7 @@ async fn a_commit_that_panics_ends_the_engine() {
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
-    let caller = Caller::peer(&answer.server_recipient_id.unwrap());
+    let caller = Caller::peer(answer.server_recipient_id.unwrap());
     storage.broken.store(true, Ordering::SeqCst);
     let num = || build::group_request(Method::Get, "g1", &["num"]);
     assert!(!handle.call(caller.clone(), num()).await.status.is_success(), "nobody waits for ever");
@@ -124,7 +124,7 @@ async fn signatures_that_panic_have_failed_and_the_thread_goes_on() {
     let token = build::token(1, &client.claims(&[("g1", 1)], u64::from(u32::MAX)));
     let answer = handle.call(Caller::anonymous(), build::token_post(&token)).await;
     let answer = TokenTransferResponse::decode(&answer.payload).unwrap();
-    let (caller, challenge) = (Caller::peer(&answer.server_recipient_id.unwrap()), answer.kdcchallenge.unwrap());
+    let (caller, challenge) = (Caller::peer(answer.server_recipient_id.unwrap()), answer.kdcchallenge.unwrap());
     let join = || build::join_post("g1", &client.join("g1", 1, &challenge, &[7; 8]));
     crypto.0.store(true, Ordering::SeqCst);
     assert!(!handle.call(caller.clone(), join()).await.status.is_success());

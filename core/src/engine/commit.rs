@@ -7,6 +7,7 @@ use super::{App, Batch, BatchMember, Effect, Engine, Input, Op, OpId, Ticket};
 use crate::engine::store::changes::Change;
 use crate::engine::store::overlay::Overlay;
 use crate::engine::store::view::Log;
+use crate::id::AssociationId;
 use crate::refusal::Refusal;
 use crate::request::Caller;
 use crate::schema::keys;
@@ -101,7 +102,7 @@ impl<A: App> Engine<A> {
     /// Runs requests of a lane one after another, each on what the ones before have changed.
     fn fill(&mut self, now: Now, lane: &str, out: &mut Vec<Effect<A::Notice>>) -> Batch<A::Event> {
         let mut batch = Batch { lane: Some(lane.to_owned()), ..Batch::empty() };
-        let mut callers: HashSet<Arc<[u8]>> = HashSet::new();
+        let mut callers: HashSet<AssociationId> = HashSet::new();
         let mut last = None;
         while batch.members.len() < self.limits.batch {
             let Some(ticket) = self.lanes.get(lane).and_then(|state| state.next_ready(last)) else { break };
@@ -147,9 +148,9 @@ impl<A: App> Engine<A> {
     }
 
     /// Who sent a request; one member changes once in a batch.
-    fn caller(&self, ticket: Ticket) -> Option<Arc<[u8]>> {
+    fn caller(&self, ticket: Ticket) -> Option<AssociationId> {
         match &*self.waiting.get(&ticket)?.input {
-            Input::Request(Caller::Peer(association), _) => Some(Arc::clone(association)),
+            Input::Request(Caller::Peer(association), _) => Some(association.clone()),
             _ => None,
         }
     }

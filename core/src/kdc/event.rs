@@ -2,6 +2,7 @@
 
 use crate::Secret;
 use crate::audit::Entry;
+use crate::id::AssociationId;
 use crate::kdc::Pending;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
@@ -58,7 +59,7 @@ pub enum Event {
     /// An association was proven, and is this process's.
     Proven {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
         /// Its term.
         term: u64,
         /// The first sequence number that may be used.
@@ -69,7 +70,7 @@ pub enum Event {
     /// An association was loaded from storage.
     Loaded {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The transport profile.
         profile: i64,
         /// What the keys are derived from.
@@ -80,22 +81,22 @@ pub enum Event {
     /// An association is this process's.
     Claimed {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
         /// Its term.
         term: u64,
     },
     /// An association is not, or no longer, this process's.
-    Lost(Vec<u8>),
+    Lost(AssociationId),
     /// The client of an association may do less than before.
-    Restricted(Vec<u8>),
+    Restricted(AssociationId),
     /// The rights of an association's client ended, and it with them.
-    Ended(Vec<u8>),
+    Ended(AssociationId),
     /// An association is gone.
-    Gone(Vec<u8>),
+    Gone(AssociationId),
     /// A few sequence numbers were reserved, to ask for an Echo.
     Challenges {
         /// The association.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The first one.
         start: u64,
         /// One behind the last.
@@ -104,7 +105,7 @@ pub enum Event {
     /// Sequence numbers were reserved.
     Sequence {
         /// The association.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The first one.
         start: u64,
         /// One behind the last.
@@ -125,7 +126,7 @@ pub enum Event {
     Created {
         /// Its name.
         gname: String,
-        /// When its keying material was made, and when that ends, in seconds since 1970.
+        /// When its keying material was made, and when that ends.
         created: UnixTime,
         /// The end.
         expires: UnixTime,

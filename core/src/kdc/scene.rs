@@ -73,7 +73,7 @@ impl KdcApp {
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else {
             return Err(self.no_token(true).into());
         };
-        if principal.association.as_slice() != &**name {
+        if principal.association != *name {
             return Err(self.no_token(true).into());
         }
         if principal.token.expires <= self.expiry.time(view.now()) {
@@ -146,7 +146,7 @@ impl KdcApp {
             return Err(Refusal::Groupcomm(GroupcommError::NotAMember).into());
         };
         if let (Who::Owner, Resource::Node(node)) = (who, resource)
-            && node != member.node
+            && node != member.node.as_str()
         {
             return Err(Refusal::Forbidden("another member's resource").into());
         }

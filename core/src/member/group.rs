@@ -13,7 +13,7 @@ pub struct JoinedGroup {
     pub key: Bytes,
     /// The version of the keying material.
     pub num: i64,
-    /// When it ends, in seconds since 1970, by the member's clock.
+    /// When it ends, by the member's clock.
     pub expires: Option<UnixTime>,
     /// NODENAME.
     pub node: String,

@@ -224,7 +224,7 @@ impl Member {
         self.state.groups.get(&self.setup.rules.scope().gname)
     }
 
-    /// Begins an operation at this time, in seconds since 1970. One that was under way is given up.
+    /// Begins an operation at this time. One that was under way is given up.
     pub fn begin(&mut self, unix: UnixTime, operation: Operation, rng: &mut dyn CryptoRng) -> Effect {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);

@@ -40,7 +40,7 @@ pub(super) struct Run<'a> {
     facts: std::slice::Iter<'a, Fact>,
     seed: &'a [u8; 32],
     drawn: u64,
-    /// The time, in seconds since 1970: that of the last fact.
+    /// The time: that of the last fact.
     pub(super) unix: UnixTime,
     /// When the last exchange began: what is said to be left of a time is counted from there.
     pub(super) asked: UnixTime,

@@ -25,7 +25,7 @@ pub struct Token {
     pub access_token: Bytes,
     /// The encoded `cnf` that came with it.
     pub cnf: Bytes,
-    /// When it ends, in seconds since 1970, by the member's clock.
+    /// When it ends, by the member's clock.
     pub expires: UnixTime,
     /// The encoded scope that was granted, where the AS says that it is not what was asked for.
     #[serde(default)]

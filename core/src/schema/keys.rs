@@ -2,6 +2,10 @@
 //! length-prefixed, so that no name can reach into another's keys.
 
 use crate::Secret;
+use crate::id::AssociationId;
+use crate::id::Gid;
+use crate::id::SenderId;
+use crate::id::TokenHash;
 use crate::time::UnixTime;
 use crate::traits::profile::{OnRestore, RecordKind};
 use crate::traits::storage::Key;
@@ -121,8 +125,8 @@ pub fn member(group: GroupId, principal: PrincipalId) -> Key {
 
 /// Who holds a Sender ID, and under which Gid it was held last.
 #[must_use]
-pub fn sender_id(group: GroupId, id: &[u8]) -> Key {
-    key(&[b"g/", group.as_bytes(), b"/sid/", id])
+pub fn sender_id(group: GroupId, id: &SenderId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/sid/", id.as_bytes()])
 }
 
 /// Whose public key it is, in whatever credential.
@@ -133,8 +137,8 @@ pub fn credential(group: GroupId, public_key: &[u8]) -> Key {
 
 /// A Sender ID that went stale under one version.
 #[must_use]
-pub fn stale(group: GroupId, num: u64, id: &[u8]) -> Key {
-    key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/", id])
+pub fn stale(group: GroupId, num: u64, id: &SenderId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/", id.as_bytes()])
 }
 
 /// Claimed by a batch that lost several times, and expected by every batch (see the engine's documentation).
@@ -174,8 +178,8 @@ pub fn own_guard(group: GroupId, kind: RecordKind) -> Key {
 
 /// The group that has, or had, a Gid.
 #[must_use]
-pub fn gid(gid: &[u8]) -> Key {
-    key(&[b"gid/", gid])
+pub fn gid(gid: &Gid) -> Key {
+    key(&[b"gid/", gid.as_bytes()])
 }
 
 /// All principals.
@@ -240,8 +244,8 @@ pub fn ban_end(at: UnixTime, group: GroupId, principal: PrincipalId) -> Key {
 
 /// Whose token has this hash.
 #[must_use]
-pub fn token(hash: &[u8]) -> Key {
-    key(&[b"t/", hash])
+pub fn token(hash: &TokenHash) -> Key {
+    key(&[b"t/", hash.as_bytes()])
 }
 
 /// All tokens in the order in which they expire.
@@ -258,8 +262,8 @@ pub fn expiry(at: UnixTime, principal: PrincipalId) -> Key {
 
 /// A token that was revoked.
 #[must_use]
-pub fn revoked(hash: &[u8]) -> Key {
-    key(&[b"rv/", hash])
+pub fn revoked(hash: &TokenHash) -> Key {
+    key(&[b"rv/", hash.as_bytes()])
 }
 
 /// All records of revoked tokens that go, in the order in which they do.
@@ -270,8 +274,8 @@ pub fn revocation_ends() -> Key {
 
 /// When the record of a revoked token goes.
 #[must_use]
-pub fn revocation_end(at: UnixTime, hash: &[u8]) -> Key {
-    key(&[b"rx/", &at.seconds().to_be_bytes(), b"/", hash])
+pub fn revocation_end(at: UnixTime, hash: &TokenHash) -> Key {
+    key(&[b"rx/", &at.seconds().to_be_bytes(), b"/", hash.as_bytes()])
 }
 
 /// The highest number of an expired token with `exi`, of this issuer.
@@ -282,8 +286,8 @@ pub fn expired_sequence(issuer: &str) -> Key {
 
 /// A security association, by the name under which the peer is known.
 #[must_use]
-pub fn association(id: &[u8]) -> Key {
-    key(&[b"a/", id])
+pub fn association(id: &AssociationId) -> Key {
+    key(&[b"a/", id.as_bytes()])
 }
 
 /// All observations.
@@ -294,8 +298,8 @@ pub fn observations() -> Key {
 
 /// An observation of the client with this association, by its name there.
 #[must_use]
-pub fn observation(association: &[u8], name: &[u8]) -> Key {
-    key(&[b"o/", &first_16(&Sha256::digest(name)), b"/", association])
+pub fn observation(association: &AssociationId, name: &[u8]) -> Key {
+    key(&[b"o/", &first_16(&Sha256::digest(name)), b"/", association.as_bytes()])
 }
 
 /// Format, incarnation, highest time seen.
@@ -367,21 +371,21 @@ mod tests {
             secret(group, 256),
             member(group, someone),
             member(other, someone),
-            sender_id(group, &[]),
-            sender_id(group, &[0]),
-            sender_id(group, &[0, 0]),
+            sender_id(group, &vec![].into()),
+            sender_id(group, &vec![0].into()),
+            sender_id(group, &vec![0, 0].into()),
             credential(group, b"c"),
-            stale(group, 1, &[1]),
+            stale(group, 1, &vec![1].into()),
             own_record(group, KEPT, &[1]),
             own_record(group, RecordKind { number: 0x2f, ..KEPT }, &[1]),
             own_record(group, RecordKind { on_restore: OnRestore::Drop, ..KEPT }, &[1]),
             own_guard(group, KEPT),
-            gid(&[1]),
+            gid(&vec![1].into()),
             principal(someone),
-            token(&[1]),
+            token(&vec![1].into()),
             expiry(UnixTime::new(1), someone),
-            revoked(&[1]),
-            association(&[1]),
+            revoked(&vec![1].into()),
+            association(&b"\x01".into()),
             meta(),
             issuers(),
             turn("g"),

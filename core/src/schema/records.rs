@@ -4,10 +4,12 @@ mod group;
 
 pub use group::{
     Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, MemberRecord, NameState, NamedGroup,
-    RekeyDue, RekeyReason, SenderId,
+    RekeyDue, RekeyReason, SenderIdRecord,
 };
 
 use crate::Secret;
+use crate::id::AssociationId;
+use crate::id::TokenHash;
 use crate::schema::keys::{GroupId, KeyFingerprint, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
 use crate::time::UnixTime;
@@ -19,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// When a token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
-    /// In seconds since 1970.
+    /// When the token ends (`exp`).
     pub at: UnixTime,
     /// Whose token it is.
     pub principal: PrincipalId,
@@ -32,18 +34,18 @@ pub struct Meta {
     pub incarnation: u32,
     /// How many groups were made; part of every Gid.
     pub groups: u32,
-    /// The time at which tokens were ended last, in seconds since 1970: it is never earlier again.
+    /// The time at which tokens were ended last: it is never earlier again.
     pub latest: UnixTime,
     /// How often a process has started, modulo 2^16.
     #[serde(default)]
     pub starts: u16,
-    /// Tokens that were issued before this time are refused, in seconds since 1970; 0 where none are for that.
+    /// Tokens that were issued before this time are refused; 0 where none are for that.
     #[serde(default)]
     pub tokens_since: UnixTime,
     /// Drawn by the last restore, so that no other one of the same backup has the same Gids; part of them.
     #[serde(default)]
     pub tag: Option<[u8; 6]>,
-    /// When the last restore was, in seconds since 1970: of tokens from before it nobody knows when they came first.
+    /// When the last restore was: of tokens from before it nobody knows when they came first.
     #[serde(default)]
     pub restored: UnixTime,
 }
@@ -65,7 +67,7 @@ impl Default for Meta {
 /// That a token was revoked, or must not begin anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// When the token ends by itself, in seconds since 1970, and this goes with it; none where nobody knows, or where its
+    /// When the token ends by itself, and this goes with it; none where nobody knows, or where its
     /// time would begin anew.
     pub until: Option<UnixTime>,
 }
@@ -92,10 +94,10 @@ impl RecordType for Revoked {
 /// When a record of a revoked token goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevocationEnd {
-    /// In seconds since 1970.
+    /// When the record goes: the token has ended then by itself.
     pub at: UnixTime,
     /// The token's hash.
-    pub hash: ByteBuf,
+    pub hash: TokenHash,
 }
 
 /// Whose credential, or group, or token it is.
@@ -124,10 +126,10 @@ pub struct Challenge {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredToken {
     /// Its hash (RFC 9770 section 4).
-    pub hash: ByteBuf,
+    pub hash: TokenHash,
     /// Its scope: each group's name and the encoded Tperm.
     pub scope: Vec<(String, ByteBuf)>,
-    /// When it ends, in seconds since 1970.
+    /// When it ends.
     pub expires: UnixTime,
     /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
     #[serde(default)]
@@ -135,7 +137,7 @@ pub struct StoredToken {
     /// Which of the issuer's keys verified it; none where that was not recorded.
     #[serde(default)]
     pub issuer_key: Option<KeyFingerprint>,
-    /// When it was issued (`iat`), in seconds since 1970; none where it does not say.
+    /// When it was issued (`iat`); none where it does not say.
     #[serde(default)]
     pub issued: Option<UnixTime>,
 }
@@ -170,7 +172,7 @@ pub struct Principal {
     /// N_S; gone where an update of rights found none.
     pub kdcchallenge: Option<Challenge>,
     /// The association that it uses.
-    pub association: ByteBuf,
+    pub association: AssociationId,
     /// The groups that it is a member of, by name: bounded by the groups of its token.
     pub memberships: Vec<(String, GroupId)>,
 }
@@ -196,7 +198,7 @@ pub struct Association {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// The association under which it is told of changes.
-    pub association: ByteBuf,
+    pub association: AssociationId,
     /// Which of the client's observations it is, in the network side's form.
     pub name: ByteBuf,
     /// The registration, in the same form.
@@ -220,7 +222,7 @@ pub struct Issued {
     pub client: String,
     /// The audience.
     pub audience: String,
-    /// When the latest token bound to it ends, in seconds since 1970.
+    /// When the latest token bound to it ends.
     pub expires: UnixTime,
 }
 

@@ -3,6 +3,7 @@
 use crate::command::{Command, CommandError, Report};
 use crate::config::ConfigMap;
 use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
+use crate::id::TokenHash;
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
 use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
@@ -251,8 +252,8 @@ impl Desk {
     }
 
     /// Revokes a token.
-    pub fn revoke(&mut self, hash: &[u8]) {
-        let _ = self.command(Command::Revoke(hash.to_vec()));
+    pub fn revoke(&mut self, hash: &TokenHash) {
+        let _ = self.command(Command::Revoke(hash.clone()));
         self.due();
     }
 
@@ -261,6 +262,6 @@ impl Desk {
         let nonce = self.rng.next_u64().to_be_bytes();
         let response = self.ask(&Caller::anonymous(), build::token_post_with(token, &nonce));
         let answer = TokenTransferResponse::decode(&response.payload).ok()?;
-        Some((Caller::peer(&answer.server_recipient_id?), answer.kdcchallenge.unwrap_or_default()))
+        Some((Caller::peer(answer.server_recipient_id?), answer.kdcchallenge.unwrap_or_default()))
     }
 }

@@ -1,9 +1,10 @@
 //! What must never be, whatever happens: watched on every commit and every answer.
 
 use crate::check::Check;
+use crate::id::SenderId;
 use crate::keys::PrincipalId;
 use crate::record::RecordType;
-use crate::records::{Head, SenderId};
+use crate::records::{Head, SenderIdRecord};
 use crate::traits::storage::{Key, Record};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ pub enum Violation {
     NotDurable(String),
     /// A Sender ID was given twice under one Gid (rule 2).
     #[error("Sender ID {0:?} was given twice")]
-    SenderIdTwice(Vec<u8>),
+    SenderIdTwice(SenderId),
     /// A version number went back (rule 3).
     #[error("the version went from {0} to {1}")]
     VersionBack(u64, u64),
@@ -67,10 +68,10 @@ pub struct Ledger {
     versions: Vec<(u64, Interval)>,
     members: BTreeMap<PrincipalId, Vec<Interval>>,
     /// Sender IDs that were given, each with its epoch, and to whom.
-    given: BTreeMap<(u64, Vec<u8>), PrincipalId>,
-    held: BTreeMap<Vec<u8>, Option<PrincipalId>>,
+    given: BTreeMap<(u64, SenderId), PrincipalId>,
+    held: BTreeMap<SenderId, Option<PrincipalId>>,
     /// When each Sender ID was held.
-    holdings: BTreeMap<Vec<u8>, Vec<Interval>>,
+    holdings: BTreeMap<SenderId, Vec<Interval>>,
 }
 
 fn inconsistent(what: &str) -> Violation {
@@ -107,8 +108,8 @@ impl Ledger {
             } else if let Some(principal) = rest.strip_prefix(b"m/").and_then(principal_of) {
                 self.membership(principal, value.is_some());
             } else if let Some(id) = rest.strip_prefix(b"sid/") {
-                let state = value.as_ref().and_then(|value| SenderId::decode(value).ok());
-                self.sender_id(id, state.ok_or(inconsistent("a Sender ID cannot be read"))?)?;
+                let state = value.as_ref().and_then(|value| SenderIdRecord::decode(value).ok());
+                self.sender_id(&id.into(), state.ok_or(inconsistent("a Sender ID cannot be read"))?)?;
             }
         }
         Ok(())
@@ -134,9 +135,9 @@ impl Ledger {
         }
     }
 
-    fn sender_id(&mut self, id: &[u8], state: SenderId) -> Result<(), Violation> {
-        let before = self.held.insert(id.to_vec(), state.holder).flatten();
-        let holdings = self.holdings.entry(id.to_vec()).or_default();
+    fn sender_id(&mut self, id: &SenderId, state: SenderIdRecord) -> Result<(), Violation> {
+        let before = self.held.insert(id.clone(), state.holder).flatten();
+        let holdings = self.holdings.entry(id.clone()).or_default();
         match holdings.last_mut().filter(|interval| interval.until.is_none()) {
             Some(open) if state.holder.is_none() => open.until = Some(self.commits),
             None if state.holder.is_some() => holdings.push(Interval { from: self.commits, until: None }),
@@ -146,9 +147,9 @@ impl Ledger {
         if before == Some(holder) {
             return Ok(());
         }
-        match self.given.insert((state.epoch, id.to_vec()), holder) {
+        match self.given.insert((state.epoch, id.clone()), holder) {
             None => Ok(()),
-            Some(_) => Err(Violation::SenderIdTwice(id.to_vec())),
+            Some(_) => Err(Violation::SenderIdTwice(id.clone())),
         }
     }
 
@@ -160,7 +161,7 @@ impl Ledger {
         &self,
         principal: PrincipalId,
         num: i64,
-        sender_id: &[u8],
+        sender_id: &SenderId,
         since: u64,
     ) -> Result<(), Violation> {
         let owner = self.given.iter().find(|((_, id), _)| id == sender_id).map(|(_, owner)| *owner);
@@ -191,7 +192,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Violation::NoMoment`]: there was no moment since then at which these were held, and no others.
-    pub fn was_told_creds(&self, ids: &BTreeSet<Vec<u8>>, since: u64) -> Result<(), Violation> {
+    pub fn was_told_creds(&self, ids: &BTreeSet<SenderId>, since: u64) -> Result<(), Violation> {
         let fits = |moment: u64| {
             self.holdings
                 .iter()

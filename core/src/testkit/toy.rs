@@ -9,6 +9,7 @@ pub use notes::{EMPTY_NOTE, ROUTES};
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::engine::store::view::{Stop, View};
+use crate::id::Gid;
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::testkit::build::TestClient;
 use crate::traits::crypto::{
@@ -188,13 +189,13 @@ impl KeyingMaterialProducer for ToyRules {
         Secret::from(random("toy key").get(..16).unwrap_or_default())
     }
 
-    fn key(&self, secret: &Secret, gid: &[u8], audience: KeyAudience<'_>) -> Option<RawCbor> {
+    fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor> {
         let id = match audience {
-            KeyAudience::Node(Some(id)) => id,
+            KeyAudience::Node(Some(id)) => id.as_bytes(),
             KeyAudience::Node(None) | KeyAudience::Group => &[],
         };
-        let length = u8::try_from(gid.len()).ok()?;
-        Some(RawCbor::bytes(&[secret.expose(), &[length], gid, id].concat()))
+        let length = u8::try_from(gid.as_bytes().len()).ok()?;
+        Some(RawCbor::bytes(&[secret.expose(), &[length], gid.as_bytes(), id].concat()))
     }
 }
 
@@ -226,7 +227,7 @@ impl TransportProfile for ToyTransport {
     ) -> Result<NewAssociation, TransportRefusal> {
         let Confirmation::Osc(material) = cnf else { return Err(TransportRefusal::OtherProfile) };
         let nonce2 = post.nonce1.clone().ok_or(TransportRefusal::Missing)?;
-        let mut others = offer.names.filter(|name| post.client_recipient_id.as_ref() != Some(name));
+        let mut others = offer.names.filter(|name| post.client_recipient_id.as_deref() != Some(name.as_bytes()));
         let id = others.next().ok_or(TransportRefusal::NoName)?;
         Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), nonce2 })
     }

@@ -1,16 +1,17 @@
 //! A token that somebody vouches for, and why one is refused.
 
+use crate::id::TokenHash;
 use crate::keys::KeyFingerprint;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use ace_groupcomm_messages::{Confirmation, Scope, token_hash};
+use ace_groupcomm_messages::{Confirmation, Scope};
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidToken {
     pub(crate) issuer: String,
     pub(crate) subject: String,
-    pub(crate) hash: Vec<u8>,
+    pub(crate) hash: TokenHash,
     pub(crate) expires: UnixTime,
     pub(crate) scope: Scope,
     pub(crate) cnf: Confirmation,
@@ -30,7 +31,7 @@ impl ValidToken {
         Self {
             issuer: issuer.into(),
             subject: subject.into(),
-            hash: token_hash(token).to_vec(),
+            hash: TokenHash::of(token),
             expires,
             scope,
             cnf,
@@ -58,7 +59,7 @@ impl ValidToken {
         self
     }
 
-    /// Tells when it was issued (`iat`), in seconds since 1970.
+    /// Tells when it was issued (`iat`).
     #[must_use]
     pub const fn issued(mut self, at: UnixTime) -> Self {
         self.issued = Some(at);

@@ -16,6 +16,8 @@ pub use own::{
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameters};
 use crate::engine::store::view::{Stop, View};
+use crate::id::Gid;
+use crate::id::SenderId;
 use crate::refusal::Refusal;
 use crate::traits::crypto::CryptoProvider;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
@@ -78,7 +80,7 @@ pub enum KeyAudience<'a> {
     /// Any member: GET of the group.
     Group,
     /// One member, with its Sender ID if it has one: Join Response, GET of the node.
-    Node(Option<&'a [u8]>),
+    Node(Option<&'a SenderId>),
 }
 
 /// Makes the secrets of an epoch, and shows them.
@@ -90,7 +92,7 @@ pub trait KeyingMaterialProducer: Send + Sync {
     fn fresh(&self, random: &dyn Fn(&'static str) -> [u8; 32]) -> Secret;
 
     /// The `key` object (RFC 9594 REQ17); `None` where the secrets cannot be read.
-    fn key(&self, secret: &Secret, gid: &[u8], audience: KeyAudience<'_>) -> Option<RawCbor>;
+    fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor>;
 }
 
 /// The rules of one group.

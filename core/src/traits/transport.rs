@@ -1,6 +1,7 @@
 //! Transport profiles: how a client and the KDC come to an association out of a token.
 
 use crate::Secret;
+use crate::id::AssociationId;
 use crate::request::Registration;
 use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
 use std::task::{Context, Poll};
@@ -12,14 +13,14 @@ pub struct Offer<'a> {
     pub random: [u8; 32],
     /// Gives names for the association, each other than those before; the profile takes the first that
     /// suits it. They are unique among all that live, wait or are configured, in all processes.
-    pub names: &'a mut dyn Iterator<Item = Vec<u8>>,
+    pub names: &'a mut dyn Iterator<Item = AssociationId>,
 }
 
 /// An association that was made of a token and is not proven yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAssociation {
     /// The name under which the peer's messages will be known.
-    pub id: Vec<u8>,
+    pub id: AssociationId,
     /// The name of the input material at the issuer; an update of rights names it.
     pub input_id: Vec<u8>,
     /// What the keys are derived from, in the profile's own form.
@@ -76,7 +77,7 @@ pub enum AssociationNotice {
     /// A new association: messages under it are to be verified.
     New {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The transport profile.
         profile: i64,
         /// What the keys are derived from.
@@ -85,7 +86,7 @@ pub enum AssociationNotice {
     /// Sequence numbers from the first up to, not including, the second may be used.
     Sequence {
         /// The association.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The first one.
         start: u64,
         /// One behind the last.
@@ -96,7 +97,7 @@ pub enum AssociationNotice {
     /// [`AssociationNeed::Challenge`].
     Loaded {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
         /// The transport profile.
         profile: i64,
         /// What the keys are derived from.
@@ -109,33 +110,33 @@ pub enum AssociationNotice {
     /// are asked for one more Echo.
     Claimed {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// Another process has claimed the association, or none has: which requests were seen is forgotten.
     Lost {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// What was asked for could not be done. It may be asked for again.
     Unavailable {
         /// The association.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// The client of an association may do less than before: what is kept for it is not to be given out any more.
     Restricted {
         /// The association.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// The rights of the association's client have ended (RFC 9200 section 5.10.3). Nothing is accepted under it any more; who
     /// observes something is told so once, and then it is gone.
     Ended {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// The association is gone, or there never was one.
     Gone {
         /// Its name.
-        id: Vec<u8>,
+        id: AssociationId,
     },
     /// A resource and all below it have changed: who observes one of them is to be told.
     ChangedBelow {
@@ -153,24 +154,24 @@ pub enum AssociationNotice {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AssociationNeed {
     /// Sequence numbers.
-    Sequence(Vec<u8>),
+    Sequence(AssociationId),
     /// A few sequence numbers, to ask for an Echo whose message has verified, and who may replay it. There are only so many an
     /// hour; beyond that the answer is [`AssociationNotice::Unavailable`].
-    Challenge(Vec<u8>),
+    Challenge(AssociationId),
     /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Loaded`] or
     /// [`AssociationNotice::Gone`].
-    Unknown(Vec<u8>),
+    Unknown(AssociationId),
     /// It is to be this process's: its client has proven here, by Echo, that it asks now. Nothing less may take an
     /// association from another process, else a replay could.
-    Claim(Vec<u8>),
+    Claim(AssociationId),
     /// One of its observations has ended: what is stored of the registration goes.
-    Unobserved(Vec<u8>, Registration),
+    Unobserved(AssociationId, Registration),
 }
 
 impl AssociationNeed {
     /// The name of the association.
     #[must_use]
-    pub fn id(&self) -> &[u8] {
+    pub fn id(&self) -> &AssociationId {
         match self {
             Self::Sequence(id)
             | Self::Challenge(id)

@@ -121,7 +121,7 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
     assert_eq!(desk.command(delete("g1", false)), Err(CommandError::HasMembers(89)));
     assert_eq!(desk.command(delete("g3", true)), Err(CommandError::NoGroup("g3".into())));
     let NamedGroup { id, .. } = desk.store.record(&keys::name("g1")).unwrap();
-    let gid = head(&desk, "g1").unwrap().gid.to_vec();
+    let gid = head(&desk, "g1").unwrap().gid.as_bytes().to_vec();
     desk.notices.clear();
     assert_eq!(desk.command(delete("g1", true)), Ok(Report::Deleted { members: 89 }));
     let below = AssociationNotice::ChangedBelow { path: ["ace-group", "g1"].map(Into::into).to_vec() };
@@ -141,7 +141,10 @@ fn a_deleted_group_is_gone_at_once_and_its_records_by_and_by() {
     desk.due();
     assert_eq!((under(&desk), bans_stored(&desk)), (0, 0));
     assert_clean(&desk);
-    assert!(desk.store.record::<ace_groupcomm::records::GidOwner>(&keys::gid(&gid)).is_some(), "barred for ever");
+    assert!(
+        desk.store.record::<ace_groupcomm::records::GidOwner>(&keys::gid(&gid.as_slice().into())).is_some(),
+        "barred for ever"
+    );
     assert_eq!(desk.command(Command::Group("g1".into())), Err(CommandError::NoGroup("g1".into())));
     // The file names it still, and does not bring it back.
     let mut desk = Desk::new(&AwsLc, desk.store, desk::config(&["g1", "g2"])).unwrap();

@@ -4,6 +4,8 @@ mod groups;
 mod members;
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::NodeName;
+use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, MAX_PAGE, Page, PageAfter, Report};
@@ -19,7 +21,7 @@ use ace_groupcomm::token::LEEWAY;
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Method, Now, Response, Status};
-use ace_groupcomm_messages::{GroupcommError, ProblemDetails, token_hash};
+use ace_groupcomm_messages::{GroupcommError, ProblemDetails};
 use std::time::Duration;
 
 const NOW: u64 = 1_000_000;
@@ -71,7 +73,7 @@ fn first(limit: usize) -> PageAfter {
     PageAfter { after: None, limit }
 }
 
-fn members(desk: &mut Desk, gname: &str, page: PageAfter) -> Page<(String, String)> {
+fn members(desk: &mut Desk, gname: &str, page: PageAfter) -> Page<(String, NodeName)> {
     match desk.command(Command::Members(gname.into(), page)) {
         Ok(Report::Members(Page { entries, more })) => {
             Page { entries: entries.into_iter().map(|member| (member.subject, member.node)).collect(), more }
@@ -80,7 +82,7 @@ fn members(desk: &mut Desk, gname: &str, page: PageAfter) -> Page<(String, Strin
     }
 }
 
-fn node_of(desk: &mut Desk, gname: &str, number: u16) -> String {
+fn node_of(desk: &mut Desk, gname: &str, number: u16) -> NodeName {
     let subject = format!("client{number}");
     let page = members(desk, gname, first(100));
     page.entries.into_iter().find(|(of, _)| *of == subject).unwrap().1
@@ -162,7 +164,7 @@ fn a_group_is_shown_with_its_parameters_and_without_its_secrets() {
         (member.issuer.as_str(), member.sender_id.as_deref(), member.token_expires),
         ("as1", Some("00"), UnixTime::new(END))
     );
-    let hash: String = token_hash(&token_of(1, &[("g1", 1)], None)).iter().map(|b| format!("{b:02x}")).collect();
+    let hash: String = TokenHash::of(&token_of(1, &[("g1", 1)], None)).to_string();
     assert_eq!((member.token_hash.as_str(), member.roles.as_slice()), (hash.as_str(), &["0x1".to_owned()][..]));
 }
 

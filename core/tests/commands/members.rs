@@ -1,6 +1,7 @@
 //! Members are put out, and may come back; tokens are revoked.
 
 use super::*;
+use ace_groupcomm::TokenHash;
 
 // Covers: TH-4-02/due-in-commit, TH-3-01/eviction-ban, TH-3-01/ban-end, TH-3-01/ban-commit
 #[test]
@@ -72,7 +73,7 @@ fn a_revocation_says_whom_it_has_ended() {
     let mut desk = desk();
     let scope: &[(&str, u64)] = &[("g1", 1), ("g2", 1)];
     let caller = joined(&mut desk, 1, scope);
-    let hash = token_hash(&token_of(1, scope, None)).to_vec();
+    let hash = TokenHash::of(&token_of(1, scope, None));
     let Ok(Report::Revoked(revocation)) = desk.command(Command::Revoke(hash.clone())) else { panic!() };
     assert_eq!((revocation.subject.as_deref(), revocation.groups.len()), (Some("client1"), 2));
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Unauthorized);

@@ -202,7 +202,7 @@ impl Device {
             }
             Exchange::Protected { session, numbers, request } => {
                 self.number(&session.association.0, numbers);
-                (Caller::peer(&session.association.0), request)
+                (Caller::peer(session.association.0.as_slice()), request)
             }
         };
         let fate = if self.fate.is_empty() { Fate::Well } else { self.fate.remove(0) };

@@ -120,7 +120,7 @@ impl Process {
         let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
         self.ask(&Caller::anonymous(), token_post_with(&bytes, &number.to_be_bytes()));
         let answer = TokenTransferResponse::decode(&self.answers.pop().unwrap().payload).unwrap();
-        let caller = Caller::peer(&answer.server_recipient_id.unwrap());
+        let caller = Caller::peer(answer.server_recipient_id.unwrap());
         self.ask(&caller, build::group_request(ace_groupcomm::Method::Get, "g1", &["num"]));
         self.commit_all();
         self.answers.clear();

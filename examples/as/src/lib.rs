@@ -18,6 +18,7 @@ use ace_backend_coap::Link;
 use ace_backend_daemon::{Loaded, ProgramError, Role, Running, Serving, control_path, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
+use ace_groupcomm::AssociationId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
 use ace_groupcomm::traits::storage::{Sharing, StorageError};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
@@ -36,7 +37,7 @@ async fn next_second(clock: &Clock) {
 }
 
 /// Gives each client's association the numbers of each second, as long as somebody uses it.
-async fn renew_numbers(associations: Weak<Followed>, clients: Vec<Vec<u8>>, mut numbers: Numbers) {
+async fn renew_numbers(associations: Weak<Followed>, clients: Vec<AssociationId>, mut numbers: Numbers) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut failing = false;
     loop {
@@ -81,7 +82,7 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
     let mut associations = Vec::new();
     for client in &loaded.config.clients {
         let parameters = client.oscore.server();
-        associations.push(parameters.recipient_id.clone());
+        associations.push(AssociationId::from(parameters.recipient_id.clone()));
         let peer = PeerId::new(client.name.as_bytes());
         security.add_with_runs(peer, &parameters, Sequence::block(start, limit)).map_err(|_| {
             loaded.error(&["[[client]]", &client.name, "client_id"], "the identifier is too long, or used twice")

@@ -33,7 +33,8 @@ impl House {
         ace_kdc::start(&loaded, &house.url("state"), &ace_kdc::Options::default()).await.unwrap().stop().await;
         let storage = house.open("state").await.unwrap();
         let mark = Mark.encode();
-        let revoked = (0..REVOKED).map(|number| (keys::revoked(&number.to_be_bytes()), Some(mark.clone().into())));
+        let revoked =
+            (0..REVOKED).map(|number| (keys::revoked(&(&number.to_be_bytes()).into()), Some(mark.clone().into())));
         storage.commit(vec![Txn { expect: vec![], write: revoked.collect() }]).await;
         house
     }

@@ -179,7 +179,7 @@ mod tests {
 
     fn key(rules: &Arc<dyn GroupRules>, audience: KeyAudience<'_>) -> GroupOscoreInputMaterial {
         let secret = rules.material().fresh(&|label| [u8::try_from(label.len()).unwrap(); 32]);
-        let key = rules.material().key(&secret, &[0x37, 0xfc], audience).unwrap();
+        let key = rules.material().key(&secret, &b"\x37\xfc".into(), audience).unwrap();
         GroupOscoreInputMaterial::decode(&key).unwrap()
     }
 
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_key_object_says_what_the_mode_needs() {
         let both = configure(&[]).unwrap();
-        let material = key(&both, KeyAudience::Node(Some(&[5])));
+        let material = key(&both, KeyAudience::Node(Some(&b"\x05".into())));
         assert_eq!((material.ms.as_slice(), material.salt.as_deref()), (&[13; 16][..], Some(&[11; 8][..])));
         assert_eq!(
             (material.context_id.as_slice(), material.group_sender_id.as_deref()),
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(key(&long, KeyAudience::Group).ecdh.clone().unwrap().algorithm, Label::Int(-28));
         assert_eq!(material.ms.len(), 32);
         assert_eq!((both.max_identifier_len(), group.max_identifier_len()), (7, 6));
-        assert!(both.material().key(&Secret::new(vec![1]), &[], KeyAudience::Group).is_none());
+        assert!(both.material().key(&Secret::new(vec![1]), &b"".into(), KeyAudience::Group).is_none());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The secrets of an epoch, and the Group_OSCORE_Input_Material that shows them (section 6.3 of the profile).
 
 use crate::rules::OscoreGroup;
-use ace_groupcomm::Secret;
 use ace_groupcomm::traits::profile::{KeyAudience, KeyingMaterialProducer};
+use ace_groupcomm::{Gid, Secret};
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
 
@@ -23,7 +23,7 @@ impl KeyingMaterialProducer for OscoreGroup {
         Secret::new(salt.iter().take(SALT_LEN).chain(ms.iter().take(length)).copied().collect())
     }
 
-    fn key(&self, secret: &Secret, gid: &[u8], audience: KeyAudience<'_>) -> Option<RawCbor> {
+    fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor> {
         let (salt, ms) = secret.expose().split_at_checked(SALT_LEN)?;
         let sender_id = match audience {
             KeyAudience::Group => None,
@@ -34,8 +34,8 @@ impl KeyingMaterialProducer for OscoreGroup {
             hkdf: self.hkdf_parameter(),
             alg: self.pairwise.as_ref().map(|pairwise| Label::Int(pairwise.alg)),
             salt: Some(salt.to_vec()),
-            context_id: gid.to_vec(),
-            group_sender_id: sender_id.map(<[u8]>::to_vec),
+            context_id: gid.as_bytes().to_vec(),
+            group_sender_id: sender_id.map(|id| id.as_bytes().to_vec()),
             cred_fmt: Some(self.cred_fmt),
             gp_enc_alg: Some(Label::Int(self.gp_enc_alg)),
             sign: Some(self.sign_parameters()),

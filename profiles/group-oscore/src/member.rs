@@ -319,7 +319,7 @@ mod tests {
         JoinResponse {
             material: KeyDistribution {
                 gkty: Label::Int(1),
-                key: rules.material().key(&secret, &[1], KeyAudience::Node(Some(&[0]))).unwrap(),
+                key: rules.material().key(&secret, &b"\x01".into(), KeyAudience::Node(Some(&b"\0".into()))).unwrap(),
                 num: 0,
                 ace_groupcomm_profile: Some(1),
                 exp: Some(9),

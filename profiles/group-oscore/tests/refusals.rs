@@ -4,7 +4,7 @@ mod bench;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Head, NamedGroup, Principal, SenderId};
+use ace_groupcomm::records::{Head, NamedGroup, Principal, SenderIdRecord};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{group_request, join_post};
 use ace_groupcomm::traits::storage::{Key, Sharing};
@@ -51,7 +51,7 @@ fn a_free_sender_id_is_found_behind_more_neighbours_than_are_looked_at_once() {
     // All identifiers of one byte, and many of two bytes, were held under this Gid.
     for place in 0_u16..3_000 {
         let name = if place < 256 { vec![place as u8] } else { (place - 256).to_be_bytes().to_vec() };
-        store.plant(&keys::sender_id(id, &name), &SenderId { holder: None, epoch: now.epoch });
+        store.plant(&keys::sender_id(id, &name.into()), &SenderIdRecord { holder: None, epoch: now.epoch });
     }
     let mut desk = desk_on(store.clone());
     let (caller, challenge) = admitted(&mut desk, 1, "lamps", REQUESTER);

@@ -187,7 +187,7 @@ impl OscoreServer {
         if !slot.owned && slot.context.would_synchronise(outer)? {
             let peer = slot.peer.clone();
             if !std::mem::replace(&mut slot.claiming, true) {
-                table.need(AssociationNeed::Claim(kid));
+                table.need(AssociationNeed::Claim(kid.into()));
             }
             return Ok(Opened::Later(peer));
         }
@@ -368,42 +368,42 @@ impl Associations for OscoreServer {
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::fresh(&p, Sequence::none()).ok());
                 if let Some(context) = context {
-                    let peer = PeerId::new(&id);
-                    table.add(id, Slot::new(context, peer, true, false));
+                    let peer = PeerId::new(id.as_bytes());
+                    table.add(id.as_bytes().to_vec(), Slot::new(context, peer, true, false));
                 }
             }
             AssociationNotice::Loaded { id, profile, material, owned } => {
-                table.settle(&id);
+                table.settle(id.as_bytes());
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::restored(&p, Sequence::none()).ok());
                 if let Some(context) = context {
-                    let peer = PeerId::new(&id);
-                    table.add(id, Slot::new(context, peer, owned, true));
+                    let peer = PeerId::new(id.as_bytes());
+                    table.add(id.as_bytes().to_vec(), Slot::new(context, peer, owned, true));
                 }
             }
             AssociationNotice::Claimed { id } => {
-                if let Some(slot) = table.get(&id) {
+                if let Some(slot) = table.get(id.as_bytes()) {
                     (slot.owned, slot.claiming) = (true, false);
                     slot.context.take_over();
                 }
             }
             AssociationNotice::Lost { id } => {
-                if let Some(slot) = table.get(&id) {
+                if let Some(slot) = table.get(id.as_bytes()) {
                     (slot.owned, slot.claiming) = (false, false);
                     slot.context.forget_window();
                 }
             }
             AssociationNotice::Unavailable { id } => {
-                table.looked_up.remove(&id);
+                table.looked_up.remove(id.as_bytes());
                 table.needs.remove(&AssociationNeed::Challenge(id.clone()));
-                if let Some(slot) = table.get(&id) {
+                if let Some(slot) = table.get(id.as_bytes()) {
                     (slot.claiming, slot.asked) = (false, false);
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {
                 table.needs.remove(&AssociationNeed::Sequence(id.clone()));
                 table.needs.remove(&AssociationNeed::Challenge(id.clone()));
-                if let Some(slot) = table.get(&id) {
+                if let Some(slot) = table.get(id.as_bytes()) {
                     slot.extend(start, limit);
                 }
             }
@@ -411,12 +411,12 @@ impl Associations for OscoreServer {
             | AssociationNotice::Changed { .. }
             | AssociationNotice::ChangedBelow { .. } => (),
             AssociationNotice::Ended { id } => {
-                table.settle(&id);
-                table.retire((self.clock)(), &id);
+                table.settle(id.as_bytes());
+                table.retire((self.clock)(), id.as_bytes());
             }
             AssociationNotice::Gone { id } => {
-                table.settle(&id);
-                table.remove(&id);
+                table.settle(id.as_bytes());
+                table.remove(id.as_bytes());
             }
         }
     }

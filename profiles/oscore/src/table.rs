@@ -184,7 +184,7 @@ impl Table {
     /// Nothing is needed any more of an association that is gone.
     pub(crate) fn settle(&mut self, id: &[u8]) {
         self.looked_up.remove(id);
-        self.needs.retain(|need| need.id() != id);
+        self.needs.retain(|need| need.id().as_bytes() != id);
     }
 
     /// Notes a context whose sequence numbers come to an end.
@@ -194,7 +194,7 @@ impl Table {
             // Whoever has not shown that it asks now may be somebody who replays: it is worth few numbers.
             let is_proven = slot.owned && slot.context.is_synchronised();
             let need = if is_proven { AssociationNeed::Sequence } else { AssociationNeed::Challenge };
-            self.need(need(kid.to_vec()));
+            self.need(need(kid.into()));
         }
     }
 
@@ -207,7 +207,7 @@ impl Table {
             return false;
         }
         self.looked_up.insert(kid.to_vec());
-        self.need(AssociationNeed::Unknown(kid.to_vec()));
+        self.need(AssociationNeed::Unknown(kid.into()));
         true
     }
 }

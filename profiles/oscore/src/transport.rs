@@ -58,10 +58,10 @@ impl TransportProfile for CoapOscore {
         };
         let max = aead(material)?.max_id_len();
         let server_id = std::iter::from_fn(|| offer.names.next())
-            .find(|name| name.len() <= max && name != client_id)
+            .find(|name| name.as_bytes().len() <= max && name.as_bytes() != client_id)
             .ok_or(TransportRefusal::NoName)?;
         let nonce2: Vec<u8> = offer.random.iter().copied().take(NONCE_LEN).collect();
-        let exchanged = Exchanged { nonce1, nonce2: &nonce2, client_id, server_id: &server_id };
+        let exchanged = Exchanged { nonce1, nonce2: &nonce2, client_id, server_id: server_id.as_bytes() };
         let parameters = derive(material, exchanged)?;
         Ok(NewAssociation { material: stored(&parameters), id: server_id, input_id: material.id.clone(), nonce2 })
     }
@@ -110,6 +110,7 @@ pub(crate) fn restore(material: &Secret) -> Option<Parameters> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ace_groupcomm::AssociationId;
     use ace_groupcomm_messages::{Label, OscoreInputMaterial};
 
     fn cnf() -> OscoreInputMaterial {
@@ -129,7 +130,7 @@ mod tests {
         cnf: &OscoreInputMaterial,
         names: &[&[u8]],
     ) -> Result<NewAssociation, TransportRefusal> {
-        let mut names = names.iter().map(|name| name.to_vec());
+        let mut names = names.iter().map(|name| AssociationId::from(*name));
         CoapOscore.associate(post, &Confirmation::Osc(cnf.clone()), Offer { random: [9; 32], names: &mut names })
     }
 
@@ -147,7 +148,7 @@ mod tests {
     fn the_server_swaps_the_identifiers_and_keeps_all_parameters() {
         let new = associate(&post(Some(&[1; 8]), Some(&[7])), &cnf(), &[&[1; 7], &[7], &[8]]).unwrap();
         assert_eq!(
-            (new.id.as_slice(), new.input_id.as_slice(), new.nonce2.as_slice()),
+            (new.id.as_bytes(), new.input_id.as_slice(), new.nonce2.as_slice()),
             (&[8][..], &[0xa5][..], &[9; 8][..])
         );
         let server = restore(&new.material).unwrap();

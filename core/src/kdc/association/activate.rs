@@ -38,8 +38,8 @@ impl KdcApp {
         // Otherwise that a name is taken is the rarest of accidents; the client posts its token again.
         let own = taken.is_some_and(|taken| taken.principal == id && taken.material == pending.material);
         // A proof may come late: the client has had another association since, from here or from another process.
-        let current = former.map(|former| former.association.as_slice());
-        let overtaken = current.is_some_and(|id| id != pending.id.as_slice() && Some(id) != pending.former.as_deref());
+        let current = former.map(|former| &former.association);
+        let overtaken = current.is_some_and(|id| *id != pending.id && Some(id) != pending.former.as_ref());
         if overtaken || taken.is_some() && !own || revoked.is_some() {
             return Err(self.no_token(true).into());
         }
@@ -63,17 +63,17 @@ impl KdcApp {
         let (start, limit) = reserve(&mut association, FIRST_BLOCK);
         let mut events = vec![Event::Proven { id: pending.id.clone(), term: association.term, start, limit }];
         let mut principal = match former {
-            Some(former) if *former.association == *pending.id => former.clone(),
+            Some(former) if former.association == pending.id => former.clone(),
             Some(former) => {
                 changes.delete(keys::association(&former.association));
-                events.push(Event::Gone(former.association.to_vec()));
+                events.push(Event::Gone(former.association.clone()));
                 former.clone()
             }
             None => Principal {
                 issuer: pending.issuer.clone(),
                 subject: pending.subject.clone(),
                 token: StoredToken {
-                    hash: ByteBuf::new(),
+                    hash: pending.token.hash.clone(),
                     scope: Vec::new(),
                     expires: UnixTime::EPOCH,
                     sequence: None,
@@ -81,12 +81,12 @@ impl KdcApp {
                     issued: None,
                 },
                 kdcchallenge: None,
-                association: ByteBuf::new(),
+                association: pending.id.clone(),
                 memberships: Vec::new(),
             },
         };
         events.extend(self.replace_token(view, id, &mut principal, pending.token.clone(), &mut changes)?);
-        principal.association = ByteBuf::from(pending.id.clone());
+        principal.association = pending.id.clone();
         principal.kdcchallenge = pending
             .kdcchallenge
             .as_ref()

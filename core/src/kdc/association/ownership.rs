@@ -8,6 +8,7 @@
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::AssociationId;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys;
@@ -38,9 +39,9 @@ struct Ownership {
 /// The associations that are this process's.
 pub(in crate::kdc) struct Owned {
     sharing: Sharing,
-    held: HashMap<Vec<u8>, Ownership>,
+    held: HashMap<AssociationId, Ownership>,
     /// By their numbers.
-    oldest: BTreeMap<u64, Vec<u8>>,
+    oldest: BTreeMap<u64, AssociationId>,
     next: u64,
 }
 
@@ -54,7 +55,7 @@ impl Owned {
         matches!(self.sharing, Sharing::Exclusive)
     }
 
-    pub(in crate::kdc) fn take(&mut self, id: Vec<u8>, term: u64, since: Duration) {
+    pub(in crate::kdc) fn take(&mut self, id: AssociationId, term: u64, since: Duration) {
         if self.all() {
             return;
         }
@@ -70,19 +71,19 @@ impl Owned {
         }
     }
 
-    pub(in crate::kdc) fn lose(&mut self, id: &[u8]) {
+    pub(in crate::kdc) fn lose(&mut self, id: &AssociationId) {
         if let Some(tenure) = self.held.remove(id) {
             self.oldest.remove(&tenure.number);
         }
     }
 
-    fn has(&self, id: &[u8], term: u64) -> bool {
+    fn has(&self, id: &AssociationId, term: u64) -> bool {
         self.all() || self.held.get(id).is_some_and(|tenure| tenure.term == term)
     }
 
     /// Whether what came at this moment came before the association was taken from another process: the window that
     /// has let it pass was an older one.
-    fn is_from_before(&self, id: &[u8], arrived: Duration) -> bool {
+    fn is_from_before(&self, id: &AssociationId, arrived: Duration) -> bool {
         self.held.get(id).is_some_and(|tenure| arrived < tenure.since)
     }
 }
@@ -97,13 +98,17 @@ pub(in crate::kdc) fn reserve(association: &mut Association, count: u64) -> (u64
 impl KdcApp {
     /// What is said to a request under an association that is another process's, or that has ended in another one;
     /// none where it may be looked at.
-    pub(in crate::kdc) fn turned_away(&self, view: &View<'_>, id: &[u8]) -> Result<Option<Outcome<Event>>, Stop> {
+    pub(in crate::kdc) fn turned_away(
+        &self,
+        view: &View<'_>,
+        id: &AssociationId,
+    ) -> Result<Option<Outcome<Event>>, Stop> {
         if self.owned.all() {
             return Ok(None);
         }
         let Some(association) = view.get::<Association>(&keys::association(id))? else {
             let answer = Outcome::refused(self.no_token(true), Changes::new());
-            return Ok(Some(answer.with_event(Event::Gone(id.to_vec()))));
+            return Ok(Some(answer.with_event(Event::Gone(id.clone()))));
         };
         if !self.owned.has(id, association.term) {
             return Ok(Some(lost(id)));
@@ -115,7 +120,7 @@ impl KdcApp {
 
     /// Reserves sequence numbers. Who needs some for an association that waits has verified a message under it, and is
     /// about to answer: that proves it.
-    pub(in crate::kdc) fn sequence(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn sequence(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
         if let Some(pending) = self.pendings.get(id) {
             return match self.activate(view, pending) {
                 Err(Stop::Refuse(_)) => Ok(gone(id)),
@@ -128,36 +133,40 @@ impl KdcApp {
         let (start, limit) = reserve(&mut association, BLOCK);
         let mut changes = Changes::new();
         changes.put(key, association);
-        Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.to_vec(), start, limit }))
+        Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.clone(), start, limit }))
     }
 
     /// Takes up an association that this process does not know. It changes nothing: whoever names an association has not
     /// shown that it is its client.
-    pub(in crate::kdc) fn load(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn load(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
         let key = keys::association(id);
         let Some(association) = view.get::<Association>(&key)? else { return Ok(gone(id)) };
         let (profile, material) = (association.profile, association.material.clone());
         let owned = self.owned.has(id, association.term);
-        Ok(Outcome::done().with_event(Event::Loaded { id: id.to_vec(), profile, material, owned }))
+        Ok(Outcome::done().with_event(Event::Loaded { id: id.clone(), profile, material, owned }))
     }
 
     /// Reserves a few sequence numbers to ask for an Echo. A message has verified, which may be an old one.
-    pub(in crate::kdc) fn challenge_numbers(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn challenge_numbers(
+        &self,
+        view: &View<'_>,
+        id: &AssociationId,
+    ) -> Result<Outcome<Event>, Stop> {
         let key = keys::association(id);
         let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
         self.challenges.check(view.now(), id)?;
         let (start, limit) = reserve(&mut association, FEW);
         let mut changes = Changes::new();
         changes.put(key, association);
-        Ok(Outcome::done_with(changes).with_event(Event::Challenges { id: id.to_vec(), start, limit }))
+        Ok(Outcome::done_with(changes).with_event(Event::Challenges { id: id.clone(), start, limit }))
     }
 
     /// Makes an association this process's.
-    pub(in crate::kdc) fn claim(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
+    pub(in crate::kdc) fn claim(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
         let key = keys::association(id);
         let Some(mut association) = view.get::<Association>(&key)?.cloned() else { return Ok(gone(id)) };
         association.term = association.term.saturating_add(1);
-        let claimed = Event::Claimed { id: id.to_vec(), term: association.term };
+        let claimed = Event::Claimed { id: id.clone(), term: association.term };
         let mut changes = Changes::new();
         changes.put(key, association);
         Ok(Outcome::done_with(changes).with_event(claimed))
@@ -165,13 +174,13 @@ impl KdcApp {
 }
 
 /// Says that another process has an association. The next request is asked for an Echo.
-pub(in crate::kdc) fn lost(id: &[u8]) -> Outcome<Event> {
+pub(in crate::kdc) fn lost(id: &AssociationId) -> Outcome<Event> {
     let refusal = Refusal::Unavailable("another process has the association", 1);
-    Outcome::refused(refusal, Changes::new()).with_event(Event::Lost(id.to_vec()))
+    Outcome::refused(refusal, Changes::new()).with_event(Event::Lost(id.clone()))
 }
 
-fn gone(id: &[u8]) -> Outcome<Event> {
-    Outcome::done().with_event(Event::Gone(id.to_vec()))
+fn gone(id: &AssociationId) -> Outcome<Event> {
+    Outcome::done().with_event(Event::Gone(id.clone()))
 }
 
 #[cfg(test)]
@@ -181,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_known_to_be_ours_has_a_bound() {
         let mut owned = Owned::new(Sharing::Shared);
-        let id = |number: usize| number.to_be_bytes().to_vec();
+        let id = |number: usize| AssociationId::from(&number.to_be_bytes());
         for number in 0..TENURES {
             owned.take(id(number), 1, Duration::ZERO);
         }

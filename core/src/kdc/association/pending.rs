@@ -6,6 +6,8 @@
 //! not, and has one place for a token.
 
 use crate::Secret;
+use crate::id::AssociationId;
+use crate::id::TokenHash;
 use crate::schema::keys::PrincipalId;
 use crate::schema::records::StoredToken;
 use crate::time::{Now, UnixTime};
@@ -44,7 +46,7 @@ impl Default for PendingLimits {
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// Its name.
-    pub id: Vec<u8>,
+    pub id: AssociationId,
     /// The transport profile.
     pub profile: i64,
     /// What the keys are derived from.
@@ -62,7 +64,7 @@ pub struct Pending {
     /// N_S, where one was sent.
     pub kdcchallenge: Option<Vec<u8>>,
     /// The association that the client had when the post came; it is the one that this takes the place of.
-    pub former: Option<Vec<u8>>,
+    pub former: Option<AssociationId>,
     /// A hash of the post: who replays it gets the same answer, and no second association.
     pub post: [u8; 32],
     /// The host that posted it, where it has proven its address.
@@ -79,13 +81,13 @@ impl Pending {
 /// Those that wait, each with the moment at which it came.
 pub(in crate::kdc) struct Pendings {
     limits: PendingLimits,
-    by_id: HashMap<Vec<u8>, (Duration, Pending)>,
+    by_id: HashMap<AssociationId, (Duration, Pending)>,
     /// In the order in which they came.
-    by_client: HashMap<PrincipalId, VecDeque<Vec<u8>>>,
-    by_post: HashMap<[u8; 32], Vec<u8>>,
-    by_age: BTreeSet<(Duration, Vec<u8>)>,
+    by_client: HashMap<PrincipalId, VecDeque<AssociationId>>,
+    by_post: HashMap<[u8; 32], AssociationId>,
+    by_age: BTreeSet<(Duration, AssociationId)>,
     /// Those whose poster has proven no address.
-    unproven: BTreeSet<(Duration, Vec<u8>)>,
+    unproven: BTreeSet<(Duration, AssociationId)>,
 }
 
 /// Whether there is a place for one more.
@@ -94,7 +96,7 @@ pub(in crate::kdc) enum Place {
     /// There is.
     Free,
     /// This one goes for it.
-    Instead(Vec<u8>),
+    Instead(AssociationId),
     /// There would be, if the poster proved its address.
     ForProven,
     /// There is none.
@@ -117,7 +119,7 @@ impl Pendings {
         self.by_id.len()
     }
 
-    pub(in crate::kdc) fn get(&self, id: &[u8]) -> Option<&Pending> {
+    pub(in crate::kdc) fn get(&self, id: &AssociationId) -> Option<&Pending> {
         self.by_id.get(id).map(|(_, pending)| pending)
     }
 
@@ -127,9 +129,9 @@ impl Pendings {
     }
 
     /// When a token ends of which associations wait: its time may have begun when it was first received.
-    pub(in crate::kdc) fn token_expires(&self, client: PrincipalId, token_hash: &[u8]) -> Option<UnixTime> {
+    pub(in crate::kdc) fn token_expires(&self, client: PrincipalId, token_hash: &TokenHash) -> Option<UnixTime> {
         let own = self.by_client.get(&client)?.iter().filter_map(|id| self.get(id));
-        own.filter(|pending| pending.token.hash.as_slice() == token_hash).map(|pending| pending.token.expires).min()
+        own.filter(|pending| pending.token.hash == *token_hash).map(|pending| pending.token.expires).min()
     }
 
     /// Whether one more can be taken in, of this client, by this token, and from this host, where it has proven its
@@ -138,12 +140,12 @@ impl Pendings {
         &self,
         now: Now,
         client: PrincipalId,
-        token_hash: &[u8],
+        token_hash: &TokenHash,
         host: Option<&Bytes>,
     ) -> Place {
         let own = || self.by_client.get(&client).into_iter().flatten();
-        let of_token = || own().filter(|id| self.get(id).is_some_and(|pending| *pending.token.hash == *token_hash));
-        let is_same = |id: &&Vec<u8>| self.get(id).is_some_and(|pending| pending.host.as_ref() == host);
+        let of_token = || own().filter(|id| self.get(id).is_some_and(|pending| pending.token.hash == *token_hash));
+        let is_same = |id: &&AssociationId| self.get(id).is_some_and(|pending| pending.host.as_ref() == host);
         if let Some(former) = host.and_then(|_| of_token().find(is_same)) {
             return Place::Instead(former.clone());
         }
@@ -164,10 +166,10 @@ impl Pendings {
     fn instead_of<'a>(
         &'a self,
         now: Now,
-        known: impl Iterator<Item = &'a Vec<u8>> + Clone,
+        known: impl Iterator<Item = &'a AssociationId> + Clone,
         host: Option<&Bytes>,
     ) -> Place {
-        let is_old = |id: &&Vec<u8>| self.by_id.get(*id).is_some_and(|(came, _)| self.is_old(now, *came));
+        let is_old = |id: &&AssociationId| self.by_id.get(*id).is_some_and(|(came, _)| self.is_old(now, *came));
         let mut unproven = known.clone().filter(|id| self.get(id).is_some_and(|pending| pending.host.is_none()));
         match (host, unproven.next(), known.clone().next().filter(is_old)) {
             (Some(_), Some(id), _) | (_, _, Some(id)) => Place::Instead(id.clone()),
@@ -181,9 +183,9 @@ impl Pendings {
     }
 
     /// Takes one in. Returns which had to go for it; where others have come since there was a place, that is itself.
-    pub(in crate::kdc) fn insert(&mut self, now: Now, pending: Pending) -> Vec<Vec<u8>> {
+    pub(in crate::kdc) fn insert(&mut self, now: Now, pending: Pending) -> Vec<AssociationId> {
         let (client, id) = (pending.client(), pending.id.clone());
-        let dropped: Vec<Vec<u8>> = match self.place(now, client, &pending.token.hash, pending.host.as_ref()) {
+        let dropped: Vec<AssociationId> = match self.place(now, client, &pending.token.hash, pending.host.as_ref()) {
             Place::Free => Vec::new(),
             Place::Instead(other) => vec![other],
             Place::ForProven | Place::None => return vec![id],
@@ -203,10 +205,10 @@ impl Pendings {
         dropped
     }
 
-    pub(in crate::kdc) fn remove(&mut self, id: &[u8]) {
+    pub(in crate::kdc) fn remove(&mut self, id: &AssociationId) {
         let Some((came, pending)) = self.by_id.remove(id) else { return };
-        self.by_age.remove(&(came, id.to_vec()));
-        self.unproven.remove(&(came, id.to_vec()));
+        self.by_age.remove(&(came, id.clone()));
+        self.unproven.remove(&(came, id.clone()));
         self.by_post.remove(&pending.post);
         let client = pending.client();
         if let Some(own) = self.by_client.get_mut(&client) {
@@ -219,16 +221,16 @@ impl Pendings {
 
     /// One has been proven. The later ones of its client may take its place, the earlier ones may not. Returns these, which
     /// go.
-    pub(in crate::kdc) fn proven(&mut self, id: &[u8]) -> Vec<Vec<u8>> {
+    pub(in crate::kdc) fn proven(&mut self, id: &AssociationId) -> Vec<AssociationId> {
         let Some(pending) = self.get(id) else { return Vec::new() };
         let own = self.by_client.get(&pending.client()).cloned().unwrap_or_default();
         let earlier: Vec<_> = own.iter().take_while(|other| *other != id).cloned().collect();
-        for gone in earlier.iter().map(Vec::as_slice).chain([id]) {
+        for gone in earlier.iter().chain([id]) {
             self.remove(gone);
         }
         for later in own {
             if let Some((_, pending)) = self.by_id.get_mut(&later) {
-                pending.former = Some(id.to_vec());
+                pending.former = Some(id.clone());
             }
         }
         earlier
@@ -240,7 +242,7 @@ impl Pendings {
     }
 
     /// Drops those that waited too long, and returns which.
-    pub(in crate::kdc) fn expire(&mut self, now: Now) -> Vec<Vec<u8>> {
+    pub(in crate::kdc) fn expire(&mut self, now: Now) -> Vec<AssociationId> {
         let mut gone = Vec::new();
         while self.next_timeout().is_some_and(|at| at <= now.mono) {
             let Some((_, id)) = self.by_age.first().cloned() else { break };
@@ -254,7 +256,10 @@ impl Pendings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_bytes::ByteBuf;
+
+    fn named(number: u8) -> AssociationId {
+        AssociationId::from(vec![number])
+    }
 
     fn client(number: u8) -> PrincipalId {
         PrincipalId::of("as", &number.to_string())
@@ -262,14 +267,14 @@ mod tests {
 
     fn pending(id: u8, number: u8) -> Pending {
         Pending {
-            id: vec![id],
+            id: named(id),
             profile: 2,
             material: Secret::default(),
             input_id: vec![],
             issuer: "as".into(),
             subject: number.to_string(),
             token: StoredToken {
-                hash: ByteBuf::from([id]),
+                hash: vec![id].into(),
                 scope: vec![],
                 expires: UnixTime::EPOCH,
                 sequence: None,
@@ -286,7 +291,7 @@ mod tests {
 
     /// The same, by a token of its own.
     fn by(token: u8, pending: Pending) -> Pending {
-        let token = StoredToken { hash: ByteBuf::from([token]), ..pending.token.clone() };
+        let token = StoredToken { hash: vec![token].into(), ..pending.token.clone() };
         Pending { token, ..pending }
     }
 
@@ -298,7 +303,7 @@ mod tests {
     impl Pendings {
         /// Whether one more of this client could come, by a token of its own.
         fn has_room(&self, now: Now, client: PrincipalId) -> bool {
-            matches!(self.place(now, client, b"new", None), Place::Free | Place::Instead(_))
+            matches!(self.place(now, client, &b"new".into(), None), Place::Free | Place::Instead(_))
         }
 
         fn take(&mut self, pending: Pending) -> Place {
@@ -327,14 +332,14 @@ mod tests {
             assert!(table.insert(at(0), pending(id, 1)).is_empty());
         }
         assert!(!table.has_room(at(29), client(1)), "the first one is too young to go");
-        assert_eq!(table.of_post(&[2; 32]).map(|known| known.id.clone()), Some(vec![2]));
+        assert_eq!(table.of_post(&[2; 32]).map(|known| known.id.clone()), Some(named(2)));
         for id in 3..=50 {
             let now = at(30 * u64::from(id));
             assert!(table.has_room(now, client(1)));
-            assert_eq!(table.insert(now, pending(id, 1)), [vec![id - 2]]);
+            assert_eq!(table.insert(now, pending(id, 1)), [named(id - 2)]);
         }
         assert_eq!(table.len(), 3);
-        assert!(table.get(&[200]).is_some() && table.get(&[50]).is_some() && table.get(&[48]).is_none());
+        assert!(table.get(&named(200)).is_some() && table.get(&named(50)).is_some() && table.get(&named(48)).is_none());
         assert!(table.of_post(&[48; 32]).is_none() && table.of_post(&[50; 32]).is_some());
     }
 
@@ -347,9 +352,9 @@ mod tests {
         }
         assert!(!table.has_room(at(30), client(4)), "the oldest is 29 seconds old");
         assert!(table.has_room(at(31), client(4)));
-        assert_eq!(table.insert(at(31), pending(4, 4)), [vec![1]]);
-        table.remove(&[2]);
-        table.remove(&[2]);
+        assert_eq!(table.insert(at(31), pending(4, 4)), [named(1)]);
+        table.remove(&named(2));
+        table.remove(&named(2));
         assert!(table.has_room(at(31), client(5)));
         assert_eq!(table.len(), 2);
     }
@@ -362,8 +367,8 @@ mod tests {
         table.insert(at(5), pending(2, 2));
         assert_eq!(table.next_timeout(), Some(Duration::from_secs(600)));
         assert!(table.expire(at(599)).is_empty());
-        assert_eq!(table.expire(at(600)), [vec![1]]);
-        assert_eq!(table.expire(at(700)), [vec![2]]);
+        assert_eq!(table.expire(at(600)), [named(1)]);
+        assert_eq!(table.expire(at(700)), [named(2)]);
         assert_eq!(table.len(), 0);
     }
 
@@ -377,21 +382,21 @@ mod tests {
         assert_eq!((table.take(old(3)), table.len()), (Place::ForProven, 2));
         assert_eq!(table.take(by(101, pending(4, 1))), Place::Free, "another token");
         // Who has proven its address takes the place of the oldest one who has not, and has one place for a token.
-        assert_eq!(table.take(from(9, old(5))), Place::Instead(vec![1]));
-        assert_eq!(table.take(from(9, old(6))), Place::Instead(vec![5]));
-        assert_eq!(table.take(from(8, old(7))), Place::Instead(vec![2]));
+        assert_eq!(table.take(from(9, old(5))), Place::Instead(named(1)));
+        assert_eq!(table.take(from(9, old(6))), Place::Instead(named(5)));
+        assert_eq!(table.take(from(8, old(7))), Place::Instead(named(2)));
         // Now nobody who has proven no more does.
         assert_eq!((table.take(from(7, old(8))), table.take(old(9))), (Place::None, Place::None));
-        assert!(table.get(&[6]).is_some() && table.get(&[7]).is_some() && table.len() == 3);
+        assert!(table.get(&named(6)).is_some() && table.get(&named(7)).is_some() && table.len() == 3);
         // The client's bound, and that of all, by the same rule.
         assert_eq!(table.take(by(102, pending(10, 1))), Place::Free);
         assert_eq!(table.take(by(103, pending(11, 1))), Place::ForProven);
-        assert_eq!(table.take(from(9, by(103, pending(12, 1)))), Place::Instead(vec![4]));
+        assert_eq!(table.take(from(9, by(103, pending(12, 1)))), Place::Instead(named(4)));
         assert_eq!(table.take(pending(13, 2)), Place::Free);
         assert_eq!(table.take(pending(14, 3)), Place::ForProven);
-        assert_eq!(table.take(from(9, pending(15, 3))), Place::Instead(vec![10]));
+        assert_eq!(table.take(from(9, pending(15, 3))), Place::Instead(named(10)));
         assert_eq!((table.len(), table.unproven.len(), table.by_age.len()), (5, 1, 5));
         // What is old enough goes for anybody.
-        assert_eq!(table.place(at(30), client(1), &[100], None), Place::Instead(vec![6]));
+        assert_eq!(table.place(at(30), client(1), &b"d".into(), None), Place::Instead(named(6)));
     }
 }

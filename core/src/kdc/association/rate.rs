@@ -4,6 +4,7 @@
 //! whoever meets it proves its address and has a rate of its own. A peer whose proof of possession fails waits before the
 //! next one is verified, longer each time.
 
+use crate::id::AssociationId;
 use crate::refusal::Refusal;
 use crate::request::Caller;
 use crate::schema::keys::PrincipalId;
@@ -125,7 +126,7 @@ const CHALLENGES: u32 = 16;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How often numbers were reserved of late, to ask for an Echo.
-pub(in crate::kdc) struct Challenges(Recent<Vec<u8>, (Duration, u32)>);
+pub(in crate::kdc) struct Challenges(Recent<AssociationId, (Duration, u32)>);
 
 impl Challenges {
     pub(in crate::kdc) fn new() -> Self {
@@ -133,14 +134,14 @@ impl Challenges {
     }
 
     /// Numbers were reserved.
-    pub(in crate::kdc) fn note(&mut self, now: Now, id: &[u8]) {
-        let entry = self.0.entry(&id.to_vec(), || (now.mono, 0));
+    pub(in crate::kdc) fn note(&mut self, now: Now, id: &AssociationId) {
+        let entry = self.0.entry(id, || (now.mono, 0));
         let (since, count) = *entry;
         *entry = if now.mono.saturating_sub(since) >= HOUR { (now.mono, 1) } else { (since, count.saturating_add(1)) };
     }
 
     /// Refuses an association for which there were too many.
-    pub(in crate::kdc) fn check(&self, now: Now, id: &[u8]) -> Result<(), Refusal> {
+    pub(in crate::kdc) fn check(&self, now: Now, id: &AssociationId) -> Result<(), Refusal> {
         let Some((since, count)) = self.0.entries.get(id) else { return Ok(()) };
         if *count < CHALLENGES || now.mono.saturating_sub(*since) >= HOUR {
             return Ok(());
@@ -240,13 +241,17 @@ mod tests {
     fn an_association_is_worth_so_many_commits_an_hour() {
         let mut challenges = Challenges::new();
         for _ in 0..CHALLENGES {
-            assert_eq!(challenges.check(at(10), b"one"), Ok(()));
-            challenges.note(at(10), b"one");
+            assert_eq!(challenges.check(at(10), &b"one".into()), Ok(()));
+            challenges.note(at(10), &b"one".into());
         }
-        assert!(challenges.check(at(10), b"one").is_err() && challenges.check(at(10), b"other").is_ok());
-        assert!(challenges.check(at(3_609), b"one").is_err() && challenges.check(at(3_610), b"one").is_ok());
-        challenges.note(at(3_610), b"one");
-        assert!(challenges.check(at(3_700), b"one").is_ok());
+        assert!(
+            challenges.check(at(10), &b"one".into()).is_err() && challenges.check(at(10), &b"other".into()).is_ok()
+        );
+        assert!(
+            challenges.check(at(3_609), &b"one".into()).is_err() && challenges.check(at(3_610), &b"one".into()).is_ok()
+        );
+        challenges.note(at(3_610), &b"one".into());
+        assert!(challenges.check(at(3_700), &b"one".into()).is_ok());
     }
 
     #[test]

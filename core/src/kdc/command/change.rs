@@ -1,7 +1,7 @@
 //! Groups come, rest and go while the KDC runs.
 
 use super::{Done, changed, refused, target, told};
-use crate::audit::{Entry, hex};
+use crate::audit::Entry;
 use crate::command::{CommandError, Report};
 use crate::engine::store::view::View;
 use crate::kdc::keying::delete::delete;
@@ -54,7 +54,7 @@ impl KdcApp {
         let Begun { changes, created, expires, gid } = self.begin_group(view, &group, state, meta)?;
         let entry = Entry::of_group("group created", gname).with_version(0, &gid);
         let events = [Event::Created { gname: gname.clone(), created, expires }, Event::Audit(entry)];
-        Ok(changed(Report::Created { gid: hex(&gid) }, changes, events))
+        Ok(changed(Report::Created { gid: gid.to_string() }, changes, events))
     }
 
     pub(super) fn delete_group(&self, view: &View<'_>, gname: &str, with_members: bool) -> Done {

@@ -52,7 +52,7 @@ impl Target<'_> {
             active: self.head.active,
             members: self.head.members,
             num: self.head.num,
-            gid: hex(&self.head.gid),
+            gid: self.head.gid.to_string(),
             rekey_due: self.head.rekey_due,
         }
     }
@@ -157,9 +157,9 @@ fn summary(target: &Target<'_>, member: &MemberRecord, client: &Principal) -> Me
         node: member.node.clone(),
         issuer: client.issuer.clone(),
         subject: client.subject.clone(),
-        sender_id: member.sender_id.as_ref().map(|id| hex(id)),
+        sender_id: member.sender_id.as_ref().map(ToString::to_string),
         roles: target.group.as_ref().map_or_else(Vec::new, |group| group.rules.role_names(roles)),
         token_expires: client.token.expires,
-        token_hash: hex(&client.token.hash),
+        token_hash: client.token.hash.to_string(),
     }
 }

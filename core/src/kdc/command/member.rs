@@ -5,6 +5,8 @@ use crate::audit::Entry;
 use crate::command::{CommandError, Report, Revocation};
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::View;
+use crate::id::NodeName;
+use crate::id::TokenHash;
 use crate::kdc::token::exi::bar;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
@@ -13,10 +15,10 @@ use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, Re
 
 impl KdcApp {
     /// Puts a member out of a group, and bans its client from it until its token ends.
-    pub(super) fn put_out(&self, view: &View<'_>, gname: &str, node: &str) -> Done {
+    pub(super) fn put_out(&self, view: &View<'_>, gname: &str, node: &NodeName) -> Done {
         let target = target!(self, view, gname);
-        let nobody = || refused(CommandError::NoMember { group: gname.into(), node: node.into() });
-        let found = self.find(view, &keys::members(target.id), |member: &MemberRecord| member.node == node)?;
+        let nobody = || refused(CommandError::NoMember { group: gname.into(), node: node.clone() });
+        let found = self.find(view, &keys::members(target.id), |member: &MemberRecord| member.node == *node)?;
         let Some(id) = found else { return Ok(nobody()) };
         let (member, client) =
             (view.get::<MemberRecord>(&keys::member(target.id, id)), view.get::<Principal>(&keys::principal(id)));
@@ -34,7 +36,7 @@ impl KdcApp {
             until: client.token.expires,
         };
         let report = Report::Evicted(ban.summary());
-        events.extend([Event::Restricted(client.association.to_vec()), Event::Expires(ban.until)]);
+        events.extend([Event::Restricted(client.association.clone()), Event::Expires(ban.until)]);
         changes.put(keys::ban_end(ban.until, target.id, id), BanEnd { at: ban.until, group: target.id, principal: id });
         changes.put(keys::ban(target.id, id), ban);
         changes.put(keys::principal(id), client);
@@ -42,10 +44,10 @@ impl KdcApp {
     }
 
     /// Ends a ban.
-    pub(super) fn lift(&self, view: &View<'_>, gname: &str, node: &str) -> Done {
+    pub(super) fn lift(&self, view: &View<'_>, gname: &str, node: &NodeName) -> Done {
         let target = target!(self, view, gname);
-        let nobody = || refused(CommandError::NoBan { group: gname.into(), node: node.into() });
-        let found = self.find(view, &keys::bans(target.id), |ban: &Ban| ban.node == node)?;
+        let nobody = || refused(CommandError::NoBan { group: gname.into(), node: node.clone() });
+        let found = self.find(view, &keys::bans(target.id), |ban: &Ban| ban.node == *node)?;
         let Some(id) = found else { return Ok(nobody()) };
         let Some(ban) = view.get::<Ban>(&keys::ban(target.id, id))? else { return Ok(nobody()) };
         let mut changes = Changes::new();
@@ -60,7 +62,7 @@ impl KdcApp {
     }
 
     /// Ends what a token allowed, and refuses it from now on.
-    pub(super) fn revoke(&self, view: &View<'_>, hash: &[u8]) -> Done {
+    pub(super) fn revoke(&self, view: &View<'_>, hash: &TokenHash) -> Done {
         let (known, token) =
             (view.get::<Revoked>(&keys::revoked(hash)), view.get::<BelongsTo<PrincipalId>>(&keys::token(hash)));
         let (known, token) = (known?, token?);
@@ -69,7 +71,7 @@ impl KdcApp {
             Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|client| (*id, client)),
             None => None,
         };
-        let Some((id, client)) = client.filter(|(_, client)| client.token.hash.as_slice() == hash) else {
+        let Some((id, client)) = client.filter(|(_, client)| client.token.hash == *hash) else {
             // Nobody knows when it ends. What was noted when somebody did stays.
             if known.is_none() {
                 changes.put(keys::revoked(hash), Revoked { until: None });
@@ -78,7 +80,7 @@ impl KdcApp {
             return Ok(changed(Report::Revoked(Revocation::default()), changes, [Event::Audit(entry)]));
         };
         let mut events =
-            vec![Event::Ended(client.association.to_vec()), Event::Audit(Entry::of_client("token revoked", client))];
+            vec![Event::Ended(client.association.clone()), Event::Audit(Entry::of_client("token revoked", client))];
         events.extend(bar(&client.token, &mut changes));
         events.extend(self.end(view, id, client, RekeyReason::Revoked, &mut changes)?);
         let groups = client.memberships.iter().map(|(gname, _)| gname.clone()).collect();

@@ -22,12 +22,12 @@
 
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::Gid;
 use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GidOwner, GroupSecret, Head, Meta};
 use crate::time::UnixTime;
-use serde_bytes::ByteBuf;
 
 /// The incarnation of a KDC that was never restored.
 const FIRST_INCARNATION: u32 = 1;
@@ -76,12 +76,12 @@ pub(in crate::kdc) const fn is_former(head: &Head, meta: &Meta) -> bool {
     head.incarnation != meta.incarnation
 }
 
-/// A version that begins: when its keying material was made, and when that ends, in seconds since 1970.
+/// A version that begins: when its keying material was made, and when that ends.
 pub(in crate::kdc) struct Begun {
     pub(in crate::kdc) changes: Changes,
     pub(in crate::kdc) created: UnixTime,
     pub(in crate::kdc) expires: UnixTime,
-    pub(in crate::kdc) gid: Vec<u8>,
+    pub(in crate::kdc) gid: Gid,
 }
 
 impl KdcApp {
@@ -97,7 +97,7 @@ impl KdcApp {
         meta.groups = serial;
         let head = Head {
             num: 0,
-            gid: ByteBuf::new(),
+            gid: Gid::from(&[]),
             epoch: 0,
             cursor: 0,
             members: 0,
@@ -147,7 +147,7 @@ impl KdcApp {
             meta.tag = Some(view.random_bytes("incarnation"));
         }
         let epoch = u32::try_from(head.epoch).map_err(|_| Refusal::Internal("Gids are used up"))?;
-        head.gid = ByteBuf::from(gid(meta.tag, head.serial, epoch));
+        head.gid = Gid::from(gid(meta.tag, head.serial, epoch));
         let created = view.arrived().unix;
         let material = group.rules.material().fresh(&|label| view.random_of_profile(label));
         let expires = created.plus(group.rules.lifetime());
@@ -156,7 +156,7 @@ impl KdcApp {
         changes.put(keys::gid(&head.gid), GidOwner { group: id, gname: group.gname.clone() });
         changes.put(keys::secret(id, head.num), GroupSecret { material, created, expires });
         changes.put(keys::config(id), group.configuration());
-        let gid = head.gid.to_vec();
+        let gid = head.gid.clone();
         changes.put(keys::head(id), head);
         Ok(Begun { changes, created, expires, gid })
     }

@@ -21,7 +21,7 @@ enum Said {
 }
 
 struct Life {
-    /// When it counts as near its end, and when that is, in seconds since 1970.
+    /// When it counts as near its end, and when that is.
     near: UnixTime,
     end: UnixTime,
     said: Said,

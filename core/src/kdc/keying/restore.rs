@@ -6,6 +6,7 @@
 //! all that members may have seen. Tokens from before are refused, unless it is known which were revoked.
 
 use crate::engine::store::view::{Stop, View};
+use crate::id::TokenHash;
 use crate::kdc::keying::epoch::{Begun, is_former};
 use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
@@ -28,17 +29,17 @@ const LEAP: u64 = 1 << 20;
 pub struct Restore {
     now: UnixTime,
     random: [u8; 6],
-    revoked: Option<Vec<Vec<u8>>>,
+    revoked: Option<Vec<TokenHash>>,
     meta: Meta,
 }
 
 impl Restore {
-    /// A restore at this time, in seconds since 1970. The random bytes are part of all Gids from now on: other restores of the
+    /// A restore at this time. The random bytes are part of all Gids from now on: other restores of the
     /// same backup have others. `revoked` are the hashes of all tokens that were revoked since
     /// the backup (RFC 9770 section 3); where they are not known, tokens that were issued before now are refused, and
     /// so are those that do not say when they were.
     #[must_use]
-    pub fn new(now: UnixTime, random: [u8; 6], revoked: Option<Vec<Vec<u8>>>) -> Self {
+    pub fn new(now: UnixTime, random: [u8; 6], revoked: Option<Vec<TokenHash>>) -> Self {
         Self { now, random, revoked, meta: Meta::default() }
     }
 

@@ -4,11 +4,12 @@ use crate::Roles;
 use crate::audit::Entry;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::SenderId;
 use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Head, Mark, MemberRecord, Principal, RekeyDue, RekeyReason, SenderId};
+use crate::schema::records::{Head, Mark, MemberRecord, Principal, RekeyDue, RekeyReason, SenderIdRecord};
 
 impl KdcApp {
     /// Whether roles that are granted cover those that a member has.
@@ -60,7 +61,7 @@ impl KdcApp {
 }
 
 /// A Sender ID goes stale: it is not given again while this Gid is in use.
-pub(in crate::kdc) fn give_up(group: GroupId, head: &Head, sender_id: &[u8], changes: &mut Changes) {
-    changes.put(keys::sender_id(group, sender_id), SenderId { holder: None, epoch: head.epoch });
+pub(in crate::kdc) fn give_up(group: GroupId, head: &Head, sender_id: &SenderId, changes: &mut Changes) {
+    changes.put(keys::sender_id(group, sender_id), SenderIdRecord { holder: None, epoch: head.epoch });
     changes.put(keys::stale(group, head.num, sender_id), Mark);
 }

@@ -5,8 +5,9 @@
 //! one twice.
 
 use crate::engine::store::view::{Stop, View};
+use crate::id::SenderId;
 use crate::schema::keys::{self, GroupId};
-use crate::schema::records::{Head, SenderId};
+use crate::schema::records::{Head, SenderIdRecord};
 
 /// How many are looked at in all before the group counts as full.
 const TRIES: usize = 1_024;
@@ -14,13 +15,13 @@ const TRIES: usize = 1_024;
 const WINDOW: usize = 64;
 
 /// The identifier at a place: all of one byte first, then all of two, and so on; `None` behind the last one.
-fn at(place: u64, max_len: usize) -> Option<Vec<u8>> {
+fn at(place: u64, max_len: usize) -> Option<SenderId> {
     let mut rest = place;
     for length in 1..=max_len.min(7) {
         let count = 1_u64 << (8_usize.saturating_mul(length));
         if rest < count {
             let bytes = rest.to_be_bytes();
-            return bytes.get(bytes.len().saturating_sub(length)..).map(<[u8]>::to_vec);
+            return bytes.get(bytes.len().saturating_sub(length)..).map(SenderId::from);
         }
         rest = rest.saturating_sub(count);
     }
@@ -28,7 +29,7 @@ fn at(place: u64, max_len: usize) -> Option<Vec<u8>> {
 }
 
 /// The places to look at: the one at the cursor, and those behind it. Behind the last one comes the first again.
-fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
+fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, SenderId)> {
     let mut next = cursor;
     std::iter::from_fn(move || {
         let place = if at(next, max_len).is_some() { next } else { 0 };
@@ -41,7 +42,7 @@ fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
 #[derive(Debug)]
 pub(in crate::kdc) enum Allocated {
     /// This one is free.
-    Id(Vec<u8>),
+    Id(SenderId),
     /// None of those is free; there are others.
     NotYet,
     /// None is free.
@@ -65,7 +66,8 @@ pub(in crate::kdc) fn allocate(
     max_len: usize,
 ) -> Result<Allocated, Stop> {
     let epoch = head.epoch;
-    let is_free = |state: Option<&SenderId>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
+    let is_free =
+        |state: Option<&SenderIdRecord>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
     let mut places = places(head.cursor, max_len).take(TRIES);
     if let Some((place, id)) = places.next()
         && is_free(view.assume_absent(&keys::sender_id(group, &id))?)
@@ -95,12 +97,12 @@ mod tests {
 
     #[test]
     fn identifiers_grow_byte_by_byte() {
-        assert_eq!(at(0, 7), Some(vec![0]));
-        assert_eq!(at(255, 7), Some(vec![255]));
-        assert_eq!(at(256, 7), Some(vec![0, 0]));
-        assert_eq!(at(256 + 65_535, 7), Some(vec![255, 255]));
-        assert_eq!(at(256 + 65_536, 7), Some(vec![0, 0, 0]));
-        assert_eq!(at(255, 1), Some(vec![255]));
+        assert_eq!(at(0, 7), Some(vec![0].into()));
+        assert_eq!(at(255, 7), Some(vec![255].into()));
+        assert_eq!(at(256, 7), Some(vec![0, 0].into()));
+        assert_eq!(at(256 + 65_535, 7), Some(vec![255, 255].into()));
+        assert_eq!(at(256 + 65_536, 7), Some(vec![0, 0, 0].into()));
+        assert_eq!(at(255, 1), Some(vec![255].into()));
         assert_eq!(at(256, 1), None);
         assert_eq!(at(0, 0), None);
         assert!(is_small(0) && is_small(1) && !is_small(2));

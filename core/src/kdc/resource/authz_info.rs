@@ -6,6 +6,7 @@
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::AssociationId;
 use crate::kdc::association::pending::Place;
 use crate::kdc::group::LiveGroup;
 use crate::kdc::route::Answer;
@@ -104,7 +105,7 @@ impl KdcApp {
         }
         // Asked for together with the names: one read of storage, not one after the other.
         let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
-        let (former, (profile, new)) = (former?.map(|known| known.association.to_vec()), made?);
+        let (former, (profile, new)) = (former?.map(|known| known.association.clone()), made?);
         let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = transfer_response(post, &groups, &new.nonce2, &new.id, kdcchallenge.clone());
         let pending = Pending {
@@ -154,7 +155,7 @@ impl KdcApp {
         view: &View<'_>,
         post: &TokenTransferRequest,
         valid: &ValidToken,
-        names: &[Vec<u8>],
+        names: &[AssociationId],
     ) -> Result<NewAssociation, TransportRefusal> {
         if !valid.confidential && !transport.key_is_public(&valid.cnf) {
             return Err(TransportRefusal::OtherProfile);
@@ -165,7 +166,7 @@ impl KdcApp {
     }
 
     /// Two names that no association has, waiting or live: one of them may be the client's own identifier.
-    fn free_names(&self, view: &View<'_>) -> Result<Vec<Vec<u8>>, Stop> {
+    fn free_names(&self, view: &View<'_>) -> Result<Vec<AssociationId>, Stop> {
         let seed = view.random("association name");
         let (mut free, mut unknown) = (Vec::new(), None);
         let process = self.process()?;
@@ -206,7 +207,7 @@ impl KdcApp {
         let mut principal = holder.principal.clone();
         let changed = self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
         let expires = Event::Expires(principal.token.expires);
-        let restricted = Event::Restricted(principal.association.to_vec());
+        let restricted = Event::Restricted(principal.association.clone());
         changes.put(keys::principal(holder.id), principal);
         let outcome = Outcome::changed(Response::new(Status::Created), changes);
         Ok([expires, restricted].into_iter().chain(changed).fold(outcome, Outcome::with_event))
@@ -217,12 +218,12 @@ fn transfer_response(
     post: &TokenTransferRequest,
     groups: &[Arc<Group>],
     nonce2: &[u8],
-    id: &[u8],
+    id: &AssociationId,
     kdcchallenge: Option<Vec<u8>>,
 ) -> Response {
     let answer = TokenTransferResponse {
         nonce2: Some(nonce2.to_vec()),
-        server_recipient_id: Some(id.to_vec()),
+        server_recipient_id: Some(id.as_bytes().to_vec()),
         kdcchallenge,
         info: asked_info(post, groups),
     };
@@ -256,16 +257,16 @@ fn asked_info(post: &TokenTransferRequest, groups: &[Arc<Group>]) -> CredentialI
 }
 
 /// A name for an association.
-fn name(process: u16, seed: &[u8], attempt: u8) -> Vec<u8> {
+fn name(process: u16, seed: &[u8], attempt: u8) -> AssociationId {
     let hash = Sha256::new().chain_update(seed).chain_update([attempt]).finalize();
-    process.to_be_bytes().into_iter().chain(hash).take(NAME_LEN).collect()
+    AssociationId::new(process.to_be_bytes().into_iter().chain(hash).take(NAME_LEN).collect::<Vec<u8>>())
 }
 
 /// What is kept of a token.
 pub(in crate::kdc) fn stored(valid: &ValidToken) -> StoredToken {
     let scope = valid.scope.0.iter();
     StoredToken {
-        hash: ByteBuf::from(valid.hash.clone()),
+        hash: valid.hash.clone(),
         scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
         expires: valid.expires,
         sequence: valid.sequence,

@@ -2,6 +2,7 @@
 
 use crate::Roles;
 use crate::engine::store::view::{Stop, View};
+use crate::id::SenderId;
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::resource::group;
@@ -63,7 +64,7 @@ fn roles(authorised: &Authorised<'_>, filter: &[RawCbor]) -> Result<Vec<Roles>, 
 fn selector<'a>(
     authorised: &Authorised<'_>,
     wanted: &'a GetCreds,
-) -> Result<impl Fn(&MemberRecord, &[u8]) -> bool + 'a, Refusal> {
+) -> Result<impl Fn(&MemberRecord, &SenderId) -> bool + 'a, Refusal> {
     let (all, inclusive, filter, ids): (bool, bool, Vec<Roles>, HashSet<&[u8]>) = match wanted {
         GetCreds::All => (true, true, Vec::new(), HashSet::new()),
         GetCreds::Filter { inclusive, roles: filter, ids } => {
@@ -77,9 +78,9 @@ fn selector<'a>(
             (false, *inclusive, filter, ids.iter().map(Vec::as_slice).collect())
         }
     };
-    Ok(move |member: &MemberRecord, id: &[u8]| {
+    Ok(move |member: &MemberRecord, id: &SenderId| {
         let has_role = filter.iter().any(|wanted| Roles(member.roles).includes(*wanted));
-        let named = ids.contains(id);
+        let named = ids.contains(id.as_bytes());
         all || if inclusive { has_role || named } else { (filter.is_empty() || has_role) && !named }
     })
 }
@@ -89,7 +90,7 @@ fn peers(
     view: &View<'_>,
     authorised: &Authorised<'_>,
     state: &GroupState<'_>,
-    select: impl Fn(&MemberRecord, &[u8]) -> bool,
+    select: impl Fn(&MemberRecord, &SenderId) -> bool,
 ) -> Result<Vec<PeerCred>, Stop> {
     let members = view.list::<MemberRecord>(&keys::members(state.id), &keys::head(state.id))?;
     let with_cred =
@@ -99,7 +100,7 @@ fn peers(
         .map(|(member, cred, id)| PeerCred {
             cred: cred.to_vec(),
             roles: Some(authorised.group.rules.permissions(Roles(member.roles))),
-            id: id.to_vec(),
+            id: id.as_bytes().to_vec(),
         })
         .collect())
 }
@@ -114,7 +115,7 @@ pub(in crate::kdc) fn for_joiner(
     wanted: &GetCreds,
 ) -> Result<Vec<PeerCred>, Stop> {
     let own = view.get::<MemberRecord>(&keys::member(state.id, authorised.holder.id))?;
-    let is_own = |id: &[u8]| own.and_then(|own| own.sender_id.as_ref()).is_some_and(|own| own.as_slice() == id);
+    let is_own = |id: &SenderId| own.and_then(|own| own.sender_id.as_ref()) == Some(id);
     match wanted {
         GetCreds::All => {
             let talkers = authorised.group.rules.peers_of(joiner);

@@ -1,6 +1,7 @@
 //! FETCH of /ace-group: names and URIs of groups by their Gid (RFC 9594 section 4.2).
 
 use crate::engine::store::view::{Stop, View};
+use crate::id::Gid;
 use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::route::Answer;
@@ -24,7 +25,7 @@ impl KdcApp {
             return Err(Refusal::BadRequest("too many group identifiers").into());
         }
         // Only groups of the caller's token are looked at, however many are asked for.
-        let mut own: BTreeMap<Vec<u8>, &str> = BTreeMap::new();
+        let mut own: BTreeMap<Gid, &str> = BTreeMap::new();
         let names = holder.principal.token.scope.iter().map(|(name, _)| name.as_str());
         let gids: Vec<_> = names.map(|name| (name, current_gid(view, name))).collect();
         for (name, gid) in gids {
@@ -33,7 +34,7 @@ impl KdcApp {
         let mut groups: Vec<GroupName> = Vec::new();
         for gid in asked.gids {
             let bytes = gid.as_bytes_item().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
-            if let Some(name) = own.remove(&bytes) {
+            if let Some(name) = own.remove(&Gid::from(bytes)) {
                 groups.push(GroupName { gid, gname: name.to_owned(), guri: format!("/{ROOT}/{name}") });
             }
         }
@@ -43,8 +44,8 @@ impl KdcApp {
 }
 
 /// The Gid that a group has now.
-fn current_gid(view: &View<'_>, gname: &str) -> Result<Option<Vec<u8>>, Stop> {
+fn current_gid(view: &View<'_>, gname: &str) -> Result<Option<Gid>, Stop> {
     let name = view.get::<NamedGroup>(&keys::name(gname))?;
     let Some(id) = name.and_then(NamedGroup::live) else { return Ok(None) };
-    Ok(view.get::<Head>(&keys::head(id))?.map(|head| head.gid.to_vec()))
+    Ok(view.get::<Head>(&keys::head(id))?.map(|head| head.gid.clone()))
 }

@@ -1,10 +1,12 @@
 //! Joining: POST to /ace-group/GROUPNAME (RFC 9594 section 4.3.1, Group OSCORE profile sections 6.2 and 6.3).
 
 use crate::Roles;
-use crate::audit::Entry;
+use crate::audit::{Entry, hex};
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::NodeName;
+use crate::id::SenderId;
 use crate::kdc::membership::evict::give_up;
 use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
@@ -16,7 +18,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, MemberRecord, SenderId};
+use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, MemberRecord, SenderIdRecord};
 use crate::time::UnixTime;
 use crate::traits::profile::{EligibleCredential, KeyAudience};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -284,7 +286,7 @@ impl KdcApp {
             give_up(group.id, &head, old, &mut changes);
         }
         if let Some(new) = &sender_id {
-            changes.put(keys::sender_id(group.id, new), SenderId { holder: Some(id), epoch: head.epoch });
+            changes.put(keys::sender_id(group.id, new), SenderIdRecord { holder: Some(id), epoch: head.epoch });
         }
         let (cred, key) = match credential.0 {
             Some(EligibleCredential { cred, key }) => (Some(cred), Some(key)),
@@ -296,7 +298,7 @@ impl KdcApp {
         if let Some(key) = &key {
             changes.put(keys::credential(group.id, key), BelongsTo(id));
         }
-        let response = self.join_response(view, authorised, group, &validated, sender_id.as_deref())?;
+        let response = self.join_response(view, authorised, group, &validated, sender_id.as_ref())?;
         let node = former.map_or_else(|| node_name(group, id), |former| former.node.clone());
         if former.is_none() {
             head.members = head.members.saturating_add(1);
@@ -308,7 +310,7 @@ impl KdcApp {
         }
         let member = MemberRecord {
             node: node.clone(),
-            sender_id: sender_id.map(ByteBuf::from),
+            sender_id,
             roles: validated.roles.0,
             cred: cred.map(ByteBuf::from),
             key: key.map(ByteBuf::from),
@@ -325,7 +327,7 @@ impl KdcApp {
         changes.put(keys::head(group.id), head);
         let status = if former.is_some() { Status::Changed } else { Status::Created };
         let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
-        answer.location_path = [ROOT, &authorised.group.gname, NODES, &node].map(Into::into).into();
+        answer.location_path = [ROOT, &authorised.group.gname, NODES, node.as_str()].map(Into::into).into();
         // Nobody observes a node that has just come to be.
         let own = former.map(|_| Event::Changed(answer.location_path.clone()));
         let outcome = Outcome::changed(answer, changes).with_event(entry);
@@ -339,7 +341,7 @@ impl KdcApp {
         authorised: &Authorised<'_>,
         group: &GroupState<'_>,
         validated: &ValidatedJoin,
-        sender_id: Option<&[u8]>,
+        sender_id: Option<&SenderId>,
     ) -> Result<JoinResponse, Stop> {
         let rules = &authorised.group.rules;
         let peers = match &validated.get_creds {
@@ -362,7 +364,7 @@ impl KdcApp {
 }
 
 /// NODENAME: the same whenever the same client joins the same group.
-fn node_name(group: &GroupState<'_>, id: PrincipalId) -> String {
+fn node_name(group: &GroupState<'_>, id: PrincipalId) -> NodeName {
     let hash = Sha256::new().chain_update(group.id.as_bytes()).chain_update(id.as_bytes()).finalize();
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    NodeName::new(hex(hash.get(..8).unwrap_or_default()))
 }

@@ -9,7 +9,7 @@ use crate::traits::profile::KeyAudience;
 
 impl KdcApp {
     pub(in crate::kdc) fn get_node(&self, scene: &Scene<'_, '_>, member: &MemberScene<'_>) -> Answer {
-        let sender_id = member.member.sender_id.as_ref().map(|id| id.as_slice());
+        let sender_id = member.member.sender_id.as_ref();
         let audience = KeyAudience::Node(sender_id);
         let material = self.distribution(scene.view, member.authorised, member.group, audience)?;
         Ok(content(material.encode()))

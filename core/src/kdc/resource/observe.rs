@@ -8,6 +8,7 @@ use crate::access::Resource;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{Outcome, Said};
+use crate::id::AssociationId;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Registration, Request, Response, Status};
@@ -40,7 +41,7 @@ impl KdcApp {
             response.observed = true;
             let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
             let observation = Observation {
-                association: ByteBuf::from(&**id),
+                association: id.clone(),
                 name: bytes(&registration.name),
                 state: bytes(&registration.state),
             };
@@ -53,7 +54,7 @@ impl KdcApp {
     pub(in crate::kdc) fn unobserve(
         &self,
         view: &View<'_>,
-        id: &[u8],
+        id: &AssociationId,
         registration: &Registration,
     ) -> Result<Outcome<Event>, Stop> {
         let key = keys::observation(id, &registration.name);
@@ -99,7 +100,7 @@ pub(in crate::kdc) fn creds_changed(gname: &str) -> Event {
 ///
 /// # Errors
 /// [`StorageError`] where they cannot be read.
-pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(Vec<u8>, Registration)>, StorageError> {
+pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(AssociationId, Registration)>, StorageError> {
     let prefix = keys::observations();
     let (mut found, mut after) = (Vec::new(), None);
     loop {
@@ -109,7 +110,7 @@ pub async fn registrations(storage: &dyn Storage) -> Result<Vec<(Vec<u8>, Regist
             // One that cannot be read is nobody's loss but its client's, who asks again.
             let Ok(Observation { association, name, state }) = read else { continue };
             let registration = Registration { name: name.into_vec().into(), state: state.into_vec().into() };
-            found.push((association.into_vec(), registration));
+            found.push((association, registration));
         }
         match page.records.into_iter().last().filter(|_| page.more) {
             Some((last, _)) => after = Some(last),

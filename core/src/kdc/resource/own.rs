@@ -71,7 +71,7 @@ impl KdcApp {
             member: member.map(|member| CallingMember {
                 node: &member.node,
                 roles: Roles(member.roles),
-                sender_id: member.sender_id.as_ref().map(|id| id.as_slice()),
+                sender_id: member.sender_id.as_ref(),
             }),
             group: GroupState { active: group.head.active, num: group.head.num, gid: &group.head.gid },
             records: OwnRecords::new(scene.view, group.id),

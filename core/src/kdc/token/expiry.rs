@@ -173,7 +173,7 @@ impl KdcApp {
             Some(principal) if principal.token.expires <= time => {
                 let changed = self.end(view, id, principal, RekeyReason::Expired, changes)?;
                 self.note_expired(view, principal, changes)?;
-                events.push(Event::Ended(principal.association.to_vec()));
+                events.push(Event::Ended(principal.association.clone()));
                 events.extend(changed);
             }
             // A later token has taken its place, and has an entry of its own.

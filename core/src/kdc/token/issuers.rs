@@ -319,7 +319,7 @@ impl KdcApp {
         events.extend(self.end(view, id, principal, RekeyReason::Distrusted, changes)?);
         // The time of one with `exi` would begin anew.
         supersede(&principal.token, changes);
-        events.push(Event::Ended(principal.association.to_vec()));
+        events.push(Event::Ended(principal.association.clone()));
         Ok(())
     }
 }

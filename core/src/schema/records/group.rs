@@ -3,6 +3,9 @@
 use super::BelongsTo;
 use crate::Secret;
 use crate::config::Parameters;
+use crate::id::Gid;
+use crate::id::NodeName;
+use crate::id::SenderId;
 use crate::schema::keys::{GroupId, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
 use crate::time::UnixTime;
@@ -32,7 +35,7 @@ pub enum RekeyReason {
 pub struct RekeyDue {
     /// Why.
     pub why: RekeyReason,
-    /// Since when, in seconds since 1970.
+    /// Since when.
     pub since: UnixTime,
 }
 
@@ -42,7 +45,7 @@ pub struct Head {
     /// The version of the keying material.
     pub num: u64,
     /// The group identifier under which it is used.
-    pub gid: ByteBuf,
+    pub gid: Gid,
     /// How many Gids the group had before.
     pub epoch: u64,
     /// The next Sender ID to try.
@@ -59,7 +62,7 @@ pub struct Head {
     /// Which group it is, of all that were made: part of its Gids.
     #[serde(default)]
     pub serial: u32,
-    /// When the group was deleted, in seconds since 1970: what is stored of it goes, page by page.
+    /// When the group was deleted: what is stored of it goes, page by page.
     #[serde(default)]
     pub deleted: Option<UnixTime>,
 }
@@ -69,7 +72,7 @@ impl RecordType for Head {
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let mut head: Self = record::from_bytes(bytes, 3)?;
         if bytes.first() == Some(&FIRST_FORMAT) {
-            let (incarnation, rest) = head.gid.split_first_chunk().ok_or(Corrupt)?;
+            let (incarnation, rest) = head.gid.as_bytes().split_first_chunk().ok_or(Corrupt)?;
             let (serial, _) = rest.split_first_chunk().ok_or(Corrupt)?;
             (head.incarnation, head.serial) = (u32::from_be_bytes(*incarnation), u32::from_be_bytes(*serial));
         }
@@ -93,10 +96,10 @@ pub struct NamedGroup {
 /// Whether the group of a name is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NameState {
-    /// It is. Tokens that were issued before this time, in seconds since 1970, do not mean it; 0 where all do: no other group
+    /// It is. Tokens that were issued before this time, do not mean it; 0 where all do: no other group
     /// had the name.
     Live(UnixTime),
-    /// It was deleted, at this time in seconds since 1970.
+    /// It was deleted, at this time.
     Deleted(UnixTime),
 }
 
@@ -144,9 +147,9 @@ pub struct GroupConfiguration {
 pub struct GroupSecret {
     /// The secrets.
     pub material: Secret,
-    /// When they were made, in seconds since 1970.
+    /// When they were made.
     pub created: UnixTime,
-    /// When they end, in seconds since 1970.
+    /// When they end.
     pub expires: UnixTime,
 }
 
@@ -154,9 +157,9 @@ pub struct GroupSecret {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRecord {
     /// NODENAME.
-    pub node: String,
+    pub node: NodeName,
     /// The Sender ID; who only monitors has none.
-    pub sender_id: Option<ByteBuf>,
+    pub sender_id: Option<SenderId>,
     /// The roles, as the profile numbers them.
     pub roles: u64,
     /// The credential; who only monitors has none.
@@ -168,17 +171,17 @@ pub struct MemberRecord {
     /// N_C of the latest Join Request, for later proofs of the KDC.
     pub clientchallenge: ByteBuf,
     /// The Gid that was in use at the latest join.
-    pub birth_gid: ByteBuf,
+    pub birth_gid: Gid,
     /// Where the member takes requests of the KDC.
     pub control_uri: Option<String>,
-    /// How often it has joined again since that moment, in seconds since 1970.
+    /// How often it has joined again since that moment.
     #[serde(default)]
     pub rejoins: (u32, UnixTime),
 }
 
 /// Who holds a Sender ID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SenderId {
+pub struct SenderIdRecord {
     /// The member, while it is one.
     pub holder: Option<PrincipalId>,
     /// The last epoch in which somebody held it: under that Gid it is not given again.
@@ -201,7 +204,7 @@ pub struct Deletion {
     pub group: GroupId,
     /// The name that it had.
     pub gname: String,
-    /// When it was deleted, in seconds since 1970.
+    /// When it was deleted.
     pub at: UnixTime,
 }
 
@@ -209,21 +212,21 @@ pub struct Deletion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
     /// The NODENAME that it had, and would have again.
-    pub node: String,
+    pub node: NodeName,
     /// Its issuer, by the name in the configuration.
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// Since when, in seconds since 1970.
+    /// Since when.
     pub since: UnixTime,
-    /// When the ban ends: with the token that the client had, in seconds since 1970.
+    /// When the ban ends: with the token that the client had.
     pub until: UnixTime,
 }
 
 /// When a ban ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanEnd {
-    /// In seconds since 1970.
+    /// When the ban ends.
     pub at: UnixTime,
     /// The group.
     pub group: GroupId,
@@ -240,5 +243,5 @@ crate::plain_record!(
     GroupConfiguration = 2,
     GroupSecret,
     MemberRecord,
-    SenderId,
+    SenderIdRecord,
 );

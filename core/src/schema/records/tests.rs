@@ -6,7 +6,7 @@ use super::*;
 fn records_come_back_and_others_are_refused() {
     let head = Head {
         num: 3,
-        gid: ByteBuf::from([1, 2]),
+        gid: vec![1, 2].into(),
         epoch: 1,
         cursor: 9,
         members: 2,
@@ -28,7 +28,7 @@ fn records_come_back_and_others_are_refused() {
     assert_eq!(Head::decode(&later), Err(Corrupt));
     later[0] = 1;
     assert_eq!(Head::decode(&later), Err(Corrupt), "a Gid of the first format has 12 bytes");
-    let old = Head { gid: ByteBuf::from([0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0]), ..head };
+    let old = Head { gid: vec![0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0].into(), ..head };
     let mut bytes = old.encode();
     bytes[0] = 1;
     assert_eq!(Head::decode(&bytes), Ok(Head { incarnation: 9, serial: 4, ..old }));

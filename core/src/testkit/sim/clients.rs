@@ -4,13 +4,15 @@ use super::world::{StandIn, stand_in};
 use super::{Asked, GROUP, Kind, Simulation, TALKER};
 use crate::Request;
 use crate::engine::{Durable, Machine, Reply};
+use crate::id::AssociationId;
+use crate::id::SenderId;
+use crate::id::TokenHash;
 use crate::keys::PrincipalId;
 use crate::request::{Caller, Method, Response, Status};
 use crate::testkit::ledger::Violation;
 use crate::testkit::{build, toy};
 use ace_groupcomm_messages::{
     CredsResponse, JoinRequest, JoinResponse, KeyDistribution, RawCbor, ScopeEntry, TokenTransferResponse, pop,
-    token_hash,
 };
 use sha2::Digest;
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use std::collections::BTreeSet;
 pub(super) struct SimClient {
     keys: build::TestClient,
     principal: PrincipalId,
-    association: Option<(Vec<u8>, usize, Vec<u8>)>,
+    association: Option<(AssociationId, usize, Vec<u8>)>,
     nonce: u64,
     token: Vec<u8>,
 }
@@ -35,8 +37,8 @@ impl SimClient {
         self.principal
     }
 
-    pub(super) fn token_hash(&self) -> Vec<u8> {
-        token_hash(&self.token).to_vec()
+    pub(super) fn token_hash(&self) -> TokenHash {
+        TokenHash::of(&self.token)
     }
 
     /// Posts a new token that is good for so many seconds.
@@ -78,7 +80,7 @@ impl Simulation {
         client.nonce = client.nonce.saturating_add(1);
         let (host, caller, kind, request) = match client.association.clone() {
             Some((id, home, challenge)) if what > 0 => {
-                let caller = Caller::peer(&id);
+                let caller = Caller::Peer(id);
                 let any_host = if roams { any_host } else { home };
                 match what {
                     // Until it is proven, only the process that made it knows an association.
@@ -127,7 +129,7 @@ impl Simulation {
                     let (Some(id), Some(challenge)) = (answer.server_recipient_id, answer.kdcchallenge) else {
                         return Err(Violation::Setup);
                     };
-                    client.association = Some((id, host, challenge));
+                    client.association = Some((id.into(), host, challenge));
                 }
             }
             Kind::Join if response.status.is_success() => {
@@ -142,7 +144,8 @@ impl Simulation {
             }
             Kind::Creds if response.status.is_success() => {
                 let told = CredsResponse::decode(&response.payload).map_err(|_| Violation::Setup)?;
-                let ids: BTreeSet<Vec<u8>> = told.into_iter().flat_map(|told| told.peers).map(|peer| peer.id).collect();
+                let ids: BTreeSet<SenderId> =
+                    told.into_iter().flat_map(|told| told.peers).map(|peer| peer.id.into()).collect();
                 self.ledger.was_told_creds(&ids, asked.since)?;
                 self.summary.listings = self.summary.listings.saturating_add(1);
             }
@@ -157,7 +160,7 @@ impl Simulation {
 }
 
 /// Version and Sender ID in a Join Response of the toy profile.
-fn joined(response: &Response) -> Option<(i64, Vec<u8>)> {
+fn joined(response: &Response) -> Option<(i64, SenderId)> {
     let joined = JoinResponse::decode(&response.payload).ok()?;
-    Some((joined.material.num, toy::id_in(&joined.material.key)?))
+    Some((joined.material.num, toy::id_in(&joined.material.key)?.into()))
 }

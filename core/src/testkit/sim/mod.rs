@@ -10,6 +10,7 @@ mod world;
 
 use crate::command::Command;
 use crate::engine::{Completion, Effect, Limits, Machine, Ticket};
+use crate::id::AssociationId;
 use crate::kdc::{Kdc, KdcConfig};
 use crate::keys::GroupId;
 use crate::testkit::ledger::{Ledger, Violation};
@@ -354,7 +355,7 @@ impl Simulation {
         self.note("revoke", chosen);
         let mut out = Vec::new();
         if let (Some(target), Some(client)) = (self.hosts.get_mut(host), self.clients.get(chosen)) {
-            let revoke = Command::Revoke(client.token_hash().to_vec());
+            let revoke = Command::Revoke(client.token_hash());
             target.kdc.command(self.now, revoke, &mut self.rng, &mut out);
         }
         self.take(host, out)
@@ -460,7 +461,7 @@ impl Simulation {
         Ok(())
     }
 
-    fn claim(&mut self, host: usize, id: Vec<u8>) -> Result<(), Violation> {
+    fn claim(&mut self, host: usize, id: AssociationId) -> Result<(), Violation> {
         let mut out = Vec::new();
         if let Some(target) = self.hosts.get_mut(host) {
             target.kdc.need(self.now, AssociationNeed::Claim(id), &mut self.rng, &mut out);

@@ -5,7 +5,7 @@ use crate::Secret;
 use crate::engine::{Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
-use crate::records::{GroupSecret, Head, MemberRecord, NamedGroup, Principal, SenderId};
+use crate::records::{GroupSecret, Head, MemberRecord, NamedGroup, Principal, SenderIdRecord};
 use crate::testkit::ledger::Violation;
 use crate::time::UnixTime;
 use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
@@ -95,7 +95,7 @@ impl Simulation {
             (principal.clone(), Some(owner.encode().into())),
         ];
         if let Some(id) = &gone.sender_id {
-            let barred = SenderId { holder: None, epoch: head.epoch };
+            let barred = SenderIdRecord { holder: None, epoch: head.epoch };
             write.push((keys::sender_id(group, id), Some(barred.encode().into())));
         }
         if let Some(key) = &gone.key {

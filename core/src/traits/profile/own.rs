@@ -10,6 +10,9 @@
 use super::Roles;
 use crate::engine::store::changes::Change;
 use crate::engine::store::view::{Stop, View};
+use crate::id::Gid;
+use crate::id::NodeName;
+use crate::id::SenderId;
 use crate::keys::{self, GroupId};
 use crate::request::{Method, Request, Status};
 use crate::schema::record::RecordType;
@@ -113,11 +116,11 @@ pub struct ProfileRoute {
 #[derive(Clone, Copy, Debug)]
 pub struct CallingMember<'a> {
     /// NODENAME, under which its own resources are.
-    pub node: &'a str,
+    pub node: &'a NodeName,
     /// The roles that it joined with, not all that its token grants.
     pub roles: Roles,
     /// Its Sender ID, if it has one.
-    pub sender_id: Option<&'a [u8]>,
+    pub sender_id: Option<&'a SenderId>,
 }
 
 /// The group as it stands.
@@ -128,7 +131,7 @@ pub struct GroupState<'a> {
     /// The version of the keying material.
     pub num: u64,
     /// The Gid, under which the current version is used.
-    pub gid: &'a [u8],
+    pub gid: &'a Gid,
 }
 
 /// A request for a route of a profile's own.

@@ -29,7 +29,7 @@ fn a_request_verifies_once_and_has_an_answer() {
     assert_eq!((server.is_empty(), server.len()), (false, 1));
     let (protected, mut pending) = request(&mut client);
     let (peer, binding, fresh) = verified(server.unprotect(protected.clone()));
-    assert_eq!((peer, fresh), (PeerId::new(&new.id), false));
+    assert_eq!((peer, fresh), (PeerId::new(new.id.as_bytes()), false));
     let protected_answer = server.protect(content(), binding).unwrap();
     assert_eq!(client.unprotect_response(&protected_answer, &mut pending).unwrap().payload, b"content");
     assert!(sequences(&server).is_empty(), "the request's nonce is enough");
@@ -112,7 +112,7 @@ fn where_others_answer_too_each_answer_has_a_number_of_its_own() {
     assert!(sequences(&server).is_empty(), "a stranger asks for nothing");
     let waits = later(server.unprotect(protected.clone()));
     later(server.unprotect(protected));
-    assert_eq!(sequences(&server), [new.id.as_slice()], "once");
+    assert_eq!(sequences(&server), std::slice::from_ref(&new.id), "once");
     numbers(&server, &new, 7, 20);
     let held = verified(server.unprotect_again(waits)).1;
     let answered = server.protect(content(), held).unwrap();
@@ -138,8 +138,8 @@ fn a_context_that_outlived_its_window_asks_for_an_echo() {
     assert_eq!(answer(server.unprotect(forged)).code, Code::BAD_REQUEST);
     assert!(needs(&server).is_empty(), "who names a context and holds no key costs nothing");
     let held = later(server.unprotect(protected));
-    assert_eq!(needs(&server), [AssociationNeed::Challenge(vec![1])], "without a number it cannot ask");
-    server.notice(AssociationNotice::Sequence { id: vec![1], start: 10, limit: 100 });
+    assert_eq!(needs(&server), [AssociationNeed::Challenge(vec![1].into())], "without a number it cannot ask");
+    server.notice(AssociationNotice::Sequence { id: vec![1].into(), start: 10, limit: 100 });
     let asked = answer(server.unprotect_again(held));
     let asked = client.unprotect_response(&asked, &mut pending).unwrap();
     let echo = asked.options.first(option::ECHO).unwrap().to_vec();
@@ -167,7 +167,7 @@ fn an_association_that_is_stored_is_looked_up_and_asks_for_an_echo() {
     assert_eq!(asked.options.first(option::OSCORE), Some(&[1, 64][..]), "under a number of its own");
     let (again, mut pending) = echoing(&mut client, &asked, pending);
     let (peer, held, fresh) = verified(server.unprotect(again.clone()));
-    assert_eq!((peer, fresh), (PeerId::new(&new.id), true));
+    assert_eq!((peer, fresh), (PeerId::new(new.id.as_bytes()), true));
     let answered = server.protect(content(), held).unwrap();
     assert_eq!(client.unprotect_response(&answered, &mut pending).unwrap().payload, b"content");
     for old in [first, again] {
@@ -214,9 +214,9 @@ fn names_that_are_looked_up_have_a_bound() {
     assert!(matches!(server.unprotect(from(1_024)), Inbound::Discard));
     later(server.unprotect(from(5)));
     assert_eq!(needs(&server).len(), 1_024);
-    server.notice(AssociationNotice::Gone { id: 7_u32.to_be_bytes().to_vec() });
+    server.notice(AssociationNotice::Gone { id: (&7_u32.to_be_bytes()).into() });
     later(server.unprotect(from(1_024)));
-    assert_eq!(needs(&server), [AssociationNeed::Unknown(1_024_u32.to_be_bytes().to_vec())]);
+    assert_eq!(needs(&server), [AssociationNeed::Unknown((&1_024_u32.to_be_bytes()).into())]);
 }
 
 #[test]
@@ -229,11 +229,11 @@ fn contexts_that_can_be_looked_up_have_a_bound_and_those_in_use_stay() {
     };
     let new = |number: u32| {
         let (_, new) = agree(None);
-        let id = number.to_be_bytes().to_vec();
+        let id = (&number.to_be_bytes()).into();
         server.notice(AssociationNotice::New { id, profile: COAP_OSCORE, material: new.material });
     };
     let proven = |number: u32| {
-        let id = number.to_be_bytes().to_vec();
+        let id = (&number.to_be_bytes()).into();
         server.notice(AssociationNotice::Sequence { id, start: 0, limit: 64 });
     };
     let is_known = |number: u32| {
@@ -310,5 +310,5 @@ fn an_observation_outlives_its_process() {
     assert!(
         !server.can_notify(&strange) && former.can_notify(&strange) && server.can_notify(&ObservationBinding::new(1))
     );
-    assert_eq!(needs(&server), [AssociationNeed::Unknown(vec![7, 7])]);
+    assert_eq!(needs(&server), [AssociationNeed::Unknown(vec![7, 7].into())]);
 }

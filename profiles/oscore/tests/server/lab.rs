@@ -3,6 +3,7 @@
 use ace_coap::numbers::option;
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ReplyBinding};
 use ace_coap::{Code, Message};
+use ace_groupcomm::AssociationId;
 use ace_groupcomm::traits::transport::{
     AssociationNeed, AssociationNotice, Associations, NewAssociation, Offer, TransportProfile,
 };
@@ -33,12 +34,12 @@ pub(crate) fn agree(context_id: Option<&[u8]>) -> (Context, NewAssociation) {
     };
     let upload = Upload::new(material.clone(), vec![4; 8], vec![5]);
     assert_eq!(format!("{upload:?}"), "Upload { client_id: [5], .. }");
-    let mut names = std::iter::once(b"server".to_vec());
+    let mut names = std::iter::once(b"server".into());
     let offer = Offer { random: [6; 32], names: &mut names };
     let new = CoapOscore.associate(&upload.request(vec![0]), &Confirmation::Osc(material), offer).unwrap();
     let answer = TokenTransferResponse {
         nonce2: Some(new.nonce2.clone()),
-        server_recipient_id: Some(new.id.clone()),
+        server_recipient_id: Some(new.id.as_bytes().to_vec()),
         ..TokenTransferResponse::default()
     };
     (Context::fresh(&upload.finish(&answer).unwrap(), Sequence::all()).unwrap(), new)
@@ -62,7 +63,7 @@ pub(crate) fn needs(server: &OscoreServer) -> Vec<AssociationNeed> {
 }
 
 /// Who needs sequence numbers, and nothing else.
-pub(crate) fn sequences(server: &OscoreServer) -> Vec<Vec<u8>> {
+pub(crate) fn sequences(server: &OscoreServer) -> Vec<AssociationId> {
     let of = |need| match need {
         AssociationNeed::Sequence(id) => id,
         other => panic!("{other:?}"),
