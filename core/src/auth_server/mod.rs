@@ -8,7 +8,7 @@ mod token;
 use crate::command::CommandError;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
-use crate::engine::{App, Engine, Input, Limits, Outcome};
+use crate::engine::{App, Engine, Input, Limits, Outcome, wraps_engine};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Request};
 use crate::schema::keys;
@@ -66,7 +66,7 @@ pub struct AuthServerConfig {
 
 /// What the AS does of its own accord.
 #[derive(Clone, Debug)]
-pub enum Task {
+enum Task {
     /// Takes up what storage knows of issued material.
     Start,
     /// Forgets material whose tokens have all expired.
@@ -75,7 +75,7 @@ pub enum Task {
 
 /// What becomes true in memory when something is durable.
 #[derive(Debug)]
-pub enum AsEvent {
+enum Event {
     /// Material is good until then.
     Issued(Vec<(UnixTime, Vec<u8>)>),
     /// The start is done.
@@ -83,7 +83,7 @@ pub enum AsEvent {
 }
 
 /// The AS's handlers and what they hold in memory.
-pub struct AuthServerApp {
+struct AuthServerApp {
     iss: Option<String>,
     clients: BTreeSet<String>,
     audiences: BTreeMap<String, Audience>,
@@ -94,14 +94,14 @@ pub struct AuthServerApp {
 
 impl App for AuthServerApp {
     type Task = Task;
-    type Event = AsEvent;
+    type Event = Event;
     type Notice = AssociationNotice;
 
     fn admit(&mut self, _now: Now, _caller: &Caller, _request: &Request) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<AsEvent>, Stop> {
+    fn handle(&self, view: &View<'_>, input: &Input<Task>) -> Result<Outcome<Event>, Stop> {
         match input {
             Input::Request(caller, request) => {
                 if request.path != [TOKEN] {
@@ -118,7 +118,7 @@ impl App for AuthServerApp {
             Input::Task(Task::Start) => {
                 let issued = view.list::<Issued>(&keys::all_issued(), &keys::meta())?;
                 let issued = issued.into_iter().map(|issued| (issued.expires, issued.id.to_vec())).collect();
-                Ok(Outcome::done().with_event(AsEvent::Issued(issued)).with_event(AsEvent::Started))
+                Ok(Outcome::done().with_event(Event::Issued(issued)).with_event(Event::Started))
             }
             Input::Task(Task::Expire(id)) => self.expire(view, id),
             Input::Command(_) => Ok(Outcome::report(Err(CommandError::NoKdc), Changes::new())),
@@ -129,10 +129,10 @@ impl App for AuthServerApp {
         None
     }
 
-    fn apply(&mut self, _now: Now, event: AsEvent, _out: &mut Vec<AssociationNotice>) {
+    fn apply(&mut self, _now: Now, event: Event, _out: &mut Vec<AssociationNotice>) {
         match event {
-            AsEvent::Issued(issued) => self.expiries.extend(issued),
-            AsEvent::Started => self.started = true,
+            Event::Issued(issued) => self.expiries.extend(issued),
+            Event::Started => self.started = true,
         }
     }
 
@@ -168,7 +168,7 @@ impl App for AuthServerApp {
 }
 
 impl AuthServerApp {
-    fn expire(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<AsEvent>, Stop> {
+    fn expire(&self, view: &View<'_>, id: &[u8]) -> Result<Outcome<Event>, Stop> {
         let key = keys::issued(id);
         match view.get::<Issued>(&key)? {
             Some(issued) if issued.expires <= view.now().unix => {
@@ -177,14 +177,18 @@ impl AuthServerApp {
                 Ok(Outcome::done_with(changes))
             }
             // A later token was bound to it.
-            Some(issued) => Ok(Outcome::done().with_event(AsEvent::Issued(vec![(issued.expires, id.to_vec())]))),
+            Some(issued) => Ok(Outcome::done().with_event(Event::Issued(vec![(issued.expires, id.to_vec())]))),
             None => Ok(Outcome::done()),
         }
     }
 }
 
-/// An Authorization Server.
-pub type AuthServer = Engine<AuthServerApp>;
+/// An Authorization Server: a [`Machine`].
+///
+/// [`Machine`]: crate::engine::Machine
+pub struct AuthServer(Engine<AuthServerApp>);
+
+wraps_engine!(AuthServer, AssociationNotice);
 
 impl AuthServer {
     /// Sets an AS up over storage that is shared so. Call [`Machine::start`] before any request.
@@ -200,7 +204,7 @@ impl AuthServer {
             expiries: BTreeSet::new(),
             started: false,
         };
-        Self::over(app, sharing, config.limits)
+        Self(Engine::over(app, sharing, config.limits))
     }
 }
 

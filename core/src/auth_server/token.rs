@@ -1,7 +1,7 @@
 //! /token: a request is authenticated, narrowed to what the policies allow, and answered with a token (RFC 9200
 //! section 5.8.2, RFC 9203 sections 3.1 and 3.2).
 
-use super::{AsEvent, Audience, AuthServerApp};
+use super::{Audience, AuthServerApp, Event};
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -43,7 +43,7 @@ impl AuthServerApp {
         self.clients.get(name).map(|name| Authenticated(name)).ok_or_else(unknown)
     }
 
-    pub(super) fn token(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<AsEvent>, Stop> {
+    pub(super) fn token(&self, view: &View<'_>, caller: &Caller, request: &Request) -> Result<Outcome<Event>, Stop> {
         let client = self.authenticate(caller)?;
         if view.now().has_jumped() {
             // The token's end would be counted from a time that may be years away.
@@ -101,7 +101,7 @@ impl AuthServerApp {
             ..TokenResponse::default()
         };
         let response = Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode());
-        Ok(Outcome::changed(response, changes).with_event(AsEvent::Issued(vec![(expires, id)])))
+        Ok(Outcome::changed(response, changes).with_event(Event::Issued(vec![(expires, id)])))
     }
 
     /// What of a scope the policies allow; all that they allow where none is asked for.

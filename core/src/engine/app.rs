@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// What a run is about: a request from outside, a task of the application's own, or a command.
 #[derive(Clone, Debug)]
-pub enum Input<T> {
+pub(crate) enum Input<T> {
     /// A request, and who sent it.
     Request(Caller, Request),
     /// A task; its answer goes nowhere.
@@ -52,7 +52,7 @@ impl Said {
 
 /// What a run of a handler comes to.
 #[derive(Debug)]
-pub struct Outcome<E> {
+pub(crate) struct Outcome<E> {
     /// `None`: the request runs again when the changes are durable.
     pub(crate) said: Option<Said>,
     pub(crate) changes: Changes,
@@ -62,63 +62,63 @@ pub struct Outcome<E> {
 impl<E> Outcome<E> {
     /// An answer that changes nothing.
     #[must_use]
-    pub fn answer(response: Response) -> Self {
+    pub(crate) fn answer(response: Response) -> Self {
         Self { said: Some(Said::Response(response)), changes: Changes::new(), events: Vec::new() }
     }
 
     /// A refusal with which something becomes true all the same: what is changed, or happens in memory.
     #[must_use]
-    pub const fn refused(refusal: Refusal, changes: Changes) -> Self {
+    pub(crate) const fn refused(refusal: Refusal, changes: Changes) -> Self {
         Self { said: Some(Said::Refusal(refusal)), changes, events: Vec::new() }
     }
 
     /// An answer that leaves when the changes are durable.
     #[must_use]
-    pub fn changed(response: Response, changes: Changes) -> Self {
+    pub(crate) fn changed(response: Response, changes: Changes) -> Self {
         Self { said: Some(Said::Response(response)), changes, events: Vec::new() }
     }
 
     /// Changes that have to be durable before the request is looked at: it runs again afterwards.
     #[must_use]
-    pub const fn first(changes: Changes) -> Self {
+    pub(crate) const fn first(changes: Changes) -> Self {
         Self { said: None, changes, events: Vec::new() }
     }
 
     /// A task is done, and changes nothing.
     #[must_use]
-    pub fn done() -> Self {
+    pub(crate) fn done() -> Self {
         Self::answer(Response::new(crate::Status::Changed))
     }
 
     /// A task is done when the changes are durable.
     #[must_use]
-    pub fn done_with(changes: Changes) -> Self {
+    pub(crate) fn done_with(changes: Changes) -> Self {
         Self::changed(Response::new(crate::Status::Changed), changes)
     }
 
     /// Done when the changes are durable, where it would run again.
     #[must_use]
-    pub fn or_done(mut self) -> Self {
+    pub(crate) fn or_done(mut self) -> Self {
         self.said.get_or_insert_with(|| Said::Response(Response::new(crate::Status::Changed)));
         self
     }
 
     /// What has come of a command, when the changes are durable.
     #[must_use]
-    pub const fn report(report: Result<Report, CommandError>, changes: Changes) -> Self {
+    pub(crate) const fn report(report: Result<Report, CommandError>, changes: Changes) -> Self {
         Self { said: Some(Said::Report(report)), changes, events: Vec::new() }
     }
 
     /// Adds what becomes true with the answer.
     #[must_use]
-    pub fn with_event(mut self, event: E) -> Self {
+    pub(crate) fn with_event(mut self, event: E) -> Self {
         self.events.push(event);
         self
     }
 }
 
 /// What runs on an engine: a KDC or an Authorization Server.
-pub trait App: Send {
+pub(crate) trait App: Send {
     /// Work of its own, e.g. when a token expires.
     type Task: Clone + Send + Sync;
     /// What becomes true when an outcome is durable, and changes what the application holds in memory.

@@ -1,8 +1,9 @@
-//! What a driver needs of an engine, whichever it is.
+//! What a driver needs of an engine, whichever it is, and how ours does it.
 
-use super::{Completion, Effect, Reply, Ticket};
-use crate::command::Command;
-use crate::request::{Caller, Request};
+use super::{App, Completion, Effect, Engine, Input, Reply, Ticket};
+use crate::command::{Command, Report};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Purpose, Request};
 use crate::time::Now;
 use crate::traits::transport::AssociationNeed;
 use rand_core::CryptoRng;
@@ -57,4 +58,265 @@ pub trait Machine: Send {
 
     /// Does what is due.
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<Self::Notice>>);
+}
+
+/// Makes a type that holds an engine in its only field a [`Machine`], and shows the engine's counters.
+macro_rules! wraps_engine {
+    ($name:ident, $notice:ty) => {
+        impl $name {
+            /// Returns the counters since the start.
+            #[must_use]
+            pub const fn stats(&self) -> $crate::engine::Stats {
+                self.0.stats()
+            }
+
+            /// Returns the number of requests and commands that wait.
+            #[must_use]
+            pub fn waiting(&self) -> usize {
+                self.0.waiting()
+            }
+
+            /// Returns the number of lanes in which a request waits, or a commit is under way.
+            #[must_use]
+            pub fn lanes(&self) -> usize {
+                self.0.lanes()
+            }
+
+            /// Returns the number of records in memory.
+            #[must_use]
+            pub fn records(&self) -> usize {
+                self.0.records()
+            }
+        }
+
+        impl $crate::engine::Machine for $name {
+            type Notice = $notice;
+
+            fn start(
+                &mut self,
+                now: $crate::time::Now,
+                rng: &mut dyn rand_core::CryptoRng,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) {
+                self.0.start(now, rng, out);
+            }
+
+            fn is_ready(&self) -> bool {
+                self.0.is_ready()
+            }
+
+            fn refused(&self) -> Option<std::sync::Arc<dyn std::error::Error + Send + Sync>> {
+                self.0.refused()
+            }
+
+            fn request(
+                &mut self,
+                now: $crate::time::Now,
+                caller: $crate::request::Caller,
+                request: $crate::request::Request,
+                rng: &mut dyn rand_core::CryptoRng,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) -> $crate::engine::Reply {
+                self.0.request(now, caller, request, rng, out)
+            }
+
+            fn command(
+                &mut self,
+                now: $crate::time::Now,
+                command: $crate::command::Command,
+                rng: &mut dyn rand_core::CryptoRng,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) -> $crate::engine::Ticket {
+                self.0.command(now, command, rng, out)
+            }
+
+            fn need(
+                &mut self,
+                now: $crate::time::Now,
+                need: $crate::traits::transport::AssociationNeed,
+                rng: &mut dyn rand_core::CryptoRng,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) {
+                self.0.need(now, need, rng, out);
+            }
+
+            fn complete(
+                &mut self,
+                now: $crate::time::Now,
+                done: $crate::engine::Completion,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) {
+                self.0.complete(now, done, out);
+            }
+
+            fn flush(&mut self, now: $crate::time::Now, out: &mut Vec<$crate::engine::Effect<$notice>>) {
+                self.0.flush(now, out);
+            }
+
+            fn next_timeout(&self, now: $crate::time::Now) -> Option<std::time::Duration> {
+                self.0.next_timeout(now)
+            }
+
+            fn timeout(
+                &mut self,
+                now: $crate::time::Now,
+                rng: &mut dyn rand_core::CryptoRng,
+                out: &mut Vec<$crate::engine::Effect<$notice>>,
+            ) {
+                self.0.timeout(now, rng, out);
+            }
+        }
+    };
+}
+pub(crate) use wraps_engine;
+
+impl<A: App> Machine for Engine<A> {
+    type Notice = A::Notice;
+
+    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        for task in self.app.first() {
+            self.task(now, task, rng, out);
+        }
+        self.flush(now, out);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.app.is_ready() && self.health.is_well()
+    }
+
+    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.app.refused()
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<A::Notice>>,
+    ) -> Reply {
+        let now = self.tick(now);
+        self.stats.requests = self.stats.requests.saturating_add(1);
+        if self.waiting.len() >= self.limits.waiting {
+            return self.turn_away(caller, request, &Refusal::Bound("too many requests wait", 2));
+        }
+        if let Err(refusal) = self.app.admit(now, &caller, &request) {
+            return self.turn_away(caller, request, &refusal);
+        }
+        // A registration is stored: alone it would lose to a lane that commits all the time.
+        let changes_nothing = request.method.is_safe() || request.purpose == Purpose::Permission;
+        let safe = changes_nothing && request.observe.is_none();
+        let input = Input::Request(caller, request);
+        let lane = if safe { None } else { self.app.lane(&input) };
+        let ticket = self.enter(now, input, lane, rng);
+        if !self.waits_in_lane(ticket) {
+            self.drive(now, ticket, out);
+            if let Some(at) = out.iter().rposition(|effect| matches!(effect, Effect::Answer(t, _) if *t == ticket))
+                && let Effect::Answer(_, durable) = out.remove(at)
+            {
+                return Reply::Now(durable);
+            }
+        }
+        Reply::Later(ticket)
+    }
+
+    fn command(
+        &mut self,
+        now: Now,
+        command: Command,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Effect<A::Notice>>,
+    ) -> Ticket {
+        let now = self.tick(now);
+        if command == Command::Status {
+            let ticket = Ticket(self.number());
+            out.push(Effect::Report(ticket, Ok(Report::Status(self.status()))));
+            return ticket;
+        }
+        let input = Input::Command(command);
+        let lane = self.app.lane(&input);
+        let ticket = self.enter(now, input, lane, rng);
+        if !self.waits_in_lane(ticket) {
+            self.drive(now, ticket, out);
+        }
+        ticket
+    }
+
+    fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
+        if let Some(task) = self.app.provide(need) {
+            self.task(now, task, rng, out);
+        }
+    }
+
+    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
+        match done {
+            Completion::Loaded(op, result) => {
+                self.note_read(now, result.as_ref().err());
+                self.loaded(now, op, result, out);
+            }
+            Completion::Scanned(op, result) => {
+                self.note_read(now, result.as_ref().err());
+                self.scanned(now, op, result, out);
+            }
+            Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
+            Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
+        }
+        self.cache.loads_since(self.loads.first().copied());
+    }
+
+    fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let now = self.watch.look(now);
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        let again = self.failed.front().map(|(at, _)| *at);
+        let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
+        [deadline, again, held, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
+        while self.failed.front().is_some_and(|(at, _)| *at <= now.mono) {
+            if let Some((_, task)) = self.failed.pop_front() {
+                self.task(now, task, rng, out);
+            }
+        }
+        while let Some(&(at, ticket)) = self.deadlines.first() {
+            if at > now.mono {
+                break;
+            }
+            self.health.failed(now, &"no answer in time");
+            let why = if self.is_in_commit(ticket) {
+                Refusal::CommitUnknown
+            } else {
+                Refusal::Unavailable("storage or cryptography takes too long", 5)
+            };
+            self.refuse(ticket, why, out);
+        }
+        self.probe(now, out);
+        let mut notices = Vec::new();
+        let tasks = self.app.due(now, &mut notices);
+        out.extend(notices.into_iter().map(Effect::Notice));
+        for task in tasks {
+            self.task(now, task, rng, out);
+        }
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+        let now = self.tick(now);
+        // Reads first: the batches that leave below would make them wait for one commit after the other.
+        self.emit_needs(out);
+        self.run_outrun(now, out);
+        let lanes: Vec<String> =
+            self.lanes.iter().filter(|(_, lane)| lane.has_ready()).map(|(name, _)| name.clone()).collect();
+        for lane in lanes {
+            self.run_lane(now, &lane, out);
+        }
+        self.emit_needs(out);
+        if self.cache.len() > self.limits.records {
+            let to = self.limits.records.saturating_sub(self.limits.records / 8);
+            self.cache.shrink(to);
+        }
+    }
 }

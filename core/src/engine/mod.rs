@@ -14,7 +14,7 @@
 //!
 //! # Lanes
 //!
-//! Requests that change one group wait in its lane. At the end of a tick ([`Engine::flush`]) they run one after
+//! Requests that change one group wait in its lane. At the end of a tick ([`Machine::flush`]) they run one after
 //! another on an overlay of each other's changes and leave as one commit; while that is under way, those that
 //! come run only to find out what they need. Safe requests see durable state alone.
 //!
@@ -38,29 +38,27 @@ mod machine;
 mod run;
 pub(crate) mod store;
 
-pub(crate) use app::Said;
-pub use app::{App, Input, Outcome};
+pub(crate) use app::{App, Input, Outcome, Said};
 pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
 pub use limits::{Limits, Stats};
 pub use machine::Machine;
+pub(crate) use machine::wraps_engine;
 
-use crate::command::{Command, EngineStatus, Figure, Report};
+use crate::command::{EngineStatus, Figure};
 use crate::engine::store::cache::{Cache, LoadId};
 use crate::engine::store::overlay::Overlay;
 use crate::engine::store::view::PageAt;
 use crate::refusal::Refusal;
-use crate::request::{Caller, Purpose, Request};
+use crate::request::{Caller, Request};
 use crate::time::{Now, Watch};
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{Key, Page, Revision, Sharing};
-use crate::traits::transport::AssociationNeed;
 use figures::Counts;
 use health::Health;
 use lane::Lane;
 use load::Scans;
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Span;
@@ -115,7 +113,7 @@ struct BatchMember<E> {
 }
 
 /// Runs an [`App`] on storage that somebody else reads and writes; see the module's documentation.
-pub struct Engine<A: App> {
+pub(crate) struct Engine<A: App> {
     app: A,
     limits: Limits,
     sharing: Sharing,
@@ -152,7 +150,7 @@ pub struct Engine<A: App> {
 impl<A: App> Engine<A> {
     /// An engine with nothing in memory.
     #[must_use]
-    pub fn over(app: A, sharing: Sharing, limits: Limits) -> Self {
+    pub(crate) fn over(app: A, sharing: Sharing, limits: Limits) -> Self {
         Self {
             app,
             limits,
@@ -183,25 +181,25 @@ impl<A: App> Engine<A> {
 
     /// Figures since the start.
     #[must_use]
-    pub const fn stats(&self) -> Stats {
+    pub(crate) const fn stats(&self) -> Stats {
         self.stats
     }
 
     /// How many requests wait.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many lanes have requests that wait.
     #[must_use]
-    pub fn lanes(&self) -> usize {
+    pub(crate) fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
     /// How many records are in memory.
     #[must_use]
-    pub fn records(&self) -> usize {
+    pub(crate) fn records(&self) -> usize {
         self.cache.len()
     }
 
@@ -258,7 +256,7 @@ impl<A: App> Engine<A> {
     }
 
     /// Begins a task of the application's own.
-    pub fn task(&mut self, now: Now, task: A::Task, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
+    pub(crate) fn task(&mut self, now: Now, task: A::Task, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
         let input = Input::Task(task);
         let lane = self.app.lane(&input);
         let ticket = self.enter(now, input, lane, rng);
@@ -352,156 +350,5 @@ impl<A: App> Engine<A> {
         let ticket = Ticket(self.number());
         log::refused(ticket, &Input::<A::Task>::Request(caller, request), refusal);
         Reply::Now(Durable(response))
-    }
-}
-
-impl<A: App> Machine for Engine<A> {
-    type Notice = A::Notice;
-
-    fn start(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
-        for task in self.app.first() {
-            self.task(now, task, rng, out);
-        }
-        self.flush(now, out);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.app.is_ready() && self.health.is_well()
-    }
-
-    fn refused(&self) -> Option<Arc<dyn Error + Send + Sync>> {
-        self.app.refused()
-    }
-
-    fn request(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: Request,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<A::Notice>>,
-    ) -> Reply {
-        let now = self.tick(now);
-        self.stats.requests = self.stats.requests.saturating_add(1);
-        if self.waiting.len() >= self.limits.waiting {
-            return self.turn_away(caller, request, &Refusal::Bound("too many requests wait", 2));
-        }
-        if let Err(refusal) = self.app.admit(now, &caller, &request) {
-            return self.turn_away(caller, request, &refusal);
-        }
-        // A registration is stored: alone it would lose to a lane that commits all the time.
-        let changes_nothing = request.method.is_safe() || request.purpose == Purpose::Permission;
-        let safe = changes_nothing && request.observe.is_none();
-        let input = Input::Request(caller, request);
-        let lane = if safe { None } else { self.app.lane(&input) };
-        let ticket = self.enter(now, input, lane, rng);
-        if !self.waits_in_lane(ticket) {
-            self.drive(now, ticket, out);
-            if let Some(at) = out.iter().rposition(|effect| matches!(effect, Effect::Answer(t, _) if *t == ticket))
-                && let Effect::Answer(_, durable) = out.remove(at)
-            {
-                return Reply::Now(durable);
-            }
-        }
-        Reply::Later(ticket)
-    }
-
-    fn command(
-        &mut self,
-        now: Now,
-        command: Command,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<Effect<A::Notice>>,
-    ) -> Ticket {
-        let now = self.tick(now);
-        if command == Command::Status {
-            let ticket = Ticket(self.number());
-            out.push(Effect::Report(ticket, Ok(Report::Status(self.status()))));
-            return ticket;
-        }
-        let input = Input::Command(command);
-        let lane = self.app.lane(&input);
-        let ticket = self.enter(now, input, lane, rng);
-        if !self.waits_in_lane(ticket) {
-            self.drive(now, ticket, out);
-        }
-        ticket
-    }
-
-    fn need(&mut self, now: Now, need: AssociationNeed, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
-        let now = self.tick(now);
-        if let Some(task) = self.app.provide(need) {
-            self.task(now, task, rng, out);
-        }
-    }
-
-    fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<A::Notice>>) {
-        let now = self.tick(now);
-        match done {
-            Completion::Loaded(op, result) => {
-                self.note_read(now, result.as_ref().err());
-                self.loaded(now, op, result, out);
-            }
-            Completion::Scanned(op, result) => {
-                self.note_read(now, result.as_ref().err());
-                self.scanned(now, op, result, out);
-            }
-            Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
-            Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
-        }
-        self.cache.loads_since(self.loads.first().copied());
-    }
-
-    fn next_timeout(&self, now: Now) -> Option<Duration> {
-        let now = self.watch.look(now);
-        let deadline = self.deadlines.first().map(|&(at, _)| at);
-        let again = self.failed.front().map(|(at, _)| *at);
-        let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
-        [deadline, again, held, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
-    }
-
-    fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
-        let now = self.tick(now);
-        while self.failed.front().is_some_and(|(at, _)| *at <= now.mono) {
-            if let Some((_, task)) = self.failed.pop_front() {
-                self.task(now, task, rng, out);
-            }
-        }
-        while let Some(&(at, ticket)) = self.deadlines.first() {
-            if at > now.mono {
-                break;
-            }
-            self.health.failed(now, &"no answer in time");
-            let why = if self.is_in_commit(ticket) {
-                Refusal::CommitUnknown
-            } else {
-                Refusal::Unavailable("storage or cryptography takes too long", 5)
-            };
-            self.refuse(ticket, why, out);
-        }
-        self.probe(now, out);
-        let mut notices = Vec::new();
-        let tasks = self.app.due(now, &mut notices);
-        out.extend(notices.into_iter().map(Effect::Notice));
-        for task in tasks {
-            self.task(now, task, rng, out);
-        }
-    }
-
-    fn flush(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
-        let now = self.tick(now);
-        // Reads first: the batches that leave below would make them wait for one commit after the other.
-        self.emit_needs(out);
-        self.run_outrun(now, out);
-        let lanes: Vec<String> =
-            self.lanes.iter().filter(|(_, lane)| lane.has_ready()).map(|(name, _)| name.clone()).collect();
-        for lane in lanes {
-            self.run_lane(now, &lane, out);
-        }
-        self.emit_needs(out);
-        if self.cache.len() > self.limits.records {
-            let to = self.limits.records.saturating_sub(self.limits.records / 8);
-            self.cache.shrink(to);
-        }
     }
 }

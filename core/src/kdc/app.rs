@@ -3,7 +3,7 @@
 use crate::access::Resource;
 use crate::command::{Command, Figure};
 use crate::engine::store::view::{Stop, View};
-use crate::engine::{App, Engine, Input, Outcome};
+use crate::engine::{App, Engine, Input, Outcome, wraps_engine};
 use crate::kdc::association::ownership::Owned;
 use crate::kdc::association::pending::Pendings;
 use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The KDC's handlers and what they hold in memory.
-pub struct KdcApp {
+pub(crate) struct KdcApp {
     pub(super) hints: CreationHints,
     /// The groups of the configuration: what is stored is compared with them.
     pub(super) configured: BTreeMap<String, Arc<Group>>,
@@ -241,8 +241,12 @@ impl KdcApp {
     }
 }
 
-/// A Key Distribution Center.
-pub type Kdc = Engine<KdcApp>;
+/// A Key Distribution Center: a [`Machine`].
+///
+/// [`Machine`]: crate::engine::Machine
+pub struct Kdc(Engine<KdcApp>);
+
+wraps_engine!(Kdc, AssociationNotice);
 
 impl Kdc {
     /// Sets a KDC up over storage that is shared so. Keys of groups are made by this provider; what drives the engine may do its
@@ -294,12 +298,12 @@ impl Kdc {
             owned: Owned::new(sharing),
             expiry: Expiries::new(sharing),
         };
-        Ok(Self::over(app, sharing, config.limits))
+        Ok(Self(Engine::over(app, sharing, config.limits)))
     }
 
     /// How many associations wait for their proof.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.app().pendings.len()
+        self.0.app().pendings.len()
     }
 }

@@ -13,7 +13,7 @@ use crate::traits::transport::AssociationNeed;
 
 /// What the KDC does of its own accord.
 #[derive(Clone, Debug)]
-pub enum Task {
+pub(crate) enum Task {
     /// Takes a number for this process.
     Enter,
     /// Compares what is stored with what is configured, before anything is done.
@@ -37,7 +37,7 @@ pub enum Task {
 
 /// Why a group is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
+pub(crate) enum Absence {
     /// It was deleted by command: a file does not bring it back.
     Deleted,
     /// It is stored without its configuration, and no file names it.
@@ -46,7 +46,7 @@ pub enum Absence {
 
 /// What becomes true in memory when something is durable.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// An association was made and waits for its proof.
     Pending(Box<Pending>),
     /// This process has a number.

@@ -29,15 +29,16 @@ mod start;
 mod tasks;
 mod token;
 
-pub use app::{Kdc, KdcApp};
+pub use app::Kdc;
 pub use association::pending::PendingLimits;
 pub use association::rate::PostLimits;
 pub use config::{GroupConfig, KdcConfig, REJOINS_PER_HOUR, SetupError};
-pub use event::{Event, Task};
 pub use keying::restore::Restore;
 pub use resource::observe::{last_word, registrations};
 pub use route::routes;
 pub use start::{GroupDifferences, StartRefusal};
 
+use app::KdcApp;
 use association::pending::Pending;
+use event::{Event, Task};
 use group::Group;

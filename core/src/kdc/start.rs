@@ -66,7 +66,7 @@ const fn plural(count: &u64) -> &'static str {
 
 /// What a step of the start has come to.
 #[derive(Debug)]
-pub enum StartEvent {
+pub(super) enum StartEvent {
     /// The next step.
     Next(IssuerStep),
     /// A page of clients was looked at.

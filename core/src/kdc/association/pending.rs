@@ -44,7 +44,7 @@ impl Default for PendingLimits {
 
 /// One association that waits.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Its name.
     pub id: AssociationId,
     /// The transport profile.

@@ -23,7 +23,7 @@ const PAGE: usize = 64;
 
 /// What is done next about the issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssuerStep {
+pub(crate) enum IssuerStep {
     /// Counts the clients that nobody would vouch for.
     Count {
         /// The client behind which it goes on.
@@ -53,7 +53,7 @@ pub enum IssuerStep {
 
 /// What a count has found.
 #[derive(Debug)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// The clients that nobody would vouch for.
     pub(in crate::kdc) clients: u64,
     /// The last one of the page, where there are more.
