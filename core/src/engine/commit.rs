@@ -24,7 +24,7 @@ impl<A: App> Engine<A> {
         let turn = self.turn(lane);
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let fresh = state.take_fresh();
-        let yields = if state.busy || state.overtaken { Yields::Waits } else { state.yields_to(turn, now.mono) };
+        let yields = if state.is_free() { state.yields_to(turn, now.mono) } else { Yields::Waits };
         if yields != Yields::No {
             for ticket in fresh {
                 let _ = self.run(now, ticket, None);
@@ -34,7 +34,7 @@ impl<A: App> Engine<A> {
             }
             return;
         }
-        if state.impatient && state.claimed.is_none() && self.sharing == Sharing::Shared {
+        if state.wants_turn() && self.sharing == Sharing::Shared {
             return self.claim_turn(lane, out);
         }
         let claimed = turn.is_some();
@@ -44,7 +44,7 @@ impl<A: App> Engine<A> {
         }
         if self.would_lose(&batch.expected) {
             if let Some(state) = self.lanes.get_mut(lane) {
-                state.overtaken = true;
+                state.note_overtaken();
             }
             return;
         }
@@ -72,12 +72,9 @@ impl<A: App> Engine<A> {
         for ticket in std::mem::take(&mut self.overtaken) {
             self.drive(now, ticket, out);
         }
-        let overtaken: Vec<String> =
-            self.lanes.iter().filter(|(_, lane)| lane.overtaken).map(|(name, _)| name.clone()).collect();
-        for lane in overtaken {
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                state.overtaken = false;
-            }
+        let released: Vec<String> =
+            self.lanes.iter_mut().filter_map(|(name, lane)| lane.release().then(|| name.clone())).collect();
+        for lane in released {
             self.run_lane(now, &lane, out);
         }
     }
@@ -163,7 +160,7 @@ impl<A: App> Engine<A> {
             *count = count.saturating_add(1);
         }
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
-            state.busy = true;
+            state.note_commit();
         }
         let op = OpId(self.number());
         self.stats.commits = self.stats.commits.saturating_add(1);
@@ -183,7 +180,7 @@ impl<A: App> Engine<A> {
             }
         }
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
-            state.busy = false;
+            state.note_commit_ended();
         }
         self.released = true;
         match &outcome {
@@ -212,8 +209,7 @@ impl<A: App> Engine<A> {
         self.cache.committed(batch.overlay.0, revision, &batch.expected);
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
             // A batch without members is a claim.
-            state.claimed = batch.members.is_empty().then_some(revision);
-            state.impatient = false;
+            state.note_done(batch.members.is_empty().then_some(revision));
         }
         for member in batch.members {
             self.apply(now, member.events, out);
@@ -238,11 +234,11 @@ impl<A: App> Engine<A> {
         for (key, record) in found {
             self.cache.corrected(key, record);
         }
-        let mut impatient = false;
+        let mut too_often = false;
         for member in batch.members {
             let Some(waiting) = self.waiting.get_mut(&member.ticket) else { continue };
             waiting.conflicts = waiting.conflicts.saturating_add(1);
-            impatient |= waiting.conflicts >= PATIENT;
+            too_often |= waiting.conflicts >= PATIENT;
             if waiting.conflicts > self.limits.conflicts {
                 self.refuse(member.ticket, Refusal::Bound("others were faster, again and again", 1), out);
             } else if uncertain.is_empty() {
@@ -254,8 +250,7 @@ impl<A: App> Engine<A> {
             }
         }
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
-            state.impatient |= impatient;
-            state.claimed = None;
+            state.note_conflict(too_often);
         }
         self.tidy(batch.lane);
     }
@@ -272,9 +267,7 @@ impl<A: App> Engine<A> {
 
     fn fail(&mut self, batch: Batch<A::Event>, why: &Refusal, out: &mut Vec<Effect<A::Notice>>) {
         if let Some(state) = batch.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
-            // Otherwise a claim that fails would be made again at once.
-            state.impatient = false;
-            state.claimed = None;
+            state.note_failure();
         }
         for member in batch.members {
             self.refuse(member.ticket, why.clone(), out);

@@ -30,6 +30,30 @@ pub(super) enum Yields {
     Looks,
 }
 
+/// What a lane's next commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Progress {
+    /// Nothing.
+    #[default]
+    Free,
+    /// The end of another commit that is under way, to which it would lose.
+    Overtaken,
+    /// The end of the lane's own commit.
+    Committing,
+}
+
+/// How a lane stands to its turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Claim {
+    /// It does without.
+    #[default]
+    Patient,
+    /// One of its requests has lost too often: it wants the turn.
+    Impatient,
+    /// It has claimed the turn, in this revision of the turn's record.
+    Holds(Revision),
+}
+
 #[derive(Clone, Copy)]
 struct Yielded {
     turn: Revision,
@@ -46,14 +70,8 @@ pub(super) struct Lane {
     fresh: BTreeSet<Ticket>,
     /// How many there are in all.
     waiting: usize,
-    /// Whether a commit of the lane is under way.
-    pub(super) busy: bool,
-    /// Whether its commit would lose to another one that is under way: it waits for that to end.
-    pub(super) overtaken: bool,
-    /// Whether one of them has lost too often.
-    pub(super) impatient: bool,
-    /// The turn that this engine has claimed.
-    pub(super) claimed: Option<Revision>,
+    progress: Progress,
+    claim: Claim,
     /// The turn that another has claimed, and until when this engine holds back for it.
     yielded: Option<Yielded>,
 }
@@ -82,7 +100,55 @@ impl Lane {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting == 0 && !self.busy
+        self.waiting == 0 && self.progress != Progress::Committing
+    }
+
+    /// Whether a commit may be sent off.
+    pub(super) fn is_free(&self) -> bool {
+        self.progress == Progress::Free
+    }
+
+    pub(super) const fn note_commit(&mut self) {
+        self.progress = Progress::Committing;
+    }
+
+    pub(super) const fn note_commit_ended(&mut self) {
+        self.progress = Progress::Free;
+    }
+
+    /// Its commit would lose to another one.
+    pub(super) const fn note_overtaken(&mut self) {
+        self.progress = Progress::Overtaken;
+    }
+
+    /// Lets a lane go on that another commit has overtaken. Returns whether it is one.
+    pub(super) fn release(&mut self) -> bool {
+        let is_overtaken = self.progress == Progress::Overtaken;
+        if is_overtaken {
+            self.progress = Progress::Free;
+        }
+        is_overtaken
+    }
+
+    /// Whether it is to claim its turn.
+    pub(super) fn wants_turn(&self) -> bool {
+        self.claim == Claim::Impatient
+    }
+
+    /// A commit of the lane is done; one that claimed its turn has given the turn's record this revision.
+    pub(super) fn note_done(&mut self, claimed: Option<Revision>) {
+        self.claim = claimed.map_or(Claim::Patient, Claim::Holds);
+    }
+
+    /// A commit of the lane has lost to another one; with it a request for which that was once too often, or none.
+    pub(super) fn note_conflict(&mut self, too_often: bool) {
+        let wants = too_often || self.claim == Claim::Impatient;
+        self.claim = if wants { Claim::Impatient } else { Claim::Patient };
+    }
+
+    /// A commit of the lane has failed. A claim would fail again at once.
+    pub(super) const fn note_failure(&mut self) {
+        self.claim = Claim::Patient;
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -101,7 +167,7 @@ impl Lane {
 
     /// Whether the lane holds back for a claim that is there: not where it is its own, or its time is over.
     pub(super) fn yields_to(&mut self, turn: Option<Revision>, now: Duration) -> Yields {
-        let Some(turn) = turn.filter(|turn| self.claimed != Some(*turn)) else { return Yields::No };
+        let Some(turn) = turn.filter(|turn| self.claim != Claim::Holds(*turn)) else { return Yields::No };
         let (until, look) = match self.yielded {
             Some(known) if known.turn == turn => (known.until, known.look),
             _ => (now.saturating_add(YIELD), now.saturating_add(LOOK)),
@@ -152,7 +218,7 @@ mod tests {
         assert_eq!(lane.held_until(at(350)), None);
         assert_eq!(lane.yields_to(Some(Revision(1)), at(400)), Yields::No);
         assert_eq!(lane.yields_to(Some(Revision(2)), at(400)), Yields::Waits, "another claim");
-        lane.claimed = Some(Revision(3));
+        lane.note_done(Some(Revision(3)));
         assert_eq!(lane.yields_to(Some(Revision(3)), at(500)), Yields::No, "its own");
     }
 
@@ -174,7 +240,31 @@ mod tests {
             lane.leave(Ticket(ticket));
         }
         assert!(lane.is_idle() && !lane.has_ready());
-        lane.busy = true;
-        assert!(!lane.is_idle());
+        lane.note_commit();
+        assert!(!lane.is_idle() && !lane.release());
+        lane.note_commit_ended();
+        assert!(lane.is_idle() && lane.is_free());
+        lane.note_overtaken();
+        assert!(lane.is_idle() && !lane.is_free() && lane.release() && lane.is_free() && !lane.release());
+    }
+
+    #[test]
+    fn a_lane_claims_its_turn_when_a_request_has_lost_too_often_and_not_after_a_failure() {
+        let mut lane = Lane::default();
+        lane.note_conflict(false);
+        assert!(!lane.wants_turn());
+        lane.note_conflict(true);
+        lane.note_conflict(false);
+        assert!(lane.wants_turn(), "what it wants it has not got");
+        lane.note_done(Some(Revision(7)));
+        assert!(!lane.wants_turn());
+        lane.note_conflict(false);
+        assert!(!lane.wants_turn(), "it had its turn");
+        lane.note_conflict(true);
+        lane.note_failure();
+        assert!(!lane.wants_turn());
+        lane.note_conflict(true);
+        lane.note_done(None);
+        assert!(!lane.wants_turn());
     }
 }

@@ -184,9 +184,9 @@ impl OscoreServer {
             return Self::verify_run(table, now, &kid, named, outer).map(Opened::Now);
         }
         slot.forget_late(now);
-        if !slot.owned && slot.context.would_synchronise(outer)? {
+        if !slot.is_owned() && slot.context.would_synchronise(outer)? {
             let peer = slot.peer.clone();
-            if !std::mem::replace(&mut slot.claiming, true) {
+            if slot.claim() {
                 table.need(AssociationNeed::Claim(kid.into()));
             }
             return Ok(Opened::Later(peer));
@@ -383,21 +383,19 @@ impl Associations for OscoreServer {
             }
             AssociationNotice::Claimed { id } => {
                 if let Some(slot) = table.get(id.as_bytes()) {
-                    (slot.owned, slot.claiming) = (true, false);
-                    slot.context.take_over();
+                    slot.note_claimed();
                 }
             }
             AssociationNotice::Lost { id } => {
                 if let Some(slot) = table.get(id.as_bytes()) {
-                    (slot.owned, slot.claiming) = (false, false);
-                    slot.context.forget_window();
+                    slot.note_lost();
                 }
             }
             AssociationNotice::Unavailable { id } => {
                 table.looked_up.remove(id.as_bytes());
                 table.needs.remove(&AssociationNeed::Challenge(id.clone()));
                 if let Some(slot) = table.get(id.as_bytes()) {
-                    (slot.claiming, slot.asked) = (false, false);
+                    slot.note_unavailable();
                 }
             }
             AssociationNotice::Sequence { id, start, limit } => {

@@ -15,16 +15,24 @@ use std::time::Duration;
 /// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
 const LOOK_UPS: usize = 1_024;
 
+/// Whose an association is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This process's.
+    This,
+    /// Another process's, or nobody's: its client is asked for an Echo, and no more.
+    Other,
+    /// Another's as well, and it is to be this process's: that was asked for.
+    Claimed,
+}
+
 /// A context.
 pub(crate) struct Slot {
     pub(crate) context: Context,
     pub(crate) peer: PeerId,
+    owner: Owner,
     /// Sequence numbers were asked for and have not come.
-    pub(crate) asked: bool,
-    /// Whether it is this process's. Until then its client is asked for an Echo, and no more.
-    pub(crate) owned: bool,
-    /// It is to be this process's.
-    pub(crate) claiming: bool,
+    asked: bool,
     /// Whether it can be looked up again. One that waits for its proof is stored nowhere.
     stored: bool,
     /// Whether it was used since its last turn to go.
@@ -35,7 +43,37 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) const fn new(context: Context, peer: PeerId, owned: bool, stored: bool) -> Self {
-        Self { context, peer, asked: false, owned, claiming: false, stored, used: false, challenged: Duration::ZERO }
+        let owner = if owned { Owner::This } else { Owner::Other };
+        Self { context, peer, owner, asked: false, stored, used: false, challenged: Duration::ZERO }
+    }
+
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owner == Owner::This
+    }
+
+    /// Notes that it is claimed. Returns whether that has to be asked for.
+    pub(crate) fn claim(&mut self) -> bool {
+        std::mem::replace(&mut self.owner, Owner::Claimed) != Owner::Claimed
+    }
+
+    /// It is this process's from now on.
+    pub(crate) fn note_claimed(&mut self) {
+        self.owner = Owner::This;
+        self.context.take_over();
+    }
+
+    /// It is another process's: which requests were seen is forgotten.
+    pub(crate) fn note_lost(&mut self) {
+        self.owner = Owner::Other;
+        self.context.forget_window();
+    }
+
+    /// What was asked for could not be done. It may be asked for again.
+    pub(crate) fn note_unavailable(&mut self) {
+        self.asked = false;
+        if self.owner == Owner::Claimed {
+            self.owner = Owner::Other;
+        }
     }
 
     /// Sequence numbers were reserved for it: it is stored.
@@ -166,7 +204,7 @@ impl Table {
             turns = turns.saturating_sub(1);
             let Some(kid) = self.order.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(&kid) else { continue };
-            if slot.stored && !std::mem::replace(&mut slot.used, false) && !slot.claiming {
+            if slot.stored && !std::mem::replace(&mut slot.used, false) && slot.owner != Owner::Claimed {
                 self.slots.remove(&kid);
             } else {
                 self.order.push_back(kid);
@@ -192,7 +230,7 @@ impl Table {
         let Some(slot) = self.slots.get_mut(kid) else { return };
         if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
             // Whoever has not shown that it asks now may be somebody who replays: it is worth few numbers.
-            let is_proven = slot.owned && slot.context.is_synchronised();
+            let is_proven = slot.is_owned() && slot.context.is_synchronised();
             let need = if is_proven { AssociationNeed::Sequence } else { AssociationNeed::Challenge };
             self.need(need(kid.into()));
         }
