@@ -5,6 +5,8 @@
 //! that a former process has stored ([`registrations`](ace_groupcomm::kdc::registrations)) are for the server's
 //! [`resume`](ace_backend_coap::Server::resume).
 //!
+//! [`MemberDriver`] runs a member: it keeps its state in a [`MemberStore`], and talks with AS and KDC over CoAP and OSCORE.
+//!
 //! ```
 //! use ace_backend_memory::MemoryStorage;
 //! use ace_backend_tokio::{Clock, CryptoPool, NoAssociations, spawn};
@@ -43,11 +45,13 @@ mod coap;
 mod committer;
 mod crypto_pool;
 mod driver;
+mod member;
 
 pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
 pub use driver::{Handle, StartError, spawn};
+pub use member::{MemberDriver, MemberHooks, MemberPeer, MemberPeers, MemberRunError, MemberStore, SeenExchange};
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

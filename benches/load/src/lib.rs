@@ -5,7 +5,6 @@
 //! on the same machine just before: its signatures, its AEAD operations, its exchange of datagrams.
 
 pub mod cpu;
-pub mod crash;
 pub mod floor;
 pub mod load;
 pub mod server;

@@ -1,11 +1,11 @@
 //! The KDC that is killed: the tester, started again as another process.
 
-use super::sabotage::{self, Sabotage, Tampered};
-use super::say::say;
-use super::{Error, Options};
-use crate::server::Setup;
+use crate::sabotage::{self, Sabotage, Tampered};
+use crate::say::say;
+use crate::{Error, Options};
 use ace_backend_daemon::{Role, StorageConfig, new_storage_keys, open_storage};
 use ace_groupcomm::traits::storage::{Sharing, Storage};
+use ace_load::server::Setup;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

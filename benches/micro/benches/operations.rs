@@ -1,6 +1,6 @@
 //! What single operations cost, without sockets: codecs, OSCORE, and the KDC's engine.
 //!
-//! `cargo bench -p ace-benches`; the load generator measures the same over UDP.
+//! `cargo bench -p ace-micro`; the load generator measures the same over UDP.
 
 use ace_backend_aws_lc::AwsLc;
 use ace_coap::{Code, Message};

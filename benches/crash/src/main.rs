@@ -1,6 +1,6 @@
-//! `crash [--kills N] [--json]`: kills a KDC again and again while clients use it.
+//! `ace-crash [--kills N] [--json]`: kills a KDC again and again while clients use it.
 
-use ace_benches::crash::{self, Options, Report, Sabotage, Serve};
+use ace_crash::{Options, Report, Sabotage, Serve};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ async fn test(arguments: &Arguments) -> Result<Report, Error> {
         pause: arguments.pause,
         sabotage: arguments.sabotage,
     };
-    LocalSet::new().run_until(crash::run(&options)).await
+    LocalSet::new().run_until(ace_crash::run(&options)).await
 }
 
 fn object(report: &Report) -> Value {
@@ -124,7 +124,7 @@ fn print(report: &Report, as_json: bool) {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
-        Some(Command::Serve(serve)) => crash::serve(serve).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Serve(serve)) => ace_crash::serve(serve).await.map(|()| ExitCode::SUCCESS),
         None => test(&arguments).await.map(|report| {
             print(&report, arguments.json);
             if report.failure().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

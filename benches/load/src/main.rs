@@ -1,7 +1,7 @@
-//! `load retrieve|join [--json]`: operations a second of a KDC, beside their floor.
+//! `ace-load retrieve|join [--json]`: operations a second of a KDC, beside their floor.
 
-use ace_benches::load::{Operation, Report, join_all, prepare, run};
-use ace_benches::{cpu, floor, server};
+use ace_load::load::{Operation, Report, join_all, prepare, run};
+use ace_load::{cpu, floor, server};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use std::process::ExitCode;

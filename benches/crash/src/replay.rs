@@ -1,7 +1,7 @@
 //! Whoever has heard what clients sent, and sends it again.
 
-use super::Error;
-use super::oracle::Oracle;
+use crate::Error;
+use crate::oracle::Oracle;
 use ace_coap::Message;
 use ace_oscore::RequestId;
 use rand_chacha::ChaCha12Rng;

@@ -1,8 +1,8 @@
 //! `storage FOLDER [--json]`: what the embedded storage costs for each join, with the records that a join writes.
 
 use ace_backend_disk::{DiskSettings, DiskStorage};
-use ace_benches::cpu;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Revision, Storage, Txn};
+use ace_load::cpu;
 use bytes::Bytes;
 use clap::Parser;
 use rand_chacha::ChaCha8Rng;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// What the tester reports. Returns whether it was content, too.
 fn crash(arguments: &[&str]) -> (bool, Value) {
-    let output = Command::new(env!("CARGO_BIN_EXE_crash")).arg("--json").args(arguments).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ace-crash")).arg("--json").args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
     (output.status.success(), report)

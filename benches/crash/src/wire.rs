@@ -1,7 +1,7 @@
 //! A socket of a client: it sends again, answers an Echo, and shows the oracle all that comes.
 
-use super::Error;
-use super::oracle::Oracle;
+use crate::Error;
+use crate::oracle::Oracle;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Token, Type};
 use ace_oscore::{Context, PendingRequest, RequestId};

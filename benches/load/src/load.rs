@@ -53,13 +53,13 @@ pub struct Report {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Bytes that follow from a number.
-pub(crate) fn bytes(number: u32, label: u8) -> Vec<u8> {
+/// Returns 16 bytes that follow from the number of a client and from what they are for.
+pub fn bytes(number: u32, label: u8) -> Vec<u8> {
     number.to_be_bytes().into_iter().chain([label]).cycle().take(16).collect()
 }
 
-/// The token of a client.
-pub(crate) fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
+/// Returns the token of a client, bound to this input material, for both roles in [`GROUP`]. `None` where it cannot be sealed.
+pub fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
     let roles = RawCbor::uint(REQUESTER.0 | RESPONDER.0);
     let claims = Claims {
         sub: Some(format!("client{number}")),

@@ -1,6 +1,6 @@
 //! One life of the KDC.
 
-use super::{Error, Serve};
+use crate::{Error, Serve};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};

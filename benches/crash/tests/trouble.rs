@@ -1,6 +1,6 @@
 //! A disk on which nothing can be written any more: what clients see, what the log says, and that it passes.
 
-use ace_benches::load::{LoadClient, Operation, Report, prepare, run};
+use ace_load::load::{LoadClient, Operation, Report, prepare, run};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn start(folder: &Path, address: SocketAddr) -> Child {
     let keys = folder.join("keys.toml");
     ace_backend_daemon::new_storage_keys(&keys).unwrap();
     let storage = format!("disk:{}", folder.join("state").display());
-    let program = env!("CARGO_BIN_EXE_crash");
+    let program = env!("CARGO_BIN_EXE_ace-crash");
     let mut child = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", program, "serve", "--storage", &storage, "--keys"])
         .arg(keys)

@@ -1,6 +1,6 @@
 //! What stands between the KDC and its storage, and its network: it can keep answers back, and break things.
 
-use super::say::say;
+use crate::say::say;
 use ace_groupcomm::RecordType;
 use ace_groupcomm::records::Head;
 use ace_groupcomm::traits::storage::{

@@ -1,10 +1,8 @@
 //! A client: it keeps what it was told, and says when the KDC no longer knows of it.
 
-use super::Error;
-use super::oracle::Oracle;
-use super::wire::{Answer, Wire};
-use crate::load::{bytes, token};
-use crate::server::GROUP;
+use crate::Error;
+use crate::oracle::Oracle;
+use crate::wire::{Answer, Wire};
 use ace_backend_aws_lc::AwsLc;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
@@ -13,6 +11,8 @@ use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{JoinRefusal, JoinResponse, KeyDistribution, OscoreInputMaterial, TokenTransferResponse};
+use ace_load::load::{bytes, token};
+use ace_load::server::GROUP;
 use ace_oscore::{Context, Sequence};
 use ace_profile_group_oscore::member::{Identity, join_request, material};
 use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};

@@ -1,0 +1,264 @@
+//! Drives a member's engine over CoAP: state that is saved, exchanges with the AS and the KDC, keys that are handed out.
+
+use crate::{Clock, os_random};
+use ace_backend_coap::{Client, ClientError, Limits};
+use ace_coap::numbers::option;
+use ace_coap::{Code, Message};
+use ace_groupcomm::member::{
+    Effect, Exchange, ExchangeError, Exchanged, JoinedGroup, Member, MemberError, Numbers, Operation, Session, State,
+};
+use ace_groupcomm::{Method, Request, Response, Secret, Status};
+use ace_oscore::{Context, Parameters, Sequence};
+use rand_core::Rng;
+use std::net::SocketAddr;
+use thiserror::Error;
+
+/// Where a member's state is kept.
+pub trait MemberStore: Send {
+    /// Why it cannot be kept.
+    type Error: Send;
+
+    /// Writes the state. It outlives a crash when this returns.
+    ///
+    /// # Errors
+    /// The store's own. Nothing is known then of what is written.
+    fn save(&mut self, state: State) -> Result<(), Self::Error>;
+}
+
+/// Whom a member talks with, and under which keys.
+#[derive(Clone, Debug)]
+pub struct MemberPeers {
+    /// The address of the AS.
+    pub auth_server: SocketAddr,
+    /// The OSCORE parameters that the client was given when it was registered at the AS. The ID Context is put in for each
+    /// run.
+    pub registration: Parameters,
+    /// The address of the KDC.
+    pub kdc: SocketAddr,
+    /// Reads the parameters of an association's OSCORE context from its stored material: that of the transport profile. `None`
+    /// where they cannot be read.
+    pub association: fn(&Secret) -> Option<Parameters>,
+}
+
+/// The other side of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberPeer {
+    /// The Authorization Server.
+    AuthServer,
+    /// The Key Distribution Center.
+    Kdc,
+}
+
+/// One exchange, in plain text.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenExchange<'a> {
+    /// With whom.
+    pub peer: MemberPeer,
+    /// Whether request and response were protected by OSCORE.
+    pub protected: bool,
+    /// The path of the request, segment by segment.
+    pub path: &'a [String],
+    /// The request.
+    pub sent: &'a Message,
+    /// The response, protected or not; `None` where nothing came.
+    pub received: Option<&'a Message>,
+}
+
+/// Why an operation came to nothing.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MemberRunError<E> {
+    /// The state could not be saved.
+    #[error("the state cannot be saved")]
+    Store(E),
+    /// The member's engine says so.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// The material of the association cannot be read.
+    #[error("the association cannot be read")]
+    Association,
+    /// No OSCORE context can be made.
+    #[error(transparent)]
+    Oscore(#[from] ace_oscore::Error),
+    /// A socket failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A client of the KDC under an association, and the numbers that it has.
+struct Protected {
+    client: Client,
+    client_id: Vec<u8>,
+    numbers: Numbers,
+}
+
+/// A member on UDP.
+pub struct MemberDriver<S> {
+    engine: Member,
+    store: S,
+    peers: MemberPeers,
+    clock: Clock,
+    kdc: Option<Protected>,
+}
+
+/// What an operation needs of who has it done.
+pub struct MemberHooks<'a> {
+    /// Sees each exchange when it is over.
+    pub observer: &'a mut (dyn FnMut(SeenExchange<'_>) + Send),
+    /// Takes the keys of [`Operation::Keys`]. Returns whether it took any of them: if not, they count as not used.
+    pub hand_out: &'a mut (dyn FnMut(&JoinedGroup) -> bool + Send),
+}
+
+impl<S: MemberStore> MemberDriver<S> {
+    /// A member with the state that this store holds.
+    pub const fn new(engine: Member, store: S, peers: MemberPeers, clock: Clock) -> Self {
+        Self { engine, store, peers, clock, kdc: None }
+    }
+
+    /// Returns the engine, which knows what is kept.
+    pub const fn engine(&self) -> &Member {
+        &self.engine
+    }
+
+    /// Ends the member. Returns its store, which knows all that was used.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Does one thing, with all that it takes.
+    ///
+    /// # Errors
+    /// [`MemberRunError`].
+    pub async fn run(
+        &mut self,
+        operation: Operation,
+        mut hooks: MemberHooks<'_>,
+    ) -> Result<(), MemberRunError<S::Error>> {
+        let mut effect = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
+        loop {
+            effect = match effect {
+                Effect::Save(state) => {
+                    self.store.save(state).map_err(MemberRunError::Store)?;
+                    self.engine.saved(self.clock.now().unix)
+                }
+                Effect::Exchange(exchange) => {
+                    let result = self.exchange(exchange, &mut hooks).await?;
+                    self.engine.exchanged(self.clock.now().unix, result)
+                }
+                Effect::HandOut(group) => {
+                    let done = (hooks.hand_out)(&group);
+                    self.engine.handed_out(self.clock.now().unix, done)
+                }
+                Effect::Done(result) => return Ok(result?),
+            };
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        exchange: Exchange,
+        hooks: &mut MemberHooks<'_>,
+    ) -> Result<Result<Exchanged, ExchangeError>, MemberRunError<S::Error>> {
+        match exchange {
+            Exchange::AuthServer { id_context, request } => {
+                let mut parameters = self.peers.registration.clone();
+                parameters.id_context = Some(id_context.0.clone());
+                let context = Context::fresh(&parameters, Sequence::all())?;
+                let mut client = connect(self.peers.auth_server).await?;
+                client.protect_with(context);
+                Ok(ask(&mut client, MemberPeer::AuthServer, true, &request, hooks).await)
+            }
+            Exchange::Unprotected { request } => {
+                let mut client = connect(self.peers.kdc).await?;
+                Ok(ask(&mut client, MemberPeer::Kdc, false, &request, hooks).await)
+            }
+            Exchange::Protected { session, numbers, request } => {
+                let mut protected = self.protected(&session, numbers).await?;
+                let result = ask(&mut protected.client, MemberPeer::Kdc, true, &request, hooks).await;
+                let runs_low = protected.client.context().is_some_and(|context| context.sequence().runs_low());
+                self.kdc = Some(protected);
+                Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
+            }
+        }
+    }
+
+    /// A client under an association: the one that there is, or a new one.
+    async fn protected(&mut self, session: &Session, numbers: Numbers) -> Result<Protected, MemberRunError<S::Error>> {
+        if let Some(mut protected) = self.kdc.take().filter(|protected| protected.client_id == session.client_id.0) {
+            if protected.numbers != numbers {
+                if let Some(context) = protected.client.context() {
+                    context.sequence().extend(numbers.start, numbers.limit);
+                }
+                protected.numbers = numbers;
+            }
+            return Ok(protected);
+        }
+        let association = Secret::from(session.association.0.as_slice());
+        let parameters = (self.peers.association)(&association).ok_or(MemberRunError::Association)?;
+        let context = Context::restored(&parameters, Sequence::block(numbers.start, numbers.limit))?;
+        let mut client = connect(self.peers.kdc).await?;
+        client.protect_with(context);
+        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers })
+    }
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<Client> {
+    Client::connect(address, Limits::default(), os_random().next_u64()).await
+}
+
+/// Sends a request, and shows what is sent and what comes.
+async fn ask(
+    client: &mut Client,
+    peer: MemberPeer,
+    protected: bool,
+    request: &Request,
+    hooks: &mut MemberHooks<'_>,
+) -> Result<Exchanged, ExchangeError> {
+    let sent = message(request);
+    let answer = client.request(sent.clone()).await;
+    let received = match &answer {
+        Ok(message) => Some(message),
+        Err(ClientError::Unprotected(_, message)) => Some(&**message),
+        Err(_) => None,
+    };
+    (hooks.observer)(SeenExchange { peer, protected, path: &request.path, sent: &sent, received });
+    match answer {
+        Ok(answer) => Ok(Exchanged { response: response(answer)?, runs_low: false }),
+        Err(error @ (ClientError::Unprotected(..) | ClientError::Reset)) => {
+            Err(ExchangeError::Doubtful(error.to_string()))
+        }
+        Err(error @ (ClientError::Timeout | ClientError::Refused(_))) => Err(ExchangeError::Silent(error.to_string())),
+        Err(error) => Err(ExchangeError::Failed(error.to_string())),
+    }
+}
+
+fn message(request: &Request) -> Message {
+    let code = match request.method {
+        Method::Get => Code::GET,
+        Method::Post => Code::POST,
+        Method::Put => Code::PUT,
+        Method::Delete => Code::DELETE,
+        Method::Fetch => Code::FETCH,
+        Method::Patch => Code::PATCH,
+        Method::IPatch => Code::IPATCH,
+    };
+    let mut message = Message::request(code).with_path(request.path.iter().map(String::as_str));
+    for (number, format) in [(option::CONTENT_FORMAT, request.content_format), (option::ACCEPT, request.accept)] {
+        if let Some(format) = format {
+            message.options.push_uint(number, u32::from(format));
+        }
+    }
+    message.payload = request.payload.to_vec();
+    message
+}
+
+fn response(message: Message) -> Result<Response, ExchangeError> {
+    let status = Status::from_coap(message.code.0);
+    let status = status.ok_or_else(|| ExchangeError::Failed(format!("answered with {}", message.code)))?;
+    let mut response = Response::new(status);
+    response.content_format = message.options.content_format();
+    response.location_path = message.options.strings(option::LOCATION_PATH).unwrap_or_default();
+    response.max_age = message.options.uint(option::MAX_AGE);
+    response.payload = message.payload.into();
+    Ok(response)
+}
