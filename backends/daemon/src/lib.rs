@@ -6,7 +6,6 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)
 )]
 
-mod anchored;
 mod audit;
 mod cli;
 mod control;

@@ -1,12 +1,11 @@
 //! Where a program keeps its state.
 
-use crate::anchored::Anchored;
 use crate::key_file::StorageKeys;
 use crate::{ProgramError, Role};
 use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_postgres::{PostgresSettings, PostgresStorage};
-use ace_backend_sealed::Sealed;
+use ace_backend_sealed::{Anchored, Sealed};
 use ace_backend_tokio::os_random;
 use ace_groupcomm::records::Meta;
 use ace_groupcomm::traits::storage::{Key, Storage, StorageError};

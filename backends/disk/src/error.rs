@@ -1,5 +1,6 @@
 //! Why storage cannot be opened.
 
+use ace_backend_sealed::AnchorError;
 use ace_groupcomm::traits::storage::StorageError;
 use std::io;
 use std::path::PathBuf;
@@ -40,6 +41,16 @@ pub(crate) fn read_error(error: &lsm_tree::Error) -> StorageError {
     match error {
         lsm_tree::Error::Io(error) => StorageError::Unavailable(error.to_string()),
         other => StorageError::Corrupt(other.to_string()),
+    }
+}
+
+impl From<AnchorError> for OpenError {
+    fn from(error: AnchorError) -> Self {
+        match error {
+            AnchorError::InUse(path) => Self::InUse(path),
+            AnchorError::Io { path, source } => Self::Io { path, source },
+            other => Self::Damaged(other.to_string()),
+        }
     }
 }
 

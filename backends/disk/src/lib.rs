@@ -58,7 +58,6 @@
     )
 )]
 
-mod anchor;
 mod disk;
 mod error;
 mod frame;
@@ -68,7 +67,6 @@ mod storage;
 mod tables;
 mod writer;
 
-pub use anchor::Anchor;
 pub use disk::{Appending, Disk, Folder};
 pub use error::OpenError;
 pub use storage::{DiskSettings, DiskStorage};

@@ -1,12 +1,12 @@
 //! Opening a folder, and the storage in it.
 
-use crate::anchor::Anchor;
 use crate::disk::{Disk, Folder};
 use crate::error::OpenError;
 use crate::housekeeper;
 use crate::log;
 use crate::tables::{Moment, Tables};
 use crate::writer::{Command, Writer};
+use ace_backend_sealed::Anchor;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use async_trait::async_trait;
 use std::fs::{File, OpenOptions, TryLockError};

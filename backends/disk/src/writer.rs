@@ -1,9 +1,9 @@
 //! Commits, on a thread of its own: all that waits goes out in one batch, with one sync.
 
-use crate::anchor::Anchor;
 use crate::frame::Entry;
 use crate::log::{Failed, Log};
 use crate::tables::Tables;
+use ace_backend_sealed::Anchor;
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, StorageError, Txn};
 use bytes::Bytes;
 use std::collections::HashMap;

@@ -1,4 +1,6 @@
-//! Storage whose values nobody can read who does not hold the keys.
+//! Storage that its owner need not trust: values that nobody can read who does not hold the keys, and a rollback that is seen.
+//!
+//! [`Anchored`] refuses storage that was rolled back: an [`Anchor`], a file outside of it, says how far it had come.
 //!
 //! [`Sealed`] stands between an engine and any storage: values are encrypted on their way in, and opened on their way
 //! out. Keys of records stay readable, so that they can be ordered.
@@ -45,8 +47,12 @@
     )
 )]
 
+mod anchor;
+mod anchored;
 mod key_ring;
 
+pub use anchor::{Anchor, AnchorError};
+pub use anchored::{Anchored, AnchoredError};
 pub use key_ring::{KeyRing, KeyRingError, StorageKey, Unopened};
 
 use ace_groupcomm::keys;

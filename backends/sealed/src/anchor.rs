@@ -3,12 +3,29 @@
 //! It is written after each commit and never synced: after a loss of power it may be behind, never ahead. So a log that
 //! ends before it has lost something.
 
-use crate::error::OpenError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
-/// The file with the anchor: the last revision that was acknowledged. Other storage can have one as well.
+/// Why an anchor cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AnchorError {
+    /// Another storage has it, in this process or in another one.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The file cannot be read or made.
+    #[error("{} cannot be opened: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The file with the anchor: the last revision that was acknowledged.
 pub struct Anchor {
     file: File,
     failed: bool,
@@ -27,14 +44,14 @@ impl Anchor {
     /// no use to another storage.
     ///
     /// # Errors
-    /// [`OpenError::Io`], and [`OpenError::InUse`] where another storage has it.
-    pub fn open(path: &Path) -> Result<(Self, u64), OpenError> {
-        let io = |source| OpenError::Io { path: path.to_owned(), source };
+    /// [`AnchorError`].
+    pub fn open(path: &Path) -> Result<(Self, u64), AnchorError> {
+        let io = |source| AnchorError::Io { path: path.to_owned(), source };
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(io)?;
         match file.try_lock() {
             Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::WouldBlock) => return Err(AnchorError::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         let mut bytes = Vec::new();

@@ -1,40 +1,60 @@
 //! Storage with an anchor of its own: a file, outside of what the storage's backups have, that notes how far it has come.
 //! A database that was put back by other means than a restore is behind it, and refused.
 
-use ace_backend_disk::Anchor;
+use crate::anchor::{Anchor, AnchorError};
 use ace_groupcomm::keys;
 use ace_groupcomm::traits::storage::{
     CommitOutcome, Key, Page, Record, Revision, Sharing, Snapshot, Storage, StorageError, Txn,
 };
 use async_trait::async_trait;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
 
-/// Storage, its anchor, and what stands there.
-pub(crate) struct Anchored {
+/// Why storage with an anchor cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AnchoredError {
+    /// The anchor cannot be opened.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The storage is behind its anchor: it was put back.
+    #[error("commit {acknowledged} was acknowledged, as {} says, and it goes on with {found}: it is an older one", path.display())]
+    RolledBack {
+        /// The anchor.
+        path: PathBuf,
+        /// The last revision that was acknowledged.
+        acknowledged: u64,
+        /// The revision that storage goes on with.
+        found: u64,
+    },
+    /// Nothing can be written, so that nobody knows how far storage has come.
+    #[error("nothing can be written: {0:?}")]
+    NotWritten(Option<CommitOutcome>),
+}
+
+/// Storage with an anchor.
+pub struct Anchored {
     storage: Arc<dyn Storage>,
     anchor: Mutex<(Anchor, u64)>,
 }
 
 impl Anchored {
-    /// Refuses storage that is behind its anchor.
+    /// Opens the anchor in this file, and tries storage by a commit that changes nothing.
     ///
     /// # Errors
-    /// Why, in words.
-    pub(crate) async fn open(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, String> {
-        let (anchor, known) = Anchor::open(path).map_err(|error| error.to_string())?;
+    /// [`AnchoredError`].
+    pub async fn open(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, AnchoredError> {
+        let (anchor, known) = Anchor::open(path)?;
         let anchored = Self { storage, anchor: Mutex::new((anchor, known)) };
         // Each commit has a higher revision than all before, this one too, which changes nothing.
         let nothing = Txn { expect: Vec::new(), write: vec![(keys::probe(), None)] };
         match anchored.commit(vec![nothing]).await.pop() {
             Some(CommitOutcome::Done(Revision(now))) if now > known => Ok(anchored),
-            Some(CommitOutcome::Done(Revision(now))) => {
-                let path = path.display();
-                Err(format!(
-                    "commit {known} was acknowledged, as {path} says, and it goes on with {now}: it is an older one"
-                ))
+            Some(CommitOutcome::Done(Revision(found))) => {
+                Err(AnchoredError::RolledBack { path: path.to_owned(), acknowledged: known, found })
             }
-            other => Err(format!("nothing can be written: {other:?}")),
+            other => Err(AnchoredError::NotWritten(other)),
         }
     }
 }
