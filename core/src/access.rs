@@ -24,6 +24,7 @@ use std::fmt;
 
 /// A resource of the KDC, as a path names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resource<'a> {
     /// /authz-info
     AuthzInfo,
@@ -51,6 +52,7 @@ pub enum Resource<'a> {
 
 /// What a caller has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Who {
     /// Anybody at all.
     Anyone,

@@ -12,6 +12,7 @@ use thiserror::Error;
 /// One value of a configuration.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum ConfigValue {
     /// true or false
     Bool(bool),

@@ -32,6 +32,7 @@ impl Method {
 
 /// What is wanted with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Purpose {
     /// The answer.
     #[default]
@@ -120,6 +121,7 @@ pub struct Endpoint {
 
 /// Who sends a request. A peer is known by its security association, never by an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Caller {
     /// Nobody is known to have sent it; where it came from, if the network side tells.
     Anonymous(Option<Endpoint>),
@@ -171,6 +173,7 @@ impl std::fmt::Display for Caller {
 
 /// The kind of answer: the CoAP codes that the engines give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Status {
     /// 2.01
     Created,

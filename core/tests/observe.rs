@@ -25,7 +25,7 @@ fn desk(sharing: Sharing) -> Desk {
 fn id(caller: &Caller) -> AssociationId {
     match caller {
         Caller::Peer(id) => id.clone(),
-        Caller::Anonymous(_) => panic!("nobody"),
+        _ => panic!("nobody"),
     }
 }
 

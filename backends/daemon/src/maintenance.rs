@@ -55,6 +55,7 @@ impl Role {
 
 /// What is done with storage beside serving.
 #[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
 pub enum Maintenance {
     /// Makes a file with a new key, for `[storage] keys` in the configuration.
     NewStorageKeys {

@@ -35,6 +35,7 @@ impl From<PageOptions> for PageAfter {
 
 /// What a KDC that runs is told to do, or asked.
 #[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
 pub enum Operator {
     /// Lists the groups.
     Groups(PageOptions),

@@ -156,7 +156,6 @@ impl Associations for Followed {
             | AssociationNotice::Claimed { id }
             | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id.as_bytes()))),
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id.as_bytes()))),
-            AssociationNotice::New { .. } | AssociationNotice::Lost { .. } => None,
             AssociationNotice::Changed { path } => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed(&path));
@@ -165,6 +164,8 @@ impl Associations for Followed {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed_below(&path));
             }
+            // A new association, one that another process has now, and what a later version may tell.
+            _ => None,
         };
         // First the table: messages that waited for this are looked at again.
         self.associations.notice(notice);

@@ -30,6 +30,7 @@ const READ: Duration = Duration::from_secs(15);
 
 /// Why an engine's start is not done, and never will be.
 #[derive(Clone, Debug, Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The engine refuses to start over what is stored, e.g. with a [`StartRefusal`](ace_groupcomm::kdc::StartRefusal).
     #[error("{0}")]

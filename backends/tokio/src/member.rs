@@ -42,6 +42,7 @@ pub struct MemberPeers {
 
 /// The other side of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MemberPeer {
     /// The Authorization Server.
     AuthServer,

@@ -20,6 +20,7 @@ pub struct Scope(pub Vec<ScopeEntry>);
 
 /// The value of a `scope` parameter or claim as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ScopeValue {
     /// A text string, as OAuth has it; no group is named that way.
     Text(String),

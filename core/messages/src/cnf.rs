@@ -145,6 +145,7 @@ impl CoseKey {
 
 /// The ways to name a credential in `cnf`, beside keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CredentialMethod {
     /// Hash of an X.509 certificate.
     X5t,
@@ -191,6 +192,7 @@ impl CredentialMethod {
 
 /// The value of `cnf`, `req_cnf` or `rs_cnf`: exactly one method.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Confirmation {
     /// A key by value.
     CoseKey(CoseKey),

@@ -117,6 +117,7 @@ impl Claims {
 
 /// How a CWT is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CoseKind {
     /// Encrypted: nobody but the holder of the key reads it.
     Encrypt0,

@@ -148,6 +148,7 @@ impl TokenResponse {
 /// Error codes of the token endpoint (RFC 9200 section 8.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum TokenErrorCode {
     /// The request is malformed, or names a key that the client does not have.
     InvalidRequest = 1,

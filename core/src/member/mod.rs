@@ -31,6 +31,7 @@ use thiserror::Error;
 
 /// What a member can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Operation {
     /// Get a token from the AS.
     Token,

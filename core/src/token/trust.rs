@@ -21,6 +21,7 @@ pub struct Trust(BTreeMap<String, TrustedIssuer>);
 
 /// How trust has changed. The name is that of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TrustChange {
     /// An issuer is trusted that was not.
     Added(String),

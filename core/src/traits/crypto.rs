@@ -43,6 +43,7 @@ impl Eq for dyn SigningKey {}
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CryptoJob {
     /// Is this the signature of that message under this key?
     Verify {
@@ -66,6 +67,7 @@ pub enum CryptoJob {
 
 /// The result of one piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CryptoOutput {
     /// Whether the signature verified.
     Verified(bool),

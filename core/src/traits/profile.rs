@@ -76,6 +76,7 @@ pub struct KdcProof {
 
 /// Who sees a `key` object: each sees another part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyAudience<'a> {
     /// Any member: GET of the group.
     Group,

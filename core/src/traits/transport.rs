@@ -73,6 +73,7 @@ pub trait TransportProfile: Send + Sync {
 
 /// A change that the network side has to follow, in order with the answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AssociationNotice {
     /// A new association: messages under it are to be verified.
     New {
@@ -152,6 +153,7 @@ pub enum AssociationNotice {
 
 /// What the network side needs for an association.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum AssociationNeed {
     /// Sequence numbers.
     Sequence(AssociationId),

@@ -35,6 +35,7 @@ fn may(kind: Kind, who: Who) -> bool {
         Who::CredsReader => from(Kind::Reader),
         Who::Member => from(Kind::Member),
         Who::Owner => kind == Kind::Owner,
+        other => panic!("{other:?} is tried by nobody"),
     }
 }
 
@@ -58,7 +59,7 @@ fn request(route: &Route, node: &str, number: u16, challenge: &[u8]) -> Request 
         (Resource::Policies, _) => of_group(&["policies"]),
         (Resource::Num, _) => of_group(&["num"]),
         (Resource::Node(_), _) => of_group(&["nodes", node]),
-        (Resource::Own(_) | Resource::Below(..) | Resource::Nothing, _) => panic!("{route}"),
+        _ => panic!("{route}"),
     }
 }
 

@@ -113,7 +113,7 @@ fn shown(settings: &MemberSettings, style: Style, seen: SeenExchange<'_>) -> Sho
         from: settings.config.name.clone(),
         to: match seen.peer {
             MemberPeer::AuthServer => "AS",
-            MemberPeer::Kdc => "KDC",
+            _ => "KDC",
         },
         protected: seen.protected,
         request: show::request_line(seen.sent),

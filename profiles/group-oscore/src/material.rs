@@ -28,6 +28,8 @@ impl KeyingMaterialProducer for OscoreGroup {
         let sender_id = match audience {
             KeyAudience::Group => None,
             KeyAudience::Node(sender_id) => sender_id,
+            // Somebody to whom this version has nothing to show.
+            _ => return None,
         };
         let material = GroupOscoreInputMaterial {
             ms: ms.to_vec(),

@@ -405,9 +405,6 @@ impl Associations for OscoreServer {
                     slot.extend(start, limit);
                 }
             }
-            AssociationNotice::Restricted { .. }
-            | AssociationNotice::Changed { .. }
-            | AssociationNotice::ChangedBelow { .. } => (),
             AssociationNotice::Ended { id } => {
                 table.settle(id.as_bytes());
                 table.retire((self.clock)(), id.as_bytes());
@@ -416,6 +413,8 @@ impl Associations for OscoreServer {
                 table.settle(id.as_bytes());
                 table.remove(id.as_bytes());
             }
+            // What a client may do, what has changed, and what a later version may tell: contexts stay as they are.
+            _ => (),
         }
     }
 

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 /// Why a group has to be rekeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RekeyReason {
     /// A token expired.
     Expired,

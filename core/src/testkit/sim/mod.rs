@@ -29,6 +29,7 @@ use world::StandIn;
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sabotage {
     /// Nothing.
     None,

@@ -86,6 +86,7 @@ impl OwnChanges {
 
 /// Who may use a route of a profile's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProfileWho {
     /// Members of the group.
     Member,
