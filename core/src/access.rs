@@ -54,7 +54,7 @@ pub enum Resource<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Who {
-    /// Anybody at all.
+    /// Anybody, also without a token.
     Anyone,
     /// Somebody with a valid token.
     TokenHolder,

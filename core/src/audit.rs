@@ -16,23 +16,23 @@ pub const TARGET: &str = "ace_groupcomm::audit";
 /// One entry. What does not apply is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What has happened.
+    /// What has happened, in a few fixed words, e.g. `member joined`.
     pub event: &'static str,
-    /// GROUPNAME.
+    /// The GROUPNAME, where it concerns a group.
     pub group: Option<String>,
     /// The issuer of a client's token, and the client's name there.
     pub client: Option<(String, String)>,
-    /// NODENAME.
+    /// The NODENAME, where it concerns a membership.
     pub node: Option<NodeName>,
-    /// A Sender ID.
+    /// The member's Sender ID, where it has one.
     pub sender_id: Option<SenderId>,
-    /// Why.
+    /// Why, in a few fixed words, where there are several reasons.
     pub reason: Option<&'static str>,
     /// The version of the keying material, and the Gid.
     pub version: Option<(u64, Gid)>,
 }
 
-/// Hexadecimal digits.
+/// Returns two hexadecimal digits for each byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -78,7 +78,7 @@ impl Entry {
         self
     }
 
-    /// Says it.
+    /// Writes the entry to the log, at the target [`TARGET`].
     pub(crate) fn say(&self) {
         let (issuer, subject) = self.client.as_ref().map(|(issuer, subject)| (&**issuer, &**subject)).unzip();
         let (num, gid) = self.version.as_ref().map(|(num, gid)| (*num, gid.to_string())).unzip();

@@ -38,11 +38,11 @@ pub struct Findings {
     pub records: u64,
     /// Groups, and the members of all.
     pub groups: u64,
-    /// Memberships.
+    /// How many memberships there are, in all groups.
     pub members: u64,
     /// Clients with a token.
     pub clients: u64,
-    /// Associations.
+    /// How many associations are stored.
     pub associations: u64,
     /// Observations. One may outlive its association: it ends when its client is told of the next change.
     pub observations: u64,

@@ -39,7 +39,7 @@ pub struct PageAfter {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Lists the groups.
+    /// Lists the groups, a page at a time, in the order of their names.
     Groups(PageAfter),
     /// Shows one group, by its GROUPNAME.
     Group(String),
@@ -49,14 +49,14 @@ pub enum Command {
     Bans(String, PageAfter),
     /// Puts the member with this NODENAME out of a group. It may not join again until its token ends, or until that is lifted.
     Evict {
-        /// The GROUPNAME.
+        /// The GROUPNAME of the group that it is about.
         group: String,
-        /// The NODENAME.
+        /// The NODENAME of the member.
         node: NodeName,
     },
     /// Lets who was put out join again.
     Lift {
-        /// The GROUPNAME.
+        /// The GROUPNAME of the group that it is about.
         group: String,
         /// The NODENAME that it had.
         node: NodeName,
@@ -67,16 +67,16 @@ pub enum Command {
     Activate(String),
     /// Has a group take no members: joins are refused with error 9. Members stay.
     Deactivate(String),
-    /// Makes a group.
+    /// Makes a group that no file names, and begins its first version.
     Create {
-        /// The group.
+        /// What the group is to be: name, application profile and parameters.
         config: GroupConfig,
         /// The issuers that may speak for it, by their names in the configuration; none where the validator names no issuers.
         issuers: Option<BTreeSet<String>>,
     },
     /// Deletes a group. Its name may be given again, to another group.
     Delete {
-        /// The GROUPNAME.
+        /// The GROUPNAME of the group that it is about.
         group: String,
         /// Whether it is deleted also where it has members.
         with_members: bool,
@@ -88,7 +88,7 @@ pub enum Command {
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Page<T> {
-    /// The entries.
+    /// The entries of the page, at most as many as were asked for.
     pub entries: Vec<T>,
     /// Behind what the next page begins; none where this is the last one.
     pub more: Option<String>,
@@ -97,9 +97,9 @@ pub struct Page<T> {
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupSummary {
-    /// GROUPNAME.
+    /// The GROUPNAME.
     pub name: String,
-    /// The application profile.
+    /// The application profile, by its name in the registry.
     pub profile: String,
     /// The resource type of its group-membership resource.
     pub resource_type: String,
@@ -157,7 +157,7 @@ fn shown<S: Serializer>(parameters: &BTreeMap<String, Parameter>, serializer: S)
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberSummary {
-    /// NODENAME.
+    /// The NODENAME, 16 hexadecimal digits.
     pub node: NodeName,
     /// The issuer of its token, by the name in the configuration.
     pub issuer: String,
@@ -182,9 +182,9 @@ pub struct BanSummary {
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// Since when.
+    /// When the member was put out.
     pub since: UnixTime,
-    /// Until when.
+    /// When the ban ends by itself: with the token that the client had.
     pub until: UnixTime,
 }
 
@@ -200,11 +200,11 @@ pub struct Revocation {
 /// A figure of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Figure {
-    /// Its name.
+    /// The name, without the `ace_` in front of it in Prometheus' text. One that ends in `_total` only grows.
     pub name: &'static str,
     /// What it is a figure of, by name; no client has chosen one of them.
     pub labels: Vec<(&'static str, String)>,
-    /// Its value.
+    /// The value: a count, since the start where the name ends in `_total`.
     pub value: u64,
 }
 
@@ -246,9 +246,9 @@ fn by_name<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S:
 #[serde(rename_all = "kebab-case", tag = "report")]
 #[non_exhaustive]
 pub enum Report {
-    /// Groups.
+    /// A page of groups.
     Groups(Page<GroupSummary>),
-    /// A group.
+    /// One group, with its version and parameters.
     Group(Box<GroupDetails>),
     /// Members of a group.
     Members(Page<MemberSummary>),
@@ -291,17 +291,17 @@ pub enum CommandError {
     /// The group has no member of this name.
     #[error("group {group:?} has no member {node:?}")]
     NoMember {
-        /// The GROUPNAME.
+        /// The GROUPNAME of the group that it is about.
         group: String,
-        /// The NODENAME.
+        /// The NODENAME of the member.
         node: NodeName,
     },
     /// Nobody of this name was put out of the group.
     #[error("nobody named {node:?} was put out of group {group:?}")]
     NoBan {
-        /// The GROUPNAME.
+        /// The GROUPNAME of the group that it is about.
         group: String,
-        /// The NODENAME.
+        /// The NODENAME of the member.
         node: NodeName,
     },
     /// There is a group of this name.

@@ -16,13 +16,13 @@ use thiserror::Error;
 pub enum ConfigValue {
     /// true or false
     Bool(bool),
-    /// A whole number.
+    /// A whole number, in the units of its parameter.
     Int(i64),
-    /// Text.
+    /// A string.
     Text(String),
-    /// Several values.
+    /// Several values, in their order.
     List(Vec<ConfigValue>),
-    /// Named values.
+    /// Values by name: a table of the file.
     Map(BTreeMap<String, ConfigValue>),
     /// A secret out of storage; in a file it is text.
     #[serde(skip)]

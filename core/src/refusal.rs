@@ -42,11 +42,11 @@ pub enum Refusal {
     /// 11.9).
     #[error("{title}")]
     Problem {
-        /// The code.
+        /// The code of the answer.
         status: Status,
         /// The number, `error-id`.
         id: i64,
-        /// The title.
+        /// The title, for people.
         title: &'static str,
     },
     /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00, or 4.01 for a client that is not known.
@@ -117,7 +117,7 @@ impl Refusal {
         matches!(self, Self::TooMany(..) | Self::Bound(..) | Self::ProofNeeded(_))
     }
 
-    /// The answer.
+    /// Returns the answer to a client: the one place that makes a refusal a CoAP code.
     #[must_use]
     pub fn response(&self) -> Response {
         match self {

@@ -22,7 +22,7 @@ pub struct ApplicationProfileDescriptor {
     pub number: i64,
     /// The crate that holds it.
     pub crate_name: &'static str,
-    /// The profile.
+    /// What the profile does.
     pub profile: &'static dyn ApplicationProfile,
 }
 
@@ -35,7 +35,7 @@ pub struct TransportProfileDescriptor {
     pub number: i64,
     /// The crate that holds it.
     pub crate_name: &'static str,
-    /// The profile.
+    /// What the profile does.
     pub profile: &'static dyn TransportProfile,
 }
 
@@ -66,7 +66,7 @@ pub enum RegistryError {
          linked: add `use ace_profile_x as _;` to the program"
     )]
     Unknown {
-        /// The name.
+        /// The name that was asked for.
         name: String,
         /// Those that are there.
         linked: String,
@@ -81,7 +81,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No profiles.
+    /// Returns a registry without profiles.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
@@ -147,7 +147,7 @@ impl Registry {
             .ok_or_else(|| unknown(name, self.transports.iter().map(|profile| profile.name)))
     }
 
-    /// All transport profiles.
+    /// Returns all transport profiles, in the order of their numbers.
     #[must_use]
     pub fn transports(&self) -> &[TransportProfileDescriptor] {
         &self.transports

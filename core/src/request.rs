@@ -6,13 +6,13 @@ use bytes::Bytes;
 /// What a request wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Read.
+    /// GET: read.
     Get,
-    /// Act.
+    /// POST: act.
     Post,
-    /// Replace.
+    /// PUT: replace.
     Put,
-    /// Remove.
+    /// DELETE: remove.
     Delete,
     /// Read, with parameters in the body (RFC 8132).
     Fetch,
@@ -34,7 +34,7 @@ impl Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// The answer.
+    /// The answer, for the client.
     #[default]
     Answer,
     /// The answer for a notification of an observation that was granted before.
@@ -46,7 +46,7 @@ pub enum Purpose {
 /// One request. Its body may hold a token: Debug shows how long it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What is wanted.
+    /// The method.
     pub method: Method,
     /// The path, segment by segment, decoded.
     pub path: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Request {
     pub observe: Option<Registration>,
     /// What is wanted of the handler.
     pub purpose: Purpose,
-    /// The body.
+    /// The body; empty where there is none.
     pub payload: Bytes,
 }
 
@@ -274,7 +274,7 @@ pub struct Response {
     pub location_path: Vec<String>,
     /// For how many seconds the answer is good, or after how many to ask again.
     pub max_age: Option<u32>,
-    /// The body.
+    /// The body; empty where there is none.
     pub payload: Bytes,
     /// Whether it goes out unprotected although the request was protected: the token of the association
     /// has expired, so that its keys may not be used (RFC 9203 section 4.3).

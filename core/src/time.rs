@@ -20,7 +20,7 @@ impl UnixTime {
         Self(seconds)
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     #[must_use]
     pub const fn seconds(self) -> u64 {
         self.0

@@ -14,7 +14,7 @@ pub const MAX_OPTIONS: usize = 256;
 /// The type of a message (RFC 7252 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
-    /// To be acknowledged.
+    /// CON: to be acknowledged, else it is sent again.
     Confirmable,
     /// Not to be acknowledged.
     NonConfirmable,
@@ -55,7 +55,7 @@ impl Token {
         Self(bytes.get(..LONGEST_TOKEN).unwrap_or(bytes).to_vec())
     }
 
-    /// Its bytes.
+    /// Returns its bytes, at most [`MAX_TOKEN`] in a request that is served.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -71,15 +71,15 @@ impl core::fmt::Debug for Token {
 /// One CoAP message. Its payload may hold keys: Debug shows how long it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its type.
+    /// The type: confirmable, non-confirmable, acknowledgement or reset.
     pub kind: Type,
-    /// Its code.
+    /// The method of a request, or the code of a response.
     pub code: Code,
-    /// Its message ID.
+    /// The message ID, by which duplicates are known.
     pub id: u16,
-    /// Its token.
+    /// The token, by which a response is matched to its request.
     pub token: Token,
-    /// Its options.
+    /// The options, in the order of their numbers.
     pub options: Options,
     /// Its payload; empty means none.
     pub payload: Vec<u8>,

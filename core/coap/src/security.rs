@@ -74,7 +74,7 @@ impl ObservationBinding {
         Self(Box::new(inner))
     }
 
-    /// Looks inside.
+    /// Returns what is inside; `None` where it is of another type.
     #[must_use]
     pub fn inner<T: Any>(&self) -> Option<&T> {
         self.0.downcast_ref()
@@ -94,7 +94,7 @@ pub enum Inbound {
     Plain(Message),
     /// The message was protected and is what this peer sent.
     Verified {
-        /// Who sent it.
+        /// The peer that sent it.
         peer: PeerId,
         /// The message as it was before protection.
         message: Message,

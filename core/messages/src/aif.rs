@@ -28,9 +28,9 @@ pub enum ScopeValue {
     Bytes(Vec<u8>),
     /// The extended format, a tagged byte string; the tag tells what the bytes mean (RFC 9594 section 7).
     Extended {
-        /// The tag number.
+        /// The CBOR tag, by which the application profile is known.
         tag: u64,
-        /// The wrapped scope.
+        /// The scope inside of it, encoded.
         bytes: Vec<u8>,
     },
 }

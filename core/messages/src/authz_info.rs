@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// Token Transfer Request: POST to /authz-info with Content-Format application/ace+cbor.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct TokenTransferRequest {
-    /// The token.
+    /// The access token, as the AS gave it.
     pub access_token: Vec<u8>,
     /// N1 (RFC 9203 section 4.1.1).
     pub nonce1: Option<Vec<u8>>,
@@ -57,7 +57,7 @@ impl TokenTransferRequest {
         MapReader::decode(payload)?.required(oauth::ACCESS_TOKEN, "access_token", bytes("access_token"))
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -103,7 +103,7 @@ impl TokenTransferResponse {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();

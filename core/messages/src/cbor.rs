@@ -91,7 +91,7 @@ impl RawCbor {
         Item::decode(bytes).map(Self::from_item)
     }
 
-    /// An unsigned integer.
+    /// Returns an unsigned integer, encoded.
     #[must_use]
     pub fn uint(value: u64) -> Self {
         let mut out = Writer::new();
@@ -119,7 +119,7 @@ impl RawCbor {
         Self(out.0)
     }
 
-    /// A byte string.
+    /// Returns a byte string, encoded.
     #[must_use]
     pub fn bytes(value: &[u8]) -> Self {
         let mut out = Writer::new();

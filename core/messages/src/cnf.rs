@@ -13,7 +13,7 @@ pub struct OscoreInputMaterial {
     pub id: Vec<u8>,
     /// The version of OSCORE; 1 where absent.
     pub version: Option<u64>,
-    /// The Master Secret.
+    /// The Master Secret, `ms`.
     pub ms: Vec<u8>,
     /// The HKDF, named by its HMAC algorithm; HKDF SHA-256 where absent.
     #[zeroize(skip)]
@@ -23,7 +23,7 @@ pub struct OscoreInputMaterial {
     pub alg: Option<Label>,
     /// The first part of the Master Salt; empty where absent.
     pub salt: Option<Vec<u8>>,
-    /// The ID Context.
+    /// The ID Context, `contextId`.
     pub context_id: Option<Vec<u8>>,
 }
 
@@ -70,9 +70,9 @@ impl OscoreInputMaterial {
 /// The parts of a COSE_Key that key provisioning looks at (RFC 9052 section 7).
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Default)]
 pub struct CoseKey {
-    /// The key type.
+    /// The key type, `kty`, by its COSE number.
     pub kty: i64,
-    /// The key's identifier.
+    /// The key's identifier, `kid`.
     pub kid: Option<Vec<u8>>,
     /// The algorithm that it is for.
     #[zeroize(skip)]
@@ -155,7 +155,7 @@ pub enum CredentialMethod {
     C5t,
     /// URI of a C509 certificate.
     C5u,
-    /// A CWT.
+    /// A CWT, by `kcwt`.
     Kcwt,
     /// A CWT Claims Set.
     Kccs,
@@ -196,7 +196,7 @@ impl CredentialMethod {
 pub enum Confirmation {
     /// A key by value.
     CoseKey(CoseKey),
-    /// A key, encrypted.
+    /// A COSE_Key in a COSE_Encrypt or COSE_Encrypt0, which is not opened here.
     EncryptedCoseKey(RawCbor),
     /// The name of a key that both sides know.
     Kid(Vec<u8>),

@@ -15,7 +15,7 @@ pub enum GetCreds {
         inclusive: bool,
         /// Wanted roles; a combination selects who has all of them. The profile says how they are encoded.
         roles: Vec<RawCbor>,
-        /// Node identifiers.
+        /// The identifiers of members, e.g. Sender IDs.
         ids: Vec<Vec<u8>>,
     },
 }
@@ -108,7 +108,7 @@ pub(crate) fn put(peers: &[PeerCred], map: &mut MapWriter) {
 pub struct CredsResponse {
     /// The version of the keying material that the members have.
     pub num: i64,
-    /// The members.
+    /// The members that were asked for, each with its credential.
     pub peers: Vec<PeerCred>,
 }
 
@@ -128,7 +128,7 @@ impl CredsResponse {
         Ok(Some(Self { num, peers }))
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();

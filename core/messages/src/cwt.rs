@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 /// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer, `iss`.
     pub iss: Option<String>,
     /// Whom it is about: the client.
     pub sub: Option<String>,
@@ -27,11 +27,11 @@ pub struct Claims {
     pub nbf: Option<u64>,
     /// When it was issued, in seconds since 1970.
     pub iat: Option<u64>,
-    /// Its identifier.
+    /// The token's identifier, `cti`.
     pub cti: Option<Vec<u8>>,
     /// The key that it is bound to.
     pub cnf: Option<Confirmation>,
-    /// What it allows.
+    /// What the token allows, `scope`.
     pub scope: Option<ScopeValue>,
     /// The transport profile to be used.
     pub ace_profile: Option<i64>,
@@ -143,7 +143,7 @@ pub enum Strictness {
 pub struct Cwt {
     /// How it is protected.
     pub kind: CoseKind,
-    /// The algorithm.
+    /// The algorithm, by its COSE number.
     pub alg: i64,
     /// The name of the key.
     pub kid: Option<Vec<u8>>,

@@ -18,7 +18,7 @@ pub struct AlgorithmParameters {
 /// `salt` (empty).
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct GroupOscoreInputMaterial {
-    /// The Master Secret.
+    /// The Master Secret, `ms`.
     pub ms: Vec<u8>,
     /// The HKDF, named by its HMAC algorithm.
     #[zeroize(skip)]
@@ -26,7 +26,7 @@ pub struct GroupOscoreInputMaterial {
     /// The AEAD algorithm of the pairwise mode.
     #[zeroize(skip)]
     pub alg: Option<Label>,
-    /// The Master Salt.
+    /// The Master Salt, `salt`.
     pub salt: Option<Vec<u8>>,
     /// The Gid, as ID Context.
     pub context_id: Vec<u8>,
@@ -95,7 +95,7 @@ impl GroupOscoreInputMaterial {
         })
     }
 
-    /// The `key` object.
+    /// Returns the `key` object, encoded.
     #[must_use]
     pub fn encode(&self) -> RawCbor {
         let mut map = MapWriter::new();

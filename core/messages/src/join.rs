@@ -19,7 +19,7 @@ pub struct JoinRequest {
     pub get_creds: Option<GetCreds>,
     /// The client's credential; empty where the KDC has it already.
     pub client_cred: Option<Vec<u8>>,
-    /// N_C.
+    /// N_C, the client's nonce for the KDC's proof of possession.
     pub cnonce: Option<Vec<u8>>,
     /// The proof of possession of the credential's private key.
     pub client_cred_verify: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ impl JoinRequest {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -73,13 +73,13 @@ impl JoinRequest {
 /// Response, and a rekeying message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyDistribution {
-    /// The key type.
+    /// The key type of the group, `gkty`.
     pub gkty: Label,
     /// The keying material; its form is the key type's.
     pub key: RawCbor,
     /// The version of the keying material.
     pub num: i64,
-    /// The application profile.
+    /// The application profile, by its registered number.
     pub ace_groupcomm_profile: Option<i64>,
     /// When the keying material ends, in seconds since 1970.
     pub exp: Option<u64>,
@@ -146,7 +146,7 @@ impl KeyDistribution {
         Self::take(&mut MapReader::decode(payload)?)
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -158,9 +158,9 @@ impl KeyDistribution {
 /// The KDC's credential with the proof that it has the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KdcCred {
-    /// The credential.
+    /// The KDC's credential, in the group's format.
     pub kdc_cred: Vec<u8>,
-    /// N_KDC.
+    /// N_KDC, over which the KDC proves possession of its key, with N_C.
     pub kdc_nonce: Vec<u8>,
     /// The proof of possession.
     pub kdc_cred_verify: Vec<u8>,
@@ -190,7 +190,7 @@ impl KdcCred {
         Self::take(&mut MapReader::decode(payload)?)?.ok_or(DecodeError::Missing("kdc_cred"))
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -202,13 +202,13 @@ impl KdcCred {
 /// Join Response: 2.01 for a new member, 2.04 for one that joined before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinResponse {
-    /// The keying material.
+    /// The keying material, with what is the joiner's own in it.
     pub material: KeyDistribution,
     /// The members' credentials, where they were asked for.
     pub peers: Option<Vec<PeerCred>>,
-    /// The group's policies.
+    /// The group's policies, where it has any.
     pub group_policies: Option<GroupPolicies>,
-    /// The KDC's credential.
+    /// The KDC's credential and proof, where the group has one.
     pub kdc_cred: Option<KdcCred>,
     /// Where members take messages that rekey the whole group.
     pub control_group_uri: Option<String>,
@@ -233,7 +233,7 @@ impl JoinResponse {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -259,7 +259,7 @@ impl JoinResponse {
 pub struct JoinRefusal {
     /// What the group's credentials are like.
     pub info: CredentialInfo,
-    /// A new N_S.
+    /// A new N_S, over which the next Join Request has to prove possession.
     pub kdcchallenge: Option<Vec<u8>>,
 }
 
@@ -280,7 +280,7 @@ impl JoinRefusal {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();

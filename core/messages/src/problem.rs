@@ -68,7 +68,7 @@ impl GroupcommError {
     }
 }
 
-/// A problem-details object.
+/// A problem-details object (RFC 9290 section 2), with the Custom Problem Detail of RFC 9594 section 4.1.2.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ProblemDetails {
     /// A short summary, for people.
@@ -104,7 +104,7 @@ impl ProblemDetails {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();

@@ -36,7 +36,7 @@ impl RekeyingMessage {
         })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();

@@ -27,7 +27,7 @@ impl GroupNamesRequest {
         Ok(Self { gids })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut map = MapWriter::new();
@@ -39,9 +39,9 @@ impl GroupNamesRequest {
 /// One group in the answer; the wire has three parallel arrays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupName {
-    /// The group identifier.
+    /// The group identifier, as it was asked for.
     pub gid: RawCbor,
-    /// The group's name.
+    /// The GROUPNAME.
     pub gname: String,
     /// The URI of the group-membership resource.
     pub guri: String,
@@ -74,7 +74,7 @@ impl GroupNamesResponse {
         Ok(Self { groups: groups.map(|((gid, gname), guri)| GroupName { gid, gname, guri }).collect() })
     }
 
-    /// The payload.
+    /// Returns the payload, in CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         if self.groups.is_empty() {
@@ -118,7 +118,7 @@ pub fn decode_num(payload: &[u8]) -> Result<i64, DecodeError> {
     int("num")(Item::decode(payload)?)
 }
 
-/// A bare integer.
+/// Returns a version, as a bare integer in CBOR.
 #[must_use]
 pub fn encode_num(num: i64) -> Vec<u8> {
     let mut out = Writer::new();
@@ -134,7 +134,7 @@ pub fn decode_active(payload: &[u8]) -> Result<bool, DecodeError> {
     Item::decode(payload)?.boolean().ok_or(DecodeError::Type("active"))
 }
 
-/// A bare boolean.
+/// Returns whether a group is active, as a bare boolean in CBOR.
 #[must_use]
 pub fn encode_active(active: bool) -> Vec<u8> {
     let mut out = Writer::new();

@@ -29,7 +29,7 @@ pub struct KdcDhCred {
     pub groups: Vec<String>,
     /// The format of the credential, a COSE header parameter.
     pub cred_fmt: i64,
-    /// The credential.
+    /// The KDC's Diffie-Hellman credential, in the group's format.
     pub cred: Vec<u8>,
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 type AesCcm16_64_128 = ccm::Ccm<aes::Aes128, U8, U13>;
 
-/// An AEAD algorithm.
+/// An AEAD algorithm for OSCORE (RFC 8613 section 3.2.1), by its COSE registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aead {

@@ -159,7 +159,7 @@ impl Context {
         self.replay.sent = None;
     }
 
-    /// The Sender ID.
+    /// Returns the Sender ID, under which this endpoint protects.
     #[must_use]
     pub fn sender_id(&self) -> &[u8] {
         &self.sender_id
@@ -171,7 +171,7 @@ impl Context {
         &self.recipient_id
     }
 
-    /// The ID Context.
+    /// Returns the ID Context, where there is one.
     #[must_use]
     pub fn id_context(&self) -> Option<&[u8]> {
         self.id_context.as_deref()

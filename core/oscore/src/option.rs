@@ -17,7 +17,7 @@ impl PartialIv {
         if number > Self::MAX { None } else { Some(Self(number)) }
     }
 
-    /// The sequence number.
+    /// Returns the sequence number, at most [`Self::MAX`].
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0

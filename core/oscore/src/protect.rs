@@ -356,7 +356,7 @@ pub struct RequestId {
     pub kid: Vec<u8>,
     /// Its ID Context, where it sent one.
     pub kid_context: Option<Vec<u8>>,
-    /// Its Partial IV.
+    /// The Partial IV of the request.
     pub partial_iv: PartialIv,
 }
 

@@ -26,7 +26,7 @@ pub const TOKEN: &str = "token";
 /// A resource server that tokens are made for.
 #[derive(Clone, Debug)]
 pub struct Audience {
-    /// Its name.
+    /// The name by which clients ask for it, `audience`.
     pub name: String,
     /// The key that it shares with the AS.
     pub key: TokenKey,
@@ -39,11 +39,11 @@ pub struct Audience {
 /// That a client may take roles in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The client.
+    /// The client, by the name of its registration.
     pub client: String,
-    /// The audience.
+    /// The resource server, by its name.
     pub audience: String,
-    /// The group.
+    /// The GROUPNAME.
     pub gname: String,
     /// The roles, as bits of the Tperm.
     pub permissions: u64,
@@ -56,7 +56,7 @@ pub struct AuthServerConfig {
     pub iss: Option<String>,
     /// The names of registered clients.
     pub clients: Vec<String>,
-    /// The resource servers.
+    /// The resource servers that tokens are made for.
     pub audiences: Vec<Audience>,
     /// Who may do what.
     pub policies: Vec<Policy>,

@@ -12,13 +12,13 @@ use std::fmt;
 pub enum Parameter {
     /// true or false
     Bool(bool),
-    /// A whole number.
+    /// A whole number, not negative, in the units of its parameter.
     Uint(u64),
-    /// Text.
+    /// A string.
     Text(String),
     /// A secret, and what is shown of it: a public key or a fingerprint.
     Secret {
-        /// The secret.
+        /// The secret, which is stored sealed and never shown.
         value: Secret,
         /// What everybody may see.
         shown: String,
@@ -47,7 +47,7 @@ impl fmt::Display for Parameter {
 pub struct Parameters(BTreeMap<String, Parameter>);
 
 impl Parameters {
-    /// Adds a parameter.
+    /// Returns the parameters with one more; one of the same name is replaced.
     #[must_use]
     pub fn with(mut self, name: &str, value: Parameter) -> Self {
         self.0.insert(name.into(), value);

@@ -18,7 +18,7 @@ pub struct OpId(pub u64);
 pub struct Durable(pub(super) Response);
 
 impl Durable {
-    /// The answer.
+    /// Returns the answer, to be sent.
     #[must_use]
     pub fn into_inner(self) -> Response {
         self.0
@@ -28,7 +28,7 @@ impl Durable {
 /// What the engine says to a request at once.
 #[derive(Debug)]
 pub enum Reply {
-    /// The answer.
+    /// The answer is there.
     Now(Durable),
     /// The answer comes as an [`Effect::Answer`].
     Later(Ticket),
@@ -41,11 +41,11 @@ pub enum Effect<N> {
     Load(OpId, Vec<Key>),
     /// Read the keys with this prefix, behind the other, at most so many.
     Scan(OpId, Key, Option<Key>, usize),
-    /// Do this work.
+    /// Do these jobs, and say what came of them by [`Completion::Crypto`], in the same order.
     Crypto(OpId, Vec<CryptoJob>),
-    /// Commit this.
+    /// Commit this transaction, and say what came of it by [`Completion::Committed`].
     Commit(OpId, Txn),
-    /// Send this answer.
+    /// Send this answer to who asked under this ticket. What it says is durable.
     Answer(Ticket, Durable),
     /// Tell the operator that a command has come to this.
     Report(Ticket, Result<Report, CommandError>),
@@ -56,12 +56,12 @@ pub enum Effect<N> {
 /// What became of an effect.
 #[derive(Debug)]
 pub enum Completion {
-    /// Of a [`Effect::Load`].
+    /// What came of an [`Effect::Load`]: a record or its absence for each key, in the same order.
     Loaded(OpId, Result<Vec<Option<Record>>, StorageError>),
-    /// Of a [`Effect::Scan`].
+    /// What came of an [`Effect::Scan`].
     Scanned(OpId, Result<Page, StorageError>),
-    /// Of a [`Effect::Crypto`].
+    /// What came of an [`Effect::Crypto`], in the same order.
     Crypto(OpId, Vec<CryptoOutput>),
-    /// Of a [`Effect::Commit`].
+    /// What came of an [`Effect::Commit`].
     Committed(OpId, CommitOutcome),
 }

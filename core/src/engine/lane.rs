@@ -22,9 +22,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Whether a lane holds back for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Yields {
-    /// It does not.
+    /// Its commits may go off.
     No,
-    /// It does.
+    /// It waits until the claim is gone, or its time is over.
     Waits,
     /// It does, and looks whether the claim is still there.
     Looks,
@@ -33,7 +33,7 @@ pub(super) enum Yields {
 /// What a lane's next commit waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
-    /// Nothing.
+    /// Nothing: a commit may go off at once.
     #[default]
     Free,
     /// The end of another commit that is under way, to which it would lose.
@@ -45,7 +45,7 @@ enum Progress {
 /// How a lane stands to its turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Claim {
-    /// It does without.
+    /// It does not need the turn.
     #[default]
     Patient,
     /// One of its requests has lost too often: it wants the turn.

@@ -14,7 +14,7 @@ pub struct Limits {
     pub conflicts: u32,
     /// Requests in one commit.
     pub batch: usize,
-    /// Records in memory.
+    /// How many records are kept in memory; those that were not used for long go first.
     pub records: usize,
     /// How long a request waits.
     pub patience: Duration,
@@ -43,11 +43,11 @@ impl Default for Limits {
 /// Figures of an engine since its start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Requests that came.
+    /// Requests that came, also those that were refused at once.
     pub requests: u64,
-    /// Runs of handlers.
+    /// Runs of handlers; a request may need several.
     pub runs: u64,
-    /// Commits asked for.
+    /// Commits that were sent to storage.
     pub commits: u64,
     /// Commits that met a conflict.
     pub conflicts: u64,

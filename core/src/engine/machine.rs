@@ -50,7 +50,8 @@ pub trait Machine: Send {
     /// Takes in what became of an effect.
     fn complete(&mut self, now: Now, done: Completion, out: &mut Vec<Effect<Self::Notice>>);
 
-    /// Ends a tick.
+    /// Ends a tick: what the calls before it have gathered goes out, e.g. one commit for many requests. Call it after
+    /// each batch of calls.
     fn flush(&mut self, now: Now, out: &mut Vec<Effect<Self::Notice>>);
 
     /// When [`Self::timeout`] has to be called, at the latest.

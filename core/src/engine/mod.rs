@@ -203,7 +203,7 @@ impl<A: App> Engine<A> {
         self.cache.len()
     }
 
-    /// How it does.
+    /// Returns what an operator is told of the engine.
     fn status(&self) -> EngineStatus {
         let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
         let Stats { requests, runs, commits, conflicts, unknown, bounded, internal } = self.stats;

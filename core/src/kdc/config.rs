@@ -10,11 +10,11 @@ use thiserror::Error;
 /// One group as it is configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {
-    /// Its name.
+    /// The GROUPNAME.
     pub gname: String,
     /// The name of its application profile.
     pub profile: String,
-    /// The profile's parameters.
+    /// The parameters of the application profile, by name.
     pub parameters: ConfigMap,
 }
 
@@ -26,7 +26,7 @@ pub const REJOINS_PER_HOUR: u32 = 6;
 pub struct KdcConfig {
     /// Where clients get tokens: the hints of a 4.01.
     pub hints: CreationHints,
-    /// The groups.
+    /// The groups that are made at the start, where they are not there yet.
     pub groups: Vec<GroupConfig>,
     /// Bounds of the engine.
     pub limits: Limits,
@@ -48,17 +48,17 @@ pub enum SetupError {
     /// A profile is not there.
     #[error("group {gname:?}: {source}")]
     Profile {
-        /// The group.
+        /// The GROUPNAME.
         gname: String,
-        /// Why.
+        /// What the registry or the profile says.
         source: RegistryError,
     },
     /// A parameter of a group is wrong.
     #[error("group {gname:?}: {source}")]
     Parameters {
-        /// The group.
+        /// The GROUPNAME.
         gname: String,
-        /// Why.
+        /// What the registry or the profile says.
         source: crate::config::ConfigError,
     },
     /// Two groups have one name.

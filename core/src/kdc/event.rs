@@ -51,16 +51,16 @@ pub(crate) enum Event {
     Pending(Box<Pending>),
     /// This process has a number.
     Entered {
-        /// It.
+        /// The number that it has taken.
         process: u16,
         /// The incarnation of the KDC.
         incarnation: u32,
     },
     /// An association was proven, and is this process's.
     Proven {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
-        /// Its term.
+        /// The term in which it is this process's.
         term: u64,
         /// The first sequence number that may be used.
         start: u64,
@@ -69,9 +69,9 @@ pub(crate) enum Event {
     },
     /// An association was loaded from storage.
     Loaded {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
-        /// The transport profile.
+        /// The transport profile, `ace_profile`.
         profile: i64,
         /// What the keys are derived from.
         material: Secret,
@@ -80,9 +80,9 @@ pub(crate) enum Event {
     },
     /// An association is this process's.
     Claimed {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
-        /// Its term.
+        /// The term in which it is this process's.
         term: u64,
     },
     /// An association is not, or no longer, this process's.
@@ -95,18 +95,18 @@ pub(crate) enum Event {
     Gone(AssociationId),
     /// A few sequence numbers were reserved, to ask for an Echo.
     Challenges {
-        /// The association.
+        /// The name of the association.
         id: AssociationId,
-        /// The first one.
+        /// The first number that may be used.
         start: u64,
         /// One behind the last.
         limit: u64,
     },
     /// Sequence numbers were reserved.
     Sequence {
-        /// The association.
+        /// The name of the association.
         id: AssociationId,
-        /// The first one.
+        /// The first number that may be used.
         start: u64,
         /// One behind the last.
         limit: u64,
@@ -124,25 +124,25 @@ pub(crate) enum Event {
     Start(StartEvent),
     /// A group is there: made now, or taken up.
     Created {
-        /// Its name.
+        /// The GROUPNAME.
         gname: String,
         /// When its keying material was made, and when that ends.
         created: UnixTime,
-        /// The end.
+        /// When its keying material ends.
         expires: UnixTime,
     },
     /// A group that is configured or stored is not served.
     Absent {
-        /// Its name.
+        /// The GROUPNAME.
         gname: String,
-        /// Why.
+        /// Why it is not there.
         why: Absence,
     },
     /// A group was deleted.
     Deleted {
-        /// Its name.
+        /// The GROUPNAME.
         gname: String,
-        /// The group.
+        /// The group that had the name.
         group: GroupId,
     },
     /// An entry of the audit log.

@@ -23,7 +23,7 @@ use thiserror::Error;
 /// In what a group that is stored differs from the one that is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupDifferences {
-    /// The group.
+    /// The GROUPNAME.
     pub gname: String,
     /// Its differences: there is one at least.
     pub differences: Vec<Difference>,

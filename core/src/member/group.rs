@@ -15,9 +15,9 @@ pub struct JoinedGroup {
     pub num: i64,
     /// When it ends, by the member's clock.
     pub expires: Option<UnixTime>,
-    /// NODENAME.
+    /// The member's NODENAME.
     pub node: String,
-    /// The KDC's credential.
+    /// The KDC's credential, in the group's format; empty where the group has none.
     pub kdc_cred: Bytes,
     /// The others' credentials, roles and identifiers.
     pub peers: Vec<Peer>,
@@ -28,14 +28,14 @@ pub struct JoinedGroup {
     pub doubtful: bool,
 }
 
-/// Another member.
+/// Another member of the group, as the KDC has told it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its identifier.
+    /// The identifier in the group, e.g. its Sender ID.
     pub id: Bytes,
-    /// Its credential.
+    /// The credential, in the group's format.
     pub cred: Bytes,
-    /// Its roles.
+    /// The roles, as bits of the profile.
     pub roles: u64,
 }
 

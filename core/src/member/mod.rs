@@ -53,21 +53,21 @@ pub enum Exchange {
         /// The ID Context of this exchange alone. A context of the registration's secret is derived with it, and its
         /// sequence numbers begin at 0: that holds also where the state was lost, put back or copied.
         id_context: Bytes,
-        /// What is asked.
+        /// The request, in plain text.
         request: Request,
     },
     /// With the KDC, without protection.
     Unprotected {
-        /// What is asked.
+        /// The request, in plain text.
         request: Request,
     },
     /// With the KDC, under an association.
     Protected {
-        /// The association.
+        /// The association to protect it with.
         session: Session,
         /// The sequence numbers for it; the same as before as long as they last.
         numbers: Numbers,
-        /// What is asked.
+        /// The request, in plain text.
         request: Request,
     },
 }
@@ -75,7 +75,7 @@ pub enum Exchange {
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchanged {
-    /// The answer.
+    /// The answer, verified and in plain text.
     pub response: Response,
     /// Whether the sequence numbers come to their end.
     pub runs_low: bool,
@@ -88,7 +88,7 @@ pub enum ExchangeError {
     /// All that came is a reset, or an unprotected answer to a protected request.
     #[error("{0}")]
     Doubtful(String),
-    /// Nobody answered.
+    /// No datagram came in the time that CoAP gives, or the port is closed.
     #[error("{0}")]
     Silent(String),
     /// Nothing could be sent, or what came cannot be read.
@@ -129,7 +129,7 @@ pub enum MemberError {
     /// The other side refused.
     #[error("refused with {} {detail}", code(*.status))]
     Refused {
-        /// How.
+        /// The code of the answer.
         status: Status,
         /// Why, as far as it says so.
         detail: String,
@@ -174,7 +174,7 @@ pub struct Setup {
     pub audience: String,
     /// The application profile, for this member and its group.
     pub rules: Arc<dyn MemberRules>,
-    /// The transport profile.
+    /// The transport profile, between this client and the KDC.
     pub transport: Arc<dyn ClientTransport>,
 }
 

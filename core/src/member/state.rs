@@ -12,7 +12,7 @@ const BLOCK: u64 = 4_096;
 /// Sequence numbers that nobody else uses: from the first up to, not including, the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    /// The first one.
+    /// The first number that may be used.
     pub start: u64,
     /// The first one behind them.
     pub limit: u64,
@@ -21,7 +21,7 @@ pub struct Numbers {
 /// A token and the key that it is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// The token.
+    /// The access token, as the AS gave it.
     pub access_token: Bytes,
     /// The encoded `cnf` that came with it.
     pub cnf: Bytes,
@@ -41,14 +41,14 @@ pub struct Session {
     pub client_id: Bytes,
     /// The first sequence number that was not reserved.
     pub next: u64,
-    /// N_S.
+    /// N_S, over which the next Join Request has to prove possession; none where it is used up.
     pub kdcchallenge: Option<Bytes>,
 }
 
 /// All that a member keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The token.
+    /// The token that was got last.
     pub token: Option<Token>,
     /// The association with the KDC, in which an answer has verified.
     pub session: Option<Session>,

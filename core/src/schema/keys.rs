@@ -25,7 +25,7 @@ macro_rules! identifier {
                 Self(bytes)
             }
 
-            /// Its bytes.
+            /// Returns its bytes.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
@@ -182,7 +182,7 @@ pub fn gid(gid: &Gid) -> Key {
     key(&[b"gid/", gid.as_bytes()])
 }
 
-/// All principals.
+/// The prefix of all principals.
 #[must_use]
 pub fn principals() -> Key {
     key(&[b"p/"])
@@ -290,7 +290,7 @@ pub fn association(id: &AssociationId) -> Key {
     key(&[b"a/", id.as_bytes()])
 }
 
-/// All observations.
+/// The prefix of all observations.
 #[must_use]
 pub fn observations() -> Key {
     key(&[b"o/"])

@@ -20,7 +20,7 @@ pub trait RecordType: Any + Send + Sync + Sized {
     /// [`Corrupt`] where they are not of this kind.
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt>;
 
-    /// The bytes.
+    /// Returns the bytes, as they are stored.
     fn encode(&self) -> Vec<u8>;
 }
 

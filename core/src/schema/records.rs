@@ -96,7 +96,7 @@ impl RecordType for Revoked {
 pub struct RevocationEnd {
     /// When the record goes: the token has ended then by itself.
     pub at: UnixTime,
-    /// The token's hash.
+    /// The hash of the token.
     pub hash: TokenHash,
 }
 
@@ -116,7 +116,7 @@ pub enum ChallengeOrigin {
 /// N_S: what a client signs to prove possession of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
-    /// Its bytes.
+    /// The bytes of N_S.
     pub value: ByteBuf,
     /// Where it comes from.
     pub origin: ChallengeOrigin,
@@ -129,7 +129,7 @@ pub struct StoredToken {
     pub hash: TokenHash,
     /// Its scope: each group's name and the encoded Tperm.
     pub scope: Vec<(String, ByteBuf)>,
-    /// When it ends.
+    /// When the token ends.
     pub expires: UnixTime,
     /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
     #[serde(default)]
@@ -167,7 +167,7 @@ pub struct Principal {
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// Its current token.
+    /// The token that counts: the one that was posted last.
     pub token: StoredToken,
     /// N_S; gone where an update of rights found none.
     pub kdcchallenge: Option<Challenge>,
@@ -182,7 +182,7 @@ pub struct Principal {
 pub struct Association {
     /// Who is at the other end.
     pub principal: PrincipalId,
-    /// The transport profile.
+    /// The transport profile, `ace_profile`.
     pub profile: i64,
     /// What the transport profile derives its keys from.
     pub material: Secret,
@@ -216,11 +216,11 @@ pub struct SequenceLimit(pub u64);
 /// OSCORE input material that an Authorization Server issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
-    /// Its name.
+    /// The name of the input material, `id`.
     pub id: ByteBuf,
-    /// The client.
+    /// The client that it was issued to, by the name of its registration.
     pub client: String,
-    /// The audience.
+    /// The resource server that it is for.
     pub audience: String,
     /// When the latest token bound to it ends.
     pub expires: UnixTime,

@@ -100,13 +100,13 @@ pub fn settle(
 pub struct Desk {
     /// What signs and verifies.
     pub crypto: &'static dyn CryptoProvider,
-    /// The KDC.
+    /// The KDC under test.
     pub kdc: Kdc,
-    /// Its store.
+    /// Where it stores.
     pub store: TestStore,
-    /// The time.
+    /// The time that is handed in; a test moves it.
     pub now: Now,
-    /// Its randomness.
+    /// The randomness that is handed in; from a seed.
     pub rng: ChaCha12Rng,
     /// What the network side was told, in order.
     pub notices: Vec<AssociationNotice>,
@@ -251,7 +251,7 @@ impl Desk {
         report.map_or(Err(CommandError::Unavailable("there is no report")), |(_, report)| report)
     }
 
-    /// Revokes a token.
+    /// Revokes a token by the operator's command.
     pub fn revoke(&mut self, hash: &TokenHash) {
         let _ = self.command(Command::Revoke(hash.clone()));
         self.due();

@@ -34,7 +34,7 @@ pub struct TestStore {
 }
 
 impl TestStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[must_use]
     pub fn new(sharing: Sharing) -> Self {
         Self { inner: Arc::default(), sharing }

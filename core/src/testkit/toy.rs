@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who talks.
+/// The role of members that talk; the others only listen.
 pub const TALKER: Roles = Roles(1);
 /// Who only listens, and has no credential.
 pub const LISTENER: Roles = Roles(2);
@@ -235,11 +235,11 @@ impl TransportProfile for ToyTransport {
 
 /// A member of a toy group.
 pub struct ToyMember {
-    /// The group's name.
+    /// The GROUPNAME.
     pub gname: String,
     /// The roles to take.
     pub roles: Roles,
-    /// Who it is.
+    /// The client that is the member.
     pub client: TestClient,
     /// What verifies for it.
     pub crypto: &'static dyn CryptoProvider,

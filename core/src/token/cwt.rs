@@ -19,7 +19,7 @@ pub struct TokenKey {
     pub kid: Option<Vec<u8>>,
     /// The algorithm. A key serves one algorithm.
     pub aead: Aead,
-    /// The key.
+    /// The key that the issuer encrypts with.
     pub key: Secret,
 }
 
@@ -38,7 +38,7 @@ pub struct Issuer {
     pub name: String,
     /// What it calls itself in `iss`; not checked where absent.
     pub iss: Option<String>,
-    /// Its keys.
+    /// The keys that the issuer may use.
     pub keys: Vec<TokenKey>,
     /// The groups of the configuration that it may speak for. A KDC notes them with each group, and checks them there.
     pub groups: Vec<String>,
@@ -71,7 +71,7 @@ pub enum IssuersClash {
 }
 
 impl CwtValidator {
-    /// Trusts nobody.
+    /// Returns a validator that trusts nobody.
     #[must_use]
     pub fn none(audience: &str) -> Self {
         Self { audience: audience.into(), issuers: Vec::new(), leeway: LEEWAY }

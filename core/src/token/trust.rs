@@ -48,7 +48,7 @@ impl fmt::Display for TrustChange {
 }
 
 impl TrustChange {
-    /// The issuer.
+    /// Returns the name of the issuer that it is about.
     #[must_use]
     pub fn issuer(&self) -> &str {
         match self {

@@ -74,7 +74,7 @@ impl ValidToken {
         self
     }
 
-    /// What it allows.
+    /// Returns what the token allows.
     #[must_use]
     pub const fn scope(&self) -> &Scope {
         &self.scope

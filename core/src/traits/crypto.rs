@@ -4,7 +4,7 @@
 use crate::Secret;
 use std::sync::Arc;
 
-/// A signature algorithm.
+/// A signature algorithm, by its COSE registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureAlgorithm {
@@ -15,10 +15,10 @@ pub enum SignatureAlgorithm {
 /// A private key for signing, wherever it is held: in memory, or in a device that signs for others. A [`CryptoProvider`] makes
 /// one of a secret.
 pub trait SigningKey: Send + Sync {
-    /// The algorithm.
+    /// Returns the algorithm that the key is for.
     fn algorithm(&self) -> SignatureAlgorithm;
 
-    /// The public key.
+    /// Returns the public key, in the form of [`SignatureAlgorithm`]: 32 bytes for Ed25519.
     fn public(&self) -> &[u8];
 
     /// The signature of a message; `None` where it cannot be made, e.g. since a device is away.
@@ -47,20 +47,20 @@ impl Eq for dyn SigningKey {}
 pub enum CryptoJob {
     /// Is this the signature of that message under this key?
     Verify {
-        /// The algorithm.
+        /// The algorithm that the key is for.
         algorithm: SignatureAlgorithm,
-        /// The public key.
+        /// The public key to verify with.
         key: Vec<u8>,
-        /// The message.
+        /// The message that is signed.
         message: Vec<u8>,
-        /// The signature.
+        /// The signature to verify.
         signature: Vec<u8>,
     },
-    /// Sign this.
+    /// Make a signature.
     Sign {
-        /// The key.
+        /// The key to sign with; it may be one that never leaves its provider.
         key: Arc<dyn SigningKey>,
-        /// The message.
+        /// The message that is signed.
         message: Vec<u8>,
     },
 }
@@ -71,7 +71,7 @@ pub enum CryptoJob {
 pub enum CryptoOutput {
     /// Whether the signature verified.
     Verified(bool),
-    /// The signature.
+    /// The signature that was made.
     Signature(Vec<u8>),
     /// The work could not be done, e.g. for lack of entropy or memory.
     Failed,

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub struct Unsuitable(pub String);
 
 impl Unsuitable {
-    /// For this reason.
+    /// Returns a refusal for this reason, told to people.
     pub fn new(reason: impl std::fmt::Display) -> Self {
         Self(reason.to_string())
     }

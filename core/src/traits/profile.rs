@@ -68,7 +68,7 @@ pub struct EligibleCredential {
 /// The KDC's own credential in a group, and a proof that it has the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KdcProof {
-    /// The credential.
+    /// The credential, as it was sent.
     pub cred: Vec<u8>,
     /// The proof of possession.
     pub evidence: Vec<u8>,

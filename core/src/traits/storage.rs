@@ -32,7 +32,7 @@ impl Key {
         Self(bytes.into())
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -60,7 +60,7 @@ pub struct Revision(pub u64);
 pub struct Record {
     /// Which write it is.
     pub revision: Revision,
-    /// The bytes.
+    /// The value, which storage does not look into.
     pub value: Bytes,
 }
 

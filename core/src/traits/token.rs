@@ -4,7 +4,7 @@ use crate::time::UnixTime;
 use crate::token::{LEEWAY, TokenRefusal, Trust, ValidToken};
 use std::time::Duration;
 
-/// Checks tokens.
+/// Checks access tokens that clients post (RFC 9200 section 5.10.1).
 pub trait TokenValidator: Send + Sync {
     /// Checks a token at this time.
     ///

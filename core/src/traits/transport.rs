@@ -52,7 +52,7 @@ pub enum TransportRefusal {
 
 /// ACE's part of a transport profile, for a resource server.
 pub trait TransportProfile: Send + Sync {
-    /// Its number, `ace_profile`.
+    /// Returns its registered number, `ace_profile`.
     fn number(&self) -> i64;
 
     /// Whether a token bound to this key may be read by others than the resource server. A token with a
@@ -77,18 +77,18 @@ pub trait TransportProfile: Send + Sync {
 pub enum AssociationNotice {
     /// A new association: messages under it are to be verified.
     New {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
-        /// The transport profile.
+        /// The transport profile, `ace_profile`.
         profile: i64,
         /// What the keys are derived from.
         material: Secret,
     },
     /// Sequence numbers from the first up to, not including, the second may be used.
     Sequence {
-        /// The association.
+        /// The name of the association.
         id: AssociationId,
-        /// The first one.
+        /// The first number that may be used.
         start: u64,
         /// One behind the last.
         limit: u64,
@@ -97,9 +97,9 @@ pub enum AssociationNotice {
     /// known, so that the client has to prove by Echo that it asks now. Numbers for that are had when a message has verified:
     /// [`AssociationNeed::Challenge`].
     Loaded {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
-        /// The transport profile.
+        /// The transport profile, `ace_profile`.
         profile: i64,
         /// What the keys are derived from.
         material: Secret,
@@ -110,33 +110,33 @@ pub enum AssociationNotice {
     /// former owner has acted on no request with that Echo value, but maybe on any other one, sent later too: those
     /// are asked for one more Echo.
     Claimed {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
     },
     /// Another process has claimed the association, or none has: which requests were seen is forgotten.
     Lost {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
     },
     /// What was asked for could not be done. It may be asked for again.
     Unavailable {
-        /// The association.
+        /// The name of the association.
         id: AssociationId,
     },
     /// The client of an association may do less than before: what is kept for it is not to be given out any more.
     Restricted {
-        /// The association.
+        /// The name of the association.
         id: AssociationId,
     },
     /// The rights of the association's client have ended (RFC 9200 section 5.10.3). Nothing is accepted under it any more; who
     /// observes something is told so once, and then it is gone.
     Ended {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
     },
     /// The association is gone, or there never was one.
     Gone {
-        /// Its name.
+        /// The name of the association.
         id: AssociationId,
     },
     /// A resource and all below it have changed: who observes one of them is to be told.
@@ -155,7 +155,7 @@ pub enum AssociationNotice {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AssociationNeed {
-    /// Sequence numbers.
+    /// More sequence numbers for its context.
     Sequence(AssociationId),
     /// A few sequence numbers, to ask for an Echo whose message has verified, and who may replay it. There are only so many an
     /// hour; beyond that the answer is [`AssociationNotice::Unavailable`].
@@ -186,7 +186,7 @@ impl AssociationNeed {
 
 /// The network side's table of associations.
 pub trait Associations: Send + Sync {
-    /// Follows a change.
+    /// Follows a change. Changes come in order, before the answers that rest on them.
     fn notice(&self, notice: AssociationNotice);
 
     /// What is needed, each once until a notice settles it. With nothing to say it keeps the waker, and calls it

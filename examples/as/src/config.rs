@@ -17,21 +17,21 @@ use std::time::Duration;
 /// For how many seconds a token can be good at most.
 const MAX_LIFETIME: u64 = 0xffff_ffff;
 
-/// The file.
+/// The configuration file of `ace-as`, in TOML.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to listen.
+    /// The addresses and UDP ports to listen on.
     pub listen: Vec<SocketAddr>,
     /// What the AS calls itself in tokens.
     pub issuer: Option<String>,
     /// What storage on disk needs.
     #[serde(default)]
     pub storage: StorageConfig,
-    /// Registered clients.
+    /// The clients that may ask for tokens.
     #[serde(rename = "client", default)]
     pub clients: Vec<RegisteredClient>,
-    /// Resource servers.
+    /// The resource servers that tokens are made for.
     #[serde(rename = "audience", default)]
     pub audiences: Vec<AudienceConfig>,
     /// Who may do what.
@@ -45,21 +45,21 @@ impl ProgramConfig for Config {
     }
 }
 
-/// A registered client.
+/// A client that was registered, with the OSCORE context that it was given.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisteredClient {
-    /// Its name.
+    /// The name, by which policies and tokens (`sub`) know it.
     pub name: String,
     /// The OSCORE context that it was given at its registration.
     pub oscore: StaticContext,
 }
 
-/// A resource server.
+/// A resource server, with the key that tokens are encrypted with.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudienceConfig {
-    /// Its name.
+    /// The name, by which policies and tokens (`sub`) know it.
     pub name: String,
     /// The key that tokens for it are encrypted with, AES-CCM-16-64-128.
     pub key: SecretHex,
@@ -78,11 +78,11 @@ const fn an_hour() -> u64 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// The client.
+    /// The client, by its name.
     pub client: String,
-    /// The audience.
+    /// The resource server, by its name.
     pub audience: String,
-    /// The group.
+    /// The GROUPNAME.
     pub group: String,
     /// The roles, e.g. `requester+responder`.
     pub roles: String,

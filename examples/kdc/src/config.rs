@@ -22,11 +22,11 @@ use std::time::Duration;
 /// By how many seconds an issuer's clock may be said to be ahead at most.
 const MAX_LEEWAY: u64 = 3_600;
 
-/// The file.
+/// The configuration file of `ace-kdc`, in TOML.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to listen.
+    /// The addresses and UDP ports to listen on.
     pub listen: Vec<SocketAddr>,
     /// The audience that tokens have to be for.
     pub audience: String,
@@ -35,7 +35,7 @@ pub struct Config {
     /// Who may issue tokens.
     #[serde(rename = "issuer", default)]
     pub issuers: Vec<IssuerConfig>,
-    /// The groups.
+    /// The groups that are made at the start, where they are not there yet.
     #[serde(rename = "group", default)]
     pub groups: Vec<GroupEntry>,
     /// What storage on disk needs.
@@ -43,11 +43,11 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Where commands are taken; where absent, in the folder of embedded storage.
     pub control: Option<PathBuf>,
-    /// The audit log.
+    /// The file of the audit log; beside this one where it is not absolute.
     pub audit: Option<PathBuf>,
     /// Where figures for Prometheus are served.
     pub figures: Option<SocketAddr>,
-    /// Bounds.
+    /// Bounds of memory, rates and times.
     #[serde(default)]
     pub limits: LimitsConfig,
 }
@@ -66,7 +66,7 @@ impl ProgramConfig for Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerConfig {
-    /// Its name here.
+    /// The name by which this file and its records know the issuer.
     pub name: String,
     /// What it calls itself in tokens.
     pub iss: Option<String>,
@@ -81,24 +81,24 @@ pub struct IssuerConfig {
     pub lax: bool,
 }
 
-/// A group.
+/// A group, with the issuers that may speak for it and the parameters of its profile.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupEntry {
-    /// Its name.
+    /// The GROUPNAME.
     pub name: String,
     /// The name of its application profile.
     pub profile: String,
-    /// The profile's parameters.
+    /// The parameters of the application profile, by name.
     #[serde(default)]
     pub parameters: ConfigMap,
 }
 
-/// Bounds.
+/// Bounds of memory, rates and times; each has a default.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Requests that wait.
+    /// How many requests may wait at once; further ones are answered 5.03.
     pub waiting: usize,
     /// Associations of one token that are not proven.
     pub pending_per_token: usize,

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The file.
+/// The configuration file of `ace-member`, in TOML.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -19,22 +19,22 @@ pub struct Config {
     pub name: String,
     /// Where the state is kept; beside the configuration file where it is not absolute.
     pub state: PathBuf,
-    /// The Authorization Server.
+    /// Where the AS is, and how this client is known there.
     #[serde(rename = "as")]
     pub auth_server: AuthServer,
     /// The Key Distribution Center.
     pub kdc: Kdc,
-    /// The group.
+    /// The group to join, and the roles to take.
     pub group: GroupConfig,
     /// Who the member is in the group.
     pub identity: IdentityConfig,
 }
 
-/// The Authorization Server.
+/// Where the AS is, and how this client is known there.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthServer {
-    /// Its address.
+    /// The address and UDP port.
     pub address: SocketAddr,
     /// The context that the client was given at its registration.
     pub oscore: StaticContext,
@@ -44,17 +44,17 @@ pub struct AuthServer {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kdc {
-    /// Its address.
+    /// The address and UDP port.
     pub address: SocketAddr,
     /// Its name at the AS.
     pub audience: String,
 }
 
-/// The group.
+/// The group to join, and the roles to take.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupConfig {
-    /// Its name.
+    /// The GROUPNAME.
     pub name: String,
     /// The roles to take, e.g. `requester+responder`.
     pub roles: String,
@@ -73,13 +73,13 @@ pub struct IdentityConfig {
 /// What a configuration says, checked.
 #[derive(Clone, Debug)]
 pub struct MemberSettings {
-    /// The file's content.
+    /// The content of the file.
     pub config: Config,
     /// Where the state is kept.
     pub state: PathBuf,
-    /// The roles.
+    /// The roles to ask for, as bits of the profile.
     pub roles: Roles,
-    /// Credential and key.
+    /// The member's credential, and the key in it.
     pub identity: Identity,
 }
 

@@ -16,19 +16,19 @@ use fields::{Field, Rule};
 /// One exchange, to be shown.
 #[derive(Clone, Debug)]
 pub struct ShownExchange {
-    /// Who asked.
+    /// The name of the client that asked.
     pub from: String,
-    /// Whom.
+    /// The party that was asked: `AS` or `KDC`.
     pub to: &'static str,
     /// Whether the exchange was protected.
     pub protected: bool,
-    /// Method and path.
+    /// The method and the path, e.g. `POST /authz-info`.
     pub request: String,
-    /// What was sent.
+    /// The payload of the request, by the names of its parameters.
     pub sent: String,
     /// The code of the answer.
     pub code: String,
-    /// What came.
+    /// The payload of the answer, by the names of its parameters.
     pub received: String,
 }
 

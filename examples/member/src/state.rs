@@ -35,7 +35,7 @@ pub struct Content {
 pub struct StateFile {
     path: PathBuf,
     lock: File,
-    /// What it says.
+    /// The content of the file.
     pub content: Content,
 }
 

@@ -51,9 +51,9 @@ pub enum MemberError {
 /// Who joins: its credential and the key of it.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The credential.
+    /// The credential, in the group's format.
     pub cred: Vec<u8>,
-    /// Its private key.
+    /// The private key of the public key in the credential.
     pub key: Arc<dyn SigningKey>,
 }
 
@@ -216,7 +216,7 @@ pub fn joined(
 /// A member of one OSCORE group.
 #[derive(Clone)]
 pub struct OscoreMember {
-    /// The group's name.
+    /// The GROUPNAME.
     pub gname: String,
     /// The roles to take.
     pub roles: Roles,

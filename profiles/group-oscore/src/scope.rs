@@ -3,9 +3,9 @@
 use ace_groupcomm::Roles;
 use ace_groupcomm_messages::RawCbor;
 
-/// Sends protected requests.
+/// Requester: sends protected requests (Group OSCORE profile section 3).
 pub const REQUESTER: Roles = Roles(1 << 1);
-/// Sends protected responses.
+/// Responder: sends protected responses (Group OSCORE profile section 3).
 pub const RESPONDER: Roles = Roles(1 << 2);
 /// Only listens, and has no credential.
 pub const MONITOR: Roles = Roles(1 << 3);

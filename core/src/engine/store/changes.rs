@@ -17,18 +17,18 @@ pub(crate) type Change = Option<Arc<dyn AnyRecord>>;
 pub struct Changes(pub(crate) BTreeMap<Key, Change>);
 
 impl Changes {
-    /// No changes.
+    /// Returns an empty set of changes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Writes a record.
+    /// Writes a record in the place of the one that is there, if any.
     pub fn put<T: RecordType>(&mut self, key: Key, record: T) {
         self.0.insert(key, Some(Arc::new(record)));
     }
 
-    /// Removes a record.
+    /// Removes a record. One that is not there stays absent.
     pub fn delete(&mut self, key: Key) {
         self.0.insert(key, None);
     }

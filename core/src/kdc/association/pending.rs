@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Bounds of associations that are not proven.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingLimits {
-    /// For one token.
+    /// How many may wait for one token.
     pub per_token: usize,
-    /// For one client.
+    /// How many may wait for one client of an issuer.
     pub per_client: usize,
-    /// In all.
+    /// How many may wait in all.
     pub total: usize,
     /// For how long one is kept at least, when others come that have proven no more.
     pub least_lifetime: Duration,
@@ -45,9 +45,9 @@ impl Default for PendingLimits {
 /// One association that waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
-    /// Its name.
+    /// The name of the association.
     pub id: AssociationId,
-    /// The transport profile.
+    /// The transport profile, `ace_profile`.
     pub profile: i64,
     /// What the keys are derived from.
     pub material: Secret,
@@ -55,9 +55,9 @@ pub(crate) struct Pending {
     pub input_id: Vec<u8>,
     /// The issuer of the token.
     pub issuer: String,
-    /// Its subject.
+    /// The client's name at the issuer, `sub`.
     pub subject: String,
-    /// The token.
+    /// What the token says.
     pub token: StoredToken,
     /// N2, as it was answered.
     pub nonce2: Vec<u8>,
@@ -72,7 +72,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Whose it is.
+    /// Returns the client whose association it is.
     fn client(&self) -> PrincipalId {
         PrincipalId::of(&self.issuer, &self.subject)
     }
@@ -93,13 +93,13 @@ pub(in crate::kdc) struct Pendings {
 /// Whether there is a place for one more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kdc) enum Place {
-    /// There is.
+    /// There is room.
     Free,
     /// This one goes for it.
     Instead(AssociationId),
     /// There would be, if the poster proved its address.
     ForProven,
-    /// There is none.
+    /// There is no room.
     None,
 }
 

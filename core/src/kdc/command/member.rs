@@ -43,7 +43,7 @@ impl KdcApp {
         Ok(changed(report, changes, events))
     }
 
-    /// Ends a ban.
+    /// Ends the ban of a client, so that it may join again.
     pub(super) fn lift(&self, view: &View<'_>, gname: &str, node: &NodeName) -> Done {
         let target = target!(self, view, gname);
         let nobody = || refused(CommandError::NoBan { group: gname.into(), node: node.clone() });

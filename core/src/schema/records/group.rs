@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RekeyReason {
-    /// A token expired.
+    /// The token of a member has expired.
     Expired,
     /// A newer token of the member no longer covers its membership.
     Narrowed,
@@ -34,9 +34,9 @@ pub enum RekeyReason {
 /// A rekeying that has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RekeyDue {
-    /// Why.
+    /// The first of the reasons that there are.
     pub why: RekeyReason,
-    /// Since when.
+    /// When it became due.
     pub since: UnixTime,
 }
 
@@ -146,18 +146,18 @@ pub struct GroupConfiguration {
 /// The secrets of one version, in the form of the application profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSecret {
-    /// The secrets.
+    /// The secrets, in the form of the application profile.
     pub material: Secret,
     /// When they were made.
     pub created: UnixTime,
-    /// When they end.
+    /// When they end: members use them no longer.
     pub expires: UnixTime,
 }
 
 /// One member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRecord {
-    /// NODENAME.
+    /// The NODENAME, which a member keeps when it joins again.
     pub node: NodeName,
     /// The Sender ID; who only monitors has none.
     pub sender_id: Option<SenderId>,
@@ -192,16 +192,16 @@ pub struct SenderIdRecord {
 /// Whose Gid it is, or was: a Gid is never given to another group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GidOwner {
-    /// The group.
+    /// The group that it is about.
     pub group: GroupId,
-    /// Its name.
+    /// The GROUPNAME.
     pub gname: String,
 }
 
 /// A group that was deleted, and of which something is stored still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
-    /// The group.
+    /// The group that it is about.
     pub group: GroupId,
     /// The name that it had.
     pub gname: String,
@@ -218,7 +218,7 @@ pub struct Ban {
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// Since when.
+    /// When it became due.
     pub since: UnixTime,
     /// When the ban ends: with the token that the client had.
     pub until: UnixTime,
@@ -229,9 +229,9 @@ pub struct Ban {
 pub struct BanEnd {
     /// When the ban ends.
     pub at: UnixTime,
-    /// The group.
+    /// The group that it is about.
     pub group: GroupId,
-    /// The client.
+    /// The client that was put out.
     pub principal: PrincipalId,
 }
 

@@ -54,9 +54,9 @@ pub enum Sabotage {
 pub struct Options {
     /// Engines over the store.
     pub hosts: usize,
-    /// Clients.
+    /// How many clients there are.
     pub clients: u16,
-    /// Steps.
+    /// How many steps are made.
     pub steps: u32,
     /// Messages lost, in a hundred.
     pub loss: u64,
@@ -105,7 +105,7 @@ impl Default for Options {
 pub struct Summary {
     /// A hash over all that happened: equal for equal seeds.
     pub trace: [u8; 32],
-    /// Commits that happened.
+    /// How many commits happened.
     pub commits: u64,
     /// Joins that clients were told of.
     pub joins: u64,
@@ -121,7 +121,7 @@ pub struct Summary {
     pub strange: u64,
     /// Commits that met a conflict.
     pub conflicts: u64,
-    /// Crashes.
+    /// How many crashes there were.
     pub crashes: u64,
 }
 

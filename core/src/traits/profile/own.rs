@@ -73,12 +73,12 @@ impl<'s, 'v> OwnRecords<'s, 'v> {
 pub struct OwnChanges(pub(crate) Vec<(RecordKind, Vec<u8>, Change)>);
 
 impl OwnChanges {
-    /// Writes a record.
+    /// Writes a record of the profile's own, in the place of the one that is there.
     pub fn put<T: RecordType>(&mut self, kind: RecordKind, id: &[u8], record: T) {
         self.0.push((kind, id.to_vec(), Some(Arc::new(record))));
     }
 
-    /// Removes a record.
+    /// Removes a record of the profile's own.
     pub fn delete(&mut self, kind: RecordKind, id: &[u8]) {
         self.0.push((kind, id.to_vec(), None));
     }
@@ -101,7 +101,7 @@ pub struct ProfileRoute {
     pub name: &'static str,
     /// Whether one more segment follows, which [`ProfileRequest::below`] has.
     pub is_below: bool,
-    /// The method.
+    /// The method that is served.
     pub method: Method,
     /// Who may use it.
     pub who: ProfileWho,
@@ -149,7 +149,7 @@ pub struct ProfileRequest<'s, 'v> {
     pub granted: Roles,
     /// The caller's membership, if it is a member.
     pub member: Option<CallingMember<'s>>,
-    /// The group.
+    /// The group, as this run sees it.
     pub group: GroupState<'s>,
     /// The records that the profile keeps for this group.
     pub records: OwnRecords<'s, 'v>,

@@ -12,7 +12,7 @@ pub struct ConditionalMap {
 }
 
 impl ConditionalMap {
-    /// Reads several keys.
+    /// Returns the record or its absence for each key, in the same order.
     #[must_use]
     pub fn read(&self, keys: &[Key]) -> Vec<Option<Record>> {
         keys.iter().map(|key| self.records.get(key).cloned()).collect()
