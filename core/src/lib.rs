@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | run a KDC of one's own | [`kdc::Kdc`], [`kdc::KdcConfig`], [`engine::Machine`] |
 //! | add a kind of group, or a transport profile | [`traits::profile`], [`traits::transport`], [`registry`] |
-//! | store elsewhere | [`traits::storage`], with [`testkit::storage::suite`] to check it |
+//! | store elsewhere | [`traits::storage`], with [`testkit::storage`] to check it |
 //! | take other tokens, or other cryptography | [`traits::token`], [`token`], [`traits::crypto`] |
 //! | be a member | [`member::Member`], [`traits::member`] |
 //! | see who may do what | [`access`] |

@@ -1,7 +1,7 @@
 //! The storage suite, in a folder.
 
 use ace_backend_disk::{DiskSettings, DiskStorage, OpenError};
-use ace_groupcomm::testkit::storage::suite;
+use ace_groupcomm::testkit::storage::{reopening_suite, suite};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Sharing, Storage, Txn};
 use std::path::Path;
 
@@ -20,6 +20,16 @@ async fn tables_keep_the_contract() {
     let settings = DiskSettings { write_buffer: 1, ..DiskSettings::default() };
     let storage = DiskStorage::open(folder.path(), &settings).unwrap();
     assert_eq!(suite(&storage).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_opened_again_keeps_the_contract() {
+    for write_buffer in [DiskSettings::default().write_buffer, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = DiskSettings { write_buffer, ..DiskSettings::default() };
+        let open = async || DiskStorage::open(folder.path(), &settings).map_err(|error| error.to_string());
+        assert_eq!(reopening_suite(open).await, Ok(()), "{write_buffer}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use ace_backend_postgres::{OpenError, PostgresSettings, PostgresStorage};
 use ace_groupcomm::Secret;
-use ace_groupcomm::testkit::storage::suite;
+use ace_groupcomm::testkit::storage::{reopening_suite, suite};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Record, Revision, Sharing, Storage, Txn};
 use ace_peers::Postgres;
 use std::sync::Arc;
@@ -51,6 +51,10 @@ async fn the_contract_holds() {
     let elsewhere = PostgresStorage::open(&server.url(), elsewhere).await.unwrap();
     assert_eq!(get(&elsewhere, "rw/a").await, None);
     assert_eq!(suite(&elsewhere).await, Ok(()));
+    let settings = PostgresSettings { schema: "again".into(), ..quick() };
+    let url = server.url();
+    let open = async || PostgresStorage::open(&url, settings.clone()).await.map_err(|error| error.to_string());
+    assert_eq!(reopening_suite(open).await, Ok(()));
     // Keys and values are any bytes.
     let strange = Key::new(vec![0, 0xff, b'\'', b'\\']);
     storage.commit(vec![Txn { expect: vec![], write: vec![(strange.clone(), Some(vec![0, 0xff].into()))] }]).await;

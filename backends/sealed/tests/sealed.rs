@@ -2,7 +2,8 @@
 
 use ace_backend_sealed::{KeyRing, KeyRingError, Sealed, StorageKey};
 use ace_groupcomm::Secret;
-use ace_groupcomm::testkit::{TestStore, storage::suite};
+use ace_groupcomm::testkit::TestStore;
+use ace_groupcomm::testkit::storage::{reopening_suite, suite};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Sharing, Storage, Txn};
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
@@ -43,6 +44,9 @@ async fn sealed_storage_keeps_the_contract() {
         let sealed = sealed(&TestStore::new(sharing), &[1], 1);
         assert_eq!(sealed.sharing(), sharing);
         assert_eq!(suite(&sealed).await, Ok(()));
+        let store = TestStore::new(sharing);
+        let open = async || Ok(self::sealed(&store, &[1], 1));
+        assert_eq!(reopening_suite(open).await, Ok(()));
     }
 }
 

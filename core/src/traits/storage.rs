@@ -1,7 +1,8 @@
 //! Storage: ordered keys with durable, conditional commits.
 //!
 //! The trait is small on purpose: it maps onto an LSM or B-tree file, PostgreSQL and what speaks its protocol,
-//! etcd, FoundationDB or TiKV. Whoever implements it runs `testkit::storage::suite` against it.
+//! etcd, FoundationDB or TiKV. Whoever implements it runs `testkit::storage::suite` against it, and
+//! `testkit::storage::reopening_suite` where it outlives its process.
 //!
 //! # The contract
 //!
@@ -9,6 +10,7 @@
 //! - [`CommitOutcome::Done`] says that it survives a crash.
 //! - Revisions of a key grow, also across a delete: none is ever used twice for one key.
 //! - [`CommitOutcome::Conflict`] names every expectation that failed, with what stands there instead.
+//! - Transactions of one call see each other in their order, and each has a revision of its own.
 //! - A backend never tries a commit again by itself: it would take its own write for a conflict.
 //! - [`CommitOutcome::Unknown`] is an honest answer: the connection was lost, an fsync failed. With
 //!   [`Sharing::Exclusive`] it must be settled before the next read.
@@ -139,8 +141,8 @@ pub trait Storage: Send + Sync {
     /// [`StorageError`] when storage cannot be read.
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError>;
 
-    /// Reads the keys that begin with `prefix`, behind `after`, at most `limit` of them. Pages are not of one
-    /// moment.
+    /// Reads the keys that begin with `prefix`, behind `after`, in ascending order, at most `limit` of them; `limit` is not 0. Pages
+    /// are not of one moment. A page that is exactly full says too whether more follow.
     ///
     /// # Errors
     /// [`StorageError`] when storage cannot be read.

@@ -21,7 +21,7 @@ impl ConditionalMap {
     /// Reads the keys that begin with `prefix`, behind `after`, at most `limit` of them.
     #[must_use]
     pub fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Page {
-        let start = after.unwrap_or(prefix);
+        let start = after.map_or(prefix, |after| after.max(prefix));
         let mut rest = self
             .records
             .range(start..)
