@@ -108,10 +108,16 @@ impl Handle {
         receiver.await.unwrap_or(Err(StartError::Ended))
     }
 
-    /// Whether the engine's start is done, and storage works: what it is asked now it can answer.
+    /// Whether the engine runs, its start is done, and storage works: what it is asked now it can answer.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        self.ready.load(Ordering::Relaxed) && !self.messages.is_closed()
+    }
+
+    /// Waits until the engine has ended, for whatever reason: it was stopped, its start was refused, storage has failed beyond
+    /// repair, or a part that was plugged in has panicked. The task of [`spawn`] says which of them was a panic.
+    pub async fn ended(&self) {
+        self.messages.closed().await;
     }
 
     /// Stops the engine: it takes no more requests, finishes those under way, and ends.
@@ -142,6 +148,9 @@ struct Driver<M> {
 }
 
 /// Runs an engine on the current tokio runtime. The task ends after [`Handle::stop`], or when all handles are gone.
+///
+/// Watch the task: a validator, a profile or a transport that panics ends it with an error ([`JoinHandle`]), and all that is asked
+/// from then on is answered 5.03. [`Handle::is_ready`] is false then, and [`Handle::ended`] returns.
 pub fn spawn<M>(
     machine: M,
     storage: Arc<dyn Storage>,

@@ -6,9 +6,11 @@ use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
+use ace_groupcomm::token::{TokenRefusal, ValidToken};
 use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
-use ace_groupcomm::{Caller, Method, Status};
+use ace_groupcomm::traits::token::TokenValidator;
+use ace_groupcomm::{Caller, Method, Status, UnixTime};
 use ace_groupcomm_messages::TokenTransferResponse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -114,6 +116,35 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
     handle.ready().await.unwrap();
     assert!(handle.is_ready());
     handle.stop().await;
+}
+
+/// Panics over the token that it is told to, as somebody's own validator may.
+struct PanickingValidator(Vec<u8>);
+
+impl TokenValidator for PanickingValidator {
+    fn validate(&self, token: &[u8], now: UnixTime) -> Result<ValidToken, TokenRefusal> {
+        assert!(token != self.0, "this validator panics");
+        build::validator(&["g1"]).validate(token, now)
+    }
+}
+
+#[tokio::test]
+async fn a_plugged_in_part_that_panics_ends_the_engine_and_that_is_seen() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let validator = Box::new(PanickingValidator(b"bad".to_vec()));
+    let registry = toy::registry();
+    let kdc = Kdc::new(desk::config(&["g1"]), &registry, validator, storage.sharing(), Arc::new(AwsLc)).unwrap();
+    let pool = CryptoPool::inline(Arc::new(AwsLc));
+    let (handle, driver) = spawn(kdc, storage, Arc::new(NoAssociations), pool, Clock::system());
+    handle.ready().await.unwrap();
+    assert!(handle.is_ready());
+    let answer = handle.call(Caller::anonymous(), build::token_post(b"bad")).await;
+    assert_eq!(answer.status, Status::ServiceUnavailable, "whoever asked is not left without an answer");
+    assert!(driver.await.unwrap_err().is_panic());
+    handle.ended().await;
+    assert!(!handle.is_ready());
+    assert_eq!(handle.call(Caller::anonymous(), build::token_post(b"good")).await.status, Status::ServiceUnavailable);
+    assert!(handle.ready().await.is_err());
 }
 
 #[tokio::test]
