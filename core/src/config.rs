@@ -1,6 +1,7 @@
 //! Parameters of a group, as a configuration file holds them; each profile reads its own.
 
 mod parameters;
+mod value;
 
 pub use parameters::{Difference, Parameter, Parameters};
 
@@ -10,8 +11,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// One value of a configuration.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ConfigValue {
     /// true or false
@@ -25,8 +25,9 @@ pub enum ConfigValue {
     /// Values by name: a table of the file.
     Map(BTreeMap<String, ConfigValue>),
     /// A secret out of storage; in a file it is text.
-    #[serde(skip)]
     Secret(Secret),
+    /// A number with a fraction: no parameter takes one, and each says so by its own name.
+    Fraction(f64),
 }
 
 /// What kind of value it is: it may be a key.
@@ -39,6 +40,7 @@ impl std::fmt::Debug for ConfigValue {
             Self::List(values) => f.debug_list().entries(values).finish(),
             Self::Map(values) => f.debug_map().entries(values).finish(),
             Self::Secret(secret) => secret.fmt(f),
+            Self::Fraction(value) => write!(f, "{value}"),
         }
     }
 }
@@ -64,6 +66,11 @@ impl ConfigError {
     pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { key: key.into(), reason: reason.into() }
     }
+
+    /// A value of another kind than is wanted.
+    fn kind(key: &str, wanted: &str, found: &ConfigValue) -> Self {
+        Self::new(key, format!("must be {wanted}, and is {}", found.kind()))
+    }
 }
 
 impl ConfigMap {
@@ -75,7 +82,19 @@ impl ConfigMap {
         match self.0.remove(key) {
             None => Ok(None),
             Some(ConfigValue::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(ConfigError::new(key, "must be text")),
+            Some(other) => Err(ConfigError::kind(key, "a string", &other)),
+        }
+    }
+
+    /// Takes a whole number.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn int(&mut self, key: &str) -> Result<Option<i64>, ConfigError> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(ConfigValue::Int(int)) => Ok(Some(int)),
+            Some(other) => Err(ConfigError::kind(key, "a whole number", &other)),
         }
     }
 
@@ -84,13 +103,44 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn uint(&mut self, key: &str) -> Result<Option<u64>, ConfigError> {
+        let int = self.int(key)?;
+        int.map(|int| u64::try_from(int).map_err(|_| ConfigError::new(key, "must not be negative"))).transpose()
+    }
+
+    /// Takes a list.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn list(&mut self, key: &str) -> Result<Option<Vec<ConfigValue>>, ConfigError> {
         match self.0.remove(key) {
             None => Ok(None),
-            Some(ConfigValue::Int(int)) => {
-                u64::try_from(int).map(Some).map_err(|_| ConfigError::new(key, "must not be negative"))
-            }
-            Some(_) => Err(ConfigError::new(key, "must be a number")),
+            Some(ConfigValue::List(values)) => Ok(Some(values)),
+            Some(other) => Err(ConfigError::kind(key, "a list", &other)),
         }
+    }
+
+    /// Takes a table, whose values are taken in their turn.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is something else.
+    pub fn map(&mut self, key: &str) -> Result<Option<Self>, ConfigError> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(ConfigValue::Map(values)) => Ok(Some(Self(values))),
+            Some(other) => Err(ConfigError::kind(key, "a table", &other)),
+        }
+    }
+
+    /// Takes what has to be there: `map.required("name", ConfigMap::text)`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is missing; that of `take`.
+    pub fn required<T>(
+        &mut self,
+        key: &str,
+        take: impl FnOnce(&mut Self, &str) -> Result<Option<T>, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        take(self, key)?.ok_or_else(|| ConfigError::new(key, "is missing"))
     }
 
     /// Takes true or false.
@@ -101,7 +151,7 @@ impl ConfigMap {
         match self.0.remove(key) {
             None => Ok(None),
             Some(ConfigValue::Bool(value)) => Ok(Some(value)),
-            Some(_) => Err(ConfigError::new(key, "must be true or false")),
+            Some(other) => Err(ConfigError::kind(key, "true or false", &other)),
         }
     }
 
@@ -116,7 +166,7 @@ impl ConfigMap {
             return Ok(Some(secret));
         }
         let Some(text) = self.text(key)? else { return Ok(None) };
-        let bytes = from_hex(&text).ok_or_else(|| ConfigError::new(key, "must be hexadecimal"))?;
+        let bytes = from_hex(&text).ok_or_else(|| ConfigError::new(key, "must be hexadecimal, two digits a byte"))?;
         Ok(Some(Secret::new(bytes)))
     }
 
@@ -147,6 +197,35 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn map(entries: &[(&str, ConfigValue)]) -> ConfigMap {
+        ConfigMap(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_told_by_its_key_and_both_kinds() {
+        let mut read = map(&[
+            ("a", ConfigValue::Fraction(1.5)),
+            ("b", ConfigValue::List(vec![ConfigValue::Int(1)])),
+            ("c", ConfigValue::Map(BTreeMap::from([("d".into(), ConfigValue::Bool(true))]))),
+            ("e", ConfigValue::Text("zz".into())),
+        ]);
+        let told = |error: ConfigError| error.to_string();
+        assert_eq!(
+            read.clone().uint("a").map_err(told),
+            Err("a: must be a whole number, and is a number with a fraction".into())
+        );
+        assert_eq!(read.clone().text("b").map_err(told), Err("b: must be a string, and is a list".into()));
+        assert_eq!(read.clone().list("c").map_err(told), Err("c: must be a list, and is a table".into()));
+        assert_eq!(read.clone().map("e").map_err(told), Err("e: must be a table, and is a string".into()));
+        assert_eq!(read.clone().bool("e").map_err(told), Err("e: must be true or false, and is a string".into()));
+        assert_eq!(read.clone().secret("e").map_err(told), Err("e: must be hexadecimal, two digits a byte".into()));
+        assert_eq!(read.clone().required("f", ConfigMap::int).map_err(told), Err("f: is missing".into()));
+        assert_eq!(read.list("b"), Ok(Some(vec![ConfigValue::Int(1)])));
+        let mut inner = read.required("c", ConfigMap::map).unwrap();
+        assert_eq!((inner.required("d", ConfigMap::bool), inner.finish()), (Ok(true), Ok(())));
+        assert_eq!((read.int("none"), read.map("none")), (Ok(None), Ok(None)));
+    }
 
     #[test]
     fn values_are_taken_by_kind_and_what_is_left_is_refused() {

@@ -136,8 +136,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
     let mut policies = Vec::new();
     for policy in &config.policies {
         let wrong = |word: &str, reason: String| loaded.error(&["[[policy]]", word], reason);
-        let roles = scope::from_names(&policy.roles)
-            .ok_or_else(|| wrong(&policy.roles, format!("there are no roles {:?}", policy.roles)))?;
+        let roles = scope::from_names(&policy.roles).map_err(|error| wrong(&policy.roles, error.to_string()))?;
         check_filled(loaded, &["[[policy]]", "group = \"\""], &policy.group)?;
         if !config.clients.iter().any(|client| client.name == policy.client) {
             return Err(wrong(&policy.client, format!("client {:?} is not registered", policy.client)));

@@ -52,6 +52,13 @@ async fn mistakes_are_named_with_their_line() {
         ("posts_per_second = 1000", "posts_per_second = 0", 52, "must not be 0"),
         ("mode = \"group\"", "mode = \"group\", key_lifetime = 0", 41, "136 years"),
         ("mode = \"group\"", "mode = \"group\", key_lifetime = 9223372036854775807", 41, "136 years"),
+        (
+            "mode = \"group\"",
+            "mode = \"group\", key_lifetime = 1.5",
+            41,
+            "key_lifetime: must be a whole number, and is a number",
+        ),
+        ("mode = \"group\"", "mode = [\"group\"]", 41, "mode: must be a string, and is a list"),
         ("leeway = 30", "leeway = 9999999", 57, "3600"),
         ("gm_key = \"73616d706c65", "gm_key = \"73616d706c6500", 36, "32 bytes"),
     ] {

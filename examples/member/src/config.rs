@@ -105,7 +105,7 @@ impl MemberSettings {
             &[&config.auth_server.oscore.master_secret, &config.identity.key],
         )?;
         let roles = scope::from_names(&config.group.roles)
-            .ok_or_else(|| loaded.error(&["[group]", "roles"], "there are no such roles"))?;
+            .map_err(|error| loaded.error(&["[group]", "roles"], error.to_string()))?;
         let key = AwsLc
             .signing_key(SignatureAlgorithm::Ed25519, &config.identity.key.0)
             .ok_or_else(|| loaded.error(&["[identity]", "key"], "the key must have 32 bytes"))?;

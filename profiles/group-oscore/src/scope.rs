@@ -2,6 +2,7 @@
 
 use ace_groupcomm::Roles;
 use ace_groupcomm_messages::RawCbor;
+use thiserror::Error;
 
 /// Requester: sends protected requests (Group OSCORE profile section 3).
 pub const REQUESTER: Roles = Roles(1 << 1);
@@ -40,26 +41,30 @@ pub const fn peers_of(roles: Roles) -> Roles {
     Roles(peers)
 }
 
-/// Reads names of roles, as configurations and command lines have them: `requester+responder`.
-#[must_use]
-pub fn from_names(names: &str) -> Option<Roles> {
-    names.split('+').try_fold(Roles(0), |sum, name| {
-        let role = match name.trim() {
-            "requester" => REQUESTER,
-            "responder" => RESPONDER,
-            "monitor" => MONITOR,
-            "verifier" => VERIFIER,
-            _ => return None,
-        };
-        Some(Roles(sum.0 | role.0))
+/// The roles, with the names that configurations and command lines have for them.
+pub const NAMED: [(Roles, &str); 4] =
+    [(REQUESTER, "requester"), (RESPONDER, "responder"), (MONITOR, "monitor"), (VERIFIER, "verifier")];
+
+/// A name that is no role's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no role {0:?}: it is one or more of requester, responder, monitor, verifier, with + in between")]
+pub struct UnknownRole(pub String);
+
+/// Reads names of roles: `requester+responder`.
+///
+/// # Errors
+/// [`UnknownRole`], with the first name that is none.
+pub fn from_names(names: &str) -> Result<Roles, UnknownRole> {
+    names.split('+').map(str::trim).try_fold(Roles(0), |sum, name| {
+        let named = NAMED.iter().find(|(_, known)| *known == name);
+        named.map(|(role, _)| Roles(sum.0 | role.0)).ok_or_else(|| UnknownRole(name.to_owned()))
     })
 }
 
-/// The names of roles.
+/// Returns the names of roles, with + in between.
 #[must_use]
 pub fn names(roles: Roles) -> String {
-    let all = [(REQUESTER, "requester"), (RESPONDER, "responder"), (MONITOR, "monitor"), (VERIFIER, "verifier")];
-    all.iter().filter(|(role, _)| roles.meets(*role)).map(|&(_, name)| name).collect::<Vec<_>>().join("+")
+    NAMED.iter().filter(|(role, _)| roles.meets(*role)).map(|&(_, name)| name).collect::<Vec<_>>().join("+")
 }
 
 #[cfg(test)]
@@ -113,9 +118,11 @@ mod tests {
     #[test]
     fn names_come_back() {
         for roles in [2, 4, 6, 8, 16, 30].map(Roles) {
-            assert_eq!(from_names(&names(roles)), Some(roles));
+            assert_eq!(from_names(&names(roles)), Ok(roles));
         }
-        assert_eq!(from_names("requester+king"), None);
-        assert_eq!(from_names(""), None);
+        assert_eq!(from_names("requester + king"), Err(UnknownRole("king".into())));
+        assert_eq!(from_names(""), Err(UnknownRole(String::new())));
+        let told = UnknownRole("king".into()).to_string();
+        assert!(NAMED.iter().all(|(_, name)| told.contains(name)), "{told}");
     }
 }
