@@ -147,5 +147,6 @@ mod tests {
             (id.to_string(), format!("{id:?}"), id.as_bytes()),
             ("001b5b".into(), "001b5b".into(), &b"\x00\x1b["[..])
         );
+        assert_eq!(NodeName::new("0a").to_string(), "0a");
     }
 }

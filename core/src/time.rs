@@ -122,6 +122,18 @@ mod tests {
         Now::new(unix, Duration::from_secs(mono))
     }
 
+    #[test]
+    fn times_of_day_stay_within_what_there_is() {
+        let (time, hour) = (UnixTime::new(5_000), Duration::from_secs(3_600));
+        assert_eq!((time.plus(hour), time.minus(hour)), (UnixTime::new(8_600), UnixTime::new(1_400)));
+        assert_eq!((time.minus(hour * 2), UnixTime::new(u64::MAX).plus(hour).seconds()), (UnixTime::EPOCH, u64::MAX));
+        assert_eq!(
+            (time.until(UnixTime::new(5_007)), time.until(UnixTime::EPOCH)),
+            (Duration::from_secs(7), Duration::ZERO)
+        );
+        assert_eq!(time.to_string(), "5000");
+    }
+
     // Covers: TH-2-07/clock-jump
     #[test]
     fn the_time_of_day_never_goes_back_and_does_not_run_away() {

@@ -242,7 +242,7 @@ fn with_token(response: &mut Response, change: impl FnOnce(&mut TokenResponse)) 
 /// A scope of one entry.
 fn granted(gname: &str, roles: u64) -> Option<ScopeValue> {
     let entry = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
-    Some(ScopeValue::Bytes(Scope(vec![entry]).encode()))
+    Some(ScopeValue::Bytes(Scope::from(entry).encode()))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Association, GidOwner, GroupSecret, Head, Meta, NamedGroup};
+use ace_groupcomm::records::{Association, GidOwner, GroupSecret, Head, Meta, NamedGroup, RekeyDue, RekeyReason};
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::token::LEEWAY;
@@ -107,11 +107,18 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
 
     for (now, revoked) in [(5_000, None), (6_000, None), (7_000, Some(evicted.to_vec()))] {
         let store = restore(&backup, now, revoked.clone());
-        assert!(head(&store).rekey_due.is_none(), "nobody is there who was told of a key");
+        let mut old = head(&store);
+        assert!(old.rekey_due.is_none(), "nobody is there who was told of a key");
+        // What a renewal finds due is done by it, and Sender IDs begin anew under its Gid.
+        let due = RekeyDue { why: RekeyReason::Evicted, since: UnixTime::new(now) };
+        (old.rekey_due, old.cursor) = (Some(due), 77);
+        let NamedGroup { id: group, .. } = store.record(&keys::name("g1")).unwrap();
+        store.plant(&keys::head(group), &old);
         let mut desk = open(&store, now);
         assert_clean(&store);
         let after = head(&store);
         assert!(after.num > before.num + 100_000 && after.members == 0, "{after:?}");
+        assert_eq!((after.rekey_due, after.cursor), (None, 0));
         assert!(given.iter().all(|(gid, _)| *gid != after.gid.as_bytes().to_vec()), "a Gid that was never used");
         // Associations and observations are gone.
         assert!(store.dump().iter().all(|(key, _)| !key.as_bytes().starts_with(b"o/")));

@@ -66,7 +66,7 @@ pub fn token(number: u32, material: &OscoreInputMaterial) -> Option<Vec<u8>> {
         aud: vec![AUDIENCE.into()],
         exp: Some(4_000_000_000),
         cnf: Some(Confirmation::Osc(material.clone())),
-        scope: Some(ScopeValue::Bytes(Scope(vec![ScopeEntry { gname: GROUP.into(), permissions: roles }]).encode())),
+        scope: Some(ScopeValue::Bytes(Scope::from(ScopeEntry { gname: GROUP.into(), permissions: roles }).encode())),
         ..Claims::default()
     };
     let nonce: Vec<u8> = bytes(number, 9).into_iter().take(13).collect();

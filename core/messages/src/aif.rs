@@ -14,9 +14,14 @@ pub struct ScopeEntry {
     pub permissions: RawCbor,
 }
 
-/// A scope: entries for one or more groups.
+/// A scope: entries for one or more groups, each named once.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Scope(pub Vec<ScopeEntry>);
+pub struct Scope(Vec<ScopeEntry>);
+
+/// A group that a scope names twice: its roles would be in doubt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scope names group {0:?} twice")]
+pub struct GroupTwice(pub String);
 
 /// The value of a `scope` parameter or claim as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,19 +69,48 @@ impl ScopeEntry {
     }
 }
 
+/// A scope of one group.
+impl From<ScopeEntry> for Scope {
+    fn from(entry: ScopeEntry) -> Self {
+        Self([entry].into())
+    }
+}
+
 impl Scope {
+    /// A scope with these entries, in this order.
+    ///
+    /// # Errors
+    /// [`GroupTwice`], with the first name that comes again.
+    pub fn new(entries: impl IntoIterator<Item = ScopeEntry>) -> Result<Self, GroupTwice> {
+        let entries: Vec<ScopeEntry> = entries.into_iter().collect();
+        let mut names: Vec<&str> = entries.iter().map(|entry| entry.gname.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find_map(|pair| match pair {
+            [a, b] if a == b => Some(GroupTwice((*a).into())),
+            _ => None,
+        });
+        twice.map_or(Ok(Self(entries)), Err)
+    }
+
+    /// Returns the entries, in their order.
+    #[must_use]
+    pub fn entries(&self) -> &[ScopeEntry] {
+        &self.0
+    }
+
+    /// Returns the entries, in their order.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<ScopeEntry> {
+        self.0
+    }
+
     /// Reads the bytes that `scope` wraps.
     ///
     /// # Errors
     /// [`DecodeError`]; also where one group is named twice, since its roles would then be in doubt.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let entries = array("scope", entry)(Item::decode(bytes)?)?;
-        let mut names: Vec<&str> = entries.iter().map(|e| e.gname.as_str()).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-            return Err(DecodeError::Type("scope that names one group once"));
-        }
-        Ok(Self(entries))
+        Self::new(entries).map_err(|GroupTwice(_)| DecodeError::Type("scope that names one group once"))
     }
 
     /// The bytes that `scope` wraps.
@@ -141,12 +175,9 @@ mod tests {
     use alloc::vec;
 
     fn scope(entries: &[(&str, u64)]) -> Scope {
-        Scope(
-            entries
-                .iter()
-                .map(|&(gname, roles)| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) })
-                .collect(),
-        )
+        let entry =
+            |&(gname, roles): &(&str, u64)| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
+        Scope::new(entries.iter().map(entry)).unwrap()
     }
 
     // Covers: KG-3.1-02
@@ -160,9 +191,17 @@ mod tests {
             assert_eq!(hex::encode(&encoded), bytes);
             assert_eq!(Scope::decode(&encoded), Ok(scope(&entries)));
         }
-        let one = scope(&[("g1", 6)]).0.remove(0);
+        let one = scope(&[("g1", 6)]).into_entries().remove(0);
         assert_eq!(hex::encode(one.encode()), "8262673106");
         assert_eq!(ScopeEntry::decode(&one.encode()), Ok(one));
+    }
+
+    #[test]
+    fn a_scope_of_ones_own_names_each_group_once_too() {
+        let entry = |gname: &str| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(2) };
+        assert_eq!(Scope::new(["b", "a", "b"].map(entry)), Err(GroupTwice("b".into())));
+        assert_eq!(Scope::new(["b", "a"].map(entry)).map(|scope| scope.entries().len()), Ok(2));
+        assert_eq!(Scope::from(entry("a")), scope(&[("a", 2)]));
     }
 
     // Covers: TH-2-09/group-twice

@@ -99,6 +99,34 @@ impl RawCbor {
         Self(out.0)
     }
 
+    /// Returns an integer, encoded.
+    #[must_use]
+    pub fn int(value: i64) -> Self {
+        let mut out = Writer::new();
+        out.int(value);
+        Self(out.0)
+    }
+
+    /// Returns a text string, encoded.
+    #[must_use]
+    pub fn text(value: &str) -> Self {
+        let mut out = Writer::new();
+        out.text(value);
+        Self(out.0)
+    }
+
+    /// Returns a map with these entries, encoded in this order. A label that comes again is left out: no map has one twice.
+    #[must_use]
+    pub fn map(entries: &[(Label, Self)]) -> Self {
+        let mut map = MapWriter::new();
+        for (at, (label, value)) in entries.iter().enumerate() {
+            if entries.iter().take(at).all(|(earlier, _)| earlier != label) {
+                map.rest(&[(label.clone(), value.clone())]);
+            }
+        }
+        Self::from_finished(map)
+    }
+
     /// The bytes of the item.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -111,7 +139,25 @@ impl RawCbor {
         self.item()?.integer().and_then(|int| u64::try_from(int).ok())
     }
 
-    /// An array of these items.
+    /// Returns the item as an integer, if it is one that 64 bits hold.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i64> {
+        self.item()?.integer().and_then(|int| i64::try_from(int).ok())
+    }
+
+    /// Returns the item as a text string, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<String> {
+        self.item()?.text()
+    }
+
+    /// Returns the entries of the item, if it is a map; their order is that of the map.
+    #[must_use]
+    pub fn as_map(&self) -> Option<Vec<(Label, Self)>> {
+        MapReader::from_item(self.item()?, "map").ok().map(MapReader::rest)
+    }
+
+    /// Returns an array of these items, encoded.
     #[must_use]
     pub fn array(items: &[Self]) -> Self {
         let mut out = Writer::new();

@@ -98,6 +98,39 @@ impl core::fmt::Debug for CoseKey {
 }
 
 impl CoseKey {
+    /// An Ed25519 public key, of 32 bytes (RFC 9053 section 7.2).
+    #[must_use]
+    pub fn ed25519(public: &[u8; 32]) -> Self {
+        let mut key = Self::default();
+        (key.kty, key.crv, key.x) = (cose_key::OKP, Some(cose_key::ED25519), Some(public.to_vec()));
+        key
+    }
+
+    /// A public key on P-256 by its coordinates, of 32 bytes each (RFC 9053 section 7.1.1).
+    #[must_use]
+    pub fn p256(x: &[u8; 32], y: &[u8; 32]) -> Self {
+        let mut key = Self::default();
+        (key.kty, key.crv) = (cose_key::EC2, Some(cose_key::P256));
+        (key.x, key.y) = (Some(x.to_vec()), Some(RawCbor::bytes(y)));
+        key
+    }
+
+    /// A symmetric key (RFC 9053 section 7.3).
+    #[must_use]
+    pub fn symmetric(secret: &[u8]) -> Self {
+        let mut key = Self::default();
+        (key.kty, key.k) = (cose_key::SYMMETRIC, Some(secret.to_vec()));
+        key
+    }
+
+    /// Returns the COSE_Key, in CBOR. [`Self::decode`] reads it again.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write(&mut out);
+        out.0
+    }
+
     /// Reads a COSE_Key.
     ///
     /// # Errors
@@ -331,5 +364,18 @@ mod tests {
         let key = decode("a101a30104204212 3402 41aa".replace(' ', "").as_str()).unwrap();
         let shown = alloc::format!("{osc:?} {key:?}");
         assert!(!shown.contains("18, 52") && shown.contains("id: [1]") && shown.contains("170"), "{shown}");
+    }
+
+    #[test]
+    fn keys_of_ones_own_are_read_again() {
+        let (x, y) = ([7; 32], [8; 32]);
+        for (key, bytes) in [
+            (CoseKey::ed25519(&x), alloc::format!("a3010120062158 20{}", "07".repeat(32))),
+            (CoseKey::p256(&x, &y), alloc::format!("a401022001215820{}225820{}", "07".repeat(32), "08".repeat(32))),
+            (CoseKey::symmetric(&[9; 3]), "a201042043090909".into()),
+        ] {
+            assert_eq!(hex::encode(key.encode()), bytes.replace(' ', ""));
+            assert_eq!(CoseKey::decode(&key.encode()), Ok(key));
+        }
     }
 }

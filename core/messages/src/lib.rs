@@ -66,7 +66,7 @@ pub mod retrieval;
 mod sign_info;
 mod token;
 
-pub use aif::{Scope, ScopeEntry, ScopeValue, extended_scope_tag};
+pub use aif::{GroupTwice, Scope, ScopeEntry, ScopeValue, extended_scope_tag};
 pub use authz_info::{TokenTransferRequest, TokenTransferResponse};
 pub use cbor::{DecodeError, Label, RawCbor};
 pub use cnf::{Confirmation, CoseKey, CredentialMethod, OscoreInputMaterial};

@@ -208,7 +208,12 @@ fn a_scope_is_narrowed_to_the_policies() {
         assert!(matches!(answer.scope, None | Some(ScopeValue::Bytes(_))), "not in the extended format");
         let told = answer.scope.map(|told| told.decode().unwrap());
         assert_eq!(told.as_ref(), (!same).then_some(valid.scope()));
-        Ok(valid.scope().0.iter().map(|e| (e.gname.clone(), e.permissions.as_uint().unwrap())).collect::<Vec<_>>())
+        Ok(valid
+            .scope()
+            .entries()
+            .iter()
+            .map(|e| (e.gname.clone(), e.permissions.as_uint().unwrap()))
+            .collect::<Vec<_>>())
     };
     let entries = |list: &[(&str, u64)]| Ok(list.iter().map(|&(g, p)| (g.to_owned(), p)).collect::<Vec<_>>());
     assert_eq!(granted("lamp", Some(&[("g1", 14), ("g2", 2), ("g3", 2)])), entries(&[("g1", 6)]));
@@ -237,10 +242,11 @@ fn faults_have_their_error_codes() {
             TokenErrorCode::InvalidScope,
             TokenRequest {
                 scope: Some(ScopeValue::Bytes(
-                    Scope(vec![ace_groupcomm_messages::ScopeEntry {
+                    Scope::new([ace_groupcomm_messages::ScopeEntry {
                         gname: "g1".into(),
                         permissions: RawCbor::bytes(&[2]),
                     }])
+                    .unwrap()
                     .encode(),
                 )),
                 ..good.clone()

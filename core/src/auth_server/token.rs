@@ -122,7 +122,7 @@ impl AuthServerApp {
             Some(value @ ScopeValue::Bytes(_)) => {
                 let scope = value.decode().map_err(|_| invalid("the scope is malformed"))?;
                 let entry = |entry: ScopeEntry| Some((entry.gname, entry.permissions.as_uint()?));
-                let entries: Option<Vec<_>> = scope.0.into_iter().map(entry).collect();
+                let entries: Option<Vec<_>> = scope.into_entries().into_iter().map(entry).collect();
                 entries.ok_or_else(|| invalid("roles are not a set of bits"))?
             }
             Some(_) => return Err(invalid("the scope is not in the AIF format")),
@@ -135,12 +135,12 @@ impl AuthServerApp {
         };
         let granted = wanted.into_iter().map(|(gname, bits)| (bits & allowed(&gname), gname));
         let granted = granted.filter(|(bits, _)| *bits != 0);
-        let entries: Vec<ScopeEntry> =
-            granted.map(|(bits, gname)| ScopeEntry { gname, permissions: RawCbor::uint(bits) }).collect();
-        if entries.is_empty() {
+        let entries = granted.map(|(bits, gname)| ScopeEntry { gname, permissions: RawCbor::uint(bits) });
+        let scope = Scope::new(entries).map_err(|_| invalid("a group stands twice in the scope"))?;
+        if scope.entries().is_empty() {
             return Err(invalid("the client may take none of these roles"));
         }
-        Ok(Scope(entries))
+        Ok(scope)
     }
 
     /// The key that the token is bound to: new, or the one that the client names to keep its context. Returns also

@@ -47,7 +47,7 @@ pub(super) fn operate(setup: &Setup, operation: Operation, run: &mut Run<'_>) ->
 fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let asked = TokenRequest {
         audience: Some(setup.audience.clone()),
-        scope: Some(ScopeValue::Bytes(Scope(vec![setup.rules.scope()]).encode())),
+        scope: Some(ScopeValue::Bytes(Scope::from(setup.rules.scope()).encode())),
         ..TokenRequest::default()
     };
     let request = Request::new(Method::Post, [TOKEN]).with_payload(ACE_CBOR, asked.encode());

@@ -96,11 +96,11 @@ impl TestClient {
     }
 }
 
-/// A scope of these groups, each with its roles.
+/// A scope of these groups, each with its roles; an empty one where a group stands twice.
 #[must_use]
 pub fn scope(entries: &[(&str, u64)]) -> Scope {
     let entry = |&(gname, roles): &(&str, u64)| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
-    Scope(entries.iter().map(entry).collect())
+    Scope::new(entries.iter().map(entry)).unwrap_or_default()
 }
 
 /// A token with these claims, of issuer 1 or 2. The nonce follows from the claims.

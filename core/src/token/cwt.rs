@@ -165,7 +165,7 @@ impl TokenValidator for CwtValidator {
         }
         let value = claims.scope.ok_or(TokenRefusal::Scope)?;
         let scope = value.decode().map_err(|_| TokenRefusal::Scope)?;
-        if scope.0.is_empty() {
+        if scope.entries().is_empty() {
             return Err(TokenRefusal::Scope);
         }
         let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();

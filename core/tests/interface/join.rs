@@ -123,7 +123,7 @@ fn join_requests_that_are_refused_change_nothing() {
         assert_eq!(response.status, status, "{what}");
         response
     };
-    let entry = |gname: &str, roles| Some(scope(&[(gname, roles)]).0[0].encode());
+    let entry = |gname: &str, roles| Some(scope(&[(gname, roles)]).entries()[0].encode());
     let mended = |response: &Response| {
         assert_eq!((response.status, response.content_format), (Status::BadRequest, Some(ACE_GROUPCOMM_CBOR)));
         let refusal = JoinRefusal::decode(&response.payload).unwrap();

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_scope_has_the_form_of_the_profiles_data_model() {
         let entry = |gname: &str, roles: Roles| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles.0) };
-        let scope = Scope(vec![entry("lamps", RESPONDER), entry("g", Roles(REQUESTER.0 | MONITOR.0))]);
+        let scope = Scope::new([entry("lamps", RESPONDER), entry("g", Roles(REQUESTER.0 | MONITOR.0))]).unwrap();
         // [["lamps", 4], ["g", 10]]: bit 1 is the requester, bit 2 the responder, bit 3 the monitor.
         assert_eq!(scope.encode(), b"\x82\x82\x65lamps\x04\x82\x61g\x0a");
         assert_eq!(ScopeValue::Bytes(scope.encode()).decode(), Ok(scope));

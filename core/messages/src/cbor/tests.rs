@@ -276,3 +276,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn items_of_ones_own_are_made_and_looked_into() {
+    let map = RawCbor::map(&[
+        (Label::Int(1), RawCbor::int(-7)),
+        (Label::Text("n".into()), RawCbor::text("lamp")),
+        (Label::Int(1), RawCbor::uint(9)),
+    ]);
+    assert_eq!(hex::encode(map.as_bytes()), "a20126616e646c616d70", "a label stands once");
+    let entries = map.as_map().unwrap();
+    assert_eq!((entries[0].1.as_int(), entries[0].1.as_uint(), entries[0].1.as_text()), (Some(-7), None, None));
+    assert_eq!((entries[1].1.as_text(), entries[1].1.as_map()), (Some("lamp".into()), None));
+    assert_eq!(RawCbor::uint(u64::MAX).as_int(), None);
+}

@@ -68,7 +68,7 @@ impl KdcApp {
         }
         self.still_trusted(view, &valid.issuer, &stored(&valid))?;
         let mut rules = Vec::new();
-        for entry in &valid.scope.0 {
+        for entry in valid.scope.entries() {
             let scope = || Refusal::from(TokenRefusal::Scope);
             let LiveGroup { group, .. } = self.group(view, &entry.gname)?.ok_or_else(scope)?;
             if !self.may_speak(view, &valid.issuer, &group)? {
@@ -232,7 +232,7 @@ fn transfer_response(
 
 /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
 fn needs_challenge(valid: &ValidToken, groups: &[Arc<Group>]) -> bool {
-    let mut entries = valid.scope.0.iter().zip(groups);
+    let mut entries = valid.scope.entries().iter().zip(groups);
     entries.any(|(entry, group)| {
         group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
     })
@@ -264,7 +264,7 @@ fn name(process: u16, seed: &[u8], attempt: u8) -> AssociationId {
 
 /// What is kept of a token.
 pub(in crate::kdc) fn stored(valid: &ValidToken) -> StoredToken {
-    let scope = valid.scope.0.iter();
+    let scope = valid.scope.entries().iter();
     StoredToken {
         hash: valid.hash.clone(),
         scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),

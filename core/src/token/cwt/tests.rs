@@ -22,7 +22,7 @@ fn validator() -> CwtValidator {
 
 fn scope(gname: &str) -> ScopeValue {
     let entry = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(6) };
-    ScopeValue::Bytes(Scope(vec![entry]).encode())
+    ScopeValue::Bytes(Scope::from(entry).encode())
 }
 
 fn claims() -> Claims {

@@ -83,7 +83,7 @@ fn parameters_are_shown_by_name_and_as_numbers_where_that_is_wanted() {
     assert_eq!(payload(&lamps, &join, false, PUBLIC), "{scope: [\"lamps\", requester], get_creds: null}");
     let raw = Style { diagnostic: true, secrets: false };
     assert_eq!(payload(&lamps, &join, false, raw), "{3: h'82656c616d707302', 4: null}");
-    let request = field(9, Value::Bytes(Scope(vec![entry]).encode()));
+    let request = field(9, Value::Bytes(Scope::from(entry).encode()));
     let mut token = Message::request(Code::POST).with_payload(ACE_CBOR, encode(&request));
     assert_eq!(payload(&path("token"), &token, false, PUBLIC), "{scope: [[\"lamps\", requester]]}");
     token.payload = encode(&field(9, Value::Bytes(vec![0x82, 0x81, 0x01, 0x02])));

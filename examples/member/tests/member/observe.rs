@@ -104,7 +104,7 @@ async fn who_observes_its_node_learns_that_a_narrower_token_has_ended_the_member
     // The AS of the sample would not narrow it; its key is known.
     let cnf = Confirmation::decode(&token.unwrap().cnf.0).unwrap();
     let Confirmation::Osc(material) = cnf else { panic!("{cnf:?}") };
-    let scope = Scope(vec![ScopeEntry { gname: "alarms".into(), permissions: RawCbor::uint(2) }]);
+    let scope = Scope::from(ScopeEntry { gname: "alarms".into(), permissions: RawCbor::uint(2) });
     let claims = Claims {
         iss: Some("coap://127.0.0.1:5783".into()),
         sub: Some("lamp".into()),
