@@ -42,8 +42,8 @@ pub const ROUTES: &[ProfileRoute] = &[
     route(ACTIVE, false, Method::Get),
     route("notes", false, Method::Get),
     route("notes", true, Method::Get),
-    ProfileRoute { gives: None, ..route("notes", true, Method::Post) },
-    ProfileRoute { gives: None, ..route("notes", true, Method::Delete) },
+    ProfileRoute { gives: None, is_observable: false, ..route("notes", true, Method::Post) },
+    ProfileRoute { gives: None, is_observable: false, ..route("notes", true, Method::Delete) },
     ProfileRoute { who: ProfileWho::Granted(READER), is_observable: false, ..route("board", false, Method::Get) },
 ];
 
