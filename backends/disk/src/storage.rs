@@ -28,7 +28,7 @@ pub struct DiskSettings {
     /// Bytes of tables that are kept in memory.
     pub cache: u64,
     /// The file that knows which commit was acknowledged last; in the folder where nothing is said. Elsewhere it also
-    /// shows that the folder was put back to what it was before.
+    /// shows that the folder was rolled back to what it was before.
     pub anchor: Option<PathBuf>,
 }
 
@@ -167,7 +167,7 @@ impl DiskStorage {
             return Ok(());
         }
         let (sender, receiver) = oneshot::channel();
-        let _ = self.commands.send(Command::Mend(sender));
+        let _ = self.commands.send(Command::Repair(sender));
         match receiver.await {
             Ok(true) => Ok(()),
             _ => Err(StorageError::Unavailable("the log cannot be written".into())),

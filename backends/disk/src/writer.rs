@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Commit these.
     Commit(Vec<Txn>, oneshot::Sender<Vec<CommitOutcome>>),
     /// Begin a new file of the log, if the last one is broken; says whether it is whole.
-    Mend(oneshot::Sender<bool>),
+    Repair(oneshot::Sender<bool>),
     /// What stands in files of the log below this number is in the tables.
     Flushed(u64),
     /// End.
@@ -78,7 +78,7 @@ impl Writer {
                         count = count.saturating_add(txns.len());
                         waiting.push((txns, answer));
                     }
-                    Command::Mend(answer) => drop(answer.send(self.mend())),
+                    Command::Repair(answer) => drop(answer.send(self.repair())),
                     Command::Flushed(number) => self.log.remove_below(number),
                     Command::Stop => stop = true,
                 }
@@ -105,7 +105,7 @@ impl Writer {
     }
 
     fn commit(&mut self, txns: &[&Txn]) -> Vec<CommitOutcome> {
-        let why = if !self.mend() {
+        let why = if !self.repair() {
             Some("the log cannot be written")
         } else if !self.tables.wait_for_room(SEALED, PATIENCE) {
             Some("tables wait to be flushed")
@@ -134,7 +134,7 @@ impl Writer {
                 };
                 tracing::error!(%error, "a commit cannot be written");
                 // The header of the next file says that it did not happen.
-                let settled = self.mend() || matches!(failed, Failed::Written(_));
+                let settled = self.repair() || matches!(failed, Failed::Written(_));
                 verdicts.into_iter().map(|verdict| verdict.failed(&error, settled)).collect()
             }
         }
@@ -170,7 +170,7 @@ impl Writer {
     }
 
     /// Sees to it that the log can be written.
-    fn mend(&mut self) -> bool {
+    fn repair(&mut self) -> bool {
         if self.log.is_whole() {
             return true;
         }
@@ -195,7 +195,7 @@ impl Writer {
             return;
         }
         if self.log.begin(self.tables.revision()).is_err() {
-            self.mend();
+            self.repair();
             return;
         }
         self.tables.seal();

@@ -1,5 +1,5 @@
 //! Storage with an anchor of its own: a file, outside of what the storage's backups have, that notes how far it has come.
-//! A database that was put back by other means than a restore is behind it, and refused.
+//! A database that was rolled back by other means than a restore is behind it, and refused.
 
 use crate::anchor::{Anchor, AnchorError};
 use ace_groupcomm::keys;
@@ -18,7 +18,7 @@ pub enum AnchoredError {
     /// The anchor cannot be opened.
     #[error(transparent)]
     Anchor(#[from] AnchorError),
-    /// The storage is behind its anchor: it was put back.
+    /// The storage is behind its anchor: it was rolled back.
     #[error("commit {acknowledged} was acknowledged, as {} says, and it goes on with {found}: it is an older one", path.display())]
     RolledBack {
         /// The anchor.

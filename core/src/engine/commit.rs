@@ -65,7 +65,7 @@ impl<A: App> Engine<A> {
     }
 
     /// Whoever waited for a commit to end comes before others.
-    pub(super) fn run_outrun(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
+    pub(super) fn run_overtaken(&mut self, now: Now, out: &mut Vec<Effect<A::Notice>>) {
         if !std::mem::take(&mut self.released) {
             return;
         }

@@ -1,6 +1,6 @@
 //! Lanes: what may change one group waits here for its turn.
 //!
-//! On shared storage a lane whose commits others spoil again and again claims the lane's turn, a record that every
+//! On shared storage a lane whose commits lose to those of others again and again claims the lane's turn, a record that every
 //! batch expects: engines that see the claim hold their own batches back until it is gone, or a moment has passed,
 //! for its holder may be dead. It makes for progress alone; what is safe does not rest on it.
 

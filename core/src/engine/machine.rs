@@ -308,7 +308,7 @@ impl<A: App> Machine for Engine<A> {
         let now = self.tick(now);
         // Reads first: the batches that leave below would make them wait for one commit after the other.
         self.emit_needs(out);
-        self.run_outrun(now, out);
+        self.run_overtaken(now, out);
         let lanes: Vec<String> =
             self.lanes.iter().filter(|(_, lane)| lane.has_ready()).map(|(name, _)| name.clone()).collect();
         for lane in lanes {

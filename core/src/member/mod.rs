@@ -51,7 +51,7 @@ pub enum Exchange {
     /// With the AS, under what was agreed at the registration.
     AuthServer {
         /// The ID Context of this exchange alone. A context of the registration's secret is derived with it, and its
-        /// sequence numbers begin at 0: that holds also where the state was lost, put back or copied.
+        /// sequence numbers begin at 0: that holds also where the state was lost, rolled back or copied.
         id_context: Bytes,
         /// The request, in plain text.
         request: Request,

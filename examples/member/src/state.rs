@@ -2,7 +2,7 @@
 //! second file that then takes the first one's name, with both file and folder synced.
 //!
 //! The file says whether it is open, and on which boot: who finds it open, or on another boot, does not know what was
-//! used, and the member begins anew as far as it has to. The lock file holds the generation of the last write: a copy, or an older file put back, differs from it
+//! used, and the member begins anew as far as it has to. The lock file holds the generation of the last write: a copy, or an older file in its place, differs from it
 //! and keeps no association either.
 
 use crate::ProgramError;

@@ -1,5 +1,5 @@
 //! Contexts of a client's runs. A client that was given one context at its registration may not know which sequence numbers
-//! it has used: its state was lost, put back, or copied. So each run draws an ID Context of its own, and both sides derive
+//! it has used: its state was lost, rolled back, or copied. So each run draws an ID Context of its own, and both sides derive
 //! another context of the same secret (RFC 8613 section 3.2). None of these is stored: the first request under each, and
 //! after a restart of the server, is asked for an Echo.
 

@@ -25,7 +25,7 @@ const FEW: u64 = 16;
 
 /// How many associations are known to be this process's. One that had to go for others is claimed again, like another
 /// process's; many have ended elsewhere, without a word.
-const TENURES: usize = 262_144;
+const OWNED: usize = 262_144;
 
 /// One stay of an association with this process.
 struct Ownership {
@@ -64,7 +64,7 @@ impl Owned {
         self.next = number.saturating_add(1);
         self.oldest.insert(number, id.clone());
         self.held.insert(id, Ownership { number, term, since });
-        if self.held.len() > TENURES
+        if self.held.len() > OWNED
             && let Some((_, oldest)) = self.oldest.pop_first()
         {
             self.held.remove(&oldest);
@@ -72,19 +72,19 @@ impl Owned {
     }
 
     pub(in crate::kdc) fn lose(&mut self, id: &AssociationId) {
-        if let Some(tenure) = self.held.remove(id) {
-            self.oldest.remove(&tenure.number);
+        if let Some(ownership) = self.held.remove(id) {
+            self.oldest.remove(&ownership.number);
         }
     }
 
     fn has(&self, id: &AssociationId, term: u64) -> bool {
-        self.all() || self.held.get(id).is_some_and(|tenure| tenure.term == term)
+        self.all() || self.held.get(id).is_some_and(|ownership| ownership.term == term)
     }
 
     /// Whether what came at this moment came before the association was taken from another process: the window that
     /// has let it pass was an older one.
     fn is_from_before(&self, id: &AssociationId, arrived: Duration) -> bool {
-        self.held.get(id).is_some_and(|tenure| arrived < tenure.since)
+        self.held.get(id).is_some_and(|ownership| arrived < ownership.since)
     }
 }
 
@@ -191,17 +191,17 @@ mod tests {
     fn what_is_known_to_be_ours_has_a_bound() {
         let mut owned = Owned::new(Sharing::Shared);
         let id = |number: usize| AssociationId::from(&number.to_be_bytes());
-        for number in 0..TENURES {
+        for number in 0..OWNED {
             owned.take(id(number), 1, Duration::ZERO);
         }
         owned.take(id(0), 2, Duration::ZERO);
         assert!(owned.has(&id(0), 2) && owned.has(&id(1), 1) && !owned.has(&id(0), 1));
-        owned.take(id(TENURES), 1, Duration::ZERO);
+        owned.take(id(OWNED), 1, Duration::ZERO);
         assert!(owned.has(&id(0), 2) && !owned.has(&id(1), 1) && owned.has(&id(2), 1));
         owned.lose(&id(2));
         owned.lose(&id(2));
         owned.take(id(1), 3, Duration::ZERO);
         assert!(owned.has(&id(3), 1) && !owned.has(&id(2), 1));
-        assert_eq!((owned.held.len(), owned.oldest.len()), (TENURES, TENURES));
+        assert_eq!((owned.held.len(), owned.oldest.len()), (OWNED, OWNED));
     }
 }

@@ -41,7 +41,7 @@ fn proven(server: &OscoreServer, client: &mut Context) -> (Message, PendingReque
 fn each_run_has_a_context_of_its_own_and_proves_that_it_is_one() {
     let server = with_runs(server(Responses::ReuseNonce));
     let mut numbers = BTreeSet::new();
-    // The state was put back each time: three runs begin with the same number, and no two have one key.
+    // The state was rolled back each time: three runs begin with the same number, and no two have one key.
     for name in [&b"run one"[..], b"run two", b"run three"] {
         let mut client = run(name);
         let (again, mut pending, number) = proven(&server, &mut client);
