@@ -107,8 +107,8 @@ impl TokenHash {
     }
 }
 
-/// NODENAME: the name of a member's own resource in a group (RFC 9594 section 4.1). The KDC makes it of random bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+/// NODENAME: the name of a member's own resource in a group (RFC 9594 section 4.1). Debug shows it in quotes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct NodeName(String);
 
@@ -123,6 +123,12 @@ impl NodeName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -147,6 +153,9 @@ mod tests {
             (id.to_string(), format!("{id:?}"), id.as_bytes()),
             ("001b5b".into(), "001b5b".into(), &b"\x00\x1b["[..])
         );
-        assert_eq!(NodeName::new("0a").to_string(), "0a");
+        assert_eq!(
+            (NodeName::new("0a").to_string(), format!("{:?}", NodeName::new("0a"))),
+            ("0a".into(), "\"0a\"".into())
+        );
     }
 }
