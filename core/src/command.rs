@@ -246,7 +246,7 @@ fn by_name<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S:
 #[serde(rename_all = "kebab-case", tag = "report")]
 #[non_exhaustive]
 pub enum Report {
-    /// A page of groups.
+    /// Groups, in the order of their names, from where [`Page::more`] has left off.
     Groups(Page<GroupSummary>),
     /// One group, with its version and parameters.
     Group(Box<GroupDetails>),

@@ -18,7 +18,7 @@ pub enum ConfigValue {
     Bool(bool),
     /// A whole number, in the units of its parameter.
     Int(i64),
-    /// A string.
+    /// A string, in UTF-8.
     Text(String),
     /// Several values, in their order.
     List(Vec<ConfigValue>),

@@ -46,7 +46,7 @@ pub enum Refusal {
         status: Status,
         /// The number, `error-id`.
         id: i64,
-        /// The title, for people.
+        /// The `title` of the problem details, in English.
         title: &'static str,
     },
     /// The token endpoint's error (RFC 9200 section 5.8.3): 4.00, or 4.01 for a client that is not known.

@@ -22,7 +22,7 @@ pub struct ApplicationProfileDescriptor {
     pub number: i64,
     /// The crate that holds it.
     pub crate_name: &'static str,
-    /// What the profile does.
+    /// The implementation at the KDC, which configures groups.
     pub profile: &'static dyn ApplicationProfile,
 }
 
@@ -35,7 +35,7 @@ pub struct TransportProfileDescriptor {
     pub number: i64,
     /// The crate that holds it.
     pub crate_name: &'static str,
-    /// What the profile does.
+    /// The implementation at the KDC, which makes associations of posts.
     pub profile: &'static dyn TransportProfile,
 }
 

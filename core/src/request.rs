@@ -46,7 +46,7 @@ pub enum Purpose {
 /// One request. Its body may hold a token: Debug shows how long it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The method.
+    /// The method, of CoAP or of what takes its place.
     pub method: Method,
     /// The path, segment by segment, decoded.
     pub path: Vec<String>,

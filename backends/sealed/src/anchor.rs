@@ -18,9 +18,9 @@ pub enum AnchorError {
     /// The file cannot be read or made.
     #[error("{} cannot be opened: {source}", path.display())]
     Io {
-        /// The file.
+        /// The path of the anchor.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says.
         source: io::Error,
     },
 }

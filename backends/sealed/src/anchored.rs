@@ -21,7 +21,7 @@ pub enum AnchoredError {
     /// The storage is behind its anchor: it was rolled back.
     #[error("commit {acknowledged} was acknowledged, as {} says, and it goes on with {found}: it is an older one", path.display())]
     RolledBack {
-        /// The anchor.
+        /// The path of the anchor.
         path: PathBuf,
         /// The last revision that was acknowledged.
         acknowledged: u64,
@@ -33,7 +33,8 @@ pub enum AnchoredError {
     NotWritten(Option<CommitOutcome>),
 }
 
-/// Storage with an anchor.
+/// Storage that notes in an [`Anchor`] each revision that it has acknowledged. A crash between a commit and its note leaves the
+/// anchor behind, never ahead.
 pub struct Anchored {
     storage: Arc<dyn Storage>,
     anchor: Mutex<(Anchor, u64)>,

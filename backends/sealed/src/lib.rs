@@ -1,4 +1,4 @@
-//! Storage that its owner need not trust: values that nobody can read who does not hold the keys, and a rollback that is seen.
+//! Protection for any storage: values that nobody can read who does not hold the keys, and a rollback that is noticed.
 //!
 //! [`Anchored`] refuses storage that was rolled back: an [`Anchor`], a file outside of it, says how far it had come.
 //!

@@ -51,7 +51,7 @@ pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
 pub use driver::{Handle, StartError, spawn};
-pub use member::{MemberDriver, MemberHooks, MemberPeer, MemberPeers, MemberRunError, MemberStore, SeenExchange};
+pub use member::{MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange};
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

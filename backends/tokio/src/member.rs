@@ -18,16 +18,16 @@ pub trait MemberStore: Send {
     /// Why it cannot be kept.
     type Error: Send;
 
-    /// Writes the state. It outlives a crash when this returns.
+    /// Writes the state, which outlives a crash when this returns. Nothing else is done meanwhile: it may block.
     ///
     /// # Errors
     /// The store's own. Nothing is known then of what is written.
     fn save(&mut self, state: State) -> Result<(), Self::Error>;
 }
 
-/// Whom a member talks with, and under which keys.
+/// The servers that a member asks, and the keys that it has with them.
 #[derive(Clone, Debug)]
-pub struct MemberPeers {
+pub struct MemberServers {
     /// The address of the AS.
     pub auth_server: SocketAddr,
     /// The OSCORE parameters that the client was given when it was registered at the AS. The ID Context is put in for each
@@ -40,28 +40,29 @@ pub struct MemberPeers {
     pub association: fn(&Secret) -> Option<Parameters>,
 }
 
-/// The other side of an exchange.
+/// The server of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum MemberPeer {
-    /// The Authorization Server.
+pub enum MemberServer {
+    /// The AS: asked for tokens, under the context of the registration.
     AuthServer,
-    /// The Key Distribution Center.
+    /// The KDC: posted to, and asked under an association.
     Kdc,
 }
 
 /// One exchange, in plain text.
 #[derive(Clone, Copy, Debug)]
 pub struct SeenExchange<'a> {
-    /// With whom.
-    pub peer: MemberPeer,
+    /// The server that was asked.
+    pub server: MemberServer,
     /// Whether request and response were protected by OSCORE.
     pub protected: bool,
     /// The path of the request, segment by segment.
     pub path: &'a [String],
-    /// The request.
+    /// The request as the member made it, before its protection.
     pub sent: &'a Message,
-    /// The response, protected or not; `None` where nothing came.
+    /// The response after its protection was taken off; one that came unprotected to a protected request is shown, and not
+    /// believed. `None` where nothing came.
     pub received: Option<&'a Message>,
 }
 
@@ -81,7 +82,7 @@ pub enum MemberRunError<E> {
     /// No OSCORE context can be made.
     #[error(transparent)]
     Oscore(#[from] ace_oscore::Error),
-    /// A socket failed.
+    /// A UDP socket could not be opened.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -93,11 +94,12 @@ struct Protected {
     numbers: Numbers,
 }
 
-/// A member on UDP.
+/// Runs a [`Member`] over CoAP on UDP, protected by OSCORE. It holds the client of the KDC from one operation to the next, as long
+/// as the association is the same.
 pub struct MemberDriver<S> {
     engine: Member,
     store: S,
-    peers: MemberPeers,
+    servers: MemberServers,
     clock: Clock,
     kdc: Option<Protected>,
 }
@@ -112,8 +114,8 @@ pub struct MemberHooks<'a> {
 
 impl<S: MemberStore> MemberDriver<S> {
     /// A member with the state that this store holds.
-    pub const fn new(engine: Member, store: S, peers: MemberPeers, clock: Clock) -> Self {
-        Self { engine, store, peers, clock, kdc: None }
+    pub const fn new(engine: Member, store: S, servers: MemberServers, clock: Clock) -> Self {
+        Self { engine, store, servers, clock, kdc: None }
     }
 
     /// Returns the engine, which knows what is kept.
@@ -162,20 +164,20 @@ impl<S: MemberStore> MemberDriver<S> {
     ) -> Result<Result<Exchanged, ExchangeError>, MemberRunError<S::Error>> {
         match exchange {
             Exchange::AuthServer { id_context, request } => {
-                let mut parameters = self.peers.registration.clone();
+                let mut parameters = self.servers.registration.clone();
                 parameters.id_context = Some(id_context.0.clone());
                 let context = Context::fresh(&parameters, Sequence::all())?;
-                let mut client = connect(self.peers.auth_server).await?;
+                let mut client = connect(self.servers.auth_server).await?;
                 client.protect_with(context);
-                Ok(ask(&mut client, MemberPeer::AuthServer, true, &request, hooks).await)
+                Ok(ask(&mut client, MemberServer::AuthServer, true, &request, hooks).await)
             }
             Exchange::Unprotected { request } => {
-                let mut client = connect(self.peers.kdc).await?;
-                Ok(ask(&mut client, MemberPeer::Kdc, false, &request, hooks).await)
+                let mut client = connect(self.servers.kdc).await?;
+                Ok(ask(&mut client, MemberServer::Kdc, false, &request, hooks).await)
             }
             Exchange::Protected { session, numbers, request } => {
                 let mut protected = self.protected(&session, numbers).await?;
-                let result = ask(&mut protected.client, MemberPeer::Kdc, true, &request, hooks).await;
+                let result = ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await;
                 let runs_low = protected.client.context().is_some_and(|context| context.sequence().runs_low());
                 self.kdc = Some(protected);
                 Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
@@ -195,9 +197,9 @@ impl<S: MemberStore> MemberDriver<S> {
             return Ok(protected);
         }
         let association = Secret::from(session.association.0.as_slice());
-        let parameters = (self.peers.association)(&association).ok_or(MemberRunError::Association)?;
+        let parameters = (self.servers.association)(&association).ok_or(MemberRunError::Association)?;
         let context = Context::restored(&parameters, Sequence::block(numbers.start, numbers.limit))?;
-        let mut client = connect(self.peers.kdc).await?;
+        let mut client = connect(self.servers.kdc).await?;
         client.protect_with(context);
         Ok(Protected { client, client_id: session.client_id.0.clone(), numbers })
     }
@@ -210,7 +212,7 @@ async fn connect(address: SocketAddr) -> std::io::Result<Client> {
 /// Sends a request, and shows what is sent and what comes.
 async fn ask(
     client: &mut Client,
-    peer: MemberPeer,
+    server: MemberServer,
     protected: bool,
     request: &Request,
     hooks: &mut MemberHooks<'_>,
@@ -222,7 +224,7 @@ async fn ask(
         Err(ClientError::Unprotected(_, message)) => Some(&**message),
         Err(_) => None,
     };
-    (hooks.observer)(SeenExchange { peer, protected, path: &request.path, sent: &sent, received });
+    (hooks.observer)(SeenExchange { server, protected, path: &request.path, sent: &sent, received });
     match answer {
         Ok(answer) => Ok(Exchanged { response: response(answer)?, runs_low: false }),
         Err(error @ (ClientError::Unprotected(..) | ClientError::Reset)) => {

@@ -1,7 +1,7 @@
 //! A member's driver, where those whom it talks with are not there.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_backend_tokio::{Clock, MemberDriver, MemberHooks, MemberPeer, MemberPeers, MemberRunError, MemberStore};
+use ace_backend_tokio::{Clock, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore};
 use ace_groupcomm::Now;
 use ace_groupcomm::member::{ExchangeError, Member, MemberError, Operation, Setup, State};
 use ace_groupcomm::testkit::build::{AUDIENCE, TestClient};
@@ -11,7 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Counts what is saved.
+/// A store that counts how often it is asked to save.
 struct Counting(u32);
 
 impl MemberStore for Counting {
@@ -43,9 +43,9 @@ fn driver() -> MemberDriver<Counting> {
         aead: Aead::AesCcm16_64_128,
         hkdf: Hkdf::Sha256,
     };
-    let peers = MemberPeers { auth_server: nobody(), registration, kdc: nobody(), association: |_| None };
+    let servers = MemberServers { auth_server: nobody(), registration, kdc: nobody(), association: |_| None };
     let clock = Clock::new(|| Now::new(1_000_000, Duration::ZERO));
-    MemberDriver::new(Member::new(setup, State::default()), Counting(0), peers, clock)
+    MemberDriver::new(Member::new(setup, State::default()), Counting(0), servers, clock)
 }
 
 #[tokio::test]
@@ -53,14 +53,14 @@ async fn an_as_that_is_not_there_is_told_and_nothing_is_saved() {
     let mut driver = driver();
     let mut seen = Vec::new();
     let mut observer = |exchange: ace_backend_tokio::SeenExchange<'_>| {
-        seen.push((exchange.peer, exchange.protected, exchange.path.to_vec(), exchange.received.is_some()));
+        seen.push((exchange.server, exchange.protected, exchange.path.to_vec(), exchange.received.is_some()));
     };
     let hooks = MemberHooks { observer: &mut observer, hand_out: &mut |_| true };
     let result = driver.run(Operation::Token, hooks).await;
     let Err(MemberRunError::Member(MemberError::Exchange(ExchangeError::Silent(_)))) = result else {
         panic!("{result:?}")
     };
-    assert_eq!(seen, [(MemberPeer::AuthServer, true, vec!["token".to_owned()], false)]);
+    assert_eq!(seen, [(MemberServer::AuthServer, true, vec!["token".to_owned()], false)]);
     assert_eq!(driver.engine().token(), None);
     assert_eq!(driver.into_store().0, 0);
 }

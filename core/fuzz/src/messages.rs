@@ -1,66 +1,9 @@
 //! The decoders of ace-groupcomm-messages.
 
-use ace_groupcomm_messages::{
-    Claims, Confirmation, CoseKey, CreationHints, CredsResponse, Cwt, GetCreds, GroupNamesRequest, GroupNamesResponse,
-    GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, ProblemDetails,
-    RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness, TokenError, TokenRequest, TokenResponse,
-    TokenTransferRequest, TokenTransferResponse, retrieval,
-};
-
-macro_rules! comes_back {
-    ($bytes:expr, $($message:ty),* $(,)?) => {$(
-        if let Ok(message) = <$message>::decode($bytes) {
-            assert_eq!(<$message>::decode(&message.encode()), Ok(message), "{}", stringify!($message));
-        }
-    )*};
-}
+#[path = "../../messages/tests/any_bytes/decoders.rs"]
+mod decoders;
 
 /// Gives the bytes to every decoder of messages.
 pub fn messages(bytes: &[u8]) {
-    comes_back!(
-        bytes,
-        Claims,
-        Confirmation,
-        CreationHints,
-        GroupNamesRequest,
-        GroupNamesResponse,
-        JoinRefusal,
-        JoinRequest,
-        JoinResponse,
-        KdcCred,
-        KeyDistribution,
-        ProblemDetails,
-        RekeyingMessage,
-        Scope,
-        ScopeEntry,
-        TokenError,
-        TokenRequest,
-        TokenResponse,
-        TokenTransferRequest,
-        TokenTransferResponse,
-    );
-    if let Ok(Some(message)) = CredsResponse::decode(bytes) {
-        assert_eq!(CredsResponse::decode(&message.encode()), Ok(Some(message)));
-    }
-    if let Ok(message) = GetCreds::decode_request(bytes) {
-        assert_eq!(GetCreds::decode_request(&message.encode_request()), Ok(message));
-    }
-    for strictness in [Strictness::Strict, Strictness::Lax] {
-        if let Ok(cwt) = Cwt::decode(bytes, strictness) {
-            assert_eq!(Cwt::decode(&cwt.encode(), Strictness::Lax).map(|again| again.payload), Ok(cwt.payload));
-        }
-    }
-    if let Ok(raw) = RawCbor::new(bytes) {
-        assert_eq!(raw.as_bytes(), bytes);
-        if let Ok(material) = GroupOscoreInputMaterial::decode(&raw) {
-            assert_eq!(GroupOscoreInputMaterial::decode(&material.encode()), Ok(material));
-        }
-    }
-    if let Ok(policies) = retrieval::decode_policies(bytes) {
-        assert_eq!(retrieval::decode_policies(&retrieval::encode_policies(&policies)), Ok(policies));
-    }
-    if let Ok(num) = retrieval::decode_num(bytes) {
-        assert_eq!(retrieval::decode_num(&retrieval::encode_num(num)), Ok(num));
-    }
-    let _ = (CoseKey::decode(bytes), retrieval::decode_active(bytes), retrieval::decode_stale_sids(bytes));
+    decoders::every_decoder(bytes);
 }

@@ -11,6 +11,7 @@ pub(crate) use item::Item;
 pub(crate) use map::{MapReader, array, bytes, int, label, null, raw, text, tuple, uint};
 pub(crate) use write::{MapWriter, Writer};
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -115,16 +116,13 @@ impl RawCbor {
         Self(out.0)
     }
 
-    /// Returns a map with these entries, encoded in this order. A label that comes again is left out: no map has one twice.
+    /// Returns a map with these entries, encoded in this order; `None` where a label stands twice.
     #[must_use]
-    pub fn map(entries: &[(Label, Self)]) -> Self {
+    pub fn map(entries: &[(Label, Self)]) -> Option<Self> {
+        let labels: BTreeSet<&Label> = entries.iter().map(|(label, _)| label).collect();
         let mut map = MapWriter::new();
-        for (at, (label, value)) in entries.iter().enumerate() {
-            if entries.iter().take(at).all(|(earlier, _)| earlier != label) {
-                map.rest(&[(label.clone(), value.clone())]);
-            }
-        }
-        Self::from_finished(map)
+        map.rest(entries);
+        (labels.len() == entries.len()).then(|| Self::from_finished(map))
     }
 
     /// The bytes of the item.

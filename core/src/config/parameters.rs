@@ -14,7 +14,7 @@ pub enum Parameter {
     Bool(bool),
     /// A whole number, not negative, in the units of its parameter.
     Uint(u64),
-    /// A string.
+    /// A string, in UTF-8; no secret.
     Text(String),
     /// A secret, and what is shown of it: a public key or a fingerprint.
     Secret {

@@ -28,7 +28,7 @@ impl Durable {
 /// What the engine says to a request at once.
 #[derive(Debug)]
 pub enum Reply {
-    /// The answer is there.
+    /// Nothing had to be waited for: this is the answer.
     Now(Durable),
     /// The answer comes as an [`Effect::Answer`].
     Later(Ticket),

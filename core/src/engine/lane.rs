@@ -26,7 +26,7 @@ pub(super) enum Yields {
     No,
     /// It waits until the claim is gone, or its time is over.
     Waits,
-    /// It does, and looks whether the claim is still there.
+    /// It waits as well, and the record of the claim is read again: it may be gone.
     Looks,
 }
 

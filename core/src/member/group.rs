@@ -15,7 +15,7 @@ pub struct JoinedGroup {
     pub num: i64,
     /// When it ends, by the member's clock.
     pub expires: Option<UnixTime>,
-    /// The member's NODENAME.
+    /// NODENAME, out of the Location-Path of the Join Response.
     pub node: String,
     /// The KDC's credential, in the group's format; empty where the group has none.
     pub kdc_cred: Bytes,

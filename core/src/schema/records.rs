@@ -116,7 +116,7 @@ pub enum ChallengeOrigin {
 /// N_S: what a client signs to prove possession of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
-    /// The bytes of N_S.
+    /// N_S as it was sent, without its CBOR head.
     pub value: ByteBuf,
     /// Where it comes from.
     pub origin: ChallengeOrigin,

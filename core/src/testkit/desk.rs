@@ -100,9 +100,9 @@ pub fn settle(
 pub struct Desk {
     /// What signs and verifies.
     pub crypto: &'static dyn CryptoProvider,
-    /// The KDC under test.
+    /// The KDC under test, which this drives by hand.
     pub kdc: Kdc,
-    /// Where it stores.
+    /// The store under the KDC; a test looks into it and lets it fail.
     pub store: TestStore,
     /// The time that is handed in; a test moves it.
     pub now: Now,

@@ -56,7 +56,7 @@ pub enum CryptoJob {
         /// The signature to verify.
         signature: Vec<u8>,
     },
-    /// Make a signature.
+    /// Sign a message: all of it, and not its hash.
     Sign {
         /// The key to sign with; it may be one that never leaves its provider.
         key: Arc<dyn SigningKey>,

@@ -5,7 +5,7 @@ use crate::config::MemberSettings;
 use crate::show::{self, ShownExchange, Style};
 use crate::state::StateFile;
 use ace_backend_tokio::{
-    Clock, MemberDriver, MemberHooks, MemberPeer, MemberPeers, MemberRunError, MemberStore, SeenExchange,
+    Clock, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange,
 };
 use ace_groupcomm::member::{JoinedGroup, Operation, Setup, State, Token};
 use ace_profile_oscore::{OscoreClient, client_parameters};
@@ -45,13 +45,13 @@ impl<'a> Member<'a> {
             transport: Arc::new(OscoreClient),
         };
         let engine = ace_groupcomm::member::Member::new(setup, file.content.member.clone());
-        let peers = MemberPeers {
+        let servers = MemberServers {
             auth_server: config.auth_server.address,
             registration: config.auth_server.oscore.client(),
             kdc: config.kdc.address,
             association: client_parameters,
         };
-        let driver = MemberDriver::new(engine, file, peers, Clock::system());
+        let driver = MemberDriver::new(engine, file, servers, Clock::system());
         Ok(Self { settings, driver, style, observer: Box::new(observer) })
     }
 
@@ -111,8 +111,8 @@ fn shown(settings: &MemberSettings, style: Style, seen: SeenExchange<'_>) -> Sho
     let payload = |message| show::payload(seen.path, message, true, style);
     ShownExchange {
         from: settings.config.name.clone(),
-        to: match seen.peer {
-            MemberPeer::AuthServer => "AS",
+        to: match seen.server {
+            MemberServer::AuthServer => "AS",
             _ => "KDC",
         },
         protected: seen.protected,

@@ -15,14 +15,14 @@ use std::time::Duration;
 /// Associations that are looked up at once. A message of a further one is dropped; its sender sends it again.
 const LOOK_UPS: usize = 1_024;
 
-/// Whose an association is.
+/// Which process an association belongs to: one alone may accept requests under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// This process's.
+    /// This process.
     This,
-    /// Another process's, or nobody's: its client is asked for an Echo, and no more.
+    /// Another process, or none: its client is asked for an Echo, and no more.
     Other,
-    /// Another's as well, and it is to be this process's: that was asked for.
+    /// Another process still; the engine was asked to make it this one's.
     Claimed,
 }
 

@@ -279,12 +279,11 @@ proptest::proptest! {
 
 #[test]
 fn items_of_ones_own_are_made_and_looked_into() {
-    let map = RawCbor::map(&[
-        (Label::Int(1), RawCbor::int(-7)),
-        (Label::Text("n".into()), RawCbor::text("lamp")),
-        (Label::Int(1), RawCbor::uint(9)),
-    ]);
-    assert_eq!(hex::encode(map.as_bytes()), "a20126616e646c616d70", "a label stands once");
+    let mut entries = vec![(Label::Int(1), RawCbor::int(-7)), (Label::Text("n".into()), RawCbor::text("lamp"))];
+    let map = RawCbor::map(&entries).unwrap();
+    assert_eq!(hex::encode(map.as_bytes()), "a20126616e646c616d70");
+    entries.push((Label::Int(1), RawCbor::uint(9)));
+    assert_eq!(RawCbor::map(&entries), None, "a label stands once");
     let entries = map.as_map().unwrap();
     assert_eq!((entries[0].1.as_int(), entries[0].1.as_uint(), entries[0].1.as_text()), (Some(-7), None, None));
     assert_eq!((entries[1].1.as_text(), entries[1].1.as_map()), (Some("lamp".into()), None));

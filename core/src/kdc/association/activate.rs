@@ -11,7 +11,6 @@ use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{
     Association, BelongsTo, Challenge, ChallengeOrigin, Expiry, Principal, RekeyReason, Revoked, StoredToken,
 };
-use crate::time::UnixTime;
 use ace_groupcomm_messages::RawCbor;
 use serde_bytes::ByteBuf;
 
@@ -72,14 +71,7 @@ impl KdcApp {
             None => Principal {
                 issuer: pending.issuer.clone(),
                 subject: pending.subject.clone(),
-                token: StoredToken {
-                    hash: pending.token.hash.clone(),
-                    scope: Vec::new(),
-                    expires: UnixTime::EPOCH,
-                    sequence: None,
-                    issuer_key: None,
-                    issued: None,
-                },
+                token: pending.token.clone(),
                 kdcchallenge: None,
                 association: pending.id.clone(),
                 memberships: Vec::new(),

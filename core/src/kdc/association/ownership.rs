@@ -25,7 +25,7 @@ const FEW: u64 = 16;
 
 /// How many associations are known to be this process's. One that had to go for others is claimed again, like another
 /// process's; many have ended elsewhere, without a word.
-const OWNED: usize = 262_144;
+const MAX_OWNED: usize = 262_144;
 
 /// One stay of an association with this process.
 struct Ownership {
@@ -64,7 +64,7 @@ impl Owned {
         self.next = number.saturating_add(1);
         self.oldest.insert(number, id.clone());
         self.held.insert(id, Ownership { number, term, since });
-        if self.held.len() > OWNED
+        if self.held.len() > MAX_OWNED
             && let Some((_, oldest)) = self.oldest.pop_first()
         {
             self.held.remove(&oldest);
@@ -191,17 +191,17 @@ mod tests {
     fn what_is_known_to_be_ours_has_a_bound() {
         let mut owned = Owned::new(Sharing::Shared);
         let id = |number: usize| AssociationId::from(&number.to_be_bytes());
-        for number in 0..OWNED {
+        for number in 0..MAX_OWNED {
             owned.take(id(number), 1, Duration::ZERO);
         }
         owned.take(id(0), 2, Duration::ZERO);
         assert!(owned.has(&id(0), 2) && owned.has(&id(1), 1) && !owned.has(&id(0), 1));
-        owned.take(id(OWNED), 1, Duration::ZERO);
+        owned.take(id(MAX_OWNED), 1, Duration::ZERO);
         assert!(owned.has(&id(0), 2) && !owned.has(&id(1), 1) && owned.has(&id(2), 1));
         owned.lose(&id(2));
         owned.lose(&id(2));
         owned.take(id(1), 3, Duration::ZERO);
         assert!(owned.has(&id(3), 1) && !owned.has(&id(2), 1));
-        assert_eq!((owned.held.len(), owned.oldest.len()), (OWNED, OWNED));
+        assert_eq!((owned.held.len(), owned.oldest.len()), (MAX_OWNED, MAX_OWNED));
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Pending {
     pub issuer: String,
     /// The client's name at the issuer, `sub`.
     pub subject: String,
-    /// What the token says.
+    /// The token as it was verified, to be stored with the association.
     pub token: StoredToken,
     /// N2, as it was answered.
     pub nonce2: Vec<u8>,
@@ -93,13 +93,13 @@ pub(in crate::kdc) struct Pendings {
 /// Whether there is a place for one more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kdc) enum Place {
-    /// There is room.
+    /// It is within all bounds.
     Free,
     /// This one goes for it.
     Instead(AssociationId),
     /// There would be, if the poster proved its address.
     ForProven,
-    /// There is no room.
+    /// The bounds are reached by others that may not be pushed out.
     None,
 }
 

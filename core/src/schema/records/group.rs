@@ -224,7 +224,7 @@ pub struct Ban {
     pub until: UnixTime,
 }
 
-/// When a ban ends.
+/// Leads from the end of a ban to the ban, so that a sweep finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanEnd {
     /// When the ban ends.
