@@ -151,6 +151,8 @@ pub struct Cwt {
     pub iv: Vec<u8>,
     /// The protected header, as received: it is part of what is authenticated.
     protected: Vec<u8>,
+    /// The unprotected header, as received; an empty map unless [`Strictness::Lax`] has taken it.
+    unprotected: RawCbor,
     /// The ciphertext, or the claims where they are not encrypted.
     pub payload: Vec<u8>,
     /// The tag or signature, for Mac0 and Sign1.
@@ -223,6 +225,7 @@ impl Cwt {
             kid: (!kid.is_empty()).then_some(kid),
             iv: pick(header.iv, outside.iv),
             protected,
+            unprotected: RawCbor::from_item(unprotected),
             payload,
             authenticator,
         })
@@ -246,6 +249,7 @@ impl Cwt {
             kid: kid.map(<[u8]>::to_vec),
             iv: iv.to_vec(),
             protected: header.to_vec().unwrap_or_default(),
+            unprotected: RawCbor::from_finished(MapWriter::new()),
             payload: Vec::new(),
             authenticator: Vec::new(),
         }
@@ -262,7 +266,7 @@ impl Cwt {
         out.0
     }
 
-    /// The bytes, with both tags and an empty unprotected map.
+    /// Returns the token with both tags. [`Self::decode`] reads it again as the same.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
@@ -274,7 +278,7 @@ impl Cwt {
         });
         out.array(if self.kind == CoseKind::Encrypt0 { 3 } else { 4 });
         out.bytes(&self.protected);
-        MapWriter::new().write(&mut out);
+        out.raw(&self.unprotected);
         out.bytes(&self.payload);
         if self.kind != CoseKind::Encrypt0 {
             out.bytes(&self.authenticator);

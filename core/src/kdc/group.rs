@@ -41,7 +41,7 @@ impl Group {
 #[derive(Clone)]
 pub(super) struct LiveGroup {
     pub(super) id: GroupId,
-    /// Tokens that were issued before this time do not mean it; 0 where all do.
+    /// Tokens that were issued before this time do not mean it; `UnixTime::EPOCH` where all do.
     pub(super) tokens_since: UnixTime,
     pub(super) group: Arc<Group>,
 }

@@ -39,7 +39,7 @@ pub struct Meta {
     /// How often a process has started, modulo 2^16.
     #[serde(default)]
     pub starts: u16,
-    /// Tokens that were issued before this time are refused; 0 where none are for that.
+    /// Tokens that were issued before this time are refused; [`UnixTime::EPOCH`] where none are for that.
     #[serde(default)]
     pub tokens_since: UnixTime,
     /// Drawn by the last restore, so that no other one of the same backup has the same Gids; part of them.

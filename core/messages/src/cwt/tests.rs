@@ -146,3 +146,13 @@ fn all_claims_come_back() {
     assert_eq!(Claims::decode(&claims.encode()), Ok(claims));
     assert_eq!(Claims::decode(&hex("a0")), Ok(Claims::default()));
 }
+
+#[test]
+fn a_token_with_its_algorithm_in_the_unprotected_header_comes_back_with_it() {
+    // CWT in COSE_Encrypt0: protected { 33: h'01' }, unprotected { 1: 10, 4: 'k' }.
+    let bytes = hex::decode("d83dd08345a118214101a2010a04416b4140").unwrap();
+    let cwt = Cwt::decode(&bytes, Strictness::Lax).unwrap();
+    assert_eq!((cwt.alg, cwt.kid.as_deref()), (10, Some(&b"k"[..])));
+    assert_eq!(cwt.encode(), bytes);
+    assert!(Cwt::decode(&bytes, Strictness::Strict).is_err());
+}

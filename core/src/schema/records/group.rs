@@ -97,7 +97,7 @@ pub struct NamedGroup {
 /// Whether the group of a name is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NameState {
-    /// It is. Tokens that were issued before this time, do not mean it; 0 where all do: no other group
+    /// It is. Tokens that were issued before this time do not mean it; [`UnixTime::EPOCH`] where all do: no other group
     /// had the name.
     Live(UnixTime),
     /// It was deleted, at this time.
