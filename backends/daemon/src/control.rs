@@ -211,7 +211,7 @@ async fn command(control: &Control, wire: Wire, mut answer: DuplexStream) -> Res
 /// Reads what has come of a command to a KDC.
 pub(crate) async fn answer(stream: UnixStream) -> std::io::Result<ControlReply> {
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).await?;
+    BufReader::new(stream).read_line(&mut line).await.map_err(as_not_taken)?;
     if line.is_empty() {
         return Err(not_taken());
     }
@@ -274,10 +274,14 @@ pub(crate) async fn request(control: Option<&Path>, request: ControlRequest) -> 
         Err(error) if is_nobody(error.kind()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    match stream.write_all(line.as_bytes()).await {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(not_taken()),
-        written => written.map(|()| Some(stream)),
-    }
+    stream.write_all(line.as_bytes()).await.map_err(as_not_taken)?;
+    Ok(Some(stream))
+}
+
+/// Tells a close of the other side in words. One that leaves unread what was sent shows as a reset, at the write or at the read.
+fn as_not_taken(error: std::io::Error) -> std::io::Error {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    if matches!(error.kind(), BrokenPipe | ConnectionReset) { not_taken() } else { error }
 }
 
 /// What is said where the other side closes without a word.
@@ -303,6 +307,18 @@ const fn is_nobody(kind: std::io::ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_close_before_the_command_was_read_is_told_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let asked = request(Some(&path), ControlRequest::Backup).await.unwrap().unwrap();
+        // The command lies there unread: the reader sees a reset, and no end of file.
+        drop(listener.accept().await.unwrap());
+        let refused = answer(asked).await.unwrap_err();
+        assert!(refused.to_string().contains("takes no commands of this user"), "{refused}");
+    }
 
     #[test]
     fn commands_are_lines() {
