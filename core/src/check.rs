@@ -158,7 +158,7 @@ impl Check {
             }
             Kind::Member(group, client) => {
                 let member = MemberRecord::decode(value)?;
-                let credential = member.key.as_ref().map(|key| keys::credential(group, key));
+                let credential = member.claimed().map(|thumbprint| keys::credential(group, thumbprint));
                 self.members.insert((group, client), (member.sender_id, credential));
             }
             Kind::SenderId(group, id) => {

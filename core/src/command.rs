@@ -141,13 +141,17 @@ fn shown<S: Serializer>(parameters: &BTreeMap<String, Parameter>, serializer: S)
     enum Shown<'a> {
         Bool(bool),
         Uint(u64),
+        Int(i64),
         Text(&'a str),
+        Other(String),
     }
     serializer.collect_map(parameters.iter().map(|(name, parameter)| {
         let shown = match parameter {
             Parameter::Bool(value) => Shown::Bool(*value),
             Parameter::Uint(value) => Shown::Uint(*value),
+            Parameter::Int(value) => Shown::Int(*value),
             Parameter::Text(value) => Shown::Text(value),
+            Parameter::List(_) => Shown::Other(parameter.to_string()),
             Parameter::Secret { shown, .. } => Shown::Text(shown),
         };
         (name, shown)

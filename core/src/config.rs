@@ -8,7 +8,9 @@ pub use parameters::{Difference, Parameter, Parameters};
 use crate::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// One value of a configuration.
 #[derive(Clone, PartialEq)]
@@ -46,9 +48,63 @@ impl std::fmt::Debug for ConfigValue {
 }
 
 /// Named values. Reading takes a value out, so that [`ConfigMap::finish`] can refuse what nobody read.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub struct ConfigMap(pub BTreeMap<String, ConfigValue>);
+///
+/// ```
+/// use ace_groupcomm::config::{ConfigMap, ConfigValue};
+///
+/// let mut config = ConfigMap::default();
+/// config.insert("codec", ConfigValue::Text("opus".into()));
+/// config.insert("seed", ConfigValue::Text("00".repeat(32)));
+/// let secrets = config.secrets_taken();
+///
+/// assert_eq!(config.text("codec")?.as_deref(), Some("opus"));
+/// assert_eq!(config.required("seed", ConfigMap::secret)?.expose().len(), 32);
+/// config.finish()?;
+/// assert_eq!(secrets.to_vec().len(), 1, "who reads files knows now that this one holds a key");
+/// # Ok::<(), ace_groupcomm::config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "BTreeMap<String, ConfigValue>")]
+pub struct ConfigMap {
+    values: BTreeMap<String, ConfigValue>,
+    taken: SecretsTaken,
+}
+
+/// The secrets that were read of a [`ConfigMap`], of its clones and of the tables in it: the file that they came from must not
+/// be readable by others.
+#[derive(Clone, Debug, Default)]
+pub struct SecretsTaken(Arc<Mutex<Vec<Secret>>>);
+
+impl SecretsTaken {
+    fn note(&self, secret: &Secret) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+    }
+
+    /// Returns the secrets that were read so far, in the order in which that happened.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<Secret> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Maps with the same values are the same, whatever was read of them.
+impl PartialEq for ConfigMap {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
+
+impl From<BTreeMap<String, ConfigValue>> for ConfigMap {
+    fn from(values: BTreeMap<String, ConfigValue>) -> Self {
+        Self { values, taken: SecretsTaken::default() }
+    }
+}
+
+impl FromIterator<(String, ConfigValue)> for ConfigMap {
+    fn from_iter<I: IntoIterator<Item = (String, ConfigValue)>>(values: I) -> Self {
+        BTreeMap::from_iter(values).into()
+    }
+}
 
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -74,12 +130,23 @@ impl ConfigError {
 }
 
 impl ConfigMap {
+    /// Sets a value; one of the same name is replaced.
+    pub fn insert(&mut self, key: impl Into<String>, value: ConfigValue) {
+        self.values.insert(key.into(), value);
+    }
+
+    /// Returns the secrets that were read of it, and of its clones, until the result is looked at.
+    #[must_use]
+    pub fn secrets_taken(&self) -> SecretsTaken {
+        self.taken.clone()
+    }
+
     /// Takes a text.
     ///
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
-        match self.0.remove(key) {
+        match self.values.remove(key) {
             None => Ok(None),
             Some(ConfigValue::Text(text)) => Ok(Some(text)),
             Some(other) => Err(ConfigError::kind(key, "a string", &other)),
@@ -91,7 +158,7 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn int(&mut self, key: &str) -> Result<Option<i64>, ConfigError> {
-        match self.0.remove(key) {
+        match self.values.remove(key) {
             None => Ok(None),
             Some(ConfigValue::Int(int)) => Ok(Some(int)),
             Some(other) => Err(ConfigError::kind(key, "a whole number", &other)),
@@ -112,7 +179,7 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn list(&mut self, key: &str) -> Result<Option<Vec<ConfigValue>>, ConfigError> {
-        match self.0.remove(key) {
+        match self.values.remove(key) {
             None => Ok(None),
             Some(ConfigValue::List(values)) => Ok(Some(values)),
             Some(other) => Err(ConfigError::kind(key, "a list", &other)),
@@ -124,9 +191,9 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn map(&mut self, key: &str) -> Result<Option<Self>, ConfigError> {
-        match self.0.remove(key) {
+        match self.values.remove(key) {
             None => Ok(None),
-            Some(ConfigValue::Map(values)) => Ok(Some(Self(values))),
+            Some(ConfigValue::Map(values)) => Ok(Some(Self { values, taken: self.taken.clone() })),
             Some(other) => Err(ConfigError::kind(key, "a table", &other)),
         }
     }
@@ -148,26 +215,29 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn bool(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
-        match self.0.remove(key) {
+        match self.values.remove(key) {
             None => Ok(None),
             Some(ConfigValue::Bool(value)) => Ok(Some(value)),
             Some(other) => Err(ConfigError::kind(key, "true or false", &other)),
         }
     }
 
-    /// Takes secret bytes, written in hexadecimal.
+    /// Takes secret bytes, written in hexadecimal. A key that is read in another way is not looked after: see
+    /// [`Self::secrets_taken`].
     ///
     /// # Errors
     /// [`ConfigError`] where it is something else.
     pub fn secret(&mut self, key: &str) -> Result<Option<Secret>, ConfigError> {
-        if let Some(ConfigValue::Secret(secret)) = self.0.get(key) {
+        if let Some(ConfigValue::Secret(secret)) = self.values.get(key) {
             let secret = secret.clone();
-            self.0.remove(key);
+            self.values.remove(key);
             return Ok(Some(secret));
         }
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(text) = self.text(key)?.map(Zeroizing::new) else { return Ok(None) };
         let bytes = from_hex(&text).ok_or_else(|| ConfigError::new(key, "must be hexadecimal, two digits a byte"))?;
-        Ok(Some(Secret::new(bytes)))
+        let secret = Secret::new(bytes);
+        self.taken.note(&secret);
+        Ok(Some(secret))
     }
 
     /// Refuses what nobody has taken.
@@ -175,7 +245,7 @@ impl ConfigMap {
     /// # Errors
     /// [`ConfigError`] with the first key that is left.
     pub fn finish(self) -> Result<(), ConfigError> {
-        match self.0.into_keys().next() {
+        match self.values.into_keys().next() {
             None => Ok(()),
             Some(key) => Err(ConfigError::new(key, "is not known here")),
         }
@@ -199,7 +269,7 @@ mod tests {
     use super::*;
 
     fn map(entries: &[(&str, ConfigValue)]) -> ConfigMap {
-        ConfigMap(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+        entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
     }
 
     #[test]
@@ -230,9 +300,9 @@ mod tests {
     #[test]
     fn values_are_taken_by_kind_and_what_is_left_is_refused() {
         let mut map = ConfigMap::default();
-        map.0.insert("text".into(), ConfigValue::Text("0aFF".into()));
-        map.0.insert("int".into(), ConfigValue::Int(-1));
-        map.0.insert("bool".into(), ConfigValue::Bool(true));
+        map.insert("text", ConfigValue::Text("0aFF".into()));
+        map.insert("int", ConfigValue::Int(-1));
+        map.insert("bool", ConfigValue::Bool(true));
         assert_eq!(map.clone().secret("text"), Ok(Some(Secret::new(vec![10, 255]))));
         assert_eq!(map.clone().text("text"), Ok(Some("0aFF".into())));
         assert_eq!(map.clone().bool("bool"), Ok(Some(true)));

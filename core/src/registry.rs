@@ -11,6 +11,7 @@
 
 use crate::traits::profile::ApplicationProfile;
 use crate::traits::transport::TransportProfile;
+use std::fmt;
 use thiserror::Error;
 
 /// Describes an application profile.
@@ -37,6 +38,29 @@ pub struct TransportProfileDescriptor {
     pub crate_name: &'static str,
     /// The implementation at the KDC, which makes associations of posts.
     pub profile: &'static dyn TransportProfile,
+}
+
+/// Profiles of one name and number are one: a registry has no two.
+impl PartialEq for ApplicationProfileDescriptor {
+    fn eq(&self, other: &Self) -> bool {
+        (self.name, self.number, self.crate_name) == (other.name, other.number, other.crate_name)
+    }
+}
+
+impl Eq for ApplicationProfileDescriptor {}
+
+/// Name, number and crate.
+impl fmt::Debug for ApplicationProfileDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) of {}", self.name, self.number, self.crate_name)
+    }
+}
+
+/// Name, number and crate.
+impl fmt::Debug for TransportProfileDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) of {}", self.name, self.number, self.crate_name)
+    }
 }
 
 pub use inventory::submit;

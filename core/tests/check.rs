@@ -9,6 +9,7 @@ use ace_groupcomm::records::{
 };
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::crypto::Thumbprint;
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::{Method, RecordType, Status};
 use std::collections::BTreeMap;
@@ -132,10 +133,12 @@ fn of_groups() -> Vec<Broken> {
             put(r, keys::sender_id(group(r), &b"M".into()), &SenderIdRecord { holder: Some(client(1)), epoch: 0 });
         }),
         ("has a credential that is not recorded as its own", |r| {
-            edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| member.key = Some(vec![1].into()));
+            edit::<MemberRecord>(r, &keys::member(group(r), client(1)), |member| {
+                member.credential.as_mut().unwrap().thumbprint = Thumbprint::new([1; 32]);
+            });
         }),
         ("belongs to nobody who is a member", |r| {
-            put(r, keys::credential(group(r), b"key"), &BelongsTo(client(1)));
+            put(r, keys::credential(group(r), &Thumbprint::new([1; 32])), &BelongsTo(client(1)));
         }),
         ("cannot be read", |r| put(r, keys::head(group(r)), &Mark)),
         ("cannot be read", |r| drop(r.insert(keys::stale(group(r), 1, &b"1".into()), vec![]))),

@@ -298,7 +298,7 @@ fn a_credential_is_kept_only_by_the_one_who_proved_it() {
 fn with(parameters: &[(&str, u64)]) -> Desk {
     let mut config = desk::config(&["g1"]);
     for (name, value) in parameters {
-        config.groups[0].parameters.0.insert((*name).into(), ConfigValue::Int((*value).try_into().unwrap()));
+        config.groups[0].parameters.insert(*name, ConfigValue::Int((*value).try_into().unwrap()));
     }
     Desk::new(&AwsLc, store(), config).unwrap()
 }

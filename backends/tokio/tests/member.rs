@@ -31,7 +31,12 @@ fn driver() -> MemberDriver<Counting> {
     let client = TestClient::new(&AwsLc, 1).unwrap();
     let setup = Setup {
         audience: AUDIENCE.into(),
-        rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client, crypto: &AwsLc }),
+        rules: Arc::new(toy::ToyMember {
+            gname: "g1".into(),
+            roles: toy::TALKER,
+            key: client.key,
+            crypto: Arc::new(AwsLc),
+        }),
         transport: Arc::new(toy::ToyClient),
     };
     let registration = Parameters {

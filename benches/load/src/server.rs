@@ -38,7 +38,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
     let mut parameters = ConfigMap::default();
-    parameters.0.insert("gm_key".into(), ConfigValue::Text("33".repeat(32)));
+    parameters.insert("gm_key", ConfigValue::Text("33".repeat(32)));
     let group = GroupConfig { gname: GROUP.into(), profile: "coap_group_oscore_app".into(), parameters };
     let config = KdcConfig {
         hints: CreationHints::default(),

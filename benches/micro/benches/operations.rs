@@ -57,7 +57,7 @@ fn messages(criterion: &mut Criterion) {
 /// A KDC with an OSCORE group of so many members; the last of them, and its node.
 fn kdc(members: u16) -> (Desk, Caller, String) {
     let mut parameters = ConfigMap::default();
-    parameters.0.insert("gm_key".into(), ConfigValue::Text("33".repeat(32)));
+    parameters.insert("gm_key", ConfigValue::Text("33".repeat(32)));
     let mut config = desk::config(&[]);
     config.groups.push(GroupConfig { gname: GROUP.into(), profile: DESCRIPTOR.name.into(), parameters });
     let registry = toy::registry().with_application(DESCRIPTOR).expect("it is there once");

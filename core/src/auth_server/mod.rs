@@ -10,11 +10,13 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{App, Engine, Input, Limits, Outcome, wraps_engine};
 use crate::refusal::Refusal;
+use crate::registry::ApplicationProfileDescriptor;
 use crate::request::{Caller, Method, Purpose, Request};
 use crate::schema::keys;
 use crate::schema::records::Issued;
 use crate::time::{Now, UnixTime};
 use crate::token::TokenKey;
+use crate::traits::profile::Roles;
 use crate::traits::storage::Sharing;
 use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +39,7 @@ pub struct Audience {
 }
 
 /// That a client may take roles in a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// The client, by the name of its registration.
     pub client: String,
@@ -45,8 +47,10 @@ pub struct Policy {
     pub audience: String,
     /// The GROUPNAME.
     pub gname: String,
-    /// The roles, as bits of the Tperm.
-    pub permissions: u64,
+    /// The application profile of the group: all policies for one group of one resource server have the same.
+    pub profile: ApplicationProfileDescriptor,
+    /// The roles, as the profile numbers them.
+    pub roles: Roles,
 }
 
 /// How an Authorization Server is set up.

@@ -1,7 +1,8 @@
 //! /token: a request is authenticated, narrowed to what the policies allow, and answered with a token (RFC 9200
 //! section 5.8.2, RFC 9203 sections 3.1 and 3.2).
 
-use super::{Audience, AuthServerApp, Event};
+use super::{Audience, AuthServerApp, Event, Policy};
+use crate::Roles;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -112,30 +113,41 @@ impl AuthServerApp {
         asked: Option<&ScopeValue>,
     ) -> Result<Scope, Refusal> {
         let invalid = |why| refuse(TokenErrorCode::InvalidScope, why);
-        let allowed = |gname: &str| {
-            let of_group = self.policies.iter().filter(|policy| {
+        let of_group = |gname: &str| -> Vec<&Policy> {
+            let policies = self.policies.iter().filter(|policy| {
                 policy.client == client.0 && policy.audience == audience.name && policy.gname == gname
             });
-            of_group.fold(0, |bits, policy| bits | policy.permissions)
+            policies.collect()
         };
-        let wanted: Vec<(String, u64)> = match asked {
+        let wanted: Vec<(String, Option<RawCbor>)> = match asked {
             Some(value @ ScopeValue::Bytes(_)) => {
                 let scope = value.decode().map_err(|_| invalid("the scope is malformed"))?;
-                let entry = |entry: ScopeEntry| Some((entry.gname, entry.permissions.as_uint()?));
-                let entries: Option<Vec<_>> = scope.into_entries().into_iter().map(entry).collect();
-                entries.ok_or_else(|| invalid("roles are not a set of bits"))?
+                scope.into_entries().into_iter().map(|entry| (entry.gname, Some(entry.permissions))).collect()
             }
             Some(_) => return Err(invalid("the scope is not in the AIF format")),
             None => {
                 let mut names: Vec<&String> = self.policies.iter().map(|policy| &policy.gname).collect();
                 names.sort_unstable();
                 names.dedup();
-                names.into_iter().map(|gname| (gname.clone(), u64::MAX)).collect()
+                names.into_iter().map(|gname| (gname.clone(), None)).collect()
             }
         };
-        let granted = wanted.into_iter().map(|(gname, bits)| (bits & allowed(&gname), gname));
-        let granted = granted.filter(|(bits, _)| *bits != 0);
-        let entries = granted.map(|(bits, gname)| ScopeEntry { gname, permissions: RawCbor::uint(bits) });
+        let mut entries = Vec::new();
+        for (gname, permissions) in wanted {
+            let policies = of_group(&gname);
+            let Some(profile) = policies.first().map(|policy| policy.profile.profile) else { continue };
+            let allowed = policies.iter().fold(Roles(0), |roles, policy| roles.with(policy.roles));
+            let roles = match permissions {
+                Some(permissions) => {
+                    let asked = profile.roles(&permissions).ok_or_else(|| invalid("there are no such roles"))?;
+                    Roles(asked.0 & allowed.0)
+                }
+                None => allowed,
+            };
+            if roles.0 != 0 {
+                entries.push(ScopeEntry { gname, permissions: profile.permissions(roles) });
+            }
+        }
         let scope = Scope::new(entries).map_err(|_| invalid("a group stands twice in the scope"))?;
         if scope.entries().is_empty() {
             return Err(invalid("the client may take none of these roles"));

@@ -14,8 +14,12 @@ pub enum Parameter {
     Bool(bool),
     /// A whole number, not negative, in the units of its parameter.
     Uint(u64),
+    /// A whole number that may be negative, e.g. the number of a COSE algorithm.
+    Int(i64),
     /// A string, in UTF-8; no secret.
     Text(String),
+    /// Several parameters, in their order; no secret among them.
+    List(Vec<Parameter>),
     /// A secret, and what is shown of it: a public key or a fingerprint.
     Secret {
         /// The secret, which is stored sealed and never shown.
@@ -30,6 +34,11 @@ impl fmt::Display for Parameter {
         match self {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Uint(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::List(values) => {
+                let values: Vec<String> = values.iter().map(Self::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Secret { shown, .. } => f.write_str(shown),
         }
@@ -70,13 +79,7 @@ impl Parameters {
     /// [`ApplicationProfile::configure`]: crate::traits::profile::ApplicationProfile::configure
     #[must_use]
     pub fn to_config(&self) -> ConfigMap {
-        let value = |parameter: &Parameter| match parameter {
-            Parameter::Bool(value) => ConfigValue::Bool(*value),
-            Parameter::Uint(value) => ConfigValue::Int(i64::try_from(*value).unwrap_or(i64::MAX)),
-            Parameter::Text(value) => ConfigValue::Text(value.clone()),
-            Parameter::Secret { value, .. } => ConfigValue::Secret(value.clone()),
-        };
-        ConfigMap(self.0.iter().map(|(name, parameter)| (name.clone(), value(parameter))).collect())
+        self.0.iter().map(|(name, parameter)| (name.clone(), value(parameter))).collect()
     }
 
     /// In what these, which are stored, differ from those that are configured.
@@ -91,6 +94,18 @@ impl Parameters {
             configured: shown(configured.get(name)),
         };
         differing.map(difference).collect()
+    }
+}
+
+/// A parameter as a file could hold it.
+fn value(parameter: &Parameter) -> ConfigValue {
+    match parameter {
+        Parameter::Bool(value) => ConfigValue::Bool(*value),
+        Parameter::Uint(value) => ConfigValue::Int(i64::try_from(*value).unwrap_or(i64::MAX)),
+        Parameter::Int(value) => ConfigValue::Int(*value),
+        Parameter::Text(value) => ConfigValue::Text(value.clone()),
+        Parameter::List(values) => ConfigValue::List(values.iter().map(value).collect()),
+        Parameter::Secret { value, .. } => ConfigValue::Secret(value.clone()),
     }
 }
 
@@ -123,6 +138,8 @@ mod tests {
             .with("mode", Parameter::Text("group".into()))
             .with("life", Parameter::Uint(7))
             .with("strict", Parameter::Bool(true))
+            .with("alg", Parameter::Int(-7))
+            .with("codecs", Parameter::List(vec![Parameter::Text("opus".into()), Parameter::Uint(8)]))
             .with("key", Parameter::Secret { value, shown })
     }
 
@@ -134,6 +151,9 @@ mod tests {
         assert_eq!(config.text("mode"), Ok(Some("group".into())));
         assert_eq!(config.uint("life"), Ok(Some(7)));
         assert_eq!(config.bool("strict"), Ok(Some(true)));
+        assert_eq!(config.int("alg"), Ok(Some(-7)));
+        let codecs = vec![ConfigValue::Text("opus".into()), ConfigValue::Int(8)];
+        assert_eq!(config.list("codecs"), Ok(Some(codecs)));
         assert_eq!(config.secret("key"), Ok(Some(Secret::new(vec![0xab; 4]))));
         assert_eq!(config.finish(), Ok(()));
     }
@@ -142,7 +162,8 @@ mod tests {
     fn a_difference_shows_both_values_and_no_secret() {
         assert_eq!(parameters(1).differences(&parameters(1)), []);
         let other = parameters(2).with("life", Parameter::Uint(8)).with("more", Parameter::Text("a\nb".into()));
-        let words: Vec<String> = parameters(1).differences(&other).iter().map(Difference::to_string).collect();
+        let parameters_of_one = parameters(1);
+        let words: Vec<String> = parameters_of_one.differences(&other).iter().map(Difference::to_string).collect();
         assert_eq!(
             words,
             [
@@ -151,6 +172,7 @@ mod tests {
                 "more is not there in storage, and \"a\\nb\" here",
             ]
         );
+        assert_eq!(parameters_of_one.get("codecs").map(ToString::to_string), Some("[\"opus\", 8]".into()));
         let shown = format!("{:?}", parameters(0x5e));
         assert!(shown.contains("public key 5e") && !shown.contains("94, 94"), "{shown}");
     }

@@ -4,6 +4,7 @@ use crate::config::ConfigMap;
 use crate::engine::Limits;
 use crate::kdc::{PendingLimits, PostLimits};
 use crate::registry::RegistryError;
+use crate::traits::profile::ProfileFault;
 use ace_groupcomm_messages::CreationHints;
 use thiserror::Error;
 
@@ -60,6 +61,16 @@ pub enum SetupError {
         gname: String,
         /// What the registry or the profile says.
         source: crate::config::ConfigError,
+    },
+    /// The profile of a group contradicts itself: whoever writes the profile has to mend it.
+    #[error("group {gname:?}: the profile {profile:?} cannot be served: {fault}")]
+    Unfit {
+        /// The GROUPNAME.
+        gname: String,
+        /// The profile, by its name in the registry.
+        profile: &'static str,
+        /// What is to be changed.
+        fault: ProfileFault,
     },
     /// Two groups have one name.
     #[error("group {0:?} is configured twice")]

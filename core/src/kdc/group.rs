@@ -11,8 +11,9 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupConfiguration, NameState, NamedGroup};
 use crate::time::UnixTime;
 use crate::traits::crypto::CryptoProvider;
-use crate::traits::profile::GroupRules;
+use crate::traits::profile::{GroupRules, Roles, check_rules};
 use crate::traits::storage::Revision;
+use ace_groupcomm_messages::RawCbor;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,16 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// The roles that a Tperm stands for; none where it is no Tperm of the group's profile.
+    pub(super) fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        self.profile.profile.roles(permissions)
+    }
+
+    /// The Tperm of roles.
+    pub(super) fn permissions(&self, roles: Roles) -> RawCbor {
+        self.profile.profile.permissions(roles)
+    }
+
     /// What is stored of it.
     pub(super) fn configuration(&self) -> GroupConfiguration {
         GroupConfiguration {
@@ -86,6 +97,11 @@ impl Groups {
             .profile
             .configure(&gname, parameters, &*self.crypto)
             .map_err(|source| SetupError::Parameters { gname: name(), source })?;
+        check_rules(&profile, &gname, &*rules, &*self.crypto).map_err(|fault| SetupError::Unfit {
+            gname: name(),
+            profile: profile.name,
+            fault,
+        })?;
         Ok(Group { gname, profile, rules, issuers })
     }
 

@@ -106,8 +106,7 @@ impl KdcApp {
             return Err(Refusal::Forbidden("the token's issuer may not speak for the group").into());
         }
         let permissions = RawCbor::new(permissions).map_err(|_| Refusal::Internal("a scope cannot be read"))?;
-        let granted =
-            group.rules.roles(&permissions).ok_or(Refusal::Forbidden("the token grants no role in the group"))?;
+        let granted = group.roles(&permissions).ok_or(Refusal::Forbidden("the token grants no role in the group"))?;
         Ok(Authorised { holder, group, id: name.id, granted })
     }
 

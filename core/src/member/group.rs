@@ -39,10 +39,11 @@ pub struct Peer {
     pub roles: u64,
 }
 
-impl From<PeerCred> for Peer {
-    fn from(peer: PeerCred) -> Self {
-        let roles = peer.roles.and_then(|roles| roles.as_uint()).unwrap_or(0);
-        Self { id: Bytes(peer.id), cred: Bytes(peer.cred), roles }
+impl Peer {
+    /// Roles that the profile does not know are none.
+    pub(super) fn new(rules: &dyn MemberRules, peer: PeerCred) -> Self {
+        let roles = peer.roles.and_then(|permissions| rules.roles(&permissions));
+        Self { id: Bytes(peer.id), cred: Bytes(peer.cred), roles: roles.map_or(0, |roles| roles.0) }
     }
 }
 
@@ -54,7 +55,8 @@ impl JoinedGroup {
     /// Keeps the credentials of all members but the member's own.
     pub(super) fn set_peers(&mut self, rules: &dyn MemberRules, peers: Vec<PeerCred>) {
         let own = RawCbor::new(&self.key.0).ok().and_then(|key| rules.own_id(&key));
-        self.peers = peers.into_iter().map(Peer::from).filter(|peer| Some(&peer.id.0) != own.as_ref()).collect();
+        let peers = peers.into_iter().map(|peer| Peer::new(rules, peer));
+        self.peers = peers.filter(|peer| Some(&peer.id.0) != own.as_ref()).collect();
     }
 
     /// Whether the keys were used under this identifier, or may have been. They must not be used from the start

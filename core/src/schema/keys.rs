@@ -7,6 +7,7 @@ use crate::id::Gid;
 use crate::id::SenderId;
 use crate::id::TokenHash;
 use crate::time::UnixTime;
+use crate::traits::crypto::Thumbprint;
 use crate::traits::profile::{OnRestore, RecordKind};
 use crate::traits::storage::Key;
 use sha2::{Digest, Sha256};
@@ -131,8 +132,8 @@ pub fn sender_id(group: GroupId, id: &SenderId) -> Key {
 
 /// Whose public key it is, in whatever credential.
 #[must_use]
-pub fn credential(group: GroupId, public_key: &[u8]) -> Key {
-    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(&Sha256::digest(public_key))])
+pub fn credential(group: GroupId, thumbprint: &Thumbprint) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/cred/", &first_16(thumbprint.as_bytes())])
 }
 
 /// A Sender ID that went stale under one version.
@@ -374,7 +375,7 @@ mod tests {
             sender_id(group, &vec![].into()),
             sender_id(group, &vec![0].into()),
             sender_id(group, &vec![0, 0].into()),
-            credential(group, b"c"),
+            credential(group, &Thumbprint::new([7; 32])),
             stale(group, 1, &vec![1].into()),
             own_record(group, KEPT, &[1]),
             own_record(group, RecordKind { number: 0x2f, ..KEPT }, &[1]),

@@ -147,6 +147,7 @@ impl<'a> Kind<'a> {
 mod tests {
     use super::super::keys;
     use super::*;
+    use crate::traits::crypto::Thumbprint;
     use crate::traits::profile::RecordKind;
 
     #[test]
@@ -162,7 +163,7 @@ mod tests {
             (keys::secret(group, 0x2f2f), Kind::Secret(group, 0x2f2f)),
             (keys::member(group, client), Kind::Member(group, client)),
             (keys::sender_id(group, &b"/".into()), Kind::SenderId(group, b"/")),
-            (keys::credential(group, b"key"), Kind::Credential(group)),
+            (keys::credential(group, &Thumbprint::new([7; 32])), Kind::Credential(group)),
             (keys::stale(group, 1, &b"/".into()), Kind::Stale(group)),
             (keys::own_record(group, own(OnRestore::Drop), b"/"), Kind::Own(group, OnRestore::Drop)),
             (keys::own_record(group, own(OnRestore::Keep), b""), Kind::Own(group, OnRestore::Keep)),

@@ -49,8 +49,14 @@ impl TestClient {
     /// The client with this number; its keys follow from it. `None` where this provider makes none.
     #[must_use]
     pub fn new(crypto: &dyn CryptoProvider, number: u16) -> Option<Self> {
+        Self::with_algorithm(crypto, number, SignatureAlgorithm::Ed25519)
+    }
+
+    /// The same with a key for this algorithm.
+    #[must_use]
+    pub fn with_algorithm(crypto: &dyn CryptoProvider, number: u16, algorithm: SignatureAlgorithm) -> Option<Self> {
         let seed: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(32).collect();
-        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(seed))?;
+        let key = crypto.signing_key(algorithm, &Secret::new(seed))?;
         Some(Self { name: format!("client{number}"), key })
     }
 

@@ -1,5 +1,5 @@
 //! The smallest profiles that go through every trait, at the KDC and at a member: a group whose key is 16 bytes, whose members sign with
-//! Ed25519 and whose credential is the bare public key; and a transport whose association is named by the KDC and
+//! Ed25519 or ES256 and whose credential is the bare public key; and a transport whose association is named by the KDC and
 //! proven by using that name. Nothing in the engine knows more of OSCORE than of this.
 
 mod notes;
@@ -13,19 +13,21 @@ use crate::id::Gid;
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::testkit::build::TestClient;
 use crate::traits::crypto::{
-    CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey, is_sound_ed25519,
+    CryptoJob, CryptoOutput, CryptoProvider, PublicKey, SignatureAlgorithm, SigningKey, is_sound_ed25519,
 };
 use crate::traits::member::{BegunTransfer, ClientTransport, GroupJoined, MemberRules, Unsuitable};
 use crate::traits::profile::{
-    ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, OwnChanges,
-    OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
+    ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, NamedRole,
+    OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::{
     AlgorithmInfo, Confirmation, CredentialInfo, GetCreds, GroupPolicies, JoinRequest, JoinResponse, KeyDistribution,
     Label, RawCbor, ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,
 };
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,10 +38,38 @@ pub const LISTENER: Roles = Roles(2);
 /// Who reads credentials from outside.
 pub const READER: Roles = Roles(4);
 
+/// The roles by name.
+pub const ROLES: &[NamedRole] = &[
+    NamedRole { name: "talker", roles: TALKER },
+    NamedRole { name: "listener", roles: LISTENER },
+    NamedRole { name: "reader", roles: READER },
+];
+
+/// A parameter of a Join Request: text that the group keeps as the joiner's note, and that comes back in the Join Response.
+pub const NOTE: Label = Label::Int(-70_002);
+
 /// The application profile.
 pub struct Toy;
 
 impl ApplicationProfile for Toy {
+    fn named_roles(&self) -> &'static [NamedRole] {
+        ROLES
+    }
+
+    fn member(
+        &self,
+        gname: &str,
+        roles: Roles,
+        mut config: ConfigMap,
+        crypto: Arc<dyn CryptoProvider>,
+    ) -> Result<Arc<dyn MemberRules>, ConfigError> {
+        let key = config.secret("key")?.ok_or_else(|| ConfigError::new("key", "is missing"))?;
+        config.finish()?;
+        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &key);
+        let key = key.ok_or_else(|| ConfigError::new("key", "must be 32 bytes in hexadecimal"))?;
+        Ok(Arc::new(ToyMember { gname: gname.into(), roles, key, crypto }))
+    }
+
     fn configure(
         &self,
         gname: &str,
@@ -49,14 +79,21 @@ impl ApplicationProfile for Toy {
         let max_id = config.uint("max_id")?.unwrap_or(7);
         let scope_tag = config.uint("scope_tag")?;
         let default_scope = config.uint("default_scope")?.unwrap_or(1);
+        let signs = config.text("signs")?.unwrap_or_else(|| "EdDSA".into());
         config.finish()?;
+        let algorithm = match signs.as_str() {
+            "EdDSA" => SignatureAlgorithm::Ed25519,
+            "ES256" => SignatureAlgorithm::Es256,
+            _ => return Err(ConfigError::new("signs", "must be EdDSA or ES256")),
+        };
         let named = [("max_id", Some(max_id)), ("scope_tag", scope_tag), ("default_scope", Some(default_scope))];
         let parameters = named.into_iter().fold(Parameters::default(), |parameters, (name, value)| match value {
             Some(value) => parameters.with(name, Parameter::Uint(value)),
             None => parameters,
         });
-        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![0x44; 32]));
-        let key = key.ok_or_else(|| ConfigError::new("key", "has a wrong length"))?;
+        let parameters = parameters.with("signs", Parameter::Text(signs));
+        let key = crypto.signing_key(algorithm, &Secret::new(vec![0x44; 32]));
+        let key = key.ok_or_else(|| ConfigError::new("signs", "is an algorithm that the provider does not have"))?;
         let max_id = usize::try_from(max_id).unwrap_or(7);
         let default_scope = default_scope == 1;
         Ok(Arc::new(ToyRules { gname: gname.into(), parameters, key, max_id, scope_tag, default_scope }))
@@ -85,14 +122,6 @@ impl GroupRules for ToyRules {
         "toy"
     }
 
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
-        permissions.as_uint().filter(|bits| (1..8).contains(bits)).map(Roles)
-    }
-
-    fn permissions(&self, roles: Roles) -> RawCbor {
-        RawCbor::uint(roles.0)
-    }
-
     fn scope_tag(&self) -> Option<u64> {
         self.scope_tag
     }
@@ -109,7 +138,7 @@ impl GroupRules for ToyRules {
         roles == TALKER || roles == LISTENER
     }
 
-    fn has_credential(&self, roles: Roles) -> bool {
+    fn shows_credential(&self, roles: Roles) -> bool {
         roles.meets(TALKER)
     }
 
@@ -121,14 +150,14 @@ impl GroupRules for ToyRules {
         TALKER
     }
 
-    fn max_identifier_len(&self) -> usize {
-        self.max_id
+    fn identifier_len(&self) -> RangeInclusive<usize> {
+        1..=self.max_id
     }
 
     fn credential_info(&self) -> CredentialInfo {
         let entry = AlgorithmInfo {
             groups: vec![self.gname.clone()],
-            algorithm: Label::Int(-8),
+            algorithm: Label::Int(self.key.algorithm().number()),
             parameters: vec![RawCbor::uint(1)],
             key_parameters: vec![RawCbor::uint(1), RawCbor::uint(6)],
             cred_fmt: Some(14),
@@ -136,8 +165,11 @@ impl GroupRules for ToyRules {
         CredentialInfo { sign_info: vec![entry], ..CredentialInfo::default() }
     }
 
-    fn eligible(&self, cred: &[u8]) -> Option<EligibleCredential> {
-        is_sound_ed25519(cred).then(|| EligibleCredential { cred: cred.to_vec(), key: cred.to_vec() })
+    fn eligible(&self, _view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop> {
+        let algorithm = self.key.algorithm();
+        let is_sound = algorithm != SignatureAlgorithm::Ed25519 || is_sound_ed25519(cred);
+        let key = PublicKey::Signature(algorithm, ByteBuf::from(cred));
+        Ok((is_sound && cred.len() == self.key.public().len()).then(|| EligibleCredential::new(cred, key)))
     }
 
     fn client_proves(
@@ -147,12 +179,21 @@ impl GroupRules for ToyRules {
         input: Vec<u8>,
         evidence: &[u8],
     ) -> Result<bool, Stop> {
-        view.verified(SignatureAlgorithm::Ed25519, &credential.key, input, evidence)
+        view.verified(&credential.key, input, evidence)
     }
 
-    fn kdc_proves(&self, view: &View<'_>, input: Vec<u8>) -> Result<Option<KdcProof>, Stop> {
+    fn kdc_proves(
+        &self,
+        view: &View<'_>,
+        _member: Option<&EligibleCredential>,
+        input: Vec<u8>,
+    ) -> Result<Option<KdcProof>, Stop> {
         let evidence = view.signed(&self.key, input)?.to_vec();
         Ok(Some(KdcProof { cred: self.key.public().to_vec(), evidence }))
+    }
+
+    fn joins(&self, join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
+        notes::joins(join)
     }
 
     fn policies(&self) -> GroupPolicies {
@@ -191,8 +232,8 @@ impl KeyingMaterialProducer for ToyRules {
 
     fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor> {
         let id = match audience {
-            KeyAudience::Node(Some(id)) => id.as_bytes(),
-            KeyAudience::Node(None) | KeyAudience::Group => &[],
+            KeyAudience::Node { sender_id: Some(id), .. } => id.as_bytes(),
+            KeyAudience::Node { .. } | KeyAudience::Group => &[],
         };
         let length = u8::try_from(gid.as_bytes().len()).ok()?;
         Some(RawCbor::bytes(&[secret.expose(), &[length], gid.as_bytes(), id].concat()))
@@ -239,10 +280,10 @@ pub struct ToyMember {
     pub gname: String,
     /// The roles to take.
     pub roles: Roles,
-    /// The client that is the member.
-    pub client: TestClient,
+    /// The private key of its credential.
+    pub key: Arc<dyn SigningKey>,
     /// What verifies for it.
-    pub crypto: &'static dyn CryptoProvider,
+    pub crypto: Arc<dyn CryptoProvider>,
 }
 
 impl MemberRules for ToyMember {
@@ -255,17 +296,19 @@ impl MemberRules for ToyMember {
         if roles.0 == 0 {
             return Err(Unsuitable::new("no role was granted"));
         }
-        Ok(Arc::new(Self { gname: self.gname.clone(), roles, client: self.client.clone(), crypto: self.crypto }))
+        let (gname, key, crypto) = (self.gname.clone(), Arc::clone(&self.key), Arc::clone(&self.crypto));
+        Ok(Arc::new(Self { gname, roles, key, crypto }))
     }
 
     fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
-        Ok(JoinRequest { get_creds, ..self.client.join(&self.gname, self.roles.0, challenge, cnonce) })
+        let client = TestClient { name: String::new(), key: Arc::clone(&self.key) };
+        Ok(JoinRequest { get_creds, ..client.join(&self.gname, self.roles.0, challenge, cnonce) })
     }
 
     fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
         let cred = response.kdc_cred.as_ref().ok_or_else(|| Unsuitable::new("the KDC has not proven itself"))?;
         let proof = CryptoJob::Verify {
-            algorithm: SignatureAlgorithm::Ed25519,
+            algorithm: self.key.algorithm(),
             key: cred.kdc_cred.clone(),
             message: pop::kdc_input(cnonce, &cred.kdc_nonce),
             signature: cred.kdc_cred_verify.clone(),
@@ -289,6 +332,10 @@ impl MemberRules for ToyMember {
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
         id_in(key)
+    }
+
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        Toy.roles(permissions)
     }
 
     fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
@@ -331,12 +378,15 @@ impl BegunTransfer for Begun {
     }
 }
 
+/// The application profile, for a registry and for policies of an AS.
+pub const DESCRIPTOR: ApplicationProfileDescriptor =
+    ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name: env!("CARGO_PKG_NAME"), profile: &Toy };
+
 /// A registry with both.
 #[must_use]
 pub fn registry() -> Registry {
     let crate_name = env!("CARGO_PKG_NAME");
-    let application = ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name, profile: &Toy };
     let transport = TransportProfileDescriptor { name: "toy", number: -70_000, crate_name, profile: &ToyTransport };
-    let with = Registry::empty().with_application(application).and_then(|r| r.with_transport(transport));
+    let with = Registry::empty().with_application(DESCRIPTOR).and_then(|r| r.with_transport(transport));
     with.unwrap_or_default()
 }

@@ -1,16 +1,70 @@
-//! Cryptography that is worth a thread of its own: signatures. What is cheap (hashes, AEAD of a token) is done
-//! where it is needed.
+//! Cryptography that is worth a thread of its own: signatures, and proofs by key agreement. What is cheap (hashes, AEAD of a
+//! token) is done where it is needed.
+//!
+//! A [`CryptoProvider`] does [`CryptoJob`]s. The private keys in them are traits: [`SigningKey`] and [`AgreementKey`], so that
+//! a key can stay in the device that holds it.
+//!
+//! A provider that hands everything on, with keys that count how often they sign:
+//!
+//! ```
+//! use ace_backend_aws_lc::AwsLc;
+//! use ace_groupcomm::Secret;
+//! use ace_groupcomm::traits::crypto::{
+//!     AgreementAlgorithm, AgreementKey, CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey,
+//! };
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! struct Counting(Arc<dyn SigningKey>, AtomicUsize);
+//!
+//! impl SigningKey for Counting {
+//!     fn algorithm(&self) -> SignatureAlgorithm {
+//!         self.0.algorithm()
+//!     }
+//!     fn public(&self) -> &[u8] {
+//!         self.0.public()
+//!     }
+//!     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+//!         self.1.fetch_add(1, Ordering::Relaxed);
+//!         self.0.sign(message)
+//!     }
+//! }
+//!
+//! struct Device;
+//!
+//! impl CryptoProvider for Device {
+//!     fn signing_key(&self, algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>> {
+//!         Some(Arc::new(Counting(AwsLc.signing_key(algorithm, secret)?, AtomicUsize::new(0))))
+//!     }
+//!     fn agreement_key(&self, algorithm: AgreementAlgorithm, secret: &Secret) -> Option<Arc<dyn AgreementKey>> {
+//!         AwsLc.agreement_key(algorithm, secret)
+//!     }
+//!     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
+//!         AwsLc.run(jobs)
+//!     }
+//! }
+//!
+//! let key = Device.signing_key(SignatureAlgorithm::Es256, &Secret::new(vec![7; 32])).ok_or("no key")?;
+//! assert_eq!(key.sign(b"hello").map(|signature| signature.len()), Some(64));
+//! # Ok::<(), &str>(())
+//! ```
+
+mod key;
+mod sound;
+
+pub use key::{AgreementAlgorithm, PublicKey, SignatureAlgorithm, Thumbprint};
+pub use sound::{is_sound_ed25519, is_sound_x25519};
 
 use crate::Secret;
+use hkdf::Hkdf;
+use sha2::Sha256;
 use std::sync::Arc;
 
-/// A signature algorithm, by its COSE registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SignatureAlgorithm {
-    /// Ed25519 (RFC 8032): public keys of 32 bytes, signatures of 64.
-    Ed25519,
-}
+/// Length of a [`Mac`], in bytes (Group OSCORE profile section 6.1).
+pub const MAC_LEN: usize = 8;
+
+/// A proof of possession of a Diffie-Hellman key.
+pub type Mac = [u8; MAC_LEN];
 
 /// A private key for signing, wherever it is held: in memory, or in a device that signs for others. A [`CryptoProvider`] makes
 /// one of a secret.
@@ -18,30 +72,51 @@ pub trait SigningKey: Send + Sync {
     /// Returns the algorithm that the key is for.
     fn algorithm(&self) -> SignatureAlgorithm;
 
-    /// Returns the public key, in the form of [`SignatureAlgorithm`]: 32 bytes for Ed25519.
+    /// Returns the public key, in the form of [`SignatureAlgorithm`].
     fn public(&self) -> &[u8];
 
     /// The signature of a message; `None` where it cannot be made, e.g. since a device is away.
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>>;
 }
 
-/// The public key alone.
-impl core::fmt::Debug for dyn SigningKey {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SigningKey").field("public", &self.public()).finish_non_exhaustive()
-    }
+/// A private key for Diffie-Hellman, wherever it is held. A [`CryptoProvider`] makes one of a secret.
+pub trait AgreementKey: Send + Sync {
+    /// Returns the algorithm that the key is for.
+    fn algorithm(&self) -> AgreementAlgorithm;
+
+    /// Returns the public key, in the form of [`AgreementAlgorithm`].
+    fn public(&self) -> &[u8];
+
+    /// The secret that it shares with a peer, by the peer's public key; `None` where the peer's key is not sound, the secret
+    /// would be zero, or a device is away.
+    fn agree(&self, peer: &[u8]) -> Option<Secret>;
 }
 
-/// Keys with the same public key sign alike.
-impl PartialEq for dyn SigningKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.algorithm() == other.algorithm() && self.public() == other.public()
-    }
+/// Both kinds of keys show, and are compared by, algorithm and public key.
+macro_rules! by_public_key {
+    ($($key:ident),*) => {$(
+        /// The public key alone.
+        impl core::fmt::Debug for dyn $key {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_struct(stringify!($key)).field("public", &self.public()).finish_non_exhaustive()
+            }
+        }
+
+        /// Keys with the same public key do the same.
+        impl PartialEq for dyn $key {
+            fn eq(&self, other: &Self) -> bool {
+                self.algorithm() == other.algorithm() && self.public() == other.public()
+            }
+        }
+
+        impl Eq for dyn $key {}
+    )*};
 }
 
-impl Eq for dyn SigningKey {}
+by_public_key!(SigningKey, AgreementKey);
 
-/// One piece of work.
+/// One piece of work. None returns a shared secret, nor the MAC that a peer should have sent: jobs and what came of them are
+/// compared, kept and shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CryptoJob {
@@ -63,25 +138,53 @@ pub enum CryptoJob {
         /// The message that is signed.
         message: Vec<u8>,
     },
+    /// The [`agreement_mac`] of a message, by the secret that the key shares with a peer.
+    Mac {
+        /// The key; it may be one that never leaves its provider.
+        key: Arc<dyn AgreementKey>,
+        /// The public key of the peer, for the same algorithm.
+        peer: Vec<u8>,
+        /// The message that is proven over.
+        message: Vec<u8>,
+    },
+    /// Is this the [`agreement_mac`] of that message?
+    VerifyMac {
+        /// The key; it may be one that never leaves its provider.
+        key: Arc<dyn AgreementKey>,
+        /// The public key of the peer, for the same algorithm.
+        peer: Vec<u8>,
+        /// The message that is proven over.
+        message: Vec<u8>,
+        /// The MAC to verify; it is none where it has another length than [`MAC_LEN`].
+        mac: Vec<u8>,
+    },
 }
 
 /// The result of one piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CryptoOutput {
-    /// Whether the signature verified.
+    /// Whether the signature or the MAC verified.
     Verified(bool),
     /// The signature that was made.
     Signature(Vec<u8>),
+    /// The MAC that was made.
+    Mac(Mac),
     /// The work could not be done, e.g. for lack of entropy or memory.
     Failed,
 }
 
 /// Does work in batches.
 pub trait CryptoProvider: Send + Sync {
-    /// The signing key of a secret: of Ed25519 a seed of 32 bytes. `None` where the secret is none, or the algorithm is not
-    /// there.
+    /// The signing key of a secret, whose form [`SignatureAlgorithm`] says. `None` where the secret is none, or the algorithm
+    /// is not there.
     fn signing_key(&self, algorithm: SignatureAlgorithm, secret: &Secret) -> Option<Arc<dyn SigningKey>>;
+
+    /// The Diffie-Hellman key of a secret, whose form [`AgreementAlgorithm`] says. `None` where the secret is none, or the
+    /// algorithm is not there; a provider without key agreement leaves it out.
+    fn agreement_key(&self, _algorithm: AgreementAlgorithm, _secret: &Secret) -> Option<Arc<dyn AgreementKey>> {
+        None
+    }
 
     /// One output for each job, in their order.
     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput>;
@@ -92,50 +195,35 @@ impl<T: CryptoProvider + ?Sized> CryptoProvider for &'static T {
         (**self).signing_key(algorithm, secret)
     }
 
+    fn agreement_key(&self, algorithm: AgreementAlgorithm, secret: &Secret) -> Option<Arc<dyn AgreementKey>> {
+        (**self).agreement_key(algorithm, secret)
+    }
+
     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput> {
         (**self).run(jobs)
     }
 }
 
-/// p = 2^255 - 19, little-endian.
-const P: [u8; 32] = {
-    let mut p = [0xff; 32];
-    p[0] = 0xed;
-    p[31] = 0x7f;
-    p
-};
-
-/// The y-coordinates of the points whose order divides 8 (little-endian): 0, 1, -1, and the two of order 8.
-const SMALL_ORDER_Y: [[u8; 32]; 5] = [
-    [0; 32],
-    {
-        let mut one = [0; 32];
-        one[0] = 1;
-        one
-    },
-    {
-        let mut minus_one = P;
-        minus_one[0] = 0xec;
-        minus_one
-    },
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ],
-];
-
-/// Whether an Ed25519 public key is encoded in the one canonical way and is not of small order. A key of small
-/// order "signs" everything, and some libraries accept such keys.
+/// The MAC that proves possession of a Diffie-Hellman key: HKDF SHA-256 of the shared secret, without salt, over the message
+/// (Group OSCORE profile sections 6.1 and 6.3). It is the same in groups whose own HKDF is another one.
 #[must_use]
-pub fn is_sound_ed25519(key: &[u8]) -> bool {
-    let Ok(mut y) = <[u8; 32]>::try_from(key) else { return false };
-    if let Some(last) = y.last_mut() {
-        *last &= 0x7f;
+pub fn agreement_mac(shared: &Secret, message: &[u8]) -> Mac {
+    let mut mac = [0; MAC_LEN];
+    // Eight bytes are no more than HKDF gives.
+    let _ = Hkdf::<Sha256>::new(None, shared.expose()).expand(message, &mut mac);
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5869 appendix A.3: no salt; with an empty message.
+    #[test]
+    fn the_mac_is_hkdf_sha_256_without_salt() {
+        let mac = agreement_mac(&Secret::new(vec![0x0b; 22]), &[]);
+        assert_eq!(hex::encode(mac), "8da4e775a563c18f");
+        assert_ne!(agreement_mac(&Secret::new(vec![0x0b; 22]), &[1]), mac);
+        assert_ne!(agreement_mac(&Secret::new(vec![0x0c; 22]), &[]), mac);
     }
-    let canonical = y.iter().rev().lt(P.iter().rev());
-    canonical && !SMALL_ORDER_Y.contains(&y)
 }

@@ -1,9 +1,10 @@
 //! A member's side of the profiles: what it sends to join, and what it takes of the answers.
 
 use crate::Secret;
+use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{
-    Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, PeerCred, RawCbor, ScopeEntry,
-    TokenResponse, TokenTransferRequest, TokenTransferResponse,
+    Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, Label, PeerCred, RawCbor,
+    ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -43,6 +44,38 @@ pub struct GroupJoined {
     pub peers: Vec<PeerCred>,
 }
 
+/// A part of keying material, as people and other stacks take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyPart {
+    /// It is not set.
+    Absent,
+    /// A number, e.g. of a COSE algorithm.
+    Int(i64),
+    /// A text, e.g. the name of an algorithm.
+    Text(String),
+    /// Bytes that everybody may see.
+    Bytes(Vec<u8>),
+    /// Bytes that are shown to nobody who has not asked for keys.
+    Secret(Secret),
+}
+
+impl From<Option<&Label>> for KeyPart {
+    fn from(label: Option<&Label>) -> Self {
+        match label {
+            None => Self::Absent,
+            Some(Label::Int(number)) => Self::Int(*number),
+            Some(Label::Text(text)) => Self::Text(text.clone()),
+        }
+    }
+}
+
+impl From<Option<&[u8]>> for KeyPart {
+    fn from(bytes: Option<&[u8]>) -> Self {
+        bytes.map_or(Self::Absent, |bytes| Self::Bytes(bytes.to_vec()))
+    }
+}
+
 /// An application profile for one member of one group: its identity and roles are within.
 pub trait MemberRules: Send + Sync {
     /// The group and the roles that are asked for.
@@ -74,6 +107,19 @@ pub trait MemberRules: Send + Sync {
 
     /// The member's own identifier in keying material, where it has one.
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>>;
+
+    /// The roles that the Tperm of another member stands for, as in
+    /// [`ApplicationProfile::roles`](crate::traits::profile::ApplicationProfile::roles).
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles>;
+
+    /// The parts of keying material by name, e.g. for another stack that is to use it; the member's own credential among them.
+    /// Where a profile says nothing it is the `key` object as a whole, and secret.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where the material is of another profile.
+    fn key_parts(&self, key: &RawCbor) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+        Ok(vec![("key", KeyPart::Secret(Secret::from(key.as_bytes())))])
+    }
 
     /// Names what sequence numbers belong to: the secrets and the member's identifier. It is no secret itself. `None`
     /// where nothing can be sent with the key.

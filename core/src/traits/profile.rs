@@ -6,12 +6,18 @@
 //!
 //! `testkit::toy` is the smallest profile that goes through all of it.
 
+mod check;
+mod join;
 mod own;
+mod roles;
 
+pub use check::{ProfileFault, check_rules};
+pub use join::{ProfileJoin, ProfileJoined};
 pub use own::{
     CallingMember, GroupState, OnRestore, OwnChanges, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute,
     ProfileWho, RecordKind,
 };
+pub use roles::{NamedRole, Roles, UnknownRole};
 
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameters};
@@ -19,31 +25,60 @@ use crate::engine::store::view::{Stop, View};
 use crate::id::Gid;
 use crate::id::SenderId;
 use crate::refusal::Refusal;
-use crate::traits::crypto::CryptoProvider;
+use crate::time::UnixTime;
+use crate::traits::crypto::{CryptoProvider, PublicKey, Thumbprint};
+use crate::traits::member::MemberRules;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
+use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Roles in a group: a set of bits whose meaning is the profile's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Roles(pub u64);
-
-impl Roles {
-    /// Whether all of the other's roles are among these.
-    #[must_use]
-    pub const fn includes(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether they have a role in common.
-    #[must_use]
-    pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
 /// A kind of group.
 pub trait ApplicationProfile: Send + Sync {
+    /// Returns each role with the name that configurations, policies and command lines have for it.
+    fn named_roles(&self) -> &'static [NamedRole];
+
+    /// The roles that the Tperm of a scope entry stands for; `None` where it is malformed, empty or names a role that is none.
+    /// Of a profile that does not say otherwise a Tperm is an unsigned integer, with the bits of [`Self::named_roles`].
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        let known = self.named_roles().iter().fold(0, |known, role| known | role.roles.0);
+        permissions.as_uint().filter(|bits| *bits != 0 && bits & !known == 0).map(Roles)
+    }
+
+    /// The Tperm of roles: [`Self::roles`] reads it.
+    fn permissions(&self, roles: Roles) -> RawCbor {
+        RawCbor::uint(roles.0)
+    }
+
+    /// The roles with these names, with + in between: `sender+receiver`.
+    ///
+    /// # Errors
+    /// [`UnknownRole`], with the first name that is none.
+    fn roles_from_names(&self, names: &str) -> Result<Roles, UnknownRole> {
+        roles::from_names(self.named_roles(), names)
+    }
+
+    /// Returns the names of roles, in the order of [`Self::named_roles`].
+    fn role_names(&self, roles: Roles) -> Vec<&'static str> {
+        self.named_roles().iter().filter(|role| roles.includes(role.roles)).map(|role| role.name).collect()
+    }
+
+    /// Makes a member's side of one group: its identity and what else the profile wants to know are in the parameters. A
+    /// profile that is for KDCs alone leaves it out.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for what the profile does not know or does not do.
+    fn member(
+        &self,
+        _gname: &str,
+        _roles: Roles,
+        _config: ConfigMap,
+        _crypto: Arc<dyn CryptoProvider>,
+    ) -> Result<Arc<dyn MemberRules>, ConfigError> {
+        Err(ConfigError::new("profile", "has no member's side"))
+    }
+
     /// Makes the rules of one group out of its parameters; keys among them by this provider.
     ///
     /// # Errors
@@ -57,12 +92,25 @@ pub trait ApplicationProfile: Send + Sync {
 }
 
 /// A credential that fits a group, whose holder has not yet proven to have the private key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EligibleCredential {
     /// The credential, as it was received.
+    #[serde(with = "serde_bytes")]
     pub cred: Vec<u8>,
     /// The public key in it.
-    pub key: Vec<u8>,
+    pub key: PublicKey,
+    /// The name of the key. In a group it belongs to one client, whatever credentials hold the key.
+    pub thumbprint: Thumbprint,
+    /// When the credential ends, if it does. From then on its holder does not join with it.
+    pub expires: Option<UnixTime>,
+}
+
+impl EligibleCredential {
+    /// A credential without an end, whose key is named by its thumbprint.
+    #[must_use]
+    pub fn new(cred: &[u8], key: PublicKey) -> Self {
+        Self { cred: cred.to_vec(), thumbprint: key.thumbprint(), key, expires: None }
+    }
 }
 
 /// The KDC's own credential in a group, and a proof that it has the private key.
@@ -80,8 +128,13 @@ pub struct KdcProof {
 pub enum KeyAudience<'a> {
     /// Any member: GET of the group.
     Group,
-    /// One member, with its Sender ID if it has one: Join Response, GET of the node.
-    Node(Option<&'a SenderId>),
+    /// One member: Join Response, GET of the node.
+    Node {
+        /// The roles that it joined with.
+        roles: Roles,
+        /// Its Sender ID, if it has one.
+        sender_id: Option<&'a SenderId>,
+    },
 }
 
 /// Makes the secrets of an epoch, and shows them.
@@ -108,17 +161,6 @@ pub trait GroupRules: Send + Sync {
     /// The resource type of the group-membership resource (RFC 9594 REQ10).
     fn resource_type(&self) -> &'static str;
 
-    /// The roles that the Tperm of a scope entry stands for; `None` where it is malformed or unknown.
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles>;
-
-    /// The Tperm of roles.
-    fn permissions(&self, roles: Roles) -> RawCbor;
-
-    /// The names of roles, for an operator.
-    fn role_names(&self, roles: Roles) -> Vec<String> {
-        vec![format!("{:#x}", roles.0)]
-    }
-
     /// The tag of the extended format of a scope that means this profile's roles (RFC 9594 REQ28).
     fn scope_tag(&self) -> Option<u64>;
 
@@ -131,8 +173,20 @@ pub trait GroupRules: Send + Sync {
     /// Whether a client can join with these roles at once.
     fn may_join_with(&self, roles: Roles) -> bool;
 
-    /// Whether a client with these roles shows a credential, and gets an identifier of its own.
-    fn has_credential(&self, roles: Roles) -> bool;
+    /// Whether a client with these roles shows a credential; whoever shows none has none.
+    fn shows_credential(&self, roles: Roles) -> bool;
+
+    /// Whether a client with these roles has to prove that it has the key of its credential. What it does prove counts also
+    /// where it need not.
+    fn proves_credential(&self, roles: Roles) -> bool {
+        self.shows_credential(roles)
+    }
+
+    /// Whether a client with these roles gets an identifier of its own, a Sender ID. Others learn of the credentials of those
+    /// that have one.
+    fn gets_identifier(&self, roles: Roles) -> bool {
+        self.shows_credential(roles)
+    }
 
     /// Whether a client that is no member, but was granted these roles, may read members' credentials.
     fn reads_creds_as_non_member(&self, granted: Roles) -> bool;
@@ -140,14 +194,20 @@ pub trait GroupRules: Send + Sync {
     /// Whose credentials a joining client gets that asks for all.
     fn peers_of(&self, joiner: Roles) -> Roles;
 
-    /// How long an identifier may be at most, in bytes (RFC 9594 REQ25).
-    fn max_identifier_len(&self) -> usize;
+    /// How long an identifier is, in bytes (RFC 9594 REQ25): 1 to 255. Two identifiers are the same where all of their bytes
+    /// are, so that 00 and 0000 are two. The shortest that are free are given first, so that a group whose identifiers have one
+    /// length says `4..=4`.
+    fn identifier_len(&self) -> RangeInclusive<usize>;
 
     /// What a client has to know about credentials before it joins (RFC 9594 section 3.3.1).
     fn credential_info(&self) -> CredentialInfo;
 
-    /// Checks that a credential fits the group (RFC 9594 REQ6); `None` where it does not.
-    fn eligible(&self, cred: &[u8]) -> Option<EligibleCredential>;
+    /// Checks that a credential fits the group (RFC 9594 REQ6); `None` where it does not. The view has the time and verifies
+    /// the signatures of certificates.
+    ///
+    /// # Errors
+    /// [`Stop`] until it is known.
+    fn eligible(&self, view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop>;
 
     /// Checks the proof of possession of a credential over `input` (RFC 9594 REQ14).
     ///
@@ -161,11 +221,26 @@ pub trait GroupRules: Send + Sync {
         evidence: &[u8],
     ) -> Result<bool, Stop>;
 
-    /// The KDC's credential with its proof over `input` (RFC 9594 REQ21); `None` where the KDC has none.
+    /// The KDC's credential with its proof over `input` (RFC 9594 REQ21); `None` where the KDC has none. `member` is the
+    /// credential of who asks, if it has one: a proof by key agreement is for it alone.
     ///
     /// # Errors
     /// [`Stop`] until it is made.
-    fn kdc_proves(&self, view: &View<'_>, input: Vec<u8>) -> Result<Option<KdcProof>, Stop>;
+    fn kdc_proves(
+        &self,
+        view: &View<'_>,
+        member: Option<&EligibleCredential>,
+        input: Vec<u8>,
+    ) -> Result<Option<KdcProof>, Stop>;
+
+    /// Looks at a client that joins, when all else is settled: at parameters of the profile's own in its Join Request. Says what
+    /// the Join Response has of the profile's own, and what it stores.
+    ///
+    /// # Errors
+    /// [`Stop`] until what is needed is known, and where the request is refused.
+    fn joins(&self, _join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
+        Ok(ProfileJoined::default())
+    }
 
     /// The group's policies (RFC 9594 REQ20).
     fn policies(&self) -> GroupPolicies;

@@ -9,7 +9,7 @@ use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, MAX_PAGE, Page, PageAfter, Report};
-use ace_groupcomm::config::{ConfigMap, ConfigValue};
+use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::{Completion, Effect, Machine};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::keys;
@@ -90,8 +90,7 @@ fn node_of(desk: &mut Desk, gname: &str, number: u16) -> NodeName {
 
 fn new_group(gname: &str, parameters: &[(&str, i64)]) -> Command {
     let parameters = parameters.iter().map(|&(name, value)| (name.to_owned(), ConfigValue::Int(value)));
-    let config =
-        GroupConfig { gname: gname.into(), profile: "toy".into(), parameters: ConfigMap(parameters.collect()) };
+    let config = GroupConfig { gname: gname.into(), profile: "toy".into(), parameters: parameters.collect() };
     Command::Create { config, issuers: Some(["as1".to_owned()].into()) }
 }
 
@@ -165,7 +164,7 @@ fn a_group_is_shown_with_its_parameters_and_without_its_secrets() {
         ("as1", Some("00"), UnixTime::new(END))
     );
     let hash: String = TokenHash::of(&token_of(1, &[("g1", 1)], None)).to_string();
-    assert_eq!((member.token_hash.as_str(), member.roles.as_slice()), (hash.as_str(), &["0x1".to_owned()][..]));
+    assert_eq!((member.token_hash.as_str(), member.roles.as_slice()), (hash.as_str(), &["talker".to_owned()][..]));
 }
 
 #[test]

@@ -65,14 +65,25 @@ pub(crate) enum Fate {
 
 /// The client may also join another group, which the KDC does not have.
 fn policy(gname: &str) -> Policy {
-    Policy { client: "client1".into(), audience: AUDIENCE.into(), gname: gname.into(), permissions: 1 }
+    Policy {
+        client: "client1".into(),
+        audience: AUDIENCE.into(),
+        gname: gname.into(),
+        profile: toy::DESCRIPTOR,
+        roles: toy::TALKER,
+    }
 }
 
 fn setup() -> Setup {
     let client = TestClient::new(&AwsLc, 1).unwrap();
     Setup {
         audience: AUDIENCE.into(),
-        rules: Arc::new(toy::ToyMember { gname: "g1".into(), roles: toy::TALKER, client, crypto: &AwsLc }),
+        rules: Arc::new(toy::ToyMember {
+            gname: "g1".into(),
+            roles: toy::TALKER,
+            key: client.key,
+            crypto: Arc::new(AwsLc),
+        }),
         transport: Arc::new(toy::ToyClient),
     }
 }

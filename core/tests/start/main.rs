@@ -39,7 +39,9 @@ fn groups(lengths: &[(&str, Option<i64>)]) -> KdcConfig {
     let names: Vec<&str> = lengths.iter().map(|(name, _)| *name).collect();
     let mut config = desk::config(&names);
     for (group, (_, length)) in config.groups.iter_mut().zip(lengths) {
-        group.parameters.0.extend(length.map(|length| ("max_id".into(), ConfigValue::Int(length))));
+        if let Some(length) = length {
+            group.parameters.insert("max_id", ConfigValue::Int(*length));
+        }
     }
     config
 }

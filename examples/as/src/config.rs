@@ -6,10 +6,11 @@ use ace_backend_daemon::{
 };
 use ace_groupcomm::auth_server::{Audience, AuthServerConfig, Policy};
 use ace_groupcomm::engine::Limits;
+use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::TokenKey;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::Aead;
-use ace_profile_group_oscore::scope;
+use ace_profile_group_oscore::DESCRIPTOR;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,15 +85,22 @@ pub struct PolicyConfig {
     pub audience: String,
     /// The GROUPNAME.
     pub group: String,
+    /// The application profile of the group, by its name.
+    #[serde(default = "group_oscore")]
+    pub profile: String,
     /// The roles, e.g. `requester+responder`.
     pub roles: String,
+}
+
+fn group_oscore() -> String {
+    DESCRIPTOR.name.into()
 }
 
 /// What the engine is set up with.
 ///
 /// # Errors
 /// [`ProgramError::Config`], with line and reason.
-pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, ProgramError> {
+pub(crate) fn engine(loaded: &Loaded<Config>, registry: &Registry) -> Result<AuthServerConfig, ProgramError> {
     let config = &loaded.config;
     let keys: Vec<&SecretHex> = config
         .clients
@@ -136,7 +144,10 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
     let mut policies = Vec::new();
     for policy in &config.policies {
         let wrong = |word: &str, reason: String| loaded.error(&["[[policy]]", word], reason);
-        let roles = scope::from_names(&policy.roles).map_err(|error| wrong(&policy.roles, error.to_string()))?;
+        let profile =
+            registry.application(&policy.profile).map_err(|error| wrong(&policy.profile, error.to_string()))?;
+        let roles = profile.profile.roles_from_names(&policy.roles);
+        let roles = roles.map_err(|error| wrong(&policy.roles, error.to_string()))?;
         check_filled(loaded, &["[[policy]]", "group = \"\""], &policy.group)?;
         if !config.clients.iter().any(|client| client.name == policy.client) {
             return Err(wrong(&policy.client, format!("client {:?} is not registered", policy.client)));
@@ -144,11 +155,18 @@ pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<AuthServerConfig, Progra
         if !config.audiences.iter().any(|audience| audience.name == policy.audience) {
             return Err(wrong(&policy.audience, format!("audience {:?} is not known", policy.audience)));
         }
+        let is_other = |other: &Policy| {
+            (&other.audience, &other.gname) == (&policy.audience, &policy.group) && other.profile != profile
+        };
+        if policies.iter().any(is_other) {
+            return Err(wrong(&policy.profile, format!("group {:?} has two profiles", policy.group)));
+        }
         policies.push(Policy {
             client: policy.client.clone(),
             audience: policy.audience.clone(),
             gname: policy.group.clone(),
-            permissions: roles.0,
+            profile,
+            roles,
         });
     }
     Ok(AuthServerConfig {

@@ -20,6 +20,7 @@ use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::AssociationId;
 use ace_groupcomm::auth_server::{AuthServer, TOKEN};
+use ace_groupcomm::registry::Registry;
 use ace_groupcomm::traits::storage::{Sharing, StorageError};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
@@ -63,7 +64,8 @@ async fn renew_numbers(associations: Weak<Followed>, clients: Vec<AssociationId>
 /// # Errors
 /// [`ProgramError`].
 pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running, ProgramError> {
-    let engine = config::engine(loaded)?;
+    let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
+    let engine = config::engine(loaded, &registry)?;
     let clock = Clock::system();
     next_second(&clock).await;
     let echoes = clock.clone();

@@ -26,7 +26,7 @@ async fn start(loaded: &Loaded<ace_as::Config>, storage: &str) -> Running {
 
 /// Asks as the client `lamp`; the sequence numbers begin there.
 async fn ask(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, req_cnf: Option<Confirmation>) -> Message {
-    let permissions = RawCbor::uint(scope::from_names("responder").unwrap().0);
+    let permissions = RawCbor::uint(scope::RESPONDER.0);
     let scope = Scope::from(ScopeEntry { gname: "lamps".into(), permissions });
     let asked = TokenRequest {
         audience: Some("kdc1".into()),

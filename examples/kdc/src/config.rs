@@ -1,5 +1,6 @@
 //! The KDC's configuration file.
 
+use ace_backend_aws_lc::AwsLc;
 use ace_backend_daemon::{
     Hex, Loaded, ProgramConfig, ProgramError, SecretHex, StorageConfig, check_filled, check_keys, check_listen,
     check_names, check_uri,
@@ -10,6 +11,7 @@ use ace_groupcomm::engine::Limits;
 use ace_groupcomm::kdc::{
     GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError, StartRefusal,
 };
+use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
@@ -136,9 +138,9 @@ impl Default for LimitsConfig {
 ///
 /// # Errors
 /// [`ProgramError::Config`], with line and reason.
-pub(crate) fn engine(loaded: &Loaded<Config>) -> Result<(KdcConfig, CwtValidator), ProgramError> {
+pub(crate) fn engine(loaded: &Loaded<Config>, registry: &Registry) -> Result<(KdcConfig, CwtValidator), ProgramError> {
     let config = &loaded.config;
-    let group_keys: Vec<SecretHex> = config.groups.iter().filter_map(group_key).collect();
+    let group_keys = group_keys(loaded, registry)?;
     let keys: Vec<&SecretHex> = config.issuers.iter().map(|issuer| &issuer.key).chain(&group_keys).collect();
     check_listen(loaded, &config.listen)?;
     check_keys(loaded, &config.listen, &keys)?;
@@ -231,10 +233,20 @@ fn check_limits(loaded: &Loaded<Config>) -> Result<(), ProgramError> {
     }
 }
 
-/// The key of the Group Manager in a group, if its profile has one by this name.
-fn group_key(group: &GroupEntry) -> Option<SecretHex> {
-    let mut parameters = group.parameters.clone();
-    parameters.secret("gm_key").ok()?.map(SecretHex)
+/// The keys that the profiles of the groups read.
+fn group_keys(loaded: &Loaded<Config>, registry: &Registry) -> Result<Vec<SecretHex>, ProgramError> {
+    let mut keys = Vec::new();
+    for group in &loaded.config.groups {
+        let (gname, parameters) = (group.name.clone(), group.parameters.clone());
+        let taken = parameters.secrets_taken();
+        // What else is wrong with a group is told when it is set up.
+        if let Ok(profile) = registry.application(&group.profile) {
+            let configured = profile.profile.configure(&gname, parameters, &AwsLc);
+            configured.map_err(|source| setup_error(loaded, &SetupError::Parameters { gname, source }))?;
+        }
+        keys.extend(taken.to_vec().into_iter().map(SecretHex));
+    }
+    Ok(keys)
 }
 
 /// The line of a group that cannot be set up.

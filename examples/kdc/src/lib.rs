@@ -84,10 +84,10 @@ pub struct Options {
 /// # Errors
 /// [`ProgramError`].
 pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<Running, ProgramError> {
-    let (mut engine, validator) = config::engine(loaded)?;
+    let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
+    let (mut engine, validator) = config::engine(loaded, &registry)?;
     engine.accept_issuers = options.accept_issuers;
     let hints = engine.hints.encode();
-    let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
     if let Some(audit) = &loaded.config.audit {
         open_audit(audit, &loaded.path)?;
     }

@@ -3,9 +3,10 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_daemon::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
 use ace_groupcomm::Roles;
-use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
-use ace_profile_group_oscore::member::{Identity, OscoreMember};
-use ace_profile_group_oscore::scope;
+use ace_groupcomm::config::{ConfigError, ConfigMap};
+use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry};
+use ace_groupcomm::traits::member::MemberRules;
+use ace_profile_group_oscore::DESCRIPTOR;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,8 +27,8 @@ pub struct Config {
     pub kdc: Kdc,
     /// The group to join, and the roles to take.
     pub group: GroupConfig,
-    /// Who the member is in the group.
-    pub identity: IdentityConfig,
+    /// Who the member is in the group: what the profile wants to know of a member.
+    pub identity: ConfigMap,
 }
 
 /// Where the AS is, and how this client is known there.
@@ -56,18 +57,15 @@ pub struct Kdc {
 pub struct GroupConfig {
     /// The GROUPNAME.
     pub name: String,
+    /// The application profile, by its name.
+    #[serde(default = "group_oscore")]
+    pub profile: String,
     /// The roles to take, e.g. `requester+responder`.
     pub roles: String,
 }
 
-/// Who the member is in the group.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentityConfig {
-    /// The subject of its credential.
-    pub subject: String,
-    /// The seed of its Ed25519 key.
-    pub key: SecretHex,
+fn group_oscore() -> String {
+    DESCRIPTOR.name.into()
 }
 
 /// What a configuration says, checked.
@@ -77,40 +75,47 @@ pub struct MemberSettings {
     pub config: Config,
     /// Where the state is kept.
     pub state: PathBuf,
-    /// The roles to ask for, as bits of the profile.
+    /// The application profile of the group.
+    pub profile: ApplicationProfileDescriptor,
+    /// The roles to ask for, as the profile numbers them.
     pub roles: Roles,
-    /// The member's credential, and the key in it.
-    pub identity: Identity,
 }
 
 impl MemberSettings {
-    /// The member's side of the profile, for its group.
-    #[must_use]
-    pub fn rules(&self) -> OscoreMember {
-        let (gname, identity) = (self.config.group.name.clone(), self.identity.clone());
-        OscoreMember { gname, roles: self.roles, identity, crypto: Arc::new(AwsLc) }
+    /// Makes the member's side of the profile, for its group.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the profile does not take the identity.
+    pub fn rules(&self) -> Result<Arc<dyn MemberRules>, ConfigError> {
+        let (group, identity) = (&self.config.group, self.config.identity.clone());
+        self.profile.profile.member(&group.name, self.roles, identity, Arc::new(AwsLc))
     }
-}
 
-impl MemberSettings {
-    /// Checks a configuration.
+    /// Checks a configuration, with the profiles that are linked.
     ///
     /// # Errors
     /// [`ProgramError::Config`], with line and reason.
     pub fn new(loaded: &Loaded<Config>) -> Result<Self, ProgramError> {
         let config = loaded.config.clone();
-        check_keys(
-            loaded,
-            &[config.auth_server.address, config.kdc.address],
-            &[&config.auth_server.oscore.master_secret, &config.identity.key],
-        )?;
-        let roles = scope::from_names(&config.group.roles)
+        let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
+        let profile = registry
+            .application(&config.group.profile)
+            .map_err(|error| loaded.error(&["[group]", "profile"], error.to_string()))?;
+        let roles = profile
+            .profile
+            .roles_from_names(&config.group.roles)
             .map_err(|error| loaded.error(&["[group]", "roles"], error.to_string()))?;
-        let key = AwsLc
-            .signing_key(SignatureAlgorithm::Ed25519, &config.identity.key.0)
-            .ok_or_else(|| loaded.error(&["[identity]", "key"], "the key must have 32 bytes"))?;
-        let identity = Identity::ccs(&config.identity.subject, key);
+        let taken = config.identity.secrets_taken();
         let folder = loaded.path.parent().map(PathBuf::from).unwrap_or_default();
-        Ok(Self { state: folder.join(&config.state), roles, identity, config })
+        let settings = Self { state: folder.join(&config.state), profile, roles, config };
+        settings.rules().map_err(|error| match error.key.as_str() {
+            "profile" => loaded.error(&["[group]", "profile"], error),
+            key => loaded.error(&["[identity]", key], &error.reason),
+        })?;
+        let own: Vec<SecretHex> = taken.to_vec().into_iter().map(SecretHex).collect();
+        let keys: Vec<&SecretHex> =
+            [&settings.config.auth_server.oscore.master_secret].into_iter().chain(&own).collect();
+        check_keys(loaded, &[settings.config.auth_server.address, settings.config.kdc.address], &keys)?;
+        Ok(settings)
     }
 }

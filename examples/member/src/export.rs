@@ -3,80 +3,59 @@
 use crate::ProgramError;
 use crate::config::MemberSettings;
 use crate::show::hex;
+use ace_groupcomm::Roles;
 use ace_groupcomm::member::JoinedGroup;
-use ace_groupcomm_messages::{GroupOscoreInputMaterial, Label, RawCbor};
-use ace_profile_group_oscore::scope;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use ace_groupcomm::traits::member::KeyPart;
+use ace_groupcomm_messages::RawCbor;
+use serde_json::{Map, Value, json};
 
-/// The SHA-256 of ms, salt and Gid, as a CBOR array of byte strings: equal keys have equal digests, and nobody
-/// learns the key from it.
-#[must_use]
-pub fn key_digest(material: &GroupOscoreInputMaterial) -> String {
-    let parts = [&material.ms[..], material.salt.as_deref().unwrap_or_default(), &material.context_id];
-    let array = RawCbor::array(&parts.map(RawCbor::bytes));
-    hex(&Sha256::digest(array.as_bytes()))
-}
-
-/// The keying material of a group.
+/// What the member holds of a group: what is the same for all profiles, and the parts of the keying material
+/// ([`MemberRules::key_parts`]). With `secret` it is all that another stack needs: that stack has the identifier then, and
+/// begins at `first_sequence`.
+///
+/// [`MemberRules::key_parts`]: ace_groupcomm::traits::member::MemberRules::key_parts
 ///
 /// # Errors
-/// [`ProgramError::Decode`] where the state cannot be read.
-pub fn material(group: &JoinedGroup) -> Result<GroupOscoreInputMaterial, ProgramError> {
-    Ok(GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0)?)?)
-}
-
-fn label(label: Option<&Label>) -> Value {
-    match label {
-        None => Value::Null,
-        Some(Label::Int(int)) => json!(int),
-        Some(Label::Text(text)) => json!(text),
-    }
-}
-
-/// What the member holds of a group. With `secret` it is all that another Group OSCORE stack needs: that stack has
-/// the Sender ID then, and begins at `first_sequence`.
-///
-/// # Errors
-/// [`ProgramError::Decode`] where the state cannot be read.
+/// [`ProgramError`] where the state cannot be read.
 pub fn group(settings: &MemberSettings, group: &JoinedGroup, secret: bool) -> Result<Value, ProgramError> {
-    let material = material(group)?;
+    let profile = settings.profile.profile;
     let peers: Vec<Value> = group
         .peers
         .iter()
         .map(|peer| {
             json!({
                 "sender_id": hex(&peer.id.0),
-                "roles": scope::names(ace_groupcomm::Roles(peer.roles)),
+                "roles": profile.role_names(Roles(peer.roles)).join("+"),
                 "cred": hex(&peer.cred.0),
             })
         })
         .collect();
-    let mut value = json!({
-        "name": settings.config.name,
-        "group": settings.config.group.name,
-        "gid": hex(&material.context_id),
-        "sender_id": material.group_sender_id.as_deref().map(hex),
-        "num": group.num,
-        "expires": group.expires,
-        "node": group.node,
-        "hkdf": material.hkdf.as_ref().map_or(json!(5), |hkdf| label(Some(hkdf))),
-        "cred_fmt": material.cred_fmt,
-        "gp_enc_alg": label(material.gp_enc_alg.as_ref()),
-        "sign_alg": label(material.sign.as_ref().map(|sign| &sign.algorithm)),
-        "alg": label(material.alg.as_ref()),
-        "ecdh_alg": label(material.ecdh.as_ref().map(|ecdh| &ecdh.algorithm)),
-        "kdc_cred": hex(&group.kdc_cred.0),
-        "cred": hex(&settings.identity.cred),
-        "key_digest": key_digest(&material),
-        "peers": peers,
-    });
-    if secret && let Some(fields) = value.as_object_mut() {
-        fields.insert("ms".into(), json!(hex(&material.ms)));
-        fields.insert("salt".into(), json!(hex(material.salt.as_deref().unwrap_or_default())));
+    let mut fields = Map::new();
+    for (name, part) in settings.rules()?.key_parts(&RawCbor::new(&group.key.0)?)? {
+        let value = match part {
+            KeyPart::Int(number) => json!(number),
+            KeyPart::Text(text) => json!(text),
+            KeyPart::Bytes(bytes) => json!(hex(&bytes)),
+            KeyPart::Secret(key) if secret => json!(hex(key.expose())),
+            KeyPart::Secret(_) => continue,
+            _ => Value::Null,
+        };
+        fields.insert(name.into(), value);
+    }
+    let common = [
+        ("name", json!(settings.config.name)),
+        ("group", json!(settings.config.group.name)),
+        ("num", json!(group.num)),
+        ("expires", json!(group.expires)),
+        ("node", json!(group.node)),
+        ("kdc_cred", json!(hex(&group.kdc_cred.0))),
+        ("peers", json!(peers)),
+    ];
+    fields.extend(common.map(|(name, value)| (name.into(), value)));
+    if secret {
         fields.insert("first_sequence".into(), json!(0));
     }
-    Ok(value)
+    Ok(Value::Object(fields))
 }
 
 /// Fields whose text is hexadecimal.

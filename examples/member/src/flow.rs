@@ -41,7 +41,7 @@ impl<'a> Member<'a> {
         let config = &settings.config;
         let setup = Setup {
             audience: config.kdc.audience.clone(),
-            rules: Arc::new(settings.rules()),
+            rules: settings.rules()?,
             transport: Arc::new(OscoreClient),
         };
         let engine = ace_groupcomm::member::Member::new(setup, file.content.member.clone());
@@ -108,6 +108,7 @@ impl<'a> Member<'a> {
 
 /// An exchange as people see it.
 fn shown(settings: &MemberSettings, style: Style, seen: SeenExchange<'_>) -> ShownExchange {
+    let style = Style { profile: Some(settings.profile), ..style };
     let payload = |message| show::payload(seen.path, message, true, style);
     ShownExchange {
         from: settings.config.name.clone(),

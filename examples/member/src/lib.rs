@@ -15,7 +15,7 @@ mod flow;
 pub mod show;
 mod state;
 
-pub use config::{AuthServer, Config, GroupConfig, IdentityConfig, Kdc, MemberSettings};
+pub use config::{AuthServer, Config, GroupConfig, Kdc, MemberSettings};
 pub use flow::Member;
 pub use state::{Content, StateFile};
 
@@ -52,6 +52,12 @@ pub enum ProgramError {
     /// No context can be made.
     #[error(transparent)]
     Oscore(#[from] ace_oscore::Error),
+    /// The profile does not take what the member is, or what it holds.
+    #[error(transparent)]
+    Profile(#[from] ace_groupcomm::config::ConfigError),
+    /// The state is of another profile.
+    #[error(transparent)]
+    Unsuitable(#[from] ace_groupcomm::traits::member::Unsuitable),
     /// A message cannot be read.
     #[error(transparent)]
     Decode(#[from] ace_groupcomm_messages::DecodeError),

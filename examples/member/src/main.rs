@@ -58,7 +58,7 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
         say(format_args!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent));
         say(format_args!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received));
     };
-    let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic };
+    let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic, ..Style::default() };
     let mut member = Member::open(settings, style, observer)?;
     let operation = match arguments.command {
         Command::Token => Operation::Token,

@@ -5,11 +5,12 @@ mod fields;
 use ace_backend_daemon::escaped;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
-use ace_groupcomm::Roles;
 use ace_groupcomm::auth_server::TOKEN;
+use ace_groupcomm::registry::ApplicationProfileDescriptor;
+use ace_groupcomm_messages::RawCbor;
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::paths::AUTHZ_INFO;
-use ace_profile_group_oscore::scope;
+use ace_profile_group_oscore::DESCRIPTOR;
 use ciborium::Value;
 use fields::{Field, Rule};
 
@@ -39,6 +40,8 @@ pub struct Style {
     pub secrets: bool,
     /// Whether it is in CBOR diagnostic notation, with labels as numbers, and not with their names.
     pub diagnostic: bool,
+    /// The application profile by which roles have names.
+    pub profile: Option<ApplicationProfileDescriptor>,
 }
 
 /// Bytes in hexadecimal.
@@ -148,22 +151,25 @@ fn scope_of(value: &Value, style: Style) -> String {
         _ => return hidden(value, style),
     };
     let named = ciborium::from_reader::<Value, _>(bytes.as_slice()).ok();
-    match named.as_ref().and_then(scope_entries) {
+    match named.as_ref().and_then(|scope| scope_entries(scope, style)) {
         Some(_) if style.diagnostic => notation(value),
         Some(named) => named,
         None => hidden(value, style),
     }
 }
 
-fn scope_entries(value: &Value) -> Option<String> {
+fn scope_entries(value: &Value, style: Style) -> Option<String> {
     match value.as_array()?.as_slice() {
-        [Value::Text(gname), Value::Integer(roles)] => {
-            let roles = scope::names(Roles(u64::try_from(*roles).ok()?));
+        [Value::Text(gname), permissions] => {
+            let mut bytes = Vec::new();
+            ciborium::into_writer(permissions, &mut bytes).ok()?;
+            let profile = style.profile.unwrap_or(DESCRIPTOR).profile;
+            let roles = profile.role_names(profile.roles(&RawCbor::new(&bytes).ok()?)?).join("+");
             Some(format!("[{}, {roles}]", quoted(gname)))
         }
         entries => {
             let entries: Option<Vec<_>> =
-                entries.iter().map(|entry| scope_entries(entry).filter(|_| entry.is_array())).collect();
+                entries.iter().map(|entry| scope_entries(entry, style).filter(|_| entry.is_array())).collect();
             Some(format!("[{}]", entries?.join(", ")))
         }
     }

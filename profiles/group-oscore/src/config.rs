@@ -1,11 +1,14 @@
 //! The parameters of a group, and the profile's place in the registry.
 
 use crate::credential::ccs;
+use crate::member::{Identity, OscoreMember};
 use crate::rules::{OscoreGroup, Pairwise};
+use crate::scope;
 use ace_groupcomm::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use ace_groupcomm::registry::ApplicationProfileDescriptor;
 use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
-use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules};
+use ace_groupcomm::traits::member::MemberRules;
+use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules, NamedRole, Roles};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_header};
 use std::sync::Arc;
@@ -105,6 +108,28 @@ const HKDF: [(&str, (i64, i64)); 2] = [
 ];
 
 impl ApplicationProfile for GroupOscore {
+    fn named_roles(&self) -> &'static [NamedRole] {
+        scope::NAMED
+    }
+
+    /// A member's parameters: `subject`, that of its credential, and `key`, the seed of its Ed25519 key (32 bytes in
+    /// hexadecimal).
+    fn member(
+        &self,
+        gname: &str,
+        roles: Roles,
+        mut config: ConfigMap,
+        crypto: Arc<dyn CryptoProvider>,
+    ) -> Result<Arc<dyn MemberRules>, ConfigError> {
+        let subject = config.required("subject", ConfigMap::text)?;
+        let seed = config.required("key", ConfigMap::secret)?;
+        config.finish()?;
+        let key = crypto
+            .signing_key(SignatureAlgorithm::Ed25519, &seed)
+            .ok_or_else(|| ConfigError::new("key", "the key must have 32 bytes"))?;
+        Ok(Arc::new(OscoreMember { gname: gname.into(), roles, identity: Identity::ccs(&subject, key), crypto }))
+    }
+
     fn configure(
         &self,
         gname: &str,
@@ -162,6 +187,7 @@ impl ApplicationProfile for GroupOscore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::{MONITOR, REQUESTER};
     use ace_backend_aws_lc::AwsLc;
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::ConfigValue;
@@ -170,9 +196,9 @@ mod tests {
 
     fn configure(entries: &[(&str, &str)]) -> Result<Arc<dyn GroupRules>, ConfigError> {
         let mut map = ConfigMap::default();
-        map.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
+        map.insert("gm_key", ConfigValue::Text("11".repeat(32)));
         for (key, value) in entries {
-            map.0.insert((*key).into(), ConfigValue::Text((*value).into()));
+            map.insert(*key, ConfigValue::Text((*value).into()));
         }
         GroupOscore.configure("g1", map, &AwsLc)
     }
@@ -189,7 +215,7 @@ mod tests {
     #[test]
     fn the_key_object_says_what_the_mode_needs() {
         let both = configure(&[]).unwrap();
-        let material = key(&both, KeyAudience::Node(Some(&b"\x05".into())));
+        let material = key(&both, KeyAudience::Node { roles: REQUESTER, sender_id: Some(&b"\x05".into()) });
         assert_eq!((material.ms.as_slice(), material.salt.as_deref()), (&[13; 16][..], Some(&[11; 8][..])));
         assert_eq!(
             (material.context_id.as_slice(), material.group_sender_id.as_deref()),
@@ -205,7 +231,11 @@ mod tests {
         assert_eq!(sign.parameters, [RawCbor::new(&[0x81, 1]).unwrap(), RawCbor::new(&[0x82, 1, 6]).unwrap()]);
         assert_eq!(ecdh.parameters, [RawCbor::new(&[0x81, 1]).unwrap(), RawCbor::new(&[0x82, 1, 4]).unwrap()]);
         assert_eq!(key(&both, KeyAudience::Group).group_sender_id, None);
-        assert_eq!(key(&both, KeyAudience::Node(None)).group_sender_id, None, "a monitor");
+        assert_eq!(
+            key(&both, KeyAudience::Node { roles: MONITOR, sender_id: None }).group_sender_id,
+            None,
+            "a monitor"
+        );
 
         let group = configure(&[("mode", "group"), ("hkdf", "HKDF SHA-512"), ("gp_enc_alg", "A256GCM")]).unwrap();
         let material = key(&group, KeyAudience::Group);
@@ -217,7 +247,7 @@ mod tests {
         let long = configure(&[("hkdf", "HKDF SHA-512")]).unwrap();
         assert_eq!(key(&long, KeyAudience::Group).ecdh.clone().unwrap().algorithm, Label::Int(-28));
         assert_eq!(material.ms.len(), 32);
-        assert_eq!((both.max_identifier_len(), group.max_identifier_len()), (7, 6));
+        assert_eq!((both.identifier_len(), group.identifier_len()), (1..=7, 1..=6));
         assert!(both.material().key(&Secret::new(vec![1]), &b"".into(), KeyAudience::Group).is_none());
     }
 
@@ -255,7 +285,7 @@ mod tests {
         assert_eq!(configure(&[("mode", "group"), ("alg", "A128GCM")]).map(|_| ()).unwrap_err().key, "alg");
         let mut map = ConfigMap::default();
         assert_eq!(GroupOscore.configure("g", map.clone(), &AwsLc).map(|_| ()).unwrap_err().key, "gm_key");
-        map.0.insert("backward_security".into(), ConfigValue::Bool(true));
+        map.insert("backward_security", ConfigValue::Bool(true));
         assert_eq!(GroupOscore.configure("g", map, &AwsLc).map(|_| ()).unwrap_err().key, "backward_security");
     }
 
@@ -299,12 +329,13 @@ mod tests {
             (rules.lifetime(), rules.profile_number(), rules.resource_type()),
             (std::time::Duration::from_secs(2_592_000), 1, "core.osc.gm")
         );
-        let roles = |bits| rules.roles(&RawCbor::uint(bits)).unwrap();
-        assert!(rules.has_credential(roles(2)) && rules.has_credential(roles(6)) && !rules.has_credential(roles(8)));
+        let roles = |bits| GroupOscore.roles(&RawCbor::uint(bits)).unwrap();
+        assert!(
+            rules.shows_credential(roles(2)) && rules.shows_credential(roles(6)) && !rules.shows_credential(roles(8))
+        );
         assert!(rules.reads_creds_as_non_member(roles(16)) && !rules.reads_creds_as_non_member(roles(14)));
-        assert_eq!(rules.permissions(roles(6)), RawCbor::uint(6));
+        assert_eq!(GroupOscore.permissions(roles(6)), RawCbor::uint(6));
         assert_eq!(rules.peers_of(roles(2)), roles(4));
         assert!(rules.may_join_with(roles(8)) && !rules.may_join_with(roles(10)));
-        assert_eq!(rules.eligible(&[0xa0]), None);
     }
 }

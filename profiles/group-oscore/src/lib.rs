@@ -11,8 +11,8 @@
 //! use ace_profile_group_oscore::GroupOscore;
 //!
 //! let mut parameters = ConfigMap::default();
-//! parameters.0.insert("mode".into(), ConfigValue::Text("group".into()));
-//! parameters.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
+//! parameters.insert("mode", ConfigValue::Text("group".into()));
+//! parameters.insert("gm_key", ConfigValue::Text("11".repeat(32)));
 //! let rules = GroupOscore.configure("lamps", parameters, &AwsLc)?;
 //! assert_eq!(rules.resource_type(), "core.osc.gm");
 //! # Ok::<(), ace_groupcomm::config::ConfigError>(())

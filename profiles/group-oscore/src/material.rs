@@ -27,7 +27,7 @@ impl KeyingMaterialProducer for OscoreGroup {
         let (salt, ms) = secret.expose().split_at_checked(SALT_LEN)?;
         let sender_id = match audience {
             KeyAudience::Group => None,
-            KeyAudience::Node(sender_id) => sender_id,
+            KeyAudience::Node { sender_id, .. } => sender_id,
             // Somebody to whom this version has nothing to show.
             _ => return None,
         };

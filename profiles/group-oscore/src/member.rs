@@ -1,10 +1,12 @@
 //! A member's side: the Join Request, and what the answer makes of it (sections 6.1 and 6.4 of the profile).
 
-use crate::config::nonce_len;
+use crate::config::{GroupOscore, nonce_len};
 use crate::credential;
-use ace_groupcomm::Roles;
-use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
-use ace_groupcomm::traits::member::{GroupJoined, MemberRules, Unsuitable};
+use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, PublicKey, SigningKey};
+use ace_groupcomm::traits::member::{GroupJoined, KeyPart, MemberRules, Unsuitable};
+use ace_groupcomm::traits::profile::ApplicationProfile as _;
+use ace_groupcomm::{Roles, Secret};
+use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
 use ace_groupcomm_messages::{
@@ -152,10 +154,12 @@ pub fn material(distribution: &KeyDistribution) -> Result<GroupOscoreInputMateri
 /// # Errors
 /// [`MemberError::WrongProof`].
 pub fn check_kdc_cred(crypto: &dyn CryptoProvider, cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> {
-    let key = credential::ed25519_key(&cred.kdc_cred).ok_or(MemberError::WrongProof)?;
+    let Some(PublicKey::Signature(algorithm, key)) = credential::public_key(&cred.kdc_cred) else {
+        return Err(MemberError::WrongProof);
+    };
     let job = CryptoJob::Verify {
-        algorithm: SignatureAlgorithm::Ed25519,
-        key,
+        algorithm,
+        key: key.into_vec(),
         message: pop::kdc_input(cnonce, &cred.kdc_nonce),
         signature: cred.kdc_cred_verify.clone(),
     };
@@ -211,6 +215,13 @@ pub fn joined(
         kdc_cred: cred.kdc_cred.clone(),
         peers: response.peers.unwrap_or_default(),
     })
+}
+
+/// The SHA-256 of ms, salt and Gid, as a CBOR array of byte strings: equal keys have equal digests, and nobody learns the key
+/// from it.
+fn key_digest(material: &GroupOscoreInputMaterial) -> Vec<u8> {
+    let parts = [&material.ms[..], material.salt.as_deref().unwrap_or_default(), &material.context_id];
+    Sha256::digest(RawCbor::array(&parts.map(RawCbor::bytes)).as_bytes()).to_vec()
 }
 
 /// A member of one OSCORE group.
@@ -280,6 +291,30 @@ impl MemberRules for OscoreMember {
         GroupOscoreInputMaterial::decode(key).ok()?.group_sender_id.clone()
     }
 
+    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
+        GroupOscore.roles(permissions)
+    }
+
+    fn key_parts(&self, key: &RawCbor) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+        let material = GroupOscoreInputMaterial::decode(key)?;
+        let salt = material.salt.as_deref().unwrap_or_default();
+        let hkdf = material.hkdf.as_ref().map_or(KeyPart::Int(cose_alg::HMAC_256_256), |hkdf| Some(hkdf).into());
+        Ok(vec![
+            ("gid", KeyPart::Bytes(material.context_id.clone())),
+            ("sender_id", material.group_sender_id.as_deref().into()),
+            ("hkdf", hkdf),
+            ("cred_fmt", material.cred_fmt.map_or(KeyPart::Absent, KeyPart::Int)),
+            ("gp_enc_alg", material.gp_enc_alg.as_ref().into()),
+            ("sign_alg", material.sign.as_ref().map(|sign| &sign.algorithm).into()),
+            ("alg", material.alg.as_ref().into()),
+            ("ecdh_alg", material.ecdh.as_ref().map(|ecdh| &ecdh.algorithm).into()),
+            ("cred", KeyPart::Bytes(self.identity.cred.clone())),
+            ("key_digest", KeyPart::Bytes(key_digest(&material))),
+            ("ms", KeyPart::Secret(Secret::from(material.ms.as_slice()))),
+            ("salt", KeyPart::Secret(Secret::from(salt))),
+        ])
+    }
+
     fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
         let material = GroupOscoreInputMaterial::decode(key).ok()?;
         let sender_id = material.group_sender_id.as_deref()?;
@@ -298,6 +333,7 @@ mod tests {
     use ace_backend_aws_lc::AwsLc;
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::{ConfigMap, ConfigValue};
+    use ace_groupcomm::traits::crypto::SignatureAlgorithm;
     use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
 
     fn signer(byte: u8) -> Arc<dyn SigningKey> {
@@ -306,7 +342,7 @@ mod tests {
 
     fn response(cnonce: &[u8]) -> JoinResponse {
         let mut config = ConfigMap::default();
-        config.0.insert("gm_key".into(), ConfigValue::Text("22".repeat(32)));
+        config.insert("gm_key", ConfigValue::Text("22".repeat(32)));
         let rules = GroupOscore.configure("g", config, &AwsLc).unwrap();
         let secret = rules.material().fresh(&|_| [1; 32]);
         let gm = Identity::ccs("gm", signer(0x22));
@@ -319,7 +355,14 @@ mod tests {
         JoinResponse {
             material: KeyDistribution {
                 gkty: Label::Int(1),
-                key: rules.material().key(&secret, &b"\x01".into(), KeyAudience::Node(Some(&b"\0".into()))).unwrap(),
+                key: rules
+                    .material()
+                    .key(
+                        &secret,
+                        &b"\x01".into(),
+                        KeyAudience::Node { roles: REQUESTER, sender_id: Some(&b"\0".into()) },
+                    )
+                    .unwrap(),
                 num: 0,
                 ace_groupcomm_profile: Some(1),
                 exp: Some(9),

@@ -2,7 +2,7 @@
 
 use crate::{credential, scope};
 use ace_groupcomm::config::Parameters;
-use ace_groupcomm::traits::crypto::{SignatureAlgorithm, SigningKey};
+use ace_groupcomm::traits::crypto::SigningKey;
 use ace_groupcomm::traits::profile::{
     EligibleCredential, GroupRules, KdcProof, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute,
     ProfileWho,
@@ -15,6 +15,7 @@ use ace_groupcomm_messages::paths::ACTIVE as ACTIVE_PATH;
 use ace_groupcomm_messages::{
     AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,20 +106,8 @@ impl GroupRules for OscoreGroup {
         "core.osc.gm"
     }
 
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
-        scope::roles(permissions)
-    }
-
-    fn permissions(&self, roles: Roles) -> RawCbor {
-        RawCbor::uint(roles.0)
-    }
-
     fn scope_tag(&self) -> Option<u64> {
         Some(extended_scope_tag(AIF_OSCORE_GROUPCOMM_CBOR))
-    }
-
-    fn role_names(&self, roles: Roles) -> Vec<String> {
-        scope::names(roles).split('+').map(Into::into).collect()
     }
 
     /// The scope is part of every Join Request (section 6.1 of the profile).
@@ -134,7 +123,7 @@ impl GroupRules for OscoreGroup {
         scope::may_join(roles)
     }
 
-    fn has_credential(&self, roles: Roles) -> bool {
+    fn shows_credential(&self, roles: Roles) -> bool {
         roles.meets(scope::REQUESTER) || roles.meets(scope::RESPONDER)
     }
 
@@ -146,9 +135,9 @@ impl GroupRules for OscoreGroup {
         scope::peers_of(joiner)
     }
 
-    /// Nonce length minus 6, the smaller one where there are two algorithms (Group OSCORE section 2.2).
-    fn max_identifier_len(&self) -> usize {
-        self.nonce_len.saturating_sub(6)
+    /// At most nonce length minus 6, the smaller one where there are two algorithms (Group OSCORE section 2.2).
+    fn identifier_len(&self) -> RangeInclusive<usize> {
+        1..=self.nonce_len.saturating_sub(6)
     }
 
     fn credential_info(&self) -> CredentialInfo {
@@ -160,9 +149,8 @@ impl GroupRules for OscoreGroup {
         }
     }
 
-    fn eligible(&self, cred: &[u8]) -> Option<EligibleCredential> {
-        let key = credential::ed25519_key(cred)?;
-        Some(EligibleCredential { cred: cred.to_vec(), key })
+    fn eligible(&self, _view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop> {
+        Ok(credential::public_key(cred).map(|key| EligibleCredential::new(cred, key)))
     }
 
     fn client_proves(
@@ -172,10 +160,15 @@ impl GroupRules for OscoreGroup {
         input: Vec<u8>,
         evidence: &[u8],
     ) -> Result<bool, Stop> {
-        view.verified(SignatureAlgorithm::Ed25519, &credential.key, input, evidence)
+        view.verified(&credential.key, input, evidence)
     }
 
-    fn kdc_proves(&self, view: &View<'_>, input: Vec<u8>) -> Result<Option<KdcProof>, Stop> {
+    fn kdc_proves(
+        &self,
+        view: &View<'_>,
+        _member: Option<&EligibleCredential>,
+        input: Vec<u8>,
+    ) -> Result<Option<KdcProof>, Stop> {
         let evidence = view.signed(&self.key, input)?.to_vec();
         Ok(Some(KdcProof { cred: self.cred.clone(), evidence }))
     }

@@ -1,8 +1,6 @@
 //! Roles in an OSCORE group (section 3 of the profile): a set of bits, encoded as an unsigned integer.
 
-use ace_groupcomm::Roles;
-use ace_groupcomm_messages::RawCbor;
-use thiserror::Error;
+use ace_groupcomm::traits::profile::{NamedRole, Roles};
 
 /// Requester: sends protected requests (Group OSCORE profile section 3).
 pub const REQUESTER: Roles = Roles(1 << 1);
@@ -12,14 +10,6 @@ pub const RESPONDER: Roles = Roles(1 << 2);
 pub const MONITOR: Roles = Roles(1 << 3);
 /// Verifies signatures from outside the group.
 pub const VERIFIER: Roles = Roles(1 << 4);
-
-const ALL: u64 = REQUESTER.0 | RESPONDER.0 | MONITOR.0 | VERIFIER.0;
-
-/// The roles of a Tperm. Bit 0 marks an entry for administrators, which is no set of roles.
-#[must_use]
-pub fn roles(permissions: &RawCbor) -> Option<Roles> {
-    permissions.as_uint().filter(|&bits| bits != 0 && bits & !ALL == 0).map(Roles)
-}
 
 /// Whether a client joins with these roles: a monitor is nothing else, and a verifier does not join.
 #[must_use]
@@ -41,36 +31,20 @@ pub const fn peers_of(roles: Roles) -> Roles {
     Roles(peers)
 }
 
-/// The roles, with the names that configurations and command lines have for them.
-pub const NAMED: [(Roles, &str); 4] =
-    [(REQUESTER, "requester"), (RESPONDER, "responder"), (MONITOR, "monitor"), (VERIFIER, "verifier")];
-
-/// A name that is no role's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no role {0:?}: it is one or more of requester, responder, monitor, verifier, with + in between")]
-pub struct UnknownRole(pub String);
-
-/// Reads names of roles: `requester+responder`.
-///
-/// # Errors
-/// [`UnknownRole`], with the first name that is none.
-pub fn from_names(names: &str) -> Result<Roles, UnknownRole> {
-    names.split('+').map(str::trim).try_fold(Roles(0), |sum, name| {
-        let named = NAMED.iter().find(|(_, known)| *known == name);
-        named.map(|(role, _)| Roles(sum.0 | role.0)).ok_or_else(|| UnknownRole(name.to_owned()))
-    })
-}
-
-/// Returns the names of roles, with + in between.
-#[must_use]
-pub fn names(roles: Roles) -> String {
-    NAMED.iter().filter(|(role, _)| roles.meets(*role)).map(|&(_, name)| name).collect::<Vec<_>>().join("+")
-}
+/// The roles by name. Bit 0 of a Tperm marks an entry for administrators, which is no set of roles.
+pub const NAMED: &[NamedRole] = &[
+    NamedRole { name: "requester", roles: REQUESTER },
+    NamedRole { name: "responder", roles: RESPONDER },
+    NamedRole { name: "monitor", roles: MONITOR },
+    NamedRole { name: "verifier", roles: VERIFIER },
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ace_groupcomm_messages::{Scope, ScopeEntry, ScopeValue};
+    use crate::GroupOscore;
+    use ace_groupcomm::traits::profile::ApplicationProfile;
+    use ace_groupcomm_messages::{RawCbor, Scope, ScopeEntry, ScopeValue};
 
     #[test]
     fn sets_of_roles_are_those_of_the_profile() {
@@ -89,10 +63,10 @@ mod tests {
             (18, true, false),
             (32, false, false),
         ] {
-            assert_eq!(roles(&RawCbor::uint(tperm)).is_some(), known, "{tperm}");
+            assert_eq!(GroupOscore.roles(&RawCbor::uint(tperm)).is_some(), known, "{tperm}");
             assert_eq!(may_join(Roles(tperm)), joins, "{tperm}");
         }
-        assert_eq!(roles(&RawCbor::bytes(&[2])), None);
+        assert_eq!(GroupOscore.roles(&RawCbor::bytes(&[2])), None);
         assert!(!may_join(Roles(0)));
     }
 
@@ -118,11 +92,10 @@ mod tests {
     #[test]
     fn names_come_back() {
         for roles in [2, 4, 6, 8, 16, 30].map(Roles) {
-            assert_eq!(from_names(&names(roles)), Ok(roles));
+            assert_eq!(GroupOscore.roles_from_names(&GroupOscore.role_names(roles).join("+")), Ok(roles));
         }
-        assert_eq!(from_names("requester + king"), Err(UnknownRole("king".into())));
-        assert_eq!(from_names(""), Err(UnknownRole(String::new())));
-        let told = UnknownRole("king".into()).to_string();
-        assert!(NAMED.iter().all(|(_, name)| told.contains(name)), "{told}");
+        assert_eq!(GroupOscore.roles_from_names("requester + king").map_err(|error| error.name), Err("king".into()));
+        let told = GroupOscore.roles_from_names("").unwrap_err().to_string();
+        assert!(NAMED.iter().all(|role| told.contains(role.name)), "{told}");
     }
 }

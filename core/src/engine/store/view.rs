@@ -14,7 +14,7 @@ use crate::engine::store::overlay::Overlay;
 use crate::refusal::Refusal;
 use crate::schema::record::{AnyRecord, RecordType};
 use crate::time::Now;
-use crate::traits::crypto::{CryptoJob, CryptoOutput, SignatureAlgorithm, SigningKey};
+use crate::traits::crypto::{AgreementKey, CryptoJob, CryptoOutput, Mac, PublicKey, SigningKey};
 use crate::traits::storage::{Key, Page, Record, Revision, Sharing};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -282,21 +282,52 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether this is the signature of that message under this key.
+    /// Whether this is the signature of that message under this key; a key that is not for signatures verifies none.
     ///
     /// # Errors
     /// [`Stop::NotYet`] until that is known.
-    pub fn verified(
+    pub fn verified(&self, key: &PublicKey, message: Vec<u8>, signature: &[u8]) -> Result<bool, Stop> {
+        let PublicKey::Signature(algorithm, key) = key else { return Ok(false) };
+        let job =
+            CryptoJob::Verify { algorithm: *algorithm, key: key.to_vec(), message, signature: signature.to_vec() };
+        self.answer(job)
+    }
+
+    /// Whether this is the MAC of that message, by what this key and the peer's share
+    /// ([`agreement_mac`](crate::traits::crypto::agreement_mac)); a peer's key for something else shares nothing.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until that is known.
+    pub fn verified_mac(
         &self,
-        algorithm: SignatureAlgorithm,
-        key: &[u8],
+        key: &Arc<dyn AgreementKey>,
+        peer: &PublicKey,
         message: Vec<u8>,
-        signature: &[u8],
+        mac: &[u8],
     ) -> Result<bool, Stop> {
-        let job = CryptoJob::Verify { algorithm, key: key.to_vec(), message, signature: signature.to_vec() };
+        let Some(peer) = peer_of(key, peer) else { return Ok(false) };
+        self.answer(CryptoJob::VerifyMac { key: Arc::clone(key), peer, message, mac: mac.to_vec() })
+    }
+
+    /// Whether a signature or a MAC verifies.
+    fn answer(&self, job: CryptoJob) -> Result<bool, Stop> {
         match self.fact(job)? {
             CryptoOutput::Verified(verified) => Ok(*verified),
-            _ => Err(Refusal::Unavailable("a signature could not be verified", 1).into()),
+            _ => Err(Refusal::Unavailable("a proof could not be verified", 1).into()),
+        }
+    }
+
+    /// The MAC of a message, by what this key and the peer's share. Ask for it when the peer has proven its key, and not
+    /// before.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until it is made; [`Stop::Refuse`] where it cannot be made.
+    pub fn mac(&self, key: &Arc<dyn AgreementKey>, peer: &PublicKey, message: Vec<u8>) -> Result<&'a Mac, Stop> {
+        let none = || Stop::from(Refusal::Unavailable("no MAC can be made", 1));
+        let peer = peer_of(key, peer).ok_or_else(none)?;
+        match self.fact(CryptoJob::Mac { key: Arc::clone(key), peer, message })? {
+            CryptoOutput::Mac(mac) => Ok(mac),
+            _ => Err(none()),
         }
     }
 
@@ -309,6 +340,14 @@ impl<'a> View<'a> {
             CryptoOutput::Signature(signature) => Ok(signature),
             _ => Err(Refusal::Unavailable("nothing can be signed", 1).into()),
         }
+    }
+}
+
+/// The bytes of a peer's key, where it is for the algorithm of this one.
+fn peer_of(key: &Arc<dyn AgreementKey>, peer: &PublicKey) -> Option<Vec<u8>> {
+    match peer {
+        PublicKey::Agreement(algorithm, bytes) if *algorithm == key.algorithm() => Some(bytes.to_vec()),
+        _ => None,
     }
 }
 

@@ -135,6 +135,6 @@ impl KdcApp {
         let Some((_, permissions)) = token.scope.iter().find(|(name, _)| name == gname) else { return Ok(None) };
         let live = self.group(view, gname)?.filter(|live| live.id == id);
         let live = live.filter(|live| self.means_this_group(token.issued, live.tokens_since));
-        Ok(live.and_then(|live| live.group.rules.roles(&RawCbor::new(permissions).ok()?)))
+        Ok(live.and_then(|live| live.group.roles(&RawCbor::new(permissions).ok()?)))
     }
 }

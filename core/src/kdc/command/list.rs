@@ -153,12 +153,13 @@ const FOUND_IN: usize = 4_096;
 
 fn summary(target: &Target<'_>, member: &MemberRecord, client: &Principal) -> MemberSummary {
     let roles = Roles(member.roles);
+    let names = target.group.as_ref().map_or_else(Vec::new, |group| group.profile.profile.role_names(roles));
     MemberSummary {
         node: member.node.clone(),
         issuer: client.issuer.clone(),
         subject: client.subject.clone(),
         sender_id: member.sender_id.as_ref().map(ToString::to_string),
-        roles: target.group.as_ref().map_or_else(Vec::new, |group| group.rules.role_names(roles)),
+        roles: names.into_iter().map(Into::into).collect(),
         token_expires: client.token.expires,
         token_hash: client.token.hash.to_string(),
     }

@@ -46,8 +46,8 @@ impl KdcApp {
             // All that is stored of the group goes.
             return Ok(Vec::new());
         }
-        if let Some(key) = &member.key {
-            changes.delete(keys::credential(group, key));
+        if let Some(thumbprint) = member.claimed() {
+            changes.delete(keys::credential(group, thumbprint));
         }
         if let Some(sender_id) = &member.sender_id {
             give_up(group, &head, sender_id, changes);

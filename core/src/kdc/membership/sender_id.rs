@@ -8,20 +8,26 @@ use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{Head, SenderIdRecord};
+use std::ops::RangeInclusive;
 
 /// How many are looked at in all before the group counts as full.
 const TRIES: usize = 1_024;
 /// How many are looked up at once.
 const WINDOW: usize = 64;
 
-/// The identifier at a place: all of one byte first, then all of two, and so on; `None` behind the last one.
-fn at(place: u64, max_len: usize) -> Option<SenderId> {
+/// More bytes of an identifier than this do not differ: there are enough without.
+const COUNTED: usize = 7;
+
+/// The identifier at a place: all of the shortest length first, then all of one byte more, and so on; `None` behind the last one.
+fn at(place: u64, len: &RangeInclusive<usize>) -> Option<SenderId> {
     let mut rest = place;
-    for length in 1..=max_len.min(7) {
-        let count = 1_u64 << (8_usize.saturating_mul(length));
+    for length in len.clone() {
+        let count = 1_u64 << (8_usize.saturating_mul(length.min(COUNTED)));
         if rest < count {
-            let bytes = rest.to_be_bytes();
-            return bytes.get(bytes.len().saturating_sub(length)..).map(SenderId::from);
+            let number = rest.to_be_bytes();
+            let bytes = std::iter::repeat_n(&0, length.saturating_sub(number.len())).chain(&number);
+            let skipped = number.len().saturating_sub(length);
+            return Some(SenderId::from(bytes.skip(skipped).copied().collect::<Vec<u8>>()));
         }
         rest = rest.saturating_sub(count);
     }
@@ -29,12 +35,12 @@ fn at(place: u64, max_len: usize) -> Option<SenderId> {
 }
 
 /// The places to look at: the one at the cursor, and those behind it. Behind the last one comes the first again.
-fn places(cursor: u64, max_len: usize) -> impl Iterator<Item = (u64, SenderId)> {
+fn places(cursor: u64, len: &RangeInclusive<usize>) -> impl Iterator<Item = (u64, SenderId)> {
     let mut next = cursor;
     std::iter::from_fn(move || {
-        let place = if at(next, max_len).is_some() { next } else { 0 };
+        let place = if at(next, len).is_some() { next } else { 0 };
         next = place.saturating_add(1);
-        at(place, max_len).map(|id| (place, id))
+        at(place, len).map(|id| (place, id))
     })
 }
 
@@ -50,8 +56,8 @@ pub(in crate::kdc) enum Allocated {
 }
 
 /// Whether there are no more identifiers than are looked at.
-fn is_small(max_len: usize) -> bool {
-    at(u64::try_from(TRIES).unwrap_or(u64::MAX), max_len).is_none()
+fn is_small(len: &RangeInclusive<usize>) -> bool {
+    at(u64::try_from(TRIES).unwrap_or(u64::MAX), len).is_none()
 }
 
 /// Looks for a free identifier.
@@ -63,12 +69,12 @@ pub(in crate::kdc) fn allocate(
     view: &View<'_>,
     group: GroupId,
     head: &mut Head,
-    max_len: usize,
+    len: &RangeInclusive<usize>,
 ) -> Result<Allocated, Stop> {
     let epoch = head.epoch;
     let is_free =
         |state: Option<&SenderIdRecord>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
-    let mut places = places(head.cursor, max_len).take(TRIES);
+    let mut places = places(head.cursor, len).take(TRIES);
     if let Some((place, id)) = places.next()
         && is_free(view.assume_absent(&keys::sender_id(group, &id))?)
     {
@@ -78,7 +84,7 @@ pub(in crate::kdc) fn allocate(
     loop {
         let window: Vec<_> = places.by_ref().take(WINDOW).collect();
         if window.is_empty() {
-            return Ok(if is_small(max_len) { Allocated::None } else { Allocated::NotYet });
+            return Ok(if is_small(len) { Allocated::None } else { Allocated::NotYet });
         }
         // All of them are asked for before the first is looked at.
         let states: Vec<_> = window.iter().map(|(_, id)| view.get(&keys::sender_id(group, id))).collect();
@@ -97,14 +103,25 @@ mod tests {
 
     #[test]
     fn identifiers_grow_byte_by_byte() {
-        assert_eq!(at(0, 7), Some(vec![0].into()));
-        assert_eq!(at(255, 7), Some(vec![255].into()));
-        assert_eq!(at(256, 7), Some(vec![0, 0].into()));
-        assert_eq!(at(256 + 65_535, 7), Some(vec![255, 255].into()));
-        assert_eq!(at(256 + 65_536, 7), Some(vec![0, 0, 0].into()));
-        assert_eq!(at(255, 1), Some(vec![255].into()));
-        assert_eq!(at(256, 1), None);
-        assert_eq!(at(0, 0), None);
-        assert!(is_small(0) && is_small(1) && !is_small(2));
+        let longest = 1..=7;
+        assert_eq!(at(0, &longest), Some(vec![0].into()));
+        assert_eq!(at(255, &longest), Some(vec![255].into()));
+        assert_eq!(at(256, &longest), Some(vec![0, 0].into()));
+        assert_eq!(at(256 + 65_535, &longest), Some(vec![255, 255].into()));
+        assert_eq!(at(256 + 65_536, &longest), Some(vec![0, 0, 0].into()));
+        assert_eq!(at(255, &(1..=1)), Some(vec![255].into()));
+        assert_eq!(at(256, &(1..=1)), None);
+        assert!(is_small(&(1..=1)) && !is_small(&(1..=2)));
+    }
+
+    #[test]
+    fn identifiers_of_one_length_have_it_from_the_first() {
+        let four = 4..=4;
+        assert_eq!(at(0, &four), Some(vec![0; 4].into()));
+        assert_eq!(at(0x0102_0304, &four), Some(vec![1, 2, 3, 4].into()));
+        assert_eq!((at(1 << 32, &four), is_small(&four)), (None, false));
+        assert_eq!(at(0x0102, &(16..=16)), Some([vec![0; 14], vec![1, 2]].concat().into()));
+        assert_eq!(at(u64::MAX, &(255..=255)), None, "as many as 7 bytes give");
+        assert_eq!(at(257, &(1..=1_000)), Some(vec![0, 1].into()));
     }
 }

@@ -74,7 +74,7 @@ impl KdcApp {
             if !self.may_speak(view, &valid.issuer, &group)? {
                 return Err(Refusal::from(TokenRefusal::Issuer).into());
             }
-            group.rules.roles(&entry.permissions).ok_or_else(scope)?;
+            group.roles(&entry.permissions).ok_or_else(scope)?;
             // The tag of an extended scope says whose roles these are.
             if valid.scope_tag.is_some() && valid.scope_tag != group.rules.scope_tag() {
                 return Err(scope().into());
@@ -233,9 +233,8 @@ fn transfer_response(
 /// Whether a role of the token goes with a credential, whose possession has to be proven over N_S.
 fn needs_challenge(valid: &ValidToken, groups: &[Arc<Group>]) -> bool {
     let mut entries = valid.scope.entries().iter().zip(groups);
-    entries.any(|(entry, group)| {
-        group.rules.roles(&entry.permissions).is_some_and(|roles| group.rules.has_credential(roles))
-    })
+    entries
+        .any(|(entry, group)| group.roles(&entry.permissions).is_some_and(|roles| group.rules.shows_credential(roles)))
 }
 
 /// What the client asked about, for the groups of its token.

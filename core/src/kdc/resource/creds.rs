@@ -55,7 +55,7 @@ fn creds(scene: &Scene<'_, '_>, authorised: &Authorised<'_>, state: &GroupState<
 
 /// The roles that a filter names; a combination selects who has all of them.
 fn roles(authorised: &Authorised<'_>, filter: &[RawCbor]) -> Result<Vec<Roles>, Refusal> {
-    let roles: Option<Vec<Roles>> = filter.iter().map(|item| authorised.group.rules.roles(item)).collect();
+    let roles: Option<Vec<Roles>> = filter.iter().map(|item| authorised.group.roles(item)).collect();
     roles.filter(|roles| roles.len() <= MAX_FILTER).ok_or(Refusal::BadRequest("role_filter is malformed"))
 }
 
@@ -93,13 +93,14 @@ fn peers(
     select: impl Fn(&MemberRecord, &SenderId) -> bool,
 ) -> Result<Vec<PeerCred>, Stop> {
     let members = view.list::<MemberRecord>(&keys::members(state.id), &keys::head(state.id))?;
-    let with_cred =
-        members.into_iter().filter_map(|member| Some((member, member.cred.as_ref()?, member.sender_id.as_ref()?)));
+    let with_cred = members
+        .into_iter()
+        .filter_map(|member| Some((member, member.credential.as_ref()?, member.sender_id.as_ref()?)));
     Ok(with_cred
         .filter(|(member, _, id)| select(member, id))
-        .map(|(member, cred, id)| PeerCred {
-            cred: cred.to_vec(),
-            roles: Some(authorised.group.rules.permissions(Roles(member.roles))),
+        .map(|(member, credential, id)| PeerCred {
+            cred: credential.cred.clone(),
+            roles: Some(authorised.group.permissions(Roles(member.roles))),
             id: id.as_bytes().to_vec(),
         })
         .collect())

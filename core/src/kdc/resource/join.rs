@@ -1,31 +1,34 @@
 //! Joining: POST to /ace-group/GROUPNAME (RFC 9594 section 4.3.1, Group OSCORE profile sections 6.2 and 6.3).
 
+mod credential;
+
 use crate::Roles;
 use crate::audit::{Entry, hex};
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::NodeName;
-use crate::id::SenderId;
 use crate::kdc::membership::evict::give_up;
 use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
 use crate::kdc::resource::creds;
 use crate::kdc::resource::observe::creds_changed;
+use crate::kdc::resource::own::{calling_member, shown};
 use crate::kdc::route::Answer;
 use crate::kdc::scene::{Authorised, GroupState, Scene};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BelongsTo, Challenge, ChallengeOrigin, MemberRecord, SenderIdRecord};
+use crate::schema::records::{Ban, BelongsTo, Head, MemberRecord, SenderIdRecord};
 use crate::time::UnixTime;
-use crate::traits::profile::{EligibleCredential, KeyAudience};
+use crate::traits::profile::{KeyAudience, OwnRecords, ProfileJoin, ProfileJoined};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
 use ace_groupcomm_messages::{
-    GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, RawCbor, ScopeEntry, pop,
+    GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, Label, RawCbor, ScopeEntry, pop,
 };
+use credential::{AcceptedCredential, Proof};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -52,19 +55,8 @@ struct ValidatedJoin {
     control_uri: Option<String>,
     /// How often the member has joined again since when.
     rejoins: (u32, UnixTime),
-}
-
-/// A credential whose private key the client has shown to have, now or when it joined before; none for who only
-/// monitors.
-struct ProvenCredential(Option<EligibleCredential>);
-
-/// What has to be settled about the credential.
-enum Proof {
-    Proven(ProvenCredential),
-    /// There is no N_S to prove it over: a new one is stored and sent.
-    NeedsChallenge,
-    /// It was verified, and is none.
-    Failed,
+    /// Parameters that the profile may know.
+    own: Vec<(Label, RawCbor)>,
 }
 
 impl KdcApp {
@@ -87,8 +79,9 @@ impl KdcApp {
         let former = view.get::<MemberRecord>(&key)?;
         let rejoins = self.count_rejoin(view, former)?;
         match self.prove(view, authorised, &group, &join, &validated, former)? {
-            Proof::Proven(credential) => {
-                self.admit(view, authorised, &group, ValidatedJoin { rejoins, ..validated }, credential, former)
+            Proof::Accepted(credential) => {
+                let validated = ValidatedJoin { rejoins, ..validated };
+                self.admit(scene, authorised, &group, validated, credential, former)
             }
             Proof::NeedsChallenge => Ok(self.challenge(view, authorised)),
             Proof::Failed => {
@@ -133,13 +126,16 @@ impl KdcApp {
                 if entry.gname != *gname {
                     return Err(bad("the scope names another group than the path"));
                 }
-                (rules.roles(&entry.permissions).ok_or_else(|| bad("the roles are not known"))?, scope.clone())
+                (
+                    authorised.group.roles(&entry.permissions).ok_or_else(|| bad("the roles are not known"))?,
+                    scope.clone(),
+                )
             }
             None if !rules.has_default_scope() => return Err(bad("the scope is missing")),
             None => {
                 // What the token grants, where that can be taken at once.
                 let roles = authorised.granted;
-                let entry = ScopeEntry { gname: gname.clone(), permissions: rules.permissions(roles) };
+                let entry = ScopeEntry { gname: gname.clone(), permissions: authorised.group.permissions(roles) };
                 (roles, entry.encode())
             }
         };
@@ -159,7 +155,7 @@ impl KdcApp {
             return Err(bad("who joins can filter by role alone"));
         }
         if let Some(GetCreds::Filter { roles, .. }) = &join.get_creds
-            && (roles.len() > creds::MAX_FILTER || roles.iter().any(|wanted| rules.roles(wanted).is_none()))
+            && (roles.len() > creds::MAX_FILTER || roles.iter().any(|wanted| authorised.group.roles(wanted).is_none()))
         {
             return Err(bad("the role filter is malformed"));
         }
@@ -171,105 +167,26 @@ impl KdcApp {
             get_creds: join.get_creds.clone(),
             control_uri,
             rejoins: (0, UnixTime::EPOCH),
+            own: join.extra.clone(),
         })
-    }
-
-    /// Settles the credential: which request needs what is table 8 of the Group OSCORE profile's section 6.1.
-    fn prove(
-        &self,
-        view: &View<'_>,
-        authorised: &Authorised<'_>,
-        group: &GroupState<'_>,
-        join: &JoinRequest,
-        validated: &ValidatedJoin,
-        former: Option<&MemberRecord>,
-    ) -> Result<Proof, Stop> {
-        let rules = &authorised.group.rules;
-        if !rules.has_credential(validated.roles) {
-            return Ok(Proof::Proven(ProvenCredential(None)));
-        }
-        let bad = |why| Stop::from(self.with_hints(authorised, why, None));
-        let stored = former.and_then(|member| {
-            let (cred, key) = (member.cred.as_ref()?.to_vec(), member.key.as_ref()?.to_vec());
-            Some(EligibleCredential { cred, key })
-        });
-        let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
-        let Some(evidence) = &join.client_cred_verify else {
-            return match stored {
-                Some(stored) if cred.is_empty() || *cred == stored.cred => {
-                    Ok(Proof::Proven(ProvenCredential(Some(stored))))
-                }
-                _ => Err(bad("the credential has to be proven")),
-            };
-        };
-        // An empty proof says that possession of this credential was proven before.
-        if evidence.is_empty() {
-            return match stored.filter(|stored| stored.cred == *cred) {
-                Some(stored) => Ok(Proof::Proven(ProvenCredential(Some(stored)))),
-                None => Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into()),
-            };
-        }
-        if cred.is_empty() {
-            return Err(bad("client_cred_verify is there without client_cred"));
-        }
-        let Some(challenge) = &authorised.holder.principal.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
-        let eligible = rules.eligible(cred).filter(|_| cred.len() <= MAX_CRED);
-        let Some(eligible) = eligible else {
-            return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
-        };
-        self.failed_proofs.check(view.now(), authorised.holder.id)?;
-        let input = pop::client_input(&validated.scope, &challenge.value, &validated.cnonce);
-        if !rules.client_proves(view, &eligible, input, evidence)? {
-            return Ok(Proof::Failed);
-        }
-        self.unclaimed(view, authorised, group, &eligible)?;
-        Ok(Proof::Proven(ProvenCredential(Some(eligible))))
-    }
-
-    /// One credential belongs to one principal in a group: the proof names no KDC, so that another one could
-    /// have had the client prove it there.
-    fn unclaimed(
-        &self,
-        view: &View<'_>,
-        authorised: &Authorised<'_>,
-        group: &GroupState<'_>,
-        credential: &EligibleCredential,
-    ) -> Result<(), Stop> {
-        let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.key))?;
-        match owner {
-            Some(BelongsTo(owner)) if *owner != authorised.holder.id => {
-                Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// 4.00 with a new N_S, which is stored (RFC 9594 section 4.3.1).
-    fn challenge(&self, view: &View<'_>, authorised: &Authorised<'_>) -> Outcome<Event> {
-        let value = view.random_bytes::<8>("N_S").to_vec();
-        let mut principal = authorised.holder.principal.clone();
-        principal.kdcchallenge =
-            Some(Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::JoinRefusal });
-        let mut changes = Changes::new();
-        changes.put(keys::principal(authorised.holder.id), principal);
-        Outcome::refused(self.with_hints(authorised, "there is no challenge any more", Some(value)), changes)
     }
 
     /// Adds the member, or renews it, and answers with all that it needs.
     fn admit(
         &self,
-        view: &View<'_>,
+        scene: &Scene<'_, '_>,
         authorised: &Authorised<'_>,
         group: &GroupState<'_>,
         validated: ValidatedJoin,
-        credential: ProvenCredential,
+        accepted: AcceptedCredential,
         former: Option<&MemberRecord>,
     ) -> Result<Outcome<Event>, Stop> {
-        let id = authorised.holder.id;
+        let (view, id) = (scene.view, authorised.holder.id);
         let mut head = group.head.clone();
         let mut changes = Changes::new();
-        let sender_id = if authorised.group.rules.has_credential(validated.roles) {
-            match ids::allocate(view, group.id, &mut head, authorised.group.rules.max_identifier_len())? {
+        let rules = &authorised.group.rules;
+        let sender_id = if rules.gets_identifier(validated.roles) {
+            match ids::allocate(view, group.id, &mut head, &rules.identifier_len())? {
                 Allocated::Id(id) => Some(id),
                 Allocated::NotYet => {
                     changes.put(keys::head(group.id), head);
@@ -288,18 +205,9 @@ impl KdcApp {
         if let Some(new) = &sender_id {
             changes.put(keys::sender_id(group.id, new), SenderIdRecord { holder: Some(id), epoch: head.epoch });
         }
-        let (cred, key) = match credential.0 {
-            Some(EligibleCredential { cred, key }) => (Some(cred), Some(key)),
-            None => (None, None),
-        };
-        if let Some(old) = former.and_then(|former| former.key.as_ref()) {
+        if let Some(old) = former.and_then(MemberRecord::claimed) {
             changes.delete(keys::credential(group.id, old));
         }
-        if let Some(key) = &key {
-            changes.put(keys::credential(group.id, key), BelongsTo(id));
-        }
-        let response = self.join_response(view, authorised, group, &validated, sender_id.as_ref())?;
-        let node = former.map_or_else(|| node_name(group, id), |former| former.node.clone());
         if former.is_none() {
             head.members = head.members.saturating_add(1);
             let mut principal = authorised.holder.principal.clone();
@@ -309,30 +217,51 @@ impl KdcApp {
             changes.put(keys::principal(id), principal);
         }
         let member = MemberRecord {
-            node: node.clone(),
+            node: former.map_or_else(|| node_name(group, id), |former| former.node.clone()),
             sender_id,
             roles: validated.roles.0,
-            cred: cred.map(ByteBuf::from),
-            key: key.map(ByteBuf::from),
+            credential: accepted.credential,
+            is_proven: accepted.is_proven,
             scope: ByteBuf::from(validated.scope),
             clientchallenge: ByteBuf::from(validated.cnonce),
             birth_gid: head.gid.clone(),
             control_uri: validated.control_uri,
             rejoins: validated.rejoins,
         };
+        if let Some(thumbprint) = member.claimed() {
+            changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
+        }
+        let own = own_part(scene, authorised, group, &validated.own, &member, former)?;
+        let response =
+            self.join_response(view, authorised, group, &member, validated.get_creds.as_ref(), own.parameters)?;
+        changes.put_own(group.id, own.changes);
+        changes.put(keys::head(group.id), head.clone());
+        Ok(self.admitted(authorised, &head, member, former, response, changes))
+    }
+
+    /// The outcome of a join that all have agreed to.
+    fn admitted(
+        &self,
+        authorised: &Authorised<'_>,
+        head: &Head,
+        member: MemberRecord,
+        former: Option<&MemberRecord>,
+        response: JoinResponse,
+        mut changes: Changes,
+    ) -> Outcome<Event> {
+        let gname = &authorised.group.gname;
         let word = if former.is_some() { "joined again" } else { "joined" };
-        let entry = Entry::of_member(word, &authorised.group.gname, authorised.holder.principal, &member);
+        let entry = Entry::of_member(word, gname, authorised.holder.principal, &member);
         let entry = Event::Audit(entry.with_version(head.num, &head.gid));
-        changes.put(keys::member(group.id, id), member);
-        changes.put(keys::head(group.id), head);
         let status = if former.is_some() { Status::Changed } else { Status::Created };
         let mut answer = Response::new(status).with_payload(ACE_GROUPCOMM_CBOR, response.encode());
-        answer.location_path = [ROOT, &authorised.group.gname, NODES, node.as_str()].map(Into::into).into();
+        answer.location_path = [ROOT, gname, NODES, member.node.as_str()].map(Into::into).into();
+        changes.put(keys::member(authorised.id, authorised.holder.id), member);
         // Nobody observes a node that has just come to be.
         let own = former.map(|_| Event::Changed(answer.location_path.clone()));
         let outcome = Outcome::changed(answer, changes).with_event(entry);
-        let outcome = outcome.with_event(creds_changed(&authorised.group.gname));
-        Ok(own.into_iter().fold(outcome, Outcome::with_event))
+        let outcome = outcome.with_event(creds_changed(gname));
+        own.into_iter().fold(outcome, Outcome::with_event)
     }
 
     fn join_response(
@@ -340,17 +269,21 @@ impl KdcApp {
         view: &View<'_>,
         authorised: &Authorised<'_>,
         group: &GroupState<'_>,
-        validated: &ValidatedJoin,
-        sender_id: Option<&SenderId>,
+        member: &MemberRecord,
+        get_creds: Option<&GetCreds>,
+        extra: Vec<(Label, RawCbor)>,
     ) -> Result<JoinResponse, Stop> {
         let rules = &authorised.group.rules;
-        let peers = match &validated.get_creds {
-            Some(get_creds) => Some(creds::for_joiner(view, authorised, group, validated.roles, get_creds)?),
+        let roles = Roles(member.roles);
+        let peers = match get_creds {
+            Some(get_creds) => Some(creds::for_joiner(view, authorised, group, roles, get_creds)?),
             None => None,
         };
-        let material = self.distribution(view, authorised, group, KeyAudience::Node(sender_id))?;
+        let audience = KeyAudience::Node { roles, sender_id: member.sender_id.as_ref() };
+        let material = self.distribution(view, authorised, group, audience)?;
         let kdc_nonce = view.random_bytes::<KDC_NONCE_LEN>("N_KDC").to_vec();
-        let proof = rules.kdc_proves(view, pop::kdc_input(&validated.cnonce, &kdc_nonce))?;
+        let input = pop::kdc_input(&member.clientchallenge, &kdc_nonce);
+        let proof = rules.kdc_proves(view, member.credential.as_ref(), input)?;
         let policies = rules.policies();
         Ok(JoinResponse {
             material,
@@ -358,9 +291,31 @@ impl KdcApp {
             group_policies: (!policies.is_empty()).then_some(policies),
             kdc_cred: proof.map(|proof| KdcCred { kdc_cred: proof.cred, kdc_nonce, kdc_cred_verify: proof.evidence }),
             control_group_uri: None,
-            extra: Vec::<(ace_groupcomm_messages::Label, RawCbor)>::new(),
+            extra,
         })
     }
+}
+
+/// What the profile says to a join, and stores.
+fn own_part(
+    scene: &Scene<'_, '_>,
+    authorised: &Authorised<'_>,
+    group: &GroupState<'_>,
+    parameters: &[(Label, RawCbor)],
+    member: &MemberRecord,
+    former: Option<&MemberRecord>,
+) -> Result<ProfileJoined, Stop> {
+    authorised.group.rules.joins(&ProfileJoin {
+        view: scene.view,
+        roles: Roles(member.roles),
+        parameters,
+        credential: member.credential.as_ref(),
+        node: &member.node,
+        sender_id: member.sender_id.as_ref(),
+        former: former.map(calling_member),
+        group: shown(group.head),
+        records: OwnRecords::new(scene.view, group.id),
+    })
 }
 
 /// NODENAME: the same whenever the same client joins the same group.

@@ -5,12 +5,12 @@ use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::{MemberScene, Scene};
-use crate::traits::profile::KeyAudience;
+use crate::traits::profile::{KeyAudience, Roles};
 
 impl KdcApp {
     pub(in crate::kdc) fn get_node(&self, scene: &Scene<'_, '_>, member: &MemberScene<'_>) -> Answer {
         let sender_id = member.member.sender_id.as_ref();
-        let audience = KeyAudience::Node(sender_id);
+        let audience = KeyAudience::Node { roles: Roles(member.member.roles), sender_id };
         let material = self.distribution(scene.view, member.authorised, member.group, audience)?;
         Ok(content(material.encode()))
     }

@@ -9,7 +9,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Method, Response, Status};
 use crate::schema::keys;
-use crate::schema::records::{MemberRecord, RekeyDue, RekeyReason};
+use crate::schema::records::{Head, MemberRecord, RekeyDue, RekeyReason};
 use crate::traits::profile::{
     CallingMember, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
 };
@@ -19,6 +19,16 @@ use ace_groupcomm_messages::paths::ROOT;
 /// Whether a route has this path under the group.
 fn is_at(route: &ProfileRoute, name: &str, below: Option<&str>) -> bool {
     route.name == name && route.is_below == below.is_some()
+}
+
+/// A membership, as a profile sees it.
+pub(in crate::kdc) fn calling_member(member: &MemberRecord) -> CallingMember<'_> {
+    CallingMember { node: &member.node, roles: Roles(member.roles), sender_id: member.sender_id.as_ref() }
+}
+
+/// A group, as a profile sees it.
+pub(in crate::kdc) const fn shown(head: &Head) -> GroupState<'_> {
+    GroupState { active: head.active, num: head.num, gid: &head.gid }
 }
 
 impl KdcApp {
@@ -68,12 +78,8 @@ impl KdcApp {
             request: scene.request,
             view: scene.view,
             granted: authorised.granted,
-            member: member.map(|member| CallingMember {
-                node: &member.node,
-                roles: Roles(member.roles),
-                sender_id: member.sender_id.as_ref(),
-            }),
-            group: GroupState { active: group.head.active, num: group.head.num, gid: &group.head.gid },
+            member: member.map(calling_member),
+            group: shown(group.head),
             records: OwnRecords::new(scene.view, group.id),
         })?;
         let ProfileOutcome { status, payload, changes: own, rekeys, is_changed, also_changed } = outcome;

@@ -9,8 +9,11 @@ use crate::id::SenderId;
 use crate::schema::keys::{GroupId, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
 use crate::time::UnixTime;
+use crate::traits::crypto::{PublicKey, SignatureAlgorithm, Thumbprint};
+use crate::traits::profile::EligibleCredential;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// Why a group has to be rekeyed.
@@ -164,9 +167,9 @@ pub struct MemberRecord {
     /// The roles, as the profile numbers them.
     pub roles: u64,
     /// The credential; who only monitors has none.
-    pub cred: Option<ByteBuf>,
-    /// The public key in the credential: it belongs to one principal in a group, in whatever credential.
-    pub key: Option<ByteBuf>,
+    pub credential: Option<EligibleCredential>,
+    /// Whether the member has proven to have the private key of its credential.
+    pub is_proven: bool,
     /// The scope of the latest Join Request, as received.
     pub scope: ByteBuf,
     /// N_C of the latest Join Request, for later proofs of the KDC.
@@ -178,6 +181,58 @@ pub struct MemberRecord {
     /// How often it has joined again since that moment.
     #[serde(default)]
     pub rejoins: (u32, UnixTime),
+}
+
+impl MemberRecord {
+    /// The name of the key that is the member's alone in the group: of the one that it has proven to have.
+    #[must_use]
+    pub fn claimed(&self) -> Option<&Thumbprint> {
+        self.credential.as_ref().filter(|_| self.is_proven).map(|credential| &credential.thumbprint)
+    }
+}
+
+/// A member in the first format: all keys were Ed25519's, and were named by the hash of their bytes.
+#[derive(Deserialize)]
+struct FirstMember {
+    node: NodeName,
+    sender_id: Option<SenderId>,
+    roles: u64,
+    cred: Option<ByteBuf>,
+    key: Option<ByteBuf>,
+    scope: ByteBuf,
+    clientchallenge: ByteBuf,
+    birth_gid: Gid,
+    control_uri: Option<String>,
+    #[serde(default)]
+    rejoins: (u32, UnixTime),
+}
+
+impl From<FirstMember> for MemberRecord {
+    fn from(first: FirstMember) -> Self {
+        let FirstMember { node, sender_id, roles, cred, key, scope, clientchallenge, birth_gid, control_uri, rejoins } =
+            first;
+        let credential = cred.zip(key).map(|(cred, key)| EligibleCredential {
+            cred: cred.into_vec(),
+            thumbprint: Thumbprint::new(Sha256::digest(&key).into()),
+            key: PublicKey::Signature(SignatureAlgorithm::Ed25519, key),
+            expires: None,
+        });
+        let is_proven = credential.is_some();
+        Self { node, sender_id, roles, credential, is_proven, scope, clientchallenge, birth_gid, control_uri, rejoins }
+    }
+}
+
+impl RecordType for MemberRecord {
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        if bytes.first() == Some(&FIRST_FORMAT) {
+            return record::from_bytes::<FirstMember>(bytes, FIRST_FORMAT).map(Into::into);
+        }
+        record::from_bytes(bytes, 2)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 2)
+    }
 }
 
 /// Who holds a Sender ID.
@@ -243,6 +298,5 @@ crate::plain_record!(
     // The second one holds the issuers.
     GroupConfiguration = 2,
     GroupSecret,
-    MemberRecord,
     SenderIdRecord,
 );

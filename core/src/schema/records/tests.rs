@@ -1,6 +1,9 @@
 //! Records come back from their bytes, in each format that was ever written.
 
 use super::*;
+use crate::id::{Gid, NodeName, SenderId};
+use crate::traits::crypto::{PublicKey, SignatureAlgorithm, Thumbprint};
+use sha2::{Digest, Sha256};
 
 #[test]
 fn records_come_back_and_others_are_refused() {
@@ -67,4 +70,49 @@ fn a_record_of_the_first_format_is_read_and_one_of_a_later_one_is_refused() {
         let read = Meta::decode(&meta).map(|meta| meta.starts);
         assert_eq!(read, if (1..=3).contains(&format) { Ok(3) } else { Err(Corrupt) }, "{format}");
     }
+}
+
+/// A member as the first format had it, and as it is read today.
+#[test]
+fn a_member_of_the_first_format_keeps_its_credential_and_the_name_of_its_key() {
+    #[derive(Serialize)]
+    struct First {
+        node: NodeName,
+        sender_id: Option<SenderId>,
+        roles: u64,
+        cred: Option<ByteBuf>,
+        key: Option<ByteBuf>,
+        scope: ByteBuf,
+        clientchallenge: ByteBuf,
+        birth_gid: Gid,
+        control_uri: Option<String>,
+        rejoins: (u32, UnixTime),
+    }
+    let first = |cred: Option<&[u8]>| First {
+        node: NodeName::new("n"),
+        sender_id: Some(vec![1].into()),
+        roles: 6,
+        cred: cred.map(ByteBuf::from),
+        key: cred.map(|_| ByteBuf::from([3; 32])),
+        scope: ByteBuf::from([4]),
+        clientchallenge: ByteBuf::from([5]),
+        birth_gid: vec![6].into(),
+        control_uri: Some("coap://a".into()),
+        rejoins: (7, UnixTime::new(8)),
+    };
+    let read = |first: &First| MemberRecord::decode(&record::to_bytes(first, FIRST_FORMAT)).unwrap();
+    let member = read(&first(Some(&[2])));
+    let credential = member.credential.clone().unwrap();
+    assert_eq!((credential.cred.as_slice(), credential.expires), (&[2][..], None));
+    assert_eq!(credential.key, PublicKey::Signature(SignatureAlgorithm::Ed25519, ByteBuf::from([3; 32])));
+    // The index of the first format was by the hash of the key's bytes.
+    let hash: [u8; 32] = Sha256::digest([3; 32]).into();
+    assert_eq!(member.claimed(), Some(&Thumbprint::new(hash)));
+    assert_eq!((member.node.as_str(), member.roles, member.rejoins), ("n", 6, (7, UnixTime::new(8))));
+    let bytes = member.encode();
+    assert_eq!((bytes.first(), MemberRecord::decode(&bytes)), (Some(&2), Ok(member.clone())));
+    let unproven = MemberRecord { is_proven: false, ..member };
+    assert_eq!(unproven.claimed(), None);
+    let monitor = read(&first(None));
+    assert_eq!((monitor.credential.clone(), monitor.is_proven, monitor.claimed()), (None, false, None));
 }

@@ -61,6 +61,7 @@ fn work(job: &CryptoJob) -> CryptoOutput {
             CryptoOutput::Verified(*signature == stand_in(key, message))
         }
         CryptoJob::Sign { key, message } => CryptoOutput::Signature(stand_in(key.public(), message)),
+        CryptoJob::Mac { .. } | CryptoJob::VerifyMac { .. } => CryptoOutput::Failed,
     }
 }
 
@@ -98,8 +99,8 @@ impl Simulation {
             let barred = SenderIdRecord { holder: None, epoch: head.epoch };
             write.push((keys::sender_id(group, id), Some(barred.encode().into())));
         }
-        if let Some(key) = &gone.key {
-            write.push((keys::credential(group, key), None));
+        if let Some(thumbprint) = gone.claimed() {
+            write.push((keys::credential(group, thumbprint), None));
         }
         let expect = vec![
             (member, Some(old_member.revision)),

@@ -1,12 +1,13 @@
 //! The toy profile's own resources: whether the group is active, notes that members leave for each other, and a board that
 //! readers see who are no members.
 
-use super::READER;
+use super::{NOTE, READER};
 use crate::engine::store::view::Stop;
 use crate::refusal::Refusal;
 use crate::request::{Method, Status};
 use crate::traits::profile::{
-    OnRestore, OwnChanges, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, RecordKind,
+    OnRestore, OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute,
+    ProfileWho, RecordKind,
 };
 use ace_groupcomm_messages::labels::content_format::CBOR;
 use ace_groupcomm_messages::paths::ACTIVE;
@@ -85,6 +86,16 @@ pub(super) fn serve(request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, 
         }
         _ => Err(Refusal::NotFound.into()),
     }
+}
+
+/// A joiner may leave a note under its NODENAME at once.
+pub(super) fn joins(join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
+    let Some(note) = join.parameter(&NOTE) else { return Ok(ProfileJoined::default()) };
+    let words = note.as_text().ok_or(Refusal::BadRequest("the note is no text"))?;
+    let mut changes = OwnChanges::default();
+    let name = join.node.as_str();
+    changes.put(NOTES, name.as_bytes(), Note { name: name.into(), text: words });
+    Ok(ProfileJoined::changed(changes).with_parameter(NOTE, note.clone()))
 }
 
 pub(super) fn renew(records: &OwnRecords<'_, '_>) -> Result<OwnChanges, Stop> {

@@ -2,8 +2,8 @@ use super::*;
 use ace_groupcomm_messages::{RawCbor, Scope, ScopeEntry};
 
 const SECRET: [u8; 16] = [0x5e; 16];
-const PUBLIC: Style = Style { secrets: false, diagnostic: false };
-const ALL: Style = Style { secrets: true, diagnostic: false };
+const PUBLIC: Style = Style { secrets: false, diagnostic: false, profile: None };
+const ALL: Style = Style { secrets: true, diagnostic: false, profile: None };
 
 fn path(text: &str) -> Vec<String> {
     text.split('/').map(Into::into).collect()
@@ -81,7 +81,7 @@ fn parameters_are_shown_by_name_and_as_numbers_where_that_is_wanted() {
     join.options.push_uint(option::CONTENT_FORMAT, u32::from(ACE_GROUPCOMM_CBOR));
     let lamps = path("ace-group/lamps");
     assert_eq!(payload(&lamps, &join, false, PUBLIC), "{scope: [\"lamps\", requester], get_creds: null}");
-    let raw = Style { diagnostic: true, secrets: false };
+    let raw = Style { diagnostic: true, ..PUBLIC };
     assert_eq!(payload(&lamps, &join, false, raw), "{3: h'82656c616d707302', 4: null}");
     let request = field(9, Value::Bytes(Scope::from(entry).encode()));
     let mut token = Message::request(Code::POST).with_payload(ACE_CBOR, encode(&request));

@@ -169,7 +169,7 @@ async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     house.edit(|state| {
         let group = state.member.groups.get_mut("lamps").unwrap();
         let now = std::mem::replace(&mut group.key.0, next.encode().as_bytes().to_vec());
-        group.spend(&settings.rules());
+        group.spend(&*settings.rules().unwrap());
         group.key.0 = now;
     });
     let mut member = open(&settings);

@@ -6,9 +6,9 @@ use ace_coap::{Code, Message, Type};
 use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
-use ace_groupcomm_messages::{GroupOscoreInputMaterial, TokenTransferResponse};
+use ace_groupcomm_messages::{GroupOscoreInputMaterial, RawCbor, TokenTransferResponse};
 use ace_member::show::Style;
-use ace_member::{Config, Content, Member, MemberSettings, ProgramError, export};
+use ace_member::{Config, Content, Member, MemberSettings, ProgramError};
 use ace_oscore::OscoreOption;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,8 @@ pub(crate) async fn run(member: &mut Member<'_>, operation: Operation) -> Result
 /// Gets the keys.
 pub(crate) async fn keys(member: &mut Member<'_>) -> Result<GroupOscoreInputMaterial, MemberError> {
     run(member, Operation::Keys).await?;
-    Ok(export::material(member.group().unwrap()).unwrap())
+    let key = RawCbor::new(&member.group().unwrap().key.0).unwrap();
+    Ok(GroupOscoreInputMaterial::decode(&key).unwrap())
 }
 
 /// Token, upload and join.

@@ -28,7 +28,7 @@ async fn a_state_that_was_put_back_copied_or_lost_repeats_no_nonce_towards_the_a
     let house = House::new().await;
     let settings = house.settings();
     let mut alarms = settings.clone();
-    (alarms.config.group.name, alarms.roles) = ("alarms".into(), scope::from_names("monitor").unwrap());
+    (alarms.config.group.name, alarms.roles) = ("alarms".into(), scope::MONITOR);
     token(&settings).await;
     let image = std::fs::read(house.state()).unwrap();
     token(&settings).await;
@@ -53,7 +53,7 @@ async fn a_scope_that_is_narrower_than_asked_for_is_used() {
     let house = House::new().await;
     let mut settings = house.settings();
     // The lamp may be a responder alone.
-    settings.roles = scope::from_names("requester+responder").unwrap();
+    settings.roles = scope::REQUESTER.with(scope::RESPONDER);
     let mut lamp = open(&settings);
     joined(&mut lamp).await.unwrap();
     let switch = house.switch();

@@ -25,8 +25,8 @@ pub(crate) fn desk_on(store: TestStore) -> Desk {
     let mut config = desk::config(&[]);
     for (gname, mode) in [("lamps", "group+pairwise"), ("alarms", "group")] {
         let mut parameters = ConfigMap::default();
-        parameters.0.insert("mode".into(), ConfigValue::Text(mode.into()));
-        parameters.0.insert("gm_key".into(), ConfigValue::Text("11".repeat(32)));
+        parameters.insert("mode", ConfigValue::Text(mode.into()));
+        parameters.insert("gm_key", ConfigValue::Text("11".repeat(32)));
         config.groups.push(GroupConfig { gname: gname.into(), profile: DESCRIPTOR.name.into(), parameters });
     }
     let registry = toy::registry().with_application(DESCRIPTOR).unwrap();

@@ -1,0 +1,180 @@
+//! The toy profile with parts of it in another way.
+
+use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::config::{ConfigError, ConfigMap, Parameters};
+use ace_groupcomm::kdc::SetupError;
+use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
+use ace_groupcomm::testkit::toy::{Toy, ToyTransport};
+use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::traits::crypto::{AgreementKey, CryptoProvider};
+use ace_groupcomm::traits::profile::{
+    ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, NamedRole,
+    ProfileRoute, Roles,
+};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::{Gid, Secret, Stop, View};
+use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Fresh = fn(&dyn Fn(&'static str) -> [u8; 32]) -> Secret;
+type Eligible = fn(&View<'_>, &[u8]) -> Result<Option<EligibleCredential>, Stop>;
+
+/// What differs from the toy profile; `None` is as there.
+#[derive(Clone, Default)]
+pub(crate) struct Altered {
+    pub(crate) number: Option<i64>,
+    pub(crate) resource_type: Option<&'static str>,
+    pub(crate) named_roles: Option<&'static [NamedRole]>,
+    pub(crate) permissions: Option<fn(Roles) -> RawCbor>,
+    pub(crate) routes: Option<&'static [ProfileRoute]>,
+    pub(crate) identifier_len: Option<RangeInclusive<usize>>,
+    pub(crate) lifetime: Option<Duration>,
+    /// What the rules say of the parameters that they were made of.
+    pub(crate) parameters: Option<fn(&Parameters) -> Parameters>,
+    pub(crate) fresh: Option<Fresh>,
+    pub(crate) key: Option<fn(KeyAudience<'_>) -> Option<RawCbor>>,
+    pub(crate) proves_credential: Option<bool>,
+    pub(crate) gets_identifier: Option<bool>,
+    pub(crate) eligible: Option<Eligible>,
+    /// The KDC's key, where proofs are by key agreement.
+    pub(crate) agreement: Option<Arc<dyn AgreementKey>>,
+}
+
+struct Rules {
+    parameters: Parameters,
+    toy: Arc<dyn GroupRules>,
+    altered: Altered,
+}
+
+/// A KDC with the group g1 of such a profile.
+pub(crate) fn desk_of(altered: Altered) -> Result<Desk, SetupError> {
+    on(&TestStore::new(Sharing::Exclusive), altered)
+}
+
+/// The same on this store.
+pub(crate) fn on(store: &TestStore, altered: Altered) -> Result<Desk, SetupError> {
+    let profile: &'static Altered = Box::leak(Box::new(altered));
+    let descriptor = ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name: "altered", profile };
+    let transport =
+        TransportProfileDescriptor { name: "toy", number: -70_000, crate_name: "toy", profile: &ToyTransport };
+    let registry = Registry::empty().with_application(descriptor).unwrap().with_transport(transport).unwrap();
+    Desk::with(&AwsLc, store.clone(), desk::config(&["g1"]), &registry)
+}
+
+impl ApplicationProfile for Altered {
+    fn named_roles(&self) -> &'static [NamedRole] {
+        self.named_roles.unwrap_or(Toy.named_roles())
+    }
+
+    fn permissions(&self, roles: Roles) -> RawCbor {
+        self.permissions.map_or_else(|| Toy.permissions(roles), |permissions| permissions(roles))
+    }
+
+    fn configure(
+        &self,
+        gname: &str,
+        config: ConfigMap,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        let toy = Toy.configure(gname, config, crypto)?;
+        let parameters = self.parameters.map_or_else(|| toy.parameters().clone(), |alter| alter(toy.parameters()));
+        Ok(Arc::new(Rules { parameters, toy, altered: self.clone() }))
+    }
+}
+
+impl GroupRules for Rules {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+    fn profile_number(&self) -> i64 {
+        self.altered.number.unwrap_or(self.toy.profile_number())
+    }
+    fn resource_type(&self) -> &'static str {
+        self.altered.resource_type.unwrap_or(self.toy.resource_type())
+    }
+    fn scope_tag(&self) -> Option<u64> {
+        self.toy.scope_tag()
+    }
+    fn has_default_scope(&self) -> bool {
+        self.toy.has_default_scope()
+    }
+    fn can_join(&self, granted: Roles) -> bool {
+        self.toy.can_join(granted)
+    }
+    fn may_join_with(&self, roles: Roles) -> bool {
+        self.toy.may_join_with(roles)
+    }
+    fn shows_credential(&self, roles: Roles) -> bool {
+        self.toy.shows_credential(roles)
+    }
+    fn proves_credential(&self, roles: Roles) -> bool {
+        self.altered.proves_credential.unwrap_or(self.toy.proves_credential(roles))
+    }
+    fn gets_identifier(&self, roles: Roles) -> bool {
+        self.altered.gets_identifier.unwrap_or(self.toy.gets_identifier(roles))
+    }
+    fn reads_creds_as_non_member(&self, granted: Roles) -> bool {
+        self.toy.reads_creds_as_non_member(granted)
+    }
+    fn peers_of(&self, joiner: Roles) -> Roles {
+        self.toy.peers_of(joiner)
+    }
+    fn identifier_len(&self) -> RangeInclusive<usize> {
+        self.altered.identifier_len.clone().unwrap_or(self.toy.identifier_len())
+    }
+    fn credential_info(&self) -> CredentialInfo {
+        self.toy.credential_info()
+    }
+    fn eligible(&self, view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop> {
+        self.altered.eligible.map_or_else(|| self.toy.eligible(view, cred), |eligible| eligible(view, cred))
+    }
+    fn client_proves(
+        &self,
+        view: &View<'_>,
+        credential: &EligibleCredential,
+        input: Vec<u8>,
+        evidence: &[u8],
+    ) -> Result<bool, Stop> {
+        match &self.altered.agreement {
+            Some(key) => view.verified_mac(key, &credential.key, input, evidence),
+            None => self.toy.client_proves(view, credential, input, evidence),
+        }
+    }
+    fn kdc_proves(
+        &self,
+        view: &View<'_>,
+        member: Option<&EligibleCredential>,
+        input: Vec<u8>,
+    ) -> Result<Option<KdcProof>, Stop> {
+        let Some(key) = &self.altered.agreement else { return self.toy.kdc_proves(view, member, input) };
+        let Some(member) = member else { return Ok(None) };
+        let evidence = view.mac(key, &member.key, input)?.to_vec();
+        Ok(Some(KdcProof { cred: key.public().to_vec(), evidence }))
+    }
+    fn policies(&self) -> GroupPolicies {
+        self.toy.policies()
+    }
+    fn lifetime(&self) -> Duration {
+        self.altered.lifetime.unwrap_or(self.toy.lifetime())
+    }
+    fn material(&self) -> &dyn KeyingMaterialProducer {
+        self
+    }
+    fn routes(&self) -> &'static [ProfileRoute] {
+        self.altered.routes.unwrap_or(self.toy.routes())
+    }
+}
+
+impl KeyingMaterialProducer for Rules {
+    fn key_type(&self) -> Label {
+        self.toy.material().key_type()
+    }
+    fn fresh(&self, random: &dyn Fn(&'static str) -> [u8; 32]) -> Secret {
+        self.altered.fresh.map_or_else(|| self.toy.material().fresh(random), |fresh| fresh(random))
+    }
+    fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor> {
+        self.altered.key.map_or_else(|| self.toy.material().key(secret, gid, audience), |key| key(audience))
+    }
+}
