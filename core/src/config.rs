@@ -1,9 +1,11 @@
 //! Parameters of a group, as a configuration file holds them; each profile reads its own.
 
 mod parameters;
+mod reader;
 mod value;
 
 pub use parameters::{Difference, Parameter, Parameters};
+pub use reader::ParameterReader;
 
 use crate::Secret;
 use serde::Deserialize;

@@ -261,7 +261,7 @@ fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the
 #[test]
 fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
     type Change = fn(&mut Response);
-    let cases: [(Change, MemberError); 6] = [
+    let cases: [(Change, MemberError); 7] = [
         (|r| r.content_format = Some(0), MemberError::NoTokenResponse(Some(0))),
         (|r| r.content_format = None, MemberError::NoTokenResponse(None)),
         (
@@ -273,8 +273,12 @@ fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
             MemberError::Unusable("the token is not for this group"),
         ),
         (
+            |r| with_token(r, |token| token.scope = granted("g1", 4)),
+            MemberError::Unsuitable(Unsuitable::new("none of the roles for \"g1\" was granted")),
+        ),
+        (
             |r| with_token(r, |token| token.scope = granted("g1", 8)),
-            MemberError::Unsuitable(Unsuitable::new("no role was granted")),
+            MemberError::Unsuitable(Unsuitable::new("roles of another profile")),
         ),
         (|r| with_token(r, |token| token.cnf = None), MemberError::Unusable("the token response has no key")),
     ];

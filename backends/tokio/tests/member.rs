@@ -6,6 +6,7 @@ use ace_groupcomm::Now;
 use ace_groupcomm::member::{ExchangeError, Member, MemberError, Operation, Setup, State};
 use ace_groupcomm::testkit::build::{AUDIENCE, TestClient};
 use ace_groupcomm::testkit::toy;
+use ace_groupcomm::traits::crypto::Identity;
 use ace_oscore::{Aead, Hkdf, Parameters};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ fn driver() -> MemberDriver<Counting> {
         rules: Arc::new(toy::ToyMember {
             gname: "g1".into(),
             roles: toy::TALKER,
-            key: client.key,
+            identity: Identity { cred: client.key.public().to_vec(), key: client.key },
             crypto: Arc::new(AwsLc),
         }),
         transport: Arc::new(toy::ToyClient),

@@ -6,6 +6,7 @@ use crate::wire::{Answer, Wire};
 use ace_backend_aws_lc::AwsLc;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
+use ace_groupcomm::traits::crypto::Identity;
 use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
@@ -14,7 +15,7 @@ use ace_groupcomm_messages::{JoinRefusal, JoinResponse, KeyDistribution, OscoreI
 use ace_load::load::{bytes, token};
 use ace_load::server::GROUP;
 use ace_oscore::{Context, Sequence};
-use ace_profile_group_oscore::member::{Identity, join_request, material};
+use ace_profile_group_oscore::member::{join_request, material};
 use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
 use ace_profile_oscore::Upload;
 use rand_chacha::ChaCha12Rng;
@@ -65,7 +66,7 @@ const NEXT: u32 = 10_000;
 fn identity(number: u32) -> Result<Identity, Error> {
     let key: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
     let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(key)).ok_or("no key")?;
-    Ok(Identity::ccs(&format!("client{number}"), key))
+    Ok(Identity::kccs(&format!("client{number}"), key))
 }
 
 impl CrashClient {

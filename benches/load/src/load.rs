@@ -7,6 +7,7 @@ use ace_coap::{Code, Message, Token, Type};
 use ace_groupcomm::Roles;
 use ace_groupcomm::Secret;
 use ace_groupcomm::token::seal_cwt;
+use ace_groupcomm::traits::crypto::Identity;
 use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
@@ -14,7 +15,7 @@ use ace_groupcomm_messages::{
     Claims, Confirmation, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, TokenTransferResponse,
 };
 use ace_oscore::{Context, PendingRequest, Sequence};
-use ace_profile_group_oscore::member::{Identity, join_request};
+use ace_profile_group_oscore::member::join_request;
 use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
 use ace_profile_oscore::Upload;
 use hdrhistogram::Histogram;
@@ -141,7 +142,7 @@ fn posted(line: &mut Line, number: u32) -> Result<LoadClient, Error> {
     let context = Context::fresh(&upload.finish(&response)?, Sequence::all())?;
     let seed: Vec<u8> = bytes(number, 4).into_iter().cycle().take(32).collect();
     let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(seed)).ok_or("no key")?;
-    let identity = Identity::ccs(&format!("client{number}"), key);
+    let identity = Identity::kccs(&format!("client{number}"), key);
     let roles = Roles(REQUESTER.0 | RESPONDER.0);
     let join = join_request(GROUP, roles, &identity, &challenge, &bytes(number, 5), None)?.encode();
     Ok(LoadClient { context, join })

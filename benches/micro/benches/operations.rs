@@ -8,12 +8,13 @@ use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
+use ace_groupcomm::traits::crypto::Identity;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, Request, Status};
 use ace_groupcomm_messages::{JoinRequest, JoinResponse};
 use ace_oscore::{Aead, Context, Hkdf, Incoming, Parameters, Sequence};
 use ace_profile_group_oscore::DESCRIPTOR;
-use ace_profile_group_oscore::member::{Identity, join_request, joined};
+use ace_profile_group_oscore::member::{join_request, joined};
 use ace_profile_group_oscore::scope::REQUESTER;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -79,7 +80,7 @@ fn joiner(desk: &mut Desk, number: u16) -> (Caller, JoinRequest) {
     let bytes = token(1, &client.claims(&[(GROUP, REQUESTER.0)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).expect("the token is good");
     desk.ask(&caller, group_request(Method::Get, GROUP, &["num"]));
-    let identity = Identity::ccs(&client.name, client.key);
+    let identity = Identity::kccs(&client.name, client.key);
     let join = join_request(GROUP, REQUESTER, &identity, &challenge, &N_C, None).expect("it can be signed");
     (caller, join)
 }

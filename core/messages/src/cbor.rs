@@ -163,6 +163,12 @@ impl RawCbor {
         Self(out.0)
     }
 
+    /// Returns the items of the item, if it is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<Vec<Self>> {
+        map::array("array", map::raw)(self.item()?).ok()
+    }
+
     /// Returns a byte string, encoded.
     #[must_use]
     pub fn bytes(value: &[u8]) -> Self {

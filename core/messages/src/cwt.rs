@@ -4,7 +4,7 @@ use crate::aif::ScopeValue;
 use crate::cbor::{
     self, DecodeError, Item, Label, MapReader, MapWriter, RawCbor, Writer, array, bytes, text, tuple, uint,
 };
-use crate::cnf::Confirmation;
+use crate::cnf::{Confirmation, CoseKey};
 use crate::labels::{claim, tag};
 use alloc::string::String;
 use alloc::vec;
@@ -63,6 +63,21 @@ fn audience(item: Item<'_>) -> Result<Vec<String>, DecodeError> {
 }
 
 impl Claims {
+    /// A credential that is a CWT Claims Set (`kccs`): who, and with which public key.
+    #[must_use]
+    pub fn kccs(subject: &str, key: CoseKey) -> Self {
+        Self { sub: Some(subject.into()), cnf: Some(Confirmation::CoseKey(key)), ..Self::default() }
+    }
+
+    /// The key of a credential, or the one that a token is bound to; `None` where that is something else than a COSE_Key.
+    #[must_use]
+    pub const fn cose_key(&self) -> Option<&CoseKey> {
+        match &self.cnf {
+            Some(Confirmation::CoseKey(key)) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Reads a claims set.
     ///
     /// # Errors

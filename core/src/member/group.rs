@@ -42,7 +42,7 @@ pub struct Peer {
 impl Peer {
     /// Roles that the profile does not know are none.
     pub(super) fn new(rules: &dyn MemberRules, peer: PeerCred) -> Self {
-        let roles = peer.roles.and_then(|permissions| rules.roles(&permissions));
+        let roles = peer.roles.and_then(|permissions| rules.profile().roles(&permissions));
         Self { id: Bytes(peer.id), cred: Bytes(peer.cred), roles: roles.map_or(0, |roles| roles.0) }
     }
 }

@@ -11,22 +11,18 @@ use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::engine::store::view::{Stop, View};
 use crate::id::Gid;
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
-use crate::testkit::build::TestClient;
-use crate::traits::crypto::{
-    CryptoJob, CryptoOutput, CryptoProvider, PublicKey, SignatureAlgorithm, SigningKey, is_sound_ed25519,
-};
-use crate::traits::member::{BegunTransfer, ClientTransport, GroupJoined, MemberRules, Unsuitable};
+use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm, is_sound_ed25519};
+use crate::traits::member::{BegunTransfer, ClientTransport, MemberRules, Unsuitable};
 use crate::traits::profile::{
-    ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, NamedRole,
-    OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
+    ApplicationProfile, EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, NamedRole, OwnChanges,
+    OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::{
-    AlgorithmInfo, Confirmation, CredentialInfo, GetCreds, GroupPolicies, JoinRequest, JoinResponse, KeyDistribution,
-    Label, RawCbor, ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,
+    AlgorithmInfo, Confirmation, CredentialInfo, KeyDistribution, Label, RawCbor, TokenResponse, TokenTransferRequest,
+    TokenTransferResponse,
 };
 use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +63,8 @@ impl ApplicationProfile for Toy {
         config.finish()?;
         let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &key);
         let key = key.ok_or_else(|| ConfigError::new("key", "must be 32 bytes in hexadecimal"))?;
-        Ok(Arc::new(ToyMember { gname: gname.into(), roles, key, crypto }))
+        let identity = Identity { cred: key.public().to_vec(), key };
+        Ok(Arc::new(ToyMember { gname: gname.into(), roles, identity, crypto }))
     }
 
     fn configure(
@@ -94,16 +91,17 @@ impl ApplicationProfile for Toy {
         let parameters = parameters.with("signs", Parameter::Text(signs));
         let key = crypto.signing_key(algorithm, &Secret::new(vec![0x44; 32]));
         let key = key.ok_or_else(|| ConfigError::new("signs", "is an algorithm that the provider does not have"))?;
+        let identity = Identity { cred: key.public().to_vec(), key };
         let max_id = usize::try_from(max_id).unwrap_or(7);
         let default_scope = default_scope == 1;
-        Ok(Arc::new(ToyRules { gname: gname.into(), parameters, key, max_id, scope_tag, default_scope }))
+        Ok(Arc::new(ToyRules { gname: gname.into(), parameters, identity, max_id, scope_tag, default_scope }))
     }
 }
 
 struct ToyRules {
     gname: String,
     parameters: Parameters,
-    key: Arc<dyn SigningKey>,
+    identity: Identity,
     max_id: usize,
     scope_tag: Option<u64>,
     default_scope: bool,
@@ -112,10 +110,6 @@ struct ToyRules {
 impl GroupRules for ToyRules {
     fn parameters(&self) -> &Parameters {
         &self.parameters
-    }
-
-    fn profile_number(&self) -> i64 {
-        -70_000
     }
 
     fn resource_type(&self) -> &'static str {
@@ -128,10 +122,6 @@ impl GroupRules for ToyRules {
 
     fn has_default_scope(&self) -> bool {
         self.default_scope
-    }
-
-    fn can_join(&self, granted: Roles) -> bool {
-        granted.meets(TALKER) || granted.meets(LISTENER)
     }
 
     fn may_join_with(&self, roles: Roles) -> bool {
@@ -157,7 +147,7 @@ impl GroupRules for ToyRules {
     fn credential_info(&self) -> CredentialInfo {
         let entry = AlgorithmInfo {
             groups: vec![self.gname.clone()],
-            algorithm: Label::Int(self.key.algorithm().number()),
+            algorithm: Label::Int(self.identity.key.algorithm().number()),
             parameters: vec![RawCbor::uint(1)],
             key_parameters: vec![RawCbor::uint(1), RawCbor::uint(6)],
             cred_fmt: Some(14),
@@ -166,38 +156,18 @@ impl GroupRules for ToyRules {
     }
 
     fn eligible(&self, _view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop> {
-        let algorithm = self.key.algorithm();
+        let algorithm = self.identity.key.algorithm();
         let is_sound = algorithm != SignatureAlgorithm::Ed25519 || is_sound_ed25519(cred);
         let key = PublicKey::Signature(algorithm, ByteBuf::from(cred));
-        Ok((is_sound && cred.len() == self.key.public().len()).then(|| EligibleCredential::new(cred, key)))
+        Ok((is_sound && cred.len() == self.identity.cred.len()).then(|| EligibleCredential::new(cred, key)))
     }
 
-    fn client_proves(
-        &self,
-        view: &View<'_>,
-        credential: &EligibleCredential,
-        input: Vec<u8>,
-        evidence: &[u8],
-    ) -> Result<bool, Stop> {
-        view.verified(&credential.key, input, evidence)
-    }
-
-    fn kdc_proves(
-        &self,
-        view: &View<'_>,
-        _member: Option<&EligibleCredential>,
-        input: Vec<u8>,
-    ) -> Result<Option<KdcProof>, Stop> {
-        let evidence = view.signed(&self.key, input)?.to_vec();
-        Ok(Some(KdcProof { cred: self.key.public().to_vec(), evidence }))
+    fn kdc_identity(&self) -> Option<&Identity> {
+        Some(&self.identity)
     }
 
     fn joins(&self, join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
         notes::joins(join)
-    }
-
-    fn policies(&self) -> GroupPolicies {
-        GroupPolicies::default()
     }
 
     fn lifetime(&self) -> Duration {
@@ -275,55 +245,45 @@ impl TransportProfile for ToyTransport {
 }
 
 /// A member of a toy group.
+#[derive(Clone)]
 pub struct ToyMember {
     /// The GROUPNAME.
     pub gname: String,
     /// The roles to take.
     pub roles: Roles,
-    /// The private key of its credential.
-    pub key: Arc<dyn SigningKey>,
+    /// Its credential, which is the public key, and the private key.
+    pub identity: Identity,
     /// What verifies for it.
     pub crypto: Arc<dyn CryptoProvider>,
 }
 
 impl MemberRules for ToyMember {
-    fn scope(&self) -> ScopeEntry {
-        ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
+    fn gname(&self) -> &str {
+        &self.gname
     }
 
-    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable> {
-        let roles = Roles(self.roles.0 & granted.permissions.as_uint().unwrap_or(0));
-        if roles.0 == 0 {
-            return Err(Unsuitable::new("no role was granted"));
-        }
-        let (gname, key, crypto) = (self.gname.clone(), Arc::clone(&self.key), Arc::clone(&self.crypto));
-        Ok(Arc::new(Self { gname, roles, key, crypto }))
+    fn roles(&self) -> Roles {
+        self.roles
     }
 
-    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
-        let client = TestClient { name: String::new(), key: Arc::clone(&self.key) };
-        Ok(JoinRequest { get_creds, ..client.join(&self.gname, self.roles.0, challenge, cnonce) })
+    fn with_roles(&self, roles: Roles) -> Arc<dyn MemberRules> {
+        Arc::new(Self { roles, ..self.clone() })
     }
 
-    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
-        let cred = response.kdc_cred.as_ref().ok_or_else(|| Unsuitable::new("the KDC has not proven itself"))?;
-        let proof = CryptoJob::Verify {
-            algorithm: self.key.algorithm(),
-            key: cred.kdc_cred.clone(),
-            message: pop::kdc_input(cnonce, &cred.kdc_nonce),
-            signature: cred.kdc_cred_verify.clone(),
-        };
-        if self.crypto.run(&[proof]) != [CryptoOutput::Verified(true)] {
-            return Err(Unsuitable::new("the KDC's proof does not verify"));
-        }
-        Ok(GroupJoined {
-            key: response.material.key.clone(),
-            num: response.material.num,
-            exp: response.material.exp,
-            exi: response.material.exi,
-            kdc_cred: cred.kdc_cred.clone(),
-            peers: response.peers.unwrap_or_default(),
-        })
+    fn profile(&self) -> &'static dyn ApplicationProfile {
+        &Toy
+    }
+
+    fn crypto(&self) -> &dyn CryptoProvider {
+        &*self.crypto
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        Some(&self.identity).filter(|_| self.roles.meets(TALKER))
+    }
+
+    fn key_of(&self, cred: &[u8]) -> Option<PublicKey> {
+        Some(PublicKey::Signature(self.identity.key.algorithm(), ByteBuf::from(cred)))
     }
 
     fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
@@ -332,15 +292,6 @@ impl MemberRules for ToyMember {
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
         id_in(key)
-    }
-
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
-        Toy.roles(permissions)
-    }
-
-    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
-        id_in(key)?;
-        Some(Sha256::digest(key.as_bytes()).to_vec())
     }
 }
 

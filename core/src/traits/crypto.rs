@@ -49,9 +49,11 @@
 //! # Ok::<(), &str>(())
 //! ```
 
+mod identity;
 mod key;
 mod sound;
 
+pub use identity::Identity;
 pub use key::{AgreementAlgorithm, PublicKey, SignatureAlgorithm, Thumbprint};
 pub use sound::{is_sound_ed25519, is_sound_x25519};
 
@@ -188,6 +190,14 @@ pub trait CryptoProvider: Send + Sync {
 
     /// One output for each job, in their order.
     fn run(&self, jobs: &[CryptoJob]) -> Vec<CryptoOutput>;
+
+    /// Whether this is the signature of that message under this key, at once: for members. A KDC asks its
+    /// [`View`](crate::View).
+    fn verifies(&self, key: &PublicKey, message: Vec<u8>, signature: Vec<u8>) -> bool {
+        let PublicKey::Signature(algorithm, key) = key else { return false };
+        let job = CryptoJob::Verify { algorithm: *algorithm, key: key.to_vec(), message, signature };
+        self.run(&[job]) == [CryptoOutput::Verified(true)]
+    }
 }
 
 impl<T: CryptoProvider + ?Sized> CryptoProvider for &'static T {

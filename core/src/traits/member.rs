@@ -1,11 +1,13 @@
 //! A member's side of the profiles: what it sends to join, and what it takes of the answers.
 
 use crate::Secret;
-use crate::traits::profile::Roles;
+use crate::traits::crypto::{CryptoProvider, Identity, PublicKey};
+use crate::traits::profile::{ApplicationProfile, Roles};
 use ace_groupcomm_messages::{
     Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, Label, PeerCred, RawCbor,
-    ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse,
+    ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,
 };
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -44,6 +46,22 @@ pub struct GroupJoined {
     pub peers: Vec<PeerCred>,
 }
 
+impl GroupJoined {
+    /// What a Join Response says that was checked. `key` is its `key` object, or what the profile has made of that.
+    #[must_use]
+    pub fn new(response: JoinResponse, key: RawCbor) -> Self {
+        let JoinResponse { material, peers, kdc_cred, .. } = response;
+        Self {
+            key,
+            num: material.num,
+            exp: material.exp,
+            exi: material.exi,
+            kdc_cred: kdc_cred.map(|kdc| kdc.kdc_cred).unwrap_or_default(),
+            peers: peers.unwrap_or_default(),
+        }
+    }
+}
+
 /// A part of keying material, as people and other stacks take it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,28 +96,33 @@ impl From<Option<&[u8]>> for KeyPart {
 
 /// An application profile for one member of one group: its identity and roles are within.
 pub trait MemberRules: Send + Sync {
-    /// The group and the roles that are asked for.
-    fn scope(&self) -> ScopeEntry;
+    /// Returns the GROUPNAME.
+    fn gname(&self) -> &str;
 
-    /// The same with the roles that an AS has granted, where those are not all that were asked for (RFC 9200 section 5.8.2).
-    ///
-    /// # Errors
-    /// [`Unsuitable`] where none of them is left.
-    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable>;
+    /// Returns the roles to take.
+    fn roles(&self) -> Roles;
 
-    /// A Join Request over N_S and N_C.
-    ///
-    /// # Errors
-    /// [`Unsuitable`] where no proof can be made.
-    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable>;
+    /// The same member with other roles.
+    fn with_roles(&self, roles: Roles) -> Arc<dyn MemberRules>;
 
-    /// Checks a Join Response to a request with this N_C.
-    ///
-    /// # Errors
-    /// [`Unsuitable`]; the node has not joined then.
-    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable>;
+    /// Returns the application profile, which knows Tperms.
+    fn profile(&self) -> &'static dyn ApplicationProfile;
 
-    /// Checks keying material that was asked for later.
+    /// Returns what verifies for the member.
+    fn crypto(&self) -> &dyn CryptoProvider;
+
+    /// Who the member is in the group, by a key that signs; `None` where its roles show no credential.
+    fn identity(&self) -> Option<&Identity>;
+
+    /// Parameters of the profile's own for the Join Request.
+    fn join_parameters(&self) -> Vec<(Label, RawCbor)> {
+        Vec::new()
+    }
+
+    /// The public key in a credential of the KDC; `None` where it is none of this profile.
+    fn key_of(&self, cred: &[u8]) -> Option<PublicKey>;
+
+    /// Checks keying material, of a Join Response or asked for later. Returns the `key` object that is kept.
     ///
     /// # Errors
     /// [`Unsuitable`]; it is not installed then.
@@ -108,12 +131,51 @@ pub trait MemberRules: Send + Sync {
     /// The member's own identifier in keying material, where it has one.
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>>;
 
-    /// The roles that the Tperm of another member stands for, as in
-    /// [`ApplicationProfile::roles`](crate::traits::profile::ApplicationProfile::roles).
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles>;
+    /// The group and the roles that are asked for.
+    fn scope(&self) -> ScopeEntry {
+        ScopeEntry { gname: self.gname().into(), permissions: self.profile().permissions(self.roles()) }
+    }
 
-    /// The parts of keying material by name, e.g. for another stack that is to use it; the member's own credential among them.
-    /// Where a profile says nothing it is the `key` object as a whole, and secret.
+    /// The same with the roles that an AS has granted, where those are not all that were asked for (RFC 9200 section 5.8.2).
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where none of them is left.
+    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable> {
+        let granted = self.profile().roles(&granted.permissions);
+        let granted = granted.ok_or_else(|| Unsuitable::new("roles of another profile"))?;
+        let roles = Roles(self.roles().0 & granted.0);
+        if roles.0 == 0 {
+            return Err(Unsuitable::new(format_args!("none of the roles for {:?} was granted", self.gname())));
+        }
+        Ok(self.with_roles(roles))
+    }
+
+    /// A Join Request over N_S and N_C, with a signature as proof of possession.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where no proof can be made.
+    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
+        let join = join_request(&self.scope(), self.identity(), challenge, cnonce, get_creds)?;
+        Ok(JoinRequest { extra: self.join_parameters(), ..join })
+    }
+
+    /// Checks a Join Response to a request with this N_C: the KDC's proof, and the keying material.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; the node has not joined then.
+    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
+        let kdc = response.kdc_cred.as_ref().ok_or_else(|| Unsuitable::new("the KDC has not proven itself"))?;
+        let key = self.key_of(&kdc.kdc_cred).ok_or_else(|| Unsuitable::new("the KDC's credential does not fit"))?;
+        let message = pop::kdc_input(cnonce, &kdc.kdc_nonce);
+        if !self.crypto().verifies(&key, message, kdc.kdc_cred_verify.clone()) {
+            return Err(Unsuitable::new("the KDC's proof of possession does not verify"));
+        }
+        let key = self.key(&response.material)?;
+        Ok(GroupJoined::new(response, key))
+    }
+
+    /// The parts of keying material by name, e.g. for another stack that is to use it. Where a profile says nothing it is the
+    /// `key` object as a whole, and secret.
     ///
     /// # Errors
     /// [`Unsuitable`] where the material is of another profile.
@@ -121,9 +183,33 @@ pub trait MemberRules: Send + Sync {
         Ok(vec![("key", KeyPart::Secret(Secret::from(key.as_bytes())))])
     }
 
-    /// Names what sequence numbers belong to: the secrets and the member's identifier. It is no secret itself. `None`
-    /// where nothing can be sent with the key.
-    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>>;
+    /// Names what sequence numbers belong to: the secrets and the member's identifier. It is no secret itself. `None` where
+    /// nothing can be sent with the key. Where a profile says nothing it is the hash of a `key` object with an identifier.
+    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
+        self.own_id(key)?;
+        Some(Sha256::digest(key.as_bytes()).to_vec())
+    }
+}
+
+/// A Join Request with a signature over N_S and N_C, where there is a credential to prove.
+///
+/// # Errors
+/// [`Unsuitable`] where nothing can be signed.
+pub fn join_request(
+    scope: &ScopeEntry,
+    identity: Option<&Identity>,
+    challenge: &[u8],
+    cnonce: &[u8],
+    get_creds: Option<GetCreds>,
+) -> Result<JoinRequest, Unsuitable> {
+    let scope = scope.encode();
+    let mut join = JoinRequest { get_creds, cnonce: Some(cnonce.to_vec()), ..JoinRequest::default() };
+    if let Some(identity) = identity {
+        let proof = identity.key.sign(&pop::client_input(&scope, challenge, cnonce));
+        join.client_cred_verify = Some(proof.ok_or_else(|| Unsuitable::new("nothing can be signed"))?);
+        join.client_cred = Some(identity.cred.clone());
+    }
+    Ok(JoinRequest { scope: Some(scope), ..join })
 }
 
 /// A client's side of a transport profile.

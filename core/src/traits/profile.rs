@@ -26,7 +26,7 @@ use crate::id::Gid;
 use crate::id::SenderId;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::traits::crypto::{CryptoProvider, PublicKey, Thumbprint};
+use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, Thumbprint};
 use crate::traits::member::MemberRules;
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use serde::{Deserialize, Serialize};
@@ -155,20 +155,23 @@ pub trait GroupRules: Send + Sync {
     /// is configured with [`Parameters::to_config`] has the same rules and the same parameters.
     fn parameters(&self) -> &Parameters;
 
-    /// The profile's number, `ace_groupcomm_profile` (RFC 9594 REQ19).
-    fn profile_number(&self) -> i64;
-
     /// The resource type of the group-membership resource (RFC 9594 REQ10).
     fn resource_type(&self) -> &'static str;
 
     /// The tag of the extended format of a scope that means this profile's roles (RFC 9594 REQ28).
-    fn scope_tag(&self) -> Option<u64>;
+    fn scope_tag(&self) -> Option<u64> {
+        None
+    }
 
     /// Whether a Join Request may leave the scope out where the token leaves no doubt.
-    fn has_default_scope(&self) -> bool;
+    fn has_default_scope(&self) -> bool {
+        true
+    }
 
-    /// Whether somebody to whom these roles are granted can join at all.
-    fn can_join(&self, granted: Roles) -> bool;
+    /// Whether somebody to whom these roles are granted can join at all: with one of them, where the profile says nothing else.
+    fn can_join(&self, granted: Roles) -> bool {
+        granted.each().any(|role| self.may_join_with(role))
+    }
 
     /// Whether a client can join with these roles at once.
     fn may_join_with(&self, roles: Roles) -> bool;
@@ -189,7 +192,9 @@ pub trait GroupRules: Send + Sync {
     }
 
     /// Whether a client that is no member, but was granted these roles, may read members' credentials.
-    fn reads_creds_as_non_member(&self, granted: Roles) -> bool;
+    fn reads_creds_as_non_member(&self, _granted: Roles) -> bool {
+        false
+    }
 
     /// Whose credentials a joining client gets that asks for all.
     fn peers_of(&self, joiner: Roles) -> Roles;
@@ -209,7 +214,8 @@ pub trait GroupRules: Send + Sync {
     /// [`Stop`] until it is known.
     fn eligible(&self, view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop>;
 
-    /// Checks the proof of possession of a credential over `input` (RFC 9594 REQ14).
+    /// Checks the proof of possession of a credential over `input` (RFC 9594 REQ14): a signature, where the profile says nothing
+    /// else.
     ///
     /// # Errors
     /// [`Stop`] until it is known.
@@ -219,19 +225,31 @@ pub trait GroupRules: Send + Sync {
         credential: &EligibleCredential,
         input: Vec<u8>,
         evidence: &[u8],
-    ) -> Result<bool, Stop>;
+    ) -> Result<bool, Stop> {
+        view.verified(&credential.key, input, evidence)
+    }
 
-    /// The KDC's credential with its proof over `input` (RFC 9594 REQ21); `None` where the KDC has none. `member` is the
-    /// credential of who asks, if it has one: a proof by key agreement is for it alone.
+    /// Returns who the KDC is in the group; `None` where it has no credential, or none that signs.
+    fn kdc_identity(&self) -> Option<&Identity> {
+        None
+    }
+
+    /// The KDC's credential with its proof over `input` (RFC 9594 REQ21); `None` where the KDC has none. It is a signature of
+    /// [`Self::kdc_identity`], where the profile says nothing else. `member` is the credential of who asks, if it has one: a
+    /// proof by key agreement is for it alone.
     ///
     /// # Errors
     /// [`Stop`] until it is made.
     fn kdc_proves(
         &self,
         view: &View<'_>,
-        member: Option<&EligibleCredential>,
+        _member: Option<&EligibleCredential>,
         input: Vec<u8>,
-    ) -> Result<Option<KdcProof>, Stop>;
+    ) -> Result<Option<KdcProof>, Stop> {
+        let Some(identity) = self.kdc_identity() else { return Ok(None) };
+        let evidence = view.signed(&identity.key, input)?.to_vec();
+        Ok(Some(KdcProof { cred: identity.cred.clone(), evidence }))
+    }
 
     /// Looks at a client that joins, when all else is settled: at parameters of the profile's own in its Join Request. Says what
     /// the Join Response has of the profile's own, and what it stores.
@@ -243,7 +261,9 @@ pub trait GroupRules: Send + Sync {
     }
 
     /// The group's policies (RFC 9594 REQ20).
-    fn policies(&self) -> GroupPolicies;
+    fn policies(&self) -> GroupPolicies {
+        GroupPolicies::default()
+    }
 
     /// How long keying material is good; counted in whole seconds.
     fn lifetime(&self) -> Duration;

@@ -11,6 +11,7 @@ use ace_groupcomm::member::{
 use ace_groupcomm::testkit::build::{AUDIENCE, TestClient, token_key};
 use ace_groupcomm::testkit::desk::{self, settle};
 use ace_groupcomm::testkit::{Desk, TestStore, toy};
+use ace_groupcomm::traits::crypto::Identity;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Request, Response};
 use rand_chacha::ChaCha12Rng;
@@ -81,7 +82,7 @@ fn setup() -> Setup {
         rules: Arc::new(toy::ToyMember {
             gname: "g1".into(),
             roles: toy::TALKER,
-            key: client.key,
+            identity: Identity { cred: client.key.public().to_vec(), key: client.key },
             crypto: Arc::new(AwsLc),
         }),
         transport: Arc::new(toy::ToyClient),

@@ -24,7 +24,6 @@ type Eligible = fn(&View<'_>, &[u8]) -> Result<Option<EligibleCredential>, Stop>
 /// What differs from the toy profile; `None` is as there.
 #[derive(Clone, Default)]
 pub(crate) struct Altered {
-    pub(crate) number: Option<i64>,
     pub(crate) resource_type: Option<&'static str>,
     pub(crate) named_roles: Option<&'static [NamedRole]>,
     pub(crate) permissions: Option<fn(Roles) -> RawCbor>,
@@ -87,9 +86,6 @@ impl ApplicationProfile for Altered {
 impl GroupRules for Rules {
     fn parameters(&self) -> &Parameters {
         &self.parameters
-    }
-    fn profile_number(&self) -> i64 {
-        self.altered.number.unwrap_or(self.toy.profile_number())
     }
     fn resource_type(&self) -> &'static str {
         self.altered.resource_type.unwrap_or(self.toy.resource_type())

@@ -51,7 +51,6 @@ fn faulty() -> Vec<(Altered, ProfileFault)> {
     let no_key = |key| Altered { key: Some(key), ..as_it_is() };
     let fresh = |fresh| Altered { fresh: Some(fresh), ..as_it_is() };
     let mut faulty = vec![
-        (Altered { number: Some(7), ..as_it_is() }, ProfileFault::Number { descriptor: -70_000, rules: 7 }),
         (Altered { resource_type: Some(""), ..as_it_is() }, ProfileFault::ResourceType("")),
         (Altered { resource_type: Some("a b"), ..as_it_is() }, ProfileFault::ResourceType("a b")),
         length(0, 7),

@@ -15,7 +15,9 @@ pub use config::{AudienceConfig, Config, PolicyConfig, RegisteredClient};
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;
-use ace_backend_daemon::{Loaded, ProgramError, Role, Running, Serving, control_path, open_storage};
+use ace_backend_daemon::{
+    Loaded, Maintenance, NoOptions, Program, ProgramError, Role, Running, Serving, control_path, open_storage,
+};
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_coap::security::PeerId;
 use ace_groupcomm::AssociationId;
@@ -26,6 +28,7 @@ use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::Sequence;
 use ace_profile_oscore::{OscoreServer, Responses};
 use numbers::Numbers;
+use std::process::ExitCode;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -117,4 +120,12 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str) -> Result<Running
 /// [`ProgramError`].
 pub async fn run(loaded: &Loaded<Config>, storage_url: &str) -> Result<(), ProgramError> {
     start(loaded, storage_url).await?.until_stopped().await
+}
+
+/// The program `ace-as`, with the profiles that are linked: with one of one's own it is `use my_profile as _;` and this.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let program = Program { name, version, about: "An Authorization Server for groups", role: Role::AuthServer };
+    program.run::<Config, NoOptions, Maintenance>(async |loaded, url, _| run(loaded, url).await).await
 }

@@ -17,7 +17,8 @@ use ace_profile_group_oscore as _;
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;
 use ace_backend_daemon::{
-    Act, Loaded, Maintenance, Operator, ProgramError, Role, Running, Serving, control_path, open_audit, open_storage,
+    Act, Loaded, Maintenance, Operator, Program, ProgramError, Role, Running, Serving, control_path, open_audit,
+    open_storage,
 };
 use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
 use ace_groupcomm::command::GroupSummary;
@@ -28,6 +29,7 @@ use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_profile_oscore::{OscoreServer, Responses};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Links to what the KDC serves beside groups (RFC 9594 section 4.1).
@@ -128,4 +130,13 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
 /// [`ProgramError`].
 pub async fn run(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<(), ProgramError> {
     start(loaded, storage_url, options).await?.until_stopped().await
+}
+
+/// The program `ace-kdc`, with the profiles that are linked: a KDC with a profile of one's own is
+/// `use my_profile as _;` and this.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let program = Program { name, version, about: "A Key Distribution Center for groups", role: Role::Kdc };
+    program.run::<Config, Options, Command>(async |loaded, url, options| run(loaded, url, options).await).await
 }

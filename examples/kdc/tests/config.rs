@@ -50,8 +50,13 @@ async fn mistakes_are_named_with_their_line() {
         ("waiting = 65536", "waiting = 0", 46, "must not be 0"),
         ("pending_per_token = 4", "pending_per_token = 0", 48, "must not be 0"),
         ("posts_per_second = 1000", "posts_per_second = 0", 52, "must not be 0"),
-        ("mode = \"group\"", "mode = \"group\", key_lifetime = 0", 41, "136 years"),
-        ("mode = \"group\"", "mode = \"group\", key_lifetime = 9223372036854775807", 41, "136 years"),
+        ("mode = \"group\"", "mode = \"group\", key_lifetime = 0", 41, "must be 1 to 4294967295 seconds"),
+        (
+            "mode = \"group\"",
+            "mode = \"group\", key_lifetime = 9223372036854775807",
+            41,
+            "must be 1 to 4294967295 seconds",
+        ),
         (
             "mode = \"group\"",
             "mode = \"group\", key_lifetime = 1.5",

@@ -12,11 +12,13 @@
 mod config;
 pub mod export;
 mod flow;
+mod program;
 pub mod show;
 mod state;
 
 pub use config::{AuthServer, Config, GroupConfig, Kdc, MemberSettings};
 pub use flow::Member;
+pub use program::main;
 pub use state::{Content, StateFile};
 
 use ace_groupcomm::member::MemberError;

@@ -1,12 +1,11 @@
 //! The parameters of a group, and the profile's place in the registry.
 
-use crate::credential::ccs;
-use crate::member::{Identity, OscoreMember};
+use crate::member::OscoreMember;
 use crate::rules::{OscoreGroup, Pairwise};
 use crate::scope;
-use ace_groupcomm::config::{ConfigError, ConfigMap, Parameter, Parameters};
+use ace_groupcomm::config::{ConfigError, ConfigMap, ParameterReader};
 use ace_groupcomm::registry::ApplicationProfileDescriptor;
-use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
+use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm};
 use ace_groupcomm::traits::member::MemberRules;
 use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules, NamedRole, Roles};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
@@ -27,64 +26,6 @@ pub const DESCRIPTOR: ApplicationProfileDescriptor = ApplicationProfileDescripto
 
 ace_groupcomm::registry::submit! { DESCRIPTOR }
 
-/// What is read of a configuration, and the canonical form of it.
-struct Reader {
-    config: ConfigMap,
-    parameters: Parameters,
-}
-
-impl Reader {
-    fn note(&mut self, key: &str, value: Parameter) {
-        self.parameters = std::mem::take(&mut self.parameters).with(key, value);
-    }
-
-    /// Reads a name out of a list; what is not in it is refused by name.
-    fn choose<T: Copy>(&mut self, key: &str, known: &[(&str, T)], default: &str) -> Result<T, ConfigError> {
-        let name = self.config.text(key)?.unwrap_or_else(|| default.into());
-        let Some(&(_, value)) = known.iter().find(|(known, _)| *known == name) else {
-            let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
-            let reason = format!("{name:?} is not available; known are: {}", known.join(", "));
-            return Err(ConfigError::new(key, reason));
-        };
-        self.note(key, Parameter::Text(name));
-        Ok(value)
-    }
-
-    fn text(&mut self, key: &str, default: &str) -> Result<String, ConfigError> {
-        let text = self.config.text(key)?.unwrap_or_else(|| default.into());
-        self.note(key, Parameter::Text(text.clone()));
-        Ok(text)
-    }
-
-    fn uint(&mut self, key: &str, default: u64) -> Result<u64, ConfigError> {
-        let value = self.config.uint(key)?.unwrap_or(default);
-        self.note(key, Parameter::Uint(value));
-        Ok(value)
-    }
-
-    fn bool(&mut self, key: &str, default: bool) -> Result<bool, ConfigError> {
-        let value = self.config.bool(key)?.unwrap_or(default);
-        self.note(key, Parameter::Bool(value));
-        Ok(value)
-    }
-
-    /// The key of the Group Manager; its public part may be shown.
-    fn gm_key(&mut self, crypto: &dyn CryptoProvider) -> Result<Arc<dyn SigningKey>, ConfigError> {
-        let key = "gm_key";
-        let value = self.config.secret(key)?.ok_or_else(|| ConfigError::new(key, "is missing"))?;
-        let signing = crypto
-            .signing_key(SignatureAlgorithm::Ed25519, &value)
-            .ok_or_else(|| ConfigError::new(key, "must be 32 bytes in hexadecimal"))?;
-        let shown = format!("the key with the public key {}", hex(signing.public()));
-        self.note(key, Parameter::Secret { value, shown });
-        Ok(signing)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// An encryption algorithm: its COSE number and the length of its nonce.
 const ENCRYPTION: [(&str, (i64, usize)); 4] = [
     ("AES-CCM-16-64-128", (cose_alg::AES_CCM_16_64_128, 13)),
@@ -98,8 +39,10 @@ pub(crate) fn nonce_len(number: i64) -> Option<usize> {
     ENCRYPTION.iter().find(|(_, (known, _))| *known == number).map(|(_, (_, length))| *length)
 }
 
-/// For how many seconds keys can be good at most.
+/// For how many seconds keys can be good at most: 136 years.
 const MAX_KEY_LIFETIME: u64 = 0xffff_ffff;
+/// The longest time that a policy can say, in seconds: what a configuration file can hold.
+const MAX_POLICY: u64 = i64::MAX.unsigned_abs();
 
 /// An HKDF: its HMAC algorithm, and the key agreement that goes with it.
 const HKDF: [(&str, (i64, i64)); 2] = [
@@ -127,7 +70,7 @@ impl ApplicationProfile for GroupOscore {
         let key = crypto
             .signing_key(SignatureAlgorithm::Ed25519, &seed)
             .ok_or_else(|| ConfigError::new("key", "the key must have 32 bytes"))?;
-        Ok(Arc::new(OscoreMember { gname: gname.into(), roles, identity: Identity::ccs(&subject, key), crypto }))
+        Ok(Arc::new(OscoreMember { gname: gname.into(), roles, identity: Identity::kccs(&subject, key), crypto }))
     }
 
     fn configure(
@@ -136,7 +79,7 @@ impl ApplicationProfile for GroupOscore {
         config: ConfigMap,
         crypto: &dyn CryptoProvider,
     ) -> Result<Arc<dyn GroupRules>, ConfigError> {
-        let mut read = Reader { config, parameters: Parameters::default() };
+        let mut read = ParameterReader::new(config);
         let is_pairwise = read.choose("mode", &[("group", false), ("group+pairwise", true)], "group+pairwise")?;
         let (hkdf, ecdh_alg) = read.choose("hkdf", &HKDF, "HKDF SHA-256")?;
         let (gp_enc_alg, group_nonce) = read.choose("gp_enc_alg", &ENCRYPTION, "AES-CCM-16-64-128")?;
@@ -154,19 +97,12 @@ impl ApplicationProfile for GroupOscore {
                 "is not available yet: groups are not rekeyed on a join",
             ));
         }
-        let key = read.gm_key(crypto)?;
-        let key_lifetime = read.uint("key_lifetime", 2_592_000)?;
-        if !(1..=MAX_KEY_LIFETIME).contains(&key_lifetime) {
-            return Err(ConfigError::new(
-                "key_lifetime",
-                format!("must be 1 to {MAX_KEY_LIFETIME} seconds, 136 years"),
-            ));
-        }
+        let key = read.signing_key("gm_key", SignatureAlgorithm::Ed25519, crypto)?;
+        let key_lifetime = read.seconds("key_lifetime", 2_592_000, 1..=MAX_KEY_LIFETIME)?;
         let subject = read.text("gm_subject", "group-manager")?;
-        let key_update_check_interval = read.uint("key_update_check_interval", 3_600)?;
-        let expiration_delta = read.uint("expiration_delta", 0)?;
-        let Reader { config, parameters } = read;
-        config.finish()?;
+        let key_update_check_interval = read.seconds("key_update_check_interval", 3_600, 0..=MAX_POLICY)?;
+        let expiration_delta = read.seconds("expiration_delta", 0, 0..=MAX_POLICY)?;
+        let parameters = read.finish()?;
         Ok(Arc::new(OscoreGroup {
             gname: gname.into(),
             parameters,
@@ -174,8 +110,7 @@ impl ApplicationProfile for GroupOscore {
             cred_fmt,
             gp_enc_alg,
             pairwise,
-            cred: ccs(&subject, key.public()),
-            key,
+            identity: Identity::kccs(&subject, key),
             key_update_check_interval,
             expiration_delta,
             key_lifetime,
@@ -326,8 +261,8 @@ mod tests {
         let policies = rules.policies();
         assert_eq!((policies.key_update_check_interval, policies.expiration_delta), (Some(3_600), Some(0)));
         assert_eq!(
-            (rules.lifetime(), rules.profile_number(), rules.resource_type()),
-            (std::time::Duration::from_secs(2_592_000), 1, "core.osc.gm")
+            (rules.lifetime(), rules.resource_type()),
+            (std::time::Duration::from_secs(2_592_000), "core.osc.gm")
         );
         let roles = |bits| GroupOscore.roles(&RawCbor::uint(bits)).unwrap();
         assert!(

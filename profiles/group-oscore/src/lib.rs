@@ -49,7 +49,6 @@
 )]
 
 mod config;
-pub mod credential;
 mod material;
 pub mod member;
 mod rules;

@@ -1,10 +1,9 @@
 //! A member's side: the Join Request, and what the answer makes of it (sections 6.1 and 6.4 of the profile).
 
 use crate::config::{GroupOscore, nonce_len};
-use crate::credential;
-use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, PublicKey, SigningKey};
-use ace_groupcomm::traits::member::{GroupJoined, KeyPart, MemberRules, Unsuitable};
-use ace_groupcomm::traits::profile::ApplicationProfile as _;
+use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm};
+use ace_groupcomm::traits::member::{self, GroupJoined, KeyPart, MemberRules, Unsuitable};
+use ace_groupcomm::traits::profile::ApplicationProfile;
 use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
@@ -50,23 +49,6 @@ pub enum MemberError {
     Sign,
 }
 
-/// Who joins: its credential and the key of it.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The credential, in the group's format.
-    pub cred: Vec<u8>,
-    /// The private key of the public key in the credential.
-    pub key: Arc<dyn SigningKey>,
-}
-
-impl Identity {
-    /// An identity with a CWT Claims Set as credential.
-    #[must_use]
-    pub fn ccs(subject: &str, key: Arc<dyn SigningKey>) -> Self {
-        Self { cred: credential::ccs(subject, key.public()), key }
-    }
-}
-
 /// The Join Request of a node that is not a member yet. `challenge` is N_S, `cnonce` N_C, 8 new random bytes. A
 /// monitor shows no credential.
 ///
@@ -80,16 +62,9 @@ pub fn join_request(
     cnonce: &[u8],
     get_creds: Option<GetCreds>,
 ) -> Result<JoinRequest, MemberError> {
-    let scope = ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles.0) }.encode();
-    let mut request = JoinRequest { get_creds, cnonce: Some(cnonce.to_vec()), ..JoinRequest::default() };
-    if roles != crate::scope::MONITOR {
-        let message = pop::client_input(&scope, challenge, cnonce);
-        let evidence = identity.key.sign(&message).ok_or(MemberError::Sign)?;
-        request.client_cred = Some(identity.cred.clone());
-        request.client_cred_verify = Some(evidence);
-    }
-    request.scope = Some(scope);
-    Ok(request)
+    let scope = ScopeEntry { gname: gname.into(), permissions: GroupOscore.permissions(roles) };
+    let identity = Some(identity).filter(|_| roles != crate::scope::MONITOR);
+    member::join_request(&scope, identity, challenge, cnonce, get_creds).map_err(|_| MemberError::Sign)
 }
 
 /// A group as a member knows it, after all checks.
@@ -154,16 +129,9 @@ pub fn material(distribution: &KeyDistribution) -> Result<GroupOscoreInputMateri
 /// # Errors
 /// [`MemberError::WrongProof`].
 pub fn check_kdc_cred(crypto: &dyn CryptoProvider, cred: &KdcCred, cnonce: &[u8]) -> Result<(), MemberError> {
-    let Some(PublicKey::Signature(algorithm, key)) = credential::public_key(&cred.kdc_cred) else {
-        return Err(MemberError::WrongProof);
-    };
-    let job = CryptoJob::Verify {
-        algorithm,
-        key: key.into_vec(),
-        message: pop::kdc_input(cnonce, &cred.kdc_nonce),
-        signature: cred.kdc_cred_verify.clone(),
-    };
-    if crypto.run(&[job]) == [CryptoOutput::Verified(true)] { Ok(()) } else { Err(MemberError::WrongProof) }
+    let key = PublicKey::of_kccs(SignatureAlgorithm::Ed25519, &cred.kdc_cred).ok_or(MemberError::WrongProof)?;
+    let message = pop::kdc_input(cnonce, &cred.kdc_nonce);
+    if crypto.verifies(&key, message, cred.kdc_cred_verify.clone()) { Ok(()) } else { Err(MemberError::WrongProof) }
 }
 
 /// Whether a Sender ID fits: a monitor has none, everybody else has one, no longer than the shortest nonce of the
@@ -249,21 +217,32 @@ impl std::fmt::Debug for OscoreMember {
 }
 
 impl MemberRules for OscoreMember {
-    fn scope(&self) -> ScopeEntry {
-        ScopeEntry { gname: self.gname.clone(), permissions: RawCbor::uint(self.roles.0) }
+    fn gname(&self) -> &str {
+        &self.gname
     }
 
-    fn narrowed(&self, granted: &ScopeEntry) -> Result<Arc<dyn MemberRules>, Unsuitable> {
-        let permissions = granted.permissions.as_uint().ok_or_else(|| Unsuitable::new("roles of another profile"))?;
-        let roles = Roles(self.roles.0 & permissions);
-        if roles.0 == 0 {
-            return Err(Unsuitable::new(format_args!("none of the roles for {:?} was granted", self.gname)));
-        }
-        Ok(Arc::new(Self { roles, ..self.clone() }))
+    fn roles(&self) -> Roles {
+        self.roles
     }
 
-    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
-        join_request(&self.gname, self.roles, &self.identity, challenge, cnonce, get_creds).map_err(Unsuitable::new)
+    fn with_roles(&self, roles: Roles) -> Arc<dyn MemberRules> {
+        Arc::new(Self { roles, ..self.clone() })
+    }
+
+    fn profile(&self) -> &'static dyn ApplicationProfile {
+        &GroupOscore
+    }
+
+    fn crypto(&self) -> &dyn CryptoProvider {
+        &*self.crypto
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        Some(&self.identity).filter(|_| self.roles != crate::scope::MONITOR)
+    }
+
+    fn key_of(&self, cred: &[u8]) -> Option<PublicKey> {
+        PublicKey::of_kccs(SignatureAlgorithm::Ed25519, cred)
     }
 
     fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
@@ -289,10 +268,6 @@ impl MemberRules for OscoreMember {
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
         GroupOscoreInputMaterial::decode(key).ok()?.group_sender_id.clone()
-    }
-
-    fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
-        GroupOscore.roles(permissions)
     }
 
     fn key_parts(&self, key: &RawCbor) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
@@ -333,7 +308,7 @@ mod tests {
     use ace_backend_aws_lc::AwsLc;
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::{ConfigMap, ConfigValue};
-    use ace_groupcomm::traits::crypto::SignatureAlgorithm;
+    use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, SigningKey};
     use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
 
     fn signer(byte: u8) -> Arc<dyn SigningKey> {
@@ -345,7 +320,7 @@ mod tests {
         config.insert("gm_key", ConfigValue::Text("22".repeat(32)));
         let rules = GroupOscore.configure("g", config, &AwsLc).unwrap();
         let secret = rules.material().fresh(&|_| [1; 32]);
-        let gm = Identity::ccs("gm", signer(0x22));
+        let gm = Identity::kccs("gm", signer(0x22));
         let message = pop::kdc_input(cnonce, &[4; 8]);
         let Some(CryptoOutput::Signature(kdc_cred_verify)) =
             AwsLc.run(&[CryptoJob::Sign { key: gm.key, message }]).pop()
@@ -433,15 +408,15 @@ mod tests {
         let member = OscoreMember {
             gname: "g".into(),
             roles,
-            identity: Identity::ccs("lamp", signer(3)),
+            identity: Identity::kccs("lamp", signer(3)),
             crypto: Arc::new(AwsLc),
         };
         let granted = |permissions| ScopeEntry { gname: "g".into(), permissions };
         let narrow = member.narrowed(&granted(RawCbor::uint(REQUESTER.0))).unwrap();
         assert_eq!(narrow.scope(), granted(RawCbor::uint(REQUESTER.0)));
-        let more = member.narrowed(&granted(RawCbor::uint(u64::MAX))).unwrap();
+        let more = member.narrowed(&granted(RawCbor::uint(30))).unwrap();
         assert_eq!(more.scope(), member.scope(), "not more than was asked for");
-        for other in [RawCbor::uint(crate::scope::MONITOR.0), RawCbor::bytes(&[1])] {
+        for other in [RawCbor::uint(crate::scope::MONITOR.0), RawCbor::uint(u64::MAX), RawCbor::bytes(&[1])] {
             assert!(member.narrowed(&granted(other)).is_err());
         }
     }
@@ -451,7 +426,7 @@ mod tests {
         let member = OscoreMember {
             gname: "g".into(),
             roles: REQUESTER,
-            identity: Identity::ccs("lamp", signer(3)),
+            identity: Identity::kccs("lamp", signer(3)),
             crypto: Arc::new(AwsLc),
         };
         let material = || GroupOscoreInputMaterial::decode(&response(&[7; 8]).material.key).unwrap();
@@ -483,7 +458,7 @@ mod tests {
     // Covers: GO-6.1-06, GO-3-01
     #[test]
     fn a_monitor_shows_no_credential() {
-        let identity = Identity::ccs("lamp", signer(3));
+        let identity = Identity::kccs("lamp", signer(3));
         let monitor = join_request("g", crate::scope::MONITOR, &identity, &[], &[1; 8], None).unwrap();
         assert_eq!((monitor.client_cred, monitor.client_cred_verify), (None, None));
         let talker =
@@ -495,7 +470,7 @@ mod tests {
         let member = OscoreMember {
             gname: "g".into(),
             roles: REQUESTER,
-            identity: Identity::ccs("lamp", signer(3)),
+            identity: Identity::kccs("lamp", signer(3)),
             crypto: Arc::new(AwsLc),
         };
         let asked = member.join(&[2; 8], &[1; 8], None).unwrap();

@@ -1,22 +1,19 @@
 //! The rules of one OSCORE group.
 
-use crate::{credential, scope};
+use crate::scope;
 use ace_groupcomm::config::Parameters;
-use ace_groupcomm::traits::crypto::SigningKey;
+use ace_groupcomm::traits::crypto::{Identity, PublicKey, SignatureAlgorithm};
 use ace_groupcomm::traits::profile::{
-    EligibleCredential, GroupRules, KdcProof, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute,
-    ProfileWho,
+    EligibleCredential, GroupRules, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho,
 };
 use ace_groupcomm::{Method, Roles, Stop, View};
 use ace_groupcomm_messages::labels::content_format::{AIF_OSCORE_GROUPCOMM_CBOR, CBOR};
-use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_key};
 use ace_groupcomm_messages::paths::ACTIVE as ACTIVE_PATH;
 use ace_groupcomm_messages::{
     AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
 };
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Algorithms of the pairwise mode.
@@ -33,8 +30,7 @@ pub(crate) struct OscoreGroup {
     pub(crate) cred_fmt: i64,
     pub(crate) gp_enc_alg: i64,
     pub(crate) pairwise: Option<Pairwise>,
-    pub(crate) key: Arc<dyn SigningKey>,
-    pub(crate) cred: Vec<u8>,
+    pub(crate) identity: Identity,
     pub(crate) key_update_check_interval: u64,
     pub(crate) expiration_delta: u64,
     pub(crate) key_lifetime: u64,
@@ -98,10 +94,6 @@ impl GroupRules for OscoreGroup {
         &self.parameters
     }
 
-    fn profile_number(&self) -> i64 {
-        COAP_GROUP_OSCORE_APP
-    }
-
     fn resource_type(&self) -> &'static str {
         "core.osc.gm"
     }
@@ -113,10 +105,6 @@ impl GroupRules for OscoreGroup {
     /// The scope is part of every Join Request (section 6.1 of the profile).
     fn has_default_scope(&self) -> bool {
         false
-    }
-
-    fn can_join(&self, granted: Roles) -> bool {
-        granted.0 & !scope::VERIFIER.0 != 0
     }
 
     fn may_join_with(&self, roles: Roles) -> bool {
@@ -143,34 +131,19 @@ impl GroupRules for OscoreGroup {
     fn credential_info(&self) -> CredentialInfo {
         let ecdh = self.pairwise.as_ref().map(|pairwise| self.info(pairwise.ecdh_alg, cose_key::X25519));
         CredentialInfo {
-            sign_info: vec![self.info(cose_alg::EDDSA, cose_key::ED25519)],
+            sign_info: vec![SignatureAlgorithm::Ed25519.info(&self.gname, self.cred_fmt)],
             ecdh_info: ecdh.into_iter().collect(),
             kdc_dh_creds: Vec::new(),
         }
     }
 
     fn eligible(&self, _view: &View<'_>, cred: &[u8]) -> Result<Option<EligibleCredential>, Stop> {
-        Ok(credential::public_key(cred).map(|key| EligibleCredential::new(cred, key)))
+        let key = PublicKey::of_kccs(SignatureAlgorithm::Ed25519, cred);
+        Ok(key.map(|key| EligibleCredential::new(cred, key)))
     }
 
-    fn client_proves(
-        &self,
-        view: &View<'_>,
-        credential: &EligibleCredential,
-        input: Vec<u8>,
-        evidence: &[u8],
-    ) -> Result<bool, Stop> {
-        view.verified(&credential.key, input, evidence)
-    }
-
-    fn kdc_proves(
-        &self,
-        view: &View<'_>,
-        _member: Option<&EligibleCredential>,
-        input: Vec<u8>,
-    ) -> Result<Option<KdcProof>, Stop> {
-        let evidence = view.signed(&self.key, input)?.to_vec();
-        Ok(Some(KdcProof { cred: self.cred.clone(), evidence }))
+    fn kdc_identity(&self) -> Option<&Identity> {
+        Some(&self.identity)
     }
 
     fn policies(&self) -> GroupPolicies {

@@ -206,6 +206,9 @@ fn debug_of_a_raw_item_tells_its_length_alone() {
     assert_eq!(RawCbor::new(&hex("20")).unwrap().as_uint(), None);
     assert_eq!(RawCbor::bytes(&[1]).as_bytes_item(), Some(vec![1]));
     assert_eq!(RawCbor::uint(1).as_bytes_item(), None);
+    let items = [RawCbor::uint(1), RawCbor::text("a")];
+    assert_eq!(RawCbor::array(&items).as_array().as_deref(), Some(&items[..]));
+    assert_eq!(RawCbor::uint(1).as_array(), None);
 }
 
 #[test]

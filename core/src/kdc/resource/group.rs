@@ -35,7 +35,7 @@ impl KdcApp {
             gkty: producer.key_type(),
             key,
             num: num(group)?,
-            ace_groupcomm_profile: Some(rules.profile_number()),
+            ace_groupcomm_profile: Some(authorised.group.profile.number),
             exp: Some(secret.expires.seconds()),
             exi: Some(view.arrived().unix.until(secret.expires).as_secs()),
             rekeying_scheme: None,

@@ -2,7 +2,7 @@
 
 use super::sound::{is_sound_ed25519, is_sound_x25519};
 use ace_groupcomm_messages::labels::{cose_alg, cose_key};
-use ace_groupcomm_messages::{CoseKey, Label};
+use ace_groupcomm_messages::{AlgorithmInfo, CoseKey, Label, RawCbor};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
@@ -31,6 +31,28 @@ impl SignatureAlgorithm {
         match self {
             Self::Ed25519 => cose_alg::EDDSA,
             Self::Es256 => cose_alg::ES256,
+        }
+    }
+
+    /// Returns the key type and the curve of its keys.
+    const fn key_type(self) -> (i64, i64) {
+        match self {
+            Self::Ed25519 => (cose_key::OKP, cose_key::ED25519),
+            Self::Es256 => (cose_key::EC2, cose_key::P256),
+        }
+    }
+
+    /// What a client is told before it joins a group that signs with it (RFC 9594 section 3.3.1); `cred_fmt` is the format of
+    /// credentials, a COSE header parameter.
+    #[must_use]
+    pub fn info(self, gname: &str, cred_fmt: i64) -> AlgorithmInfo {
+        let (kty, crv) = self.key_type();
+        AlgorithmInfo {
+            groups: vec![gname.into()],
+            algorithm: Label::Int(self.number()),
+            parameters: vec![RawCbor::int(kty)],
+            key_parameters: vec![RawCbor::int(kty), RawCbor::int(crv)],
+            cred_fmt: Some(cred_fmt),
         }
     }
 }
@@ -98,18 +120,16 @@ impl PublicKey {
     pub fn to_cose(&self) -> CoseKey {
         let mut key = CoseKey::default();
         let (kty, crv) = match self {
-            Self::Signature(SignatureAlgorithm::Ed25519, _) => (cose_key::OKP, cose_key::ED25519),
+            Self::Signature(algorithm, _) => algorithm.key_type(),
             Self::Agreement(AgreementAlgorithm::X25519, _) => (cose_key::OKP, cose_key::X25519),
-            Self::Signature(SignatureAlgorithm::Es256, _) | Self::Agreement(AgreementAlgorithm::P256, _) => {
-                (cose_key::EC2, cose_key::P256)
-            }
+            Self::Agreement(AgreementAlgorithm::P256, _) => (cose_key::EC2, cose_key::P256),
         };
         (key.kty, key.crv) = (kty, Some(crv));
         let bytes = self.as_bytes();
         match bytes.get(1..).and_then(|point| point.split_at_checked(P256_COORDINATE)) {
             Some((x, y)) if kty == cose_key::EC2 => {
                 key.x = Some(x.to_vec());
-                key.y = Some(ace_groupcomm_messages::RawCbor::bytes(y));
+                key.y = Some(RawCbor::bytes(y));
             }
             _ => key.x = Some(bytes.to_vec()),
         }
@@ -173,7 +193,6 @@ impl core::fmt::Debug for Thumbprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ace_groupcomm_messages::RawCbor;
 
     fn bytes(text: &str) -> Vec<u8> {
         hex::decode(text).unwrap()

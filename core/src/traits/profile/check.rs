@@ -23,14 +23,6 @@ const SUMMED: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProfileFault {
-    /// The descriptor and the rules have different numbers.
-    #[error("`profile_number` is {rules} and the descriptor's is {descriptor}: make them the same")]
-    Number {
-        /// The number in the descriptor.
-        descriptor: i64,
-        /// The number that the rules say.
-        rules: i64,
-    },
     /// The resource type cannot stand in a link.
     #[error("`resource_type` is {0:?}: it must be one or more letters, digits and any of - . _")]
     ResourceType(&'static str),
@@ -89,9 +81,6 @@ pub fn check_rules(
     rules: &dyn GroupRules,
     crypto: &dyn CryptoProvider,
 ) -> Result<(), ProfileFault> {
-    if rules.profile_number() != descriptor.number {
-        return Err(ProfileFault::Number { descriptor: descriptor.number, rules: rules.profile_number() });
-    }
     let (kind, lifetime, len) = (rules.resource_type(), rules.lifetime(), rules.identifier_len());
     if kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
         return Err(ProfileFault::ResourceType(kind));

@@ -19,6 +19,11 @@ impl Roles {
         self.0 & other.0 != 0
     }
 
+    /// Each of these roles by itself.
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        (0..u64::BITS).map(|bit| Self(1 << bit)).filter(move |role| self.meets(*role))
+    }
+
     /// Returns the roles of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

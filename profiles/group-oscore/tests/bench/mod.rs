@@ -5,12 +5,13 @@ use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::GroupConfig;
 use ace_groupcomm::testkit::build::{TestClient, join_post, token};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
+use ace_groupcomm::traits::crypto::Identity;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Response, Roles, Status};
 use ace_groupcomm_messages::labels::content_format::PROBLEM_DETAILS_CBOR;
 use ace_groupcomm_messages::{GroupcommError, JoinRequest, JoinResponse, ProblemDetails};
 use ace_profile_group_oscore::DESCRIPTOR;
-use ace_profile_group_oscore::member::{self, Identity, Joined};
+use ace_profile_group_oscore::member::{self, Joined};
 
 pub(crate) const LATER: u64 = 2_000_000;
 pub(crate) const N_C: [u8; 8] = [7; 8];
@@ -35,7 +36,7 @@ pub(crate) fn desk_on(store: TestStore) -> Desk {
 
 pub(crate) fn client(number: u16) -> (TestClient, Identity) {
     let client = TestClient::new(&AwsLc, number).unwrap();
-    let identity = Identity::ccs(&client.name, client.key.clone());
+    let identity = Identity::kccs(&client.name, client.key.clone());
     (client, identity)
 }
 

@@ -1,0 +1,6 @@
+//! `ace-member`, with media groups.
+use custom_profile as _;
+
+fn main() -> std::process::ExitCode {
+    ace_member::main()
+}

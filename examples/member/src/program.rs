@@ -1,0 +1,126 @@
+//! The program `ace-member`: `ace-member --config FILE COMMAND`.
+
+use crate::show::{self, Style};
+use crate::{Config, Member, MemberSettings, ProgramError, export};
+use ace_backend_daemon::{Loaded, escaped, say, tell};
+use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, Operation};
+use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A member of a group.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show secrets in the exchanges that are told on standard error.
+    #[arg(long, global = true)]
+    show_secrets: bool,
+    /// Tell exchanges in CBOR diagnostic notation, with labels as numbers.
+    #[arg(long, global = true)]
+    diagnostic: bool,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Get a token from the Authorization Server.
+    Token,
+    /// Post the token to the KDC.
+    Upload,
+    /// Join the group, or join it again.
+    Join,
+    /// Get the keys and hand them out, secrets included. The second time under a new Sender ID.
+    Keys,
+    /// Get the credentials of all members.
+    Creds,
+}
+
+impl Arguments {
+    /// Writes a result to standard output.
+    fn write(&self, value: &Value) -> Result<(), ace_backend_daemon::ProgramError> {
+        let text = if self.json { format!("{value}\n") } else { export::diagnostic(value) };
+        tell(&export::printable(&text))
+    }
+}
+
+async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), ProgramError> {
+    let observer = |event: show::ShownExchange| {
+        let lock = if event.protected { "OSCORE" } else { "unprotected" };
+        say(format_args!("{} -> {} {} ({lock})\n  {}", event.from, event.to, event.request, event.sent));
+        say(format_args!("{} <- {} {}\n  {}", event.from, event.to, event.code, event.received));
+    };
+    let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic, ..Style::default() };
+    let mut member = Member::open(settings, style, observer)?;
+    let operation = match arguments.command {
+        Command::Token => Operation::Token,
+        Command::Upload => Operation::Upload,
+        Command::Join => Operation::Join,
+        Command::Creds => Operation::Creds,
+        Command::Keys => Operation::Keys,
+    };
+    // Keys are written before they are marked as handed out.
+    let (mut outcome, mut took) = (Ok(()), false);
+    let mut hand_out = |group: &JoinedGroup| {
+        outcome = export::group(settings, group, true).and_then(|value| Ok(arguments.write(&value)?));
+        took = match &outcome {
+            Ok(()) => true,
+            Err(ProgramError::Program(ace_backend_daemon::ProgramError::Output { written, .. })) => *written > 0,
+            Err(_) => false,
+        };
+        took
+    };
+    let done = member.run_with(operation, &mut hand_out).await;
+    let group = member.group().cloned();
+    // Also where it came to nothing: all that was used is in the file.
+    let closed = member.close();
+    if outcome.is_err() && took {
+        say("a part of the keys was written, so that they count as handed out");
+    }
+    outcome?;
+    closed?;
+    done?;
+    match (arguments.command, group) {
+        (Command::Keys, _) => Ok(()),
+        (Command::Token | Command::Upload, _) | (_, None) => {
+            Ok(arguments.write(&json!({ "name": settings.config.name, "done": true }))?)
+        }
+        (_, Some(group)) => Ok(arguments.write(&export::group(settings, &group, false)?)?),
+    }
+}
+
+/// The exit status where nobody has answered: it may go better later.
+const NO_ANSWER: u8 = 3;
+
+/// The program `ace-member`, with the profiles that are linked: with one of one's own it is `use my_profile as _;` and this.
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    ace_backend_daemon::init_log();
+    let arguments: Arguments = match ace_backend_daemon::parsed(Arguments::command()) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let settings = match Loaded::<Config>::read(&arguments.config).and_then(|loaded| MemberSettings::new(&loaded)) {
+        Ok(settings) => settings,
+        Err(error) => return error.complain(),
+    };
+    match run(&arguments, &settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ProgramError::Program(error)) => error.complain(),
+        Err(error) => {
+            say(escaped(&error.to_string()));
+            match error {
+                ProgramError::Member(MemberError::Exchange(ExchangeError::Silent(_))) => NO_ANSWER.into(),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
