@@ -19,8 +19,8 @@ use crate::id::TokenHash;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
-    Head, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked, SenderIdRecord,
-    SequenceLimit, TrustedIssuers,
+    Head, HeldToken, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked,
+    SenderIdRecord, SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
 use crate::time::UnixTime;
@@ -120,9 +120,9 @@ pub struct Check {
     credentials: BTreeMap<Key, (GroupId, PrincipalId)>,
     memberships: BTreeSet<(GroupId, PrincipalId)>,
     /// Each client's token, when it ends, and its association.
-    clients: BTreeMap<PrincipalId, (TokenHash, UnixTime, AssociationId)>,
+    clients: BTreeMap<PrincipalId, Vec<HeldToken>>,
     tokens: BTreeMap<TokenHash, PrincipalId>,
-    expiries: BTreeSet<(UnixTime, PrincipalId)>,
+    expiries: BTreeSet<(PrincipalId, UnixTime, Option<TokenHash>)>,
     associations: BTreeMap<AssociationId, PrincipalId>,
     /// Tokens that were revoked, each with when that is forgotten.
     revoked: BTreeSet<(UnixTime, TokenHash)>,
@@ -182,14 +182,17 @@ impl Check {
             }
             Kind::Gid(gid) => drop(self.gids.insert(gid.into(), GidOwner::decode(value)?.group)),
             Kind::Principal(client) => {
-                let Principal { token, association, memberships, .. } = Principal::decode(value)?;
+                let Principal { tokens, memberships, .. } = Principal::decode(value)?;
                 self.memberships.extend(memberships.into_iter().map(|(_, group)| (group, client)));
-                self.clients.insert(client, (token.hash, token.expires, association));
+                self.clients.insert(client, tokens);
             }
             Kind::Token(hash) => drop(self.tokens.insert(hash.into(), BelongsTo::<PrincipalId>::decode(value)?.0)),
-            Kind::Expiry(at, client) => {
-                Expiry::decode(value)?;
-                self.expiries.insert((at, client));
+            Kind::Expiry(_) => {
+                let expiry = Expiry::decode(value)?;
+                if expiry.key() != *key {
+                    return Err(crate::Corrupt);
+                }
+                self.expiries.insert((expiry.principal, expiry.at, expiry.hash));
             }
             Kind::Association(id) => drop(self.associations.insert(id.into(), Association::decode(value)?.principal)),
             Kind::Issuers => drop(TrustedIssuers::decode(value)?),
@@ -339,24 +342,40 @@ impl Check {
 
     fn tokens(&mut self) {
         let is = &mut self.findings;
-        for (client, (hash, expires, association)) in &self.clients {
+        for (client, tokens) in &self.clients {
             let key = || keys::principal(*client);
-            is.require(self.tokens.get(hash) == Some(client), key, "has a token that is not known by its hash");
-            is.require(self.expiries.contains(&(*expires, *client)), key, "has a token whose end is not recorded");
+            is.require(!tokens.is_empty(), key, "holds no token");
+            for HeldToken { token, association, .. } in tokens {
+                is.require(
+                    self.tokens.get(&token.hash) == Some(client),
+                    key,
+                    "has a token that is not known by its hash",
+                );
+                let is_end = |hash| self.expiries.contains(&(*client, token.expires, hash));
+                let has_end = is_end(Some(token.hash.clone())) || is_end(None);
+                is.require(has_end, key, "has a token whose end is not recorded");
+                is.require(
+                    self.associations.get(association) == Some(client),
+                    key,
+                    "has an association that is not its own",
+                );
+            }
+        }
+        let held = |client: &PrincipalId, is_it: &dyn Fn(&HeldToken) -> bool| {
+            self.clients.get(client).is_some_and(|tokens| tokens.iter().any(is_it))
+        };
+        for (hash, owner) in &self.tokens {
             is.require(
-                self.associations.get(association) == Some(client),
-                key,
-                "has an association that is not its own",
+                held(owner, &|held| held.token.hash == *hash),
+                || keys::token(hash),
+                "is no token of its client",
             );
         }
-        let client = |client: &PrincipalId| self.clients.get(client);
-        for (hash, owner) in &self.tokens {
-            let fits = client(owner).is_some_and(|(own, ..)| own == hash);
-            is.require(fits, || keys::token(hash), "is nobody's current token");
-        }
-        for (at, owner) in &self.expiries {
-            let fits = client(owner).is_some_and(|(_, expires, _)| expires == at);
-            is.require(fits, || keys::expiry(*at, *owner), "is the end of nobody's current token");
+        for (client, at, hash) in &self.expiries {
+            // What a token has left that was replaced when a client had one alone goes when it is due.
+            let Some(hash) = hash else { continue };
+            let is_its = |held: &HeldToken| held.token.hash == *hash && held.token.expires == *at;
+            is.require(held(client, &is_its), || keys::expiry(*at, hash), "is the end of no token of its client");
         }
         for (at, hash) in self.revoked.symmetric_difference(&self.revocation_ends) {
             is.wrong(
@@ -369,7 +388,7 @@ impl Check {
             );
         }
         for (id, owner) in &self.associations {
-            let fits = client(owner).is_some_and(|(.., own)| own == id);
+            let fits = held(owner, &|held| held.association == *id);
             is.require(fits, || keys::association(id), "is nobody's association");
         }
     }

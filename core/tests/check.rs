@@ -79,21 +79,30 @@ fn of_clients() -> Vec<Broken> {
         }),
         ("names a membership that is not there", |r| drop(r.remove(&keys::member(group(r), client(1))))),
         ("has a token that is not known by its hash", |r| {
-            edit::<Principal>(r, &keys::principal(client(3)), |p| p.token.hash = vec![1].into());
+            edit::<Principal>(r, &keys::principal(client(3)), |p| p.tokens[0].token.hash = vec![1].into());
         }),
         ("has a token whose end is not recorded", |r| {
             edit::<Principal>(r, &keys::principal(client(3)), |p| {
-                p.token.expires = p.token.expires.plus(Duration::from_secs(1))
+                let expires = &mut p.tokens[0].token.expires;
+                *expires = expires.plus(Duration::from_secs(1));
             });
         }),
-        ("is the end of nobody's current token", |r| {
-            let expiry = Expiry { at: UnixTime::new(5), principal: client(3) };
-            put(r, keys::expiry(UnixTime::new(5), client(3)), &expiry);
+        ("is the end of no token of its client", |r| {
+            let hash = Some(b"another".into());
+            let expiry = Expiry { at: UnixTime::new(5), principal: client(3), hash };
+            put(r, expiry.key(), &expiry);
         }),
-        ("is the end of nobody's current token", |r| drop(r.remove(&keys::principal(client(3))))),
-        ("is nobody's current token", |r| put(r, keys::token(&b"another".into()), &BelongsTo(client(3)))),
+        ("cannot be read", |r| {
+            let expiry = Expiry { at: UnixTime::new(5), principal: client(3), hash: None };
+            put(r, keys::expiry(UnixTime::new(5), &b"another".into()), &expiry);
+        }),
+        ("is the end of no token of its client", |r| drop(r.remove(&keys::principal(client(3))))),
+        ("holds no token", |r| {
+            edit::<Principal>(r, &keys::principal(client(3)), |p| p.tokens.clear());
+        }),
+        ("is no token of its client", |r| put(r, keys::token(&b"another".into()), &BelongsTo(client(3)))),
         ("has an association that is not its own", |r| {
-            edit::<Principal>(r, &keys::principal(client(3)), |p| p.association = vec![9].into());
+            edit::<Principal>(r, &keys::principal(client(3)), |p| p.tokens[0].association = vec![9].into());
         }),
         ("is nobody's association", |r| {
             let own = r.iter().find(|(key, _)| key.as_bytes().starts_with(b"a/")).unwrap().1;

@@ -121,14 +121,16 @@ fn an_expiry_and_a_revocation_of_an_older_token_end_nothing() {
     let mut desk = on(&store);
     let (client, caller, ..) = join(&mut desk, 1);
     let id = PrincipalId::of("as1", &client.name);
-    store.plant(&keys::expiry(UnixTime::new(1_000_100), id), &Expiry { at: UnixTime::new(1_000_100), principal: id });
+    // As it was noted when a client had one token alone.
+    let expiry = Expiry { at: UnixTime::new(1_000_100), principal: id, hash: None };
+    store.plant(&expiry.key(), &expiry);
     store.plant(&keys::token(&TokenHash::from(&[9; 32])), &BelongsTo(id));
     let mut desk = on(&store);
     desk.pass(Duration::from_secs(200));
     desk.revoke(&TokenHash::from(&[9; 32]));
     let num = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
     assert_eq!(num.status, Status::Content);
-    assert!(store.record::<Expiry>(&keys::expiry(UnixTime::new(1_000_100), id)).is_none(), "what is over is gone");
+    assert!(store.record::<Expiry>(&expiry.key()).is_none(), "what is over is gone");
     assert!(store.record::<Revoked>(&keys::revoked(&TokenHash::from(&[9; 32]))).is_some());
 }
 

@@ -7,7 +7,7 @@ use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Association, Head, MemberRecord, NameState, Principal};
+use crate::schema::records::{Association, Head, HeldToken, MemberRecord, NameState, Principal};
 use crate::time::UnixTime;
 use crate::traits::profile::Roles;
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
@@ -39,6 +39,8 @@ pub(super) struct TokenHolder<'a> {
     pub(super) id: PrincipalId,
     pub(super) association: &'a Association,
     pub(super) principal: &'a Principal,
+    /// The token that came with the association: what it says counts, and no other.
+    pub(super) held: &'a HeldToken,
 }
 
 /// A token holder whose token names a group.
@@ -73,14 +75,12 @@ impl KdcApp {
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else {
             return Err(self.no_token(true).into());
         };
-        if principal.association != *name {
-            return Err(self.no_token(true).into());
-        }
-        if principal.token.expires <= self.expiry.time(view.now()) {
+        let Some(held) = principal.of_association(name) else { return Err(self.no_token(true).into()) };
+        if held.token.expires <= self.expiry.time(view.now()) {
             self.plausible(view)?;
             return Err(self.no_token(true).into());
         }
-        Ok(TokenHolder { id, association, principal })
+        Ok(TokenHolder { id, association, principal, held })
     }
 
     /// What the token grants in a group. Who asks about a group that its token does not name learns nothing
@@ -91,7 +91,7 @@ impl KdcApp {
         holder: &'a TokenHolder<'a>,
         gname: &str,
     ) -> Result<Authorised<'a>, Stop> {
-        let token = &holder.principal.token;
+        let token = &holder.held.token;
         let entry = token.scope.iter().find(|(name, _)| name == gname);
         let (_, permissions) = entry.ok_or(Refusal::Forbidden("the token does not name the group"))?;
         let (name, group) = self.named(view, gname)?.ok_or(Refusal::NotFound)?;

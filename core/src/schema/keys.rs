@@ -255,9 +255,15 @@ pub fn expiries() -> Key {
     key(&[b"x/"])
 }
 
-/// When a principal's token expires.
+/// When a token expires.
 #[must_use]
-pub fn expiry(at: UnixTime, principal: PrincipalId) -> Key {
+pub fn expiry(at: UnixTime, hash: &TokenHash) -> Key {
+    key(&[b"x/", &at.seconds().to_be_bytes(), b"/", hash.as_bytes()])
+}
+
+/// When the one token of a client expires: as it was noted when a client had no more than one.
+#[must_use]
+pub fn expiry_of_client(at: UnixTime, principal: PrincipalId) -> Key {
     key(&[b"x/", &at.seconds().to_be_bytes(), b"/", principal.as_bytes()])
 }
 
@@ -384,7 +390,7 @@ mod tests {
             gid(&vec![1].into()),
             principal(someone),
             token(&vec![1].into()),
-            expiry(UnixTime::new(1), someone),
+            expiry(UnixTime::new(1), &b"h".into()),
             revoked(&vec![1].into()),
             association(&b"\x01".into()),
             meta(),
@@ -403,7 +409,7 @@ mod tests {
         assert!(ban(group, someone).starts_with(&bans(group)) && head(group).starts_with(&of_group(group)));
         assert!(member(group, someone).starts_with(&members(group)));
         assert!(!member(other, someone).starts_with(&members(group)));
-        assert!(expiry(UnixTime::new(255), someone) < expiry(UnixTime::new(256), someone));
+        assert!(expiry(UnixTime::new(255), &b"b".into()) < expiry(UnixTime::new(256), &b"a".into()));
     }
 
     #[test]

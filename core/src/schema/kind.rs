@@ -22,7 +22,7 @@ pub(crate) enum Kind<'a> {
     Gid(&'a [u8]),
     Principal(PrincipalId),
     Token(&'a [u8]),
-    Expiry(UnixTime, PrincipalId),
+    Expiry(UnixTime),
     Revoked(&'a [u8]),
     RevocationEnd(UnixTime, &'a [u8]),
     ExpiredSequence,
@@ -116,7 +116,8 @@ impl<'a> Kind<'a> {
             b"t/" => Some(Self::Token(rest)),
             b"x/" => {
                 let (at, rest) = rest.split_first_chunk::<8>()?;
-                Some(Self::Expiry(time(*at), principal(rest.strip_prefix(b"/")?)?))
+                rest.strip_prefix(b"/")?;
+                Some(Self::Expiry(time(*at)))
             }
             b"rv/" => Some(Self::Revoked(rest)),
             b"rx/" => {
@@ -172,7 +173,8 @@ mod tests {
             (keys::gid(&b"/".into()), Kind::Gid(b"/")),
             (keys::principal(client), Kind::Principal(client)),
             (keys::token(&b"t/".into()), Kind::Token(b"t/")),
-            (keys::expiry(UnixTime::new(0x2f00), client), Kind::Expiry(UnixTime::new(0x2f00), client)),
+            (keys::expiry(UnixTime::new(0x2f00), &b"/h".into()), Kind::Expiry(UnixTime::new(0x2f00))),
+            (keys::expiry_of_client(UnixTime::new(0x2f00), client), Kind::Expiry(UnixTime::new(0x2f00))),
             (keys::revoked(&b"x".into()), Kind::Revoked(b"x")),
             (keys::revocation_end(UnixTime::new(0x2f), &b"/x".into()), Kind::RevocationEnd(UnixTime::new(0x2f), b"/x")),
             (keys::expired_sequence("as/1"), Kind::ExpiredSequence),

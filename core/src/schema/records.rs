@@ -10,21 +10,36 @@ pub use group::{
 use crate::Secret;
 use crate::id::AssociationId;
 use crate::id::TokenHash;
-use crate::schema::keys::{GroupId, KeyFingerprint, PrincipalId};
+use crate::schema::keys::{self, GroupId, KeyFingerprint, PrincipalId};
 use crate::schema::record::{self, Corrupt, FIRST_FORMAT, RecordType};
 use crate::time::UnixTime;
 use crate::token::Trust;
+use crate::traits::storage::Key;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When a token expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
     /// When the token ends (`exp`).
     pub at: UnixTime,
     /// Whose token it is.
     pub principal: PrincipalId,
+    /// The hash of the token; none where it was noted when a client had one token alone.
+    #[serde(default)]
+    pub hash: Option<TokenHash>,
+}
+
+impl Expiry {
+    /// The key that it stands under.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match &self.hash {
+            Some(hash) => keys::expiry(self.at, hash),
+            None => keys::expiry_of_client(self.at, self.principal),
+        }
+    }
 }
 
 /// What the whole KDC shares.
@@ -160,21 +175,81 @@ pub struct TrustedIssuers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpiredSequence(pub u64);
 
-/// A client of an issuer: its one current token, and where it is a member.
+/// A token that a client holds, with the association that it came with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldToken {
+    /// What the token says.
+    pub token: StoredToken,
+    /// The association under which the client uses it.
+    pub association: AssociationId,
+    /// The name, at the issuer, of the key that it is bound to. A newer token for the same key takes its place. Empty where that
+    /// was not recorded.
+    pub input_id: ByteBuf,
+}
+
+/// A client of an issuer: its tokens, and where it is a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The issuer, by its name in the configuration.
     pub issuer: String,
     /// Its name at the issuer.
     pub subject: String,
-    /// The token that counts: the one that was posted last.
-    pub token: StoredToken,
-    /// N_S; gone where an update of rights found none.
-    pub kdcchallenge: Option<Challenge>,
-    /// The association that it uses.
-    pub association: AssociationId,
-    /// The groups that it is a member of, by name: bounded by the groups of its token.
+    /// Its tokens, in the order in which they came.
+    pub tokens: Vec<HeldToken>,
+    /// The groups that it is a member of, by name: bounded by the groups of its tokens.
     pub memberships: Vec<(String, GroupId)>,
+}
+
+impl Principal {
+    /// The token with this hash.
+    #[must_use]
+    pub fn held(&self, hash: &TokenHash) -> Option<&HeldToken> {
+        self.tokens.iter().find(|held| held.token.hash == *hash)
+    }
+
+    /// The token that came with an association.
+    #[must_use]
+    pub fn of_association(&self, id: &AssociationId) -> Option<&HeldToken> {
+        self.tokens.iter().find(|held| held.association == *id)
+    }
+
+    /// Where the token is whose place a new one takes: the same one, or one for the same key.
+    #[must_use]
+    pub fn place_of(&self, new: &HeldToken) -> Option<usize> {
+        let is_same = |held: &HeldToken| {
+            held.token.hash == new.token.hash
+                || held.association == new.association
+                || !held.input_id.is_empty() && held.input_id == new.input_id
+        };
+        self.tokens.iter().position(is_same)
+    }
+}
+
+/// A client in the first two formats: it had one token.
+#[derive(Deserialize)]
+struct FirstPrincipal {
+    issuer: String,
+    subject: String,
+    token: StoredToken,
+    association: AssociationId,
+    memberships: Vec<(String, GroupId)>,
+}
+
+impl RecordType for Principal {
+    fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        const SEVERAL: u8 = 3;
+        if bytes.first().is_some_and(|format| *format < SEVERAL) {
+            let first = record::from_bytes::<FirstPrincipal>(bytes, SEVERAL)?;
+            let FirstPrincipal { issuer, subject, token, association, memberships } = first;
+            let tokens = vec![HeldToken { token, association, input_id: ByteBuf::default() }];
+            return Ok(Self { issuer, subject, tokens, memberships });
+        }
+        record::from_bytes(bytes, SEVERAL)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        record::to_bytes(self, 3)
+    }
 }
 
 /// A security association that was proven.
@@ -192,6 +267,9 @@ pub struct Association {
     pub term: u64,
     /// Sequence numbers below this one are reserved.
     pub sequence_limit: u64,
+    /// N_S of its client; gone where an update of rights found none.
+    #[serde(default)]
+    pub kdcchallenge: Option<Challenge>,
 }
 
 /// A client's registration as an observer.
@@ -235,7 +313,6 @@ crate::plain_record!(
     BelongsTo<PrincipalId>,
     BelongsTo<GroupId>,
     // The second one names the key that verified the token.
-    Principal = 2,
     Association,
     Mark,
     Issued,

@@ -2,7 +2,9 @@
 
 use super::*;
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::UnixTime;
+use ace_groupcomm::records::{Challenge, ChallengeOrigin, HeldToken, StoredToken};
+use ace_groupcomm::{AssociationId, UnixTime, record};
+use serde::Serialize;
 
 /// Issuers, each with the numbers of its keys and its groups.
 type Issuers<'a> = &'a [(u8, &'a [u8], &'a [&'a str])];
@@ -289,16 +291,30 @@ fn who_loses_the_race_for_more_groups_of_an_issuer_does_not_start() {
     assert!(issuers_refused(&slow).0.contains(&TrustChange::Keys("as1".into())));
 }
 
+/// A client as the first format had it: with one token, and no key of its issuer.
+fn of_first_format(bytes: &[u8]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct First {
+        issuer: String,
+        subject: String,
+        token: StoredToken,
+        kdcchallenge: Option<Challenge>,
+        association: AssociationId,
+        memberships: Vec<(String, keys::GroupId)>,
+    }
+    let Principal { issuer, subject, mut tokens, memberships } = Principal::decode(bytes).unwrap();
+    let HeldToken { token, association, .. } = tokens.pop().unwrap();
+    let token = StoredToken { issuer_key: None, ..token };
+    let kdcchallenge = Some(Challenge { value: vec![1].into(), origin: ChallengeOrigin::TokenTransfer });
+    record::to_bytes(&First { issuer, subject, token, kdcchallenge, association, memberships }, 1)
+}
+
 /// Storage as it was before the keys of issuers were recorded.
 fn forget_issuers(store: &TestStore) {
     let mut write = vec![(keys::issuers(), None)];
     for (key, record) in store.dump() {
         if key.as_bytes().starts_with(b"p/") {
-            let mut principal = Principal::decode(&record.value).unwrap();
-            principal.token.issuer_key = None;
-            let mut bytes = principal.encode();
-            bytes[0] = 1;
-            write.push((key, Some(bytes.into())));
+            write.push((key, Some(of_first_format(&record.value).into())));
         }
     }
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
@@ -364,7 +380,7 @@ fn the_key_that_verified_a_token_is_recorded_with_it() {
     assert!(desk.post_token(&bytes).is_none(), "of a key with another name");
     let own: Principal = store.record(&keys::principal(PrincipalId::of("as1", "client1"))).unwrap();
     let named = TokenKey { kid: None, ..build::token_key(1) }.fingerprint();
-    assert_eq!(own.token.issuer_key, Some(named));
+    assert_eq!(own.tokens[0].token.issuer_key, Some(named));
 }
 
 #[test]

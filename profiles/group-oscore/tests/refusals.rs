@@ -3,17 +3,17 @@
 mod bench;
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::keys::{self, GroupId, PrincipalId};
-use ace_groupcomm::records::{Head, NamedGroup, Principal, SenderIdRecord};
+use ace_groupcomm::keys::{self, GroupId};
+use ace_groupcomm::records::{Association, Head, NamedGroup, SenderIdRecord};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{group_request, join_post};
 use ace_groupcomm::traits::storage::{Key, Sharing};
-use ace_groupcomm::{Method, Response, Status};
+use ace_groupcomm::{Caller, Method, Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{CoseKey, CredsResponse, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, RawCbor};
 use ace_profile_group_oscore::member;
 use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
-use bench::{admitted, client, desk, desk_on, error_of, joined, request};
+use bench::{admitted, desk, desk_on, error_of, joined, request};
 
 fn head(store: &TestStore, gname: &str) -> (GroupId, Key, Head) {
     let NamedGroup { id, .. } = store.record(&keys::name(gname)).unwrap();
@@ -77,8 +77,9 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let mut desk = desk_on(store.clone());
     let (caller, challenge) = admitted(&mut desk, 1, "lamps", REQUESTER);
     desk.ask(&caller, group_request(Method::Get, "lamps", &["num"]));
-    let key = keys::principal(PrincipalId::of("as1", &client(1).0.name));
-    store.plant(&key, &Principal { kdcchallenge: None, ..store.record(&key).unwrap() });
+    let Caller::Peer(id) = &caller else { panic!("{caller:?}") };
+    let key = keys::association(id);
+    store.plant(&key, &Association { kdcchallenge: None, ..store.record(&key).unwrap() });
 
     let mut desk = desk_on(store.clone());
     let mut refusal = |challenge: &[u8]| {
@@ -92,7 +93,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     assert_eq!((status, new.len()), (Status::BadRequest, 8));
     assert!(refused.info.sign_info.len() == 1 && refused.info.ecdh_info.len() == 1);
     assert_ne!(new, challenge);
-    let kept = store.record::<Principal>(&key).unwrap().kdcchallenge.unwrap();
+    let kept = store.record::<Association>(&key).unwrap().kdcchallenge.unwrap();
     assert_eq!(kept.value.as_slice(), new, "it is stored");
     let (status, payload) = refusal(&new);
     assert_eq!(status, Status::Created);

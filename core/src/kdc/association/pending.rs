@@ -219,11 +219,15 @@ impl Pendings {
         }
     }
 
-    /// One has been proven. The later ones of its client may take its place, the earlier ones may not. Returns these, which
-    /// go.
+    /// One has been proven. The later ones for its token or its key may take its place, the earlier ones may not. Returns
+    /// these, which go.
     pub(in crate::kdc) fn proven(&mut self, id: &AssociationId) -> Vec<AssociationId> {
         let Some(pending) = self.get(id) else { return Vec::new() };
-        let own = self.by_client.get(&pending.client()).cloned().unwrap_or_default();
+        let is_same = |other: &Pending| {
+            other.token.hash == pending.token.hash || !other.input_id.is_empty() && other.input_id == pending.input_id
+        };
+        let of_client = self.by_client.get(&pending.client()).into_iter().flatten();
+        let own: Vec<_> = of_client.filter(|id| self.get(id).is_some_and(is_same)).cloned().collect();
         let earlier: Vec<_> = own.iter().take_while(|other| *other != id).cloned().collect();
         for gone in earlier.iter().chain([id]) {
             self.remove(gone);

@@ -153,6 +153,10 @@ const FOUND_IN: usize = 4_096;
 
 fn summary(target: &Target<'_>, member: &MemberRecord, client: &Principal) -> MemberSummary {
     let roles = Roles(member.roles);
+    // The one that lasts longest of those that name the group.
+    let of_group = client.tokens.iter().map(|held| &held.token);
+    let of_group = of_group.filter(|token| token.scope.iter().any(|(name, _)| name == target.gname));
+    let token = of_group.max_by_key(|token| token.expires);
     let names = target.group.as_ref().map_or_else(Vec::new, |group| group.profile.profile.role_names(roles));
     MemberSummary {
         node: member.node.clone(),
@@ -160,7 +164,7 @@ fn summary(target: &Target<'_>, member: &MemberRecord, client: &Principal) -> Me
         subject: client.subject.clone(),
         sender_id: member.sender_id.as_ref().map(ToString::to_string),
         roles: names.into_iter().map(Into::into).collect(),
-        token_expires: client.token.expires,
-        token_hash: client.token.hash.to_string(),
+        token_expires: token.map_or(UnixTime::EPOCH, |token| token.expires),
+        token_hash: token.map(|token| token.hash.to_string()).unwrap_or_default(),
     }
 }

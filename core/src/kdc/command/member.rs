@@ -11,7 +11,7 @@ use crate::kdc::token::exi::bar;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, RekeyReason, Revoked};
+use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, RekeyReason, Revoked, StoredToken};
 
 impl KdcApp {
     /// Puts a member out of a group, and bans its client from it until its token ends.
@@ -33,10 +33,11 @@ impl KdcApp {
             issuer: client.issuer.clone(),
             subject: client.subject.clone(),
             since: view.arrived().unix,
-            until: client.token.expires,
+            until: Self::last_end(&client, gname).unwrap_or(view.arrived().unix),
         };
         let report = Report::Evicted(ban.summary());
-        events.extend([Event::Restricted(client.association.clone()), Event::Expires(ban.until)]);
+        events.extend(client.tokens.iter().map(|held| Event::Restricted(held.association.clone())));
+        events.push(Event::Expires(ban.until));
         changes.put(keys::ban_end(ban.until, target.id, id), BanEnd { at: ban.until, group: target.id, principal: id });
         changes.put(keys::ban(target.id, id), ban);
         changes.put(keys::principal(id), client);
@@ -71,7 +72,8 @@ impl KdcApp {
             Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|client| (*id, client)),
             None => None,
         };
-        let Some((id, client)) = client.filter(|(_, client)| client.token.hash == *hash) else {
+        let held = client.and_then(|(id, client)| Some((id, client, client.held(hash)?)));
+        let Some((id, client, held)) = held else {
             // Nobody knows when it ends. What was noted when somebody did stays.
             if known.is_none() {
                 changes.put(keys::revoked(hash), Revoked { until: None });
@@ -79,11 +81,14 @@ impl KdcApp {
             let entry = Entry { event: "unknown token revoked", ..Entry::default() };
             return Ok(changed(Report::Revoked(Revocation::default()), changes, [Event::Audit(entry)]));
         };
-        let mut events =
-            vec![Event::Ended(client.association.clone()), Event::Audit(Entry::of_client("token revoked", client))];
-        events.extend(bar(&client.token, &mut changes));
-        events.extend(self.end(view, id, client, RekeyReason::Revoked, &mut changes)?);
-        let groups = client.memberships.iter().map(|(gname, _)| gname.clone()).collect();
+        let mut events = vec![Event::Audit(Entry::of_client("token revoked", client))];
+        events.extend(bar(&held.token, &mut changes));
+        let is_it = |token: &StoredToken| token.hash == *hash;
+        events.extend(self.end_tokens(view, id, client, is_it, RekeyReason::Revoked, &mut changes)?);
+        let left = changes.latest::<Principal>(&keys::principal(id)).map(|left| left.memberships.clone());
+        let left = left.unwrap_or_default();
+        let ended = client.memberships.iter().filter(|membership| !left.contains(membership));
+        let groups = ended.map(|(gname, _)| gname.clone()).collect();
         let revocation = Revocation { subject: Some(client.subject.clone()), groups };
         Ok(changed(Report::Revoked(revocation), changes, events))
     }

@@ -11,11 +11,12 @@ use crate::kdc::association::pending::Place;
 use crate::kdc::group::LiveGroup;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::Scene;
+use crate::kdc::token::exi::supersede;
 use crate::kdc::{Event, Group, KdcApp, Pending};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Association, Principal, Revoked, StoredToken};
+use crate::schema::records::{Association, HeldToken, Principal, Revoked, StoredToken};
 use crate::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
@@ -105,7 +106,15 @@ impl KdcApp {
         }
         // Asked for together with the names: one read of storage, not one after the other.
         let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
-        let (former, (profile, new)) = (former?.map(|known| known.association.clone()), made?);
+        let (former, (profile, new)) = (former?, made?);
+        let token = stored(&valid);
+        let held = HeldToken {
+            token: token.clone(),
+            association: new.id.clone(),
+            input_id: ByteBuf::from(new.input_id.clone()),
+        };
+        let former = former.and_then(|client| client.tokens.get(client.place_of(&held)?));
+        let former = former.map(|held| held.association.clone());
         let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = transfer_response(post, &groups, &new.nonce2, &new.id, kdcchallenge.clone());
         let pending = Pending {
@@ -113,7 +122,7 @@ impl KdcApp {
             profile,
             material: new.material,
             input_id: new.input_id,
-            token: stored(&valid),
+            token,
             issuer: valid.issuer,
             subject: valid.subject,
             nonce2: new.nonce2,
@@ -205,12 +214,19 @@ impl KdcApp {
         }
         let mut changes = Changes::new();
         let mut principal = holder.principal.clone();
-        let changed = self.replace_token(view, holder.id, &mut principal, stored(&valid), &mut changes)?;
-        let expires = Event::Expires(principal.token.expires);
-        let restricted = Event::Restricted(principal.association.clone());
+        let association = holder.held.association.clone();
+        let held = HeldToken {
+            token: stored(&valid),
+            association: association.clone(),
+            input_id: holder.association.input_id.clone(),
+        };
+        let (told, gave_way) = self.hold(view, holder.id, &mut principal, held, &mut changes)?;
+        gave_way.iter().for_each(|old| supersede(old, &mut changes));
         changes.put(keys::principal(holder.id), principal);
         let outcome = Outcome::changed(Response::new(Status::Created), changes);
-        Ok([expires, restricted].into_iter().chain(changed).fold(outcome, Outcome::with_event))
+        let is_told = |event: &Event| matches!(event, Event::Restricted(id) if *id == association);
+        let restricted = (!told.iter().any(is_told)).then(|| Event::Restricted(association.clone()));
+        Ok(restricted.into_iter().chain(told).fold(outcome, Outcome::with_event))
     }
 }
 

@@ -26,7 +26,7 @@ impl KdcApp {
         }
         // Only groups of the caller's token are looked at, however many are asked for.
         let mut own: BTreeMap<Gid, &str> = BTreeMap::new();
-        let names = holder.principal.token.scope.iter().map(|(name, _)| name.as_str());
+        let names = holder.held.token.scope.iter().map(|(name, _)| name.as_str());
         let gids: Vec<_> = names.map(|name| (name, current_gid(view, name))).collect();
         for (name, gid) in gids {
             own.extend(gid?.map(|gid| (gid, name)));

@@ -24,7 +24,10 @@ impl KdcApp {
             return Err(expired);
         }
         let first = match view.get::<BelongsTo<PrincipalId>>(&keys::token(&valid.hash))? {
-            Some(BelongsTo(id)) => view.get::<Principal>(&keys::principal(*id))?.map(|own| own.token.expires),
+            Some(BelongsTo(id)) => {
+                let client = view.get::<Principal>(&keys::principal(*id))?;
+                client.and_then(|client| client.held(&valid.hash)).map(|held| held.token.expires)
+            }
             None => self.pendings.token_expires(PrincipalId::of(&valid.issuer, &valid.subject), &valid.hash),
         };
         valid.expires = first.map_or(valid.expires, |first| first.min(valid.expires));
@@ -35,11 +38,12 @@ impl KdcApp {
     pub(in crate::kdc) fn note_expired(
         &self,
         view: &View<'_>,
-        principal: &Principal,
+        issuer: &str,
+        token: &StoredToken,
         changes: &mut Changes,
     ) -> Result<(), Stop> {
-        let Some(sequence) = principal.token.sequence else { return Ok(()) };
-        let key = keys::expired_sequence(&principal.issuer);
+        let Some(sequence) = token.sequence else { return Ok(()) };
+        let key = keys::expired_sequence(issuer);
         let stored = view.get::<ExpiredSequence>(&key)?;
         let highest = changes.latest(&key).or(stored).map_or(0, |ExpiredSequence(highest)| *highest);
         changes.put(key, ExpiredSequence(highest.max(sequence)));

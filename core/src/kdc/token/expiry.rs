@@ -10,9 +10,10 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BanEnd, Expiry, Meta, Principal, RekeyReason, RevocationEnd};
+use crate::schema::records::{Ban, BanEnd, Expiry, Meta, Principal, RekeyReason, RevocationEnd, StoredToken};
 use crate::time::{Now, UnixTime};
 use crate::traits::storage::Sharing;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many tokens are looked at in one sweep.
@@ -117,7 +118,7 @@ impl KdcApp {
         let (page, ends, bans, meta) = (page?, ends?, bans?, meta?.copied());
         let time = meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
-        let due: Vec<Expiry> = due.copied().collect();
+        let due: Vec<Expiry> = due.cloned().collect();
         let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
         let lifted = bans.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
         let more = |length: usize| (length >= PAGE).then_some(time);
@@ -138,9 +139,12 @@ impl KdcApp {
             time: meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(if nothing { UnixTime::EPOCH } else { time }),
         }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
+        let clients: BTreeSet<PrincipalId> = due.iter().map(|expiry| expiry.principal).collect();
         let ended: Vec<_> =
-            due.iter().map(|expiry| self.end_expired(view, *expiry, time, &mut changes, &mut events)).collect();
+            clients.into_iter().map(|id| self.end_expired(view, id, time, &mut changes, &mut events)).collect();
         ended.into_iter().collect::<Result<(), Stop>>()?;
+        // A token that was replaced has left its entry where a client had one alone; all others went with their tokens.
+        due.iter().for_each(|expiry| changes.delete(expiry.key()));
         if let Some(meta) = meta.filter(|_| !nothing) {
             changes.put(keys::meta(), Meta { latest: time, ..meta });
         }
@@ -160,49 +164,26 @@ impl KdcApp {
         Ok(())
     }
 
+    /// Ends those tokens of a client that have expired.
     fn end_expired(
         &self,
         view: &View<'_>,
-        expiry: Expiry,
+        id: PrincipalId,
         time: UnixTime,
         changes: &mut Changes,
         events: &mut Vec<Event>,
     ) -> Result<(), Stop> {
-        let Expiry { at, principal: id } = expiry;
-        match view.get::<Principal>(&keys::principal(id))? {
-            Some(principal) if principal.token.expires <= time => {
-                let changed = self.end(view, id, principal, RekeyReason::Expired, changes)?;
-                self.note_expired(view, principal, changes)?;
-                events.push(Event::Ended(principal.association.clone()));
-                events.extend(changed);
-            }
-            // A later token has taken its place, and has an entry of its own.
-            _ => changes.delete(keys::expiry(at, id)),
+        let Some(principal) = view.get::<Principal>(&keys::principal(id))? else { return Ok(()) };
+        let is_over = |token: &StoredToken| token.expires <= time;
+        if !principal.tokens.iter().any(|held| is_over(&held.token)) {
+            return Ok(());
         }
+        let told = self.end_tokens(view, id, principal, is_over, RekeyReason::Expired, changes)?;
+        for held in principal.tokens.iter().filter(|held| is_over(&held.token)) {
+            self.note_expired(view, &principal.issuer, &held.token, changes)?;
+        }
+        events.extend(told);
         Ok(())
-    }
-
-    /// Ends all that a token allowed: memberships, association, and what is known of the client. What others are to be
-    /// told comes back.
-    pub(in crate::kdc) fn end(
-        &self,
-        view: &View<'_>,
-        id: PrincipalId,
-        principal: &Principal,
-        why: RekeyReason,
-        changes: &mut Changes,
-    ) -> Result<Vec<Event>, Stop> {
-        let evicted: Vec<_> = principal
-            .memberships
-            .iter()
-            .map(|membership| self.evict(view, id, principal, membership, why, changes))
-            .collect();
-        let told = evicted.into_iter().collect::<Result<Vec<_>, Stop>>()?;
-        changes.delete(keys::principal(id));
-        changes.delete(keys::association(&principal.association));
-        changes.delete(keys::token(&principal.token.hash));
-        changes.delete(keys::expiry(principal.token.expires, id));
-        Ok(told.into_iter().flatten().collect())
     }
 }
 

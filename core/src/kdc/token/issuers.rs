@@ -8,6 +8,7 @@
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::TokenHash;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::exi::supersede;
 use crate::kdc::{Event, Group, KdcApp};
@@ -136,6 +137,21 @@ impl KdcApp {
         Ok(may)
     }
 
+    /// The tokens of a client that issuers do not vouch for.
+    fn not_vouched(
+        &self,
+        view: &View<'_>,
+        issuers: &TrustedIssuers,
+        by: By,
+        client: &Principal,
+    ) -> Result<BTreeSet<TokenHash>, Stop> {
+        let tokens = client.tokens.iter().map(|held| &held.token);
+        let vouched: Vec<_> =
+            tokens.clone().map(|token| self.vouch(view, issuers, by, &client.issuer, token)).collect();
+        let vouched = vouched.into_iter().collect::<Result<Vec<bool>, Stop>>()?;
+        Ok(tokens.zip(vouched).filter(|(_, is_vouched)| !is_vouched).map(|(token, _)| token.hash.clone()).collect())
+    }
+
     /// In what the issuers of this process differ from those that are stored: by key, and for the groups of the configuration
     /// that are there.
     fn trust_changes(
@@ -210,12 +226,10 @@ impl KdcApp {
             IssuerStep::Count { after, changes, was_known } => {
                 let own = self.own_issuers(stored, false);
                 let (page, more) = view.hint_after::<Principal>(&keys::principals(), after.as_ref(), PAGE)?;
-                let vouched: Vec<_> = page
-                    .iter()
-                    .map(|(_, principal)| self.vouch(view, &own, By::Own, &principal.issuer, &principal.token))
-                    .collect();
-                let vouched = vouched.into_iter().collect::<Result<Vec<bool>, Stop>>()?;
-                let clients = vouched.into_iter().filter(|is_vouched| !is_vouched).count();
+                let doubtful: Vec<_> =
+                    page.iter().map(|(_, client)| self.not_vouched(view, &own, By::Own, client)).collect();
+                let doubtful = doubtful.into_iter().collect::<Result<Vec<_>, Stop>>()?;
+                let clients = doubtful.into_iter().filter(|tokens| !tokens.is_empty()).count();
                 let clients = u64::try_from(clients).unwrap_or(u64::MAX);
                 let counted = Counted { clients, more, changes: changes.clone(), was_known: *was_known };
                 Ok(Outcome::done().with_event(Event::Start(StartEvent::Counted(counted))))
@@ -313,13 +327,15 @@ impl KdcApp {
     ) -> Result<(), Stop> {
         let id = PrincipalId::of(&seen.issuer, &seen.subject);
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else { return Ok(()) };
-        if self.vouch(view, stored, By::Stored, &principal.issuer, &principal.token)? {
+        let gone = self.not_vouched(view, stored, By::Stored, principal)?;
+        if gone.is_empty() {
             return Ok(());
         }
-        events.extend(self.end(view, id, principal, RekeyReason::Distrusted, changes)?);
+        let is_gone = |token: &StoredToken| gone.contains(&token.hash);
+        events.extend(self.end_tokens(view, id, principal, is_gone, RekeyReason::Distrusted, changes)?);
         // The time of one with `exi` would begin anew.
-        supersede(&principal.token, changes);
-        events.push(Event::Ended(principal.association.clone()));
+        let tokens = principal.tokens.iter().map(|held| &held.token);
+        tokens.filter(|token| is_gone(token)).for_each(|token| supersede(token, changes));
         Ok(())
     }
 }

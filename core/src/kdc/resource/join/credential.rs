@@ -82,7 +82,7 @@ impl KdcApp {
         if cred.is_empty() {
             return Err(bad("client_cred_verify is there without client_cred"));
         }
-        let Some(challenge) = &authorised.holder.principal.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
+        let Some(challenge) = &authorised.holder.association.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
         let eligible = self.eligible(view, authorised, cred)?;
         self.failed_proofs.check(view.now(), authorised.holder.id)?;
         let input = pop::client_input(&validated.scope, &challenge.value, &validated.cnonce);
@@ -126,11 +126,11 @@ impl KdcApp {
     /// 4.00 with a new N_S, which is stored (RFC 9594 section 4.3.1).
     pub(super) fn challenge(&self, view: &View<'_>, authorised: &Authorised<'_>) -> Outcome<Event> {
         let value = view.random_bytes::<8>("N_S").to_vec();
-        let mut principal = authorised.holder.principal.clone();
-        principal.kdcchallenge =
+        let mut association = authorised.holder.association.clone();
+        association.kdcchallenge =
             Some(Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::JoinRefusal });
         let mut changes = Changes::new();
-        changes.put(keys::principal(authorised.holder.id), principal);
+        changes.put(keys::association(&authorised.holder.held.association), association);
         Outcome::refused(self.with_hints(authorised, "there is no challenge any more", Some(value)), changes)
     }
 }

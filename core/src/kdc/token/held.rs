@@ -1,0 +1,201 @@
+//! The tokens that a client holds: each with the association that it came with, and what they allow together.
+//!
+//! A request is authorised by the token of its own association alone. A membership is the client's: it lasts while one token
+//! covers all of its roles. So a client that asks its Authorization Server for a token for each group stays in all of them.
+
+use crate::Roles;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::schema::keys::{self, GroupId, PrincipalId};
+use crate::schema::records::{BelongsTo, Expiry, HeldToken, Principal, RekeyReason, StoredToken};
+use crate::time::UnixTime;
+use ace_groupcomm_messages::RawCbor;
+
+/// How many tokens a client may hold at once.
+pub(in crate::kdc) const MAX_TOKENS: usize = 8;
+
+/// Notes a token by its hash and by its end.
+fn note(id: PrincipalId, token: &StoredToken, changes: &mut Changes) {
+    let at = token.expires;
+    changes.put(keys::token(&token.hash), BelongsTo(id));
+    changes.put(keys::expiry(at, &token.hash), Expiry { at, principal: id, hash: Some(token.hash.clone()) });
+}
+
+/// Forgets both.
+fn forget(token: &StoredToken, changes: &mut Changes) {
+    changes.delete(keys::token(&token.hash));
+    changes.delete(keys::expiry(token.expires, &token.hash));
+}
+
+impl KdcApp {
+    /// Adds a token, or puts it in the place of one with the same hash or for the same key. The association that it came with
+    /// takes the place of the one that the other had. Memberships that nothing covers any more end. What others are told comes
+    /// back, and the token that gave way.
+    pub(in crate::kdc) fn hold(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &mut Principal,
+        new: HeldToken,
+        changes: &mut Changes,
+    ) -> Result<(Vec<Event>, Option<StoredToken>), Stop> {
+        let (mut events, mut gave_way) = (Vec::new(), None);
+        match principal.place_of(&new) {
+            Some(place) => {
+                let Some(slot) = principal.tokens.get_mut(place) else {
+                    return Err(Refusal::Internal("a client has no such token").into());
+                };
+                let old = std::mem::replace(slot, new.clone());
+                if old.association != new.association {
+                    changes.delete(keys::association(&old.association));
+                    events.push(Event::Gone(old.association));
+                }
+                forget(&old.token, changes);
+                gave_way = Some(old.token).filter(|old| old.hash != new.token.hash);
+            }
+            None => {
+                if principal.tokens.len() >= MAX_TOKENS {
+                    events.extend(self.make_room(view, id, principal, &new, changes)?);
+                }
+                principal.tokens.push(new.clone());
+            }
+        }
+        note(id, &new.token, changes);
+        events.extend(self.end_uncovered(view, id, principal, RekeyReason::Narrowed, changes)?);
+        events.push(Event::Expires(new.token.expires));
+        Ok((events, gave_way))
+    }
+
+    /// Ends one token for a new one: the first to end of those that no membership needs.
+    fn make_room(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &mut Principal,
+        new: &HeldToken,
+        changes: &mut Changes,
+    ) -> Result<Vec<Event>, Stop> {
+        let mut places: Vec<usize> = (0..principal.tokens.len()).collect();
+        places.sort_by_key(|place| principal.tokens.get(*place).map(|held| held.token.expires));
+        for place in places {
+            let others = principal.tokens.iter().enumerate().filter(|(other, _)| *other != place);
+            let rest: Vec<&StoredToken> = others.map(|(_, held)| &held.token).chain([&new.token]).collect();
+            if !self.covers_all(view, id, &rest, &principal.memberships)? {
+                continue;
+            }
+            let old = principal.tokens.remove(place);
+            forget(&old.token, changes);
+            super::exi::supersede(&old.token, changes);
+            changes.delete(keys::association(&old.association));
+            return Ok(vec![Event::Gone(old.association)]);
+        }
+        Err(Refusal::Bound("the client has as many tokens as it may have, and needs all of them", 60).into())
+    }
+
+    /// Ends tokens of a client, with their associations, and what nothing covers any more. Where none is left the client is
+    /// forgotten. What others are told comes back.
+    pub(in crate::kdc) fn end_tokens(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &Principal,
+        ends: impl Fn(&StoredToken) -> bool,
+        why: RekeyReason,
+        changes: &mut Changes,
+    ) -> Result<Vec<Event>, Stop> {
+        let mut principal = principal.clone();
+        let (gone, left) = std::mem::take(&mut principal.tokens).into_iter().partition(|held| ends(&held.token));
+        principal.tokens = left;
+        let mut events = Vec::new();
+        for held in gone {
+            let HeldToken { token, association, .. } = held;
+            forget(&token, changes);
+            changes.delete(keys::association(&association));
+            events.push(Event::Ended(association));
+        }
+        events.extend(self.end_uncovered(view, id, &mut principal, why, changes)?);
+        if principal.tokens.is_empty() {
+            changes.delete(keys::principal(id));
+        } else {
+            changes.put(keys::principal(id), principal);
+        }
+        Ok(events)
+    }
+
+    /// Ends the memberships that no token of the client covers. What the client observes under its associations is looked at
+    /// again then.
+    fn end_uncovered(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &mut Principal,
+        why: RekeyReason,
+        changes: &mut Changes,
+    ) -> Result<Vec<Event>, Stop> {
+        let memberships = std::mem::take(&mut principal.memberships);
+        // All are asked for before the first is looked at.
+        let covered: Vec<_> = {
+            let tokens: Vec<&StoredToken> = principal.tokens.iter().map(|held| &held.token).collect();
+            memberships.iter().map(|membership| self.is_covered(view, id, &tokens, membership)).collect()
+        };
+        let covered = covered.into_iter().collect::<Result<Vec<bool>, Stop>>()?;
+        let mut events = Vec::new();
+        for (membership, is_covered) in memberships.into_iter().zip(covered) {
+            if is_covered {
+                principal.memberships.push(membership);
+                continue;
+            }
+            if events.is_empty() {
+                events.extend(principal.tokens.iter().map(|held| Event::Restricted(held.association.clone())));
+            }
+            events.extend(self.evict(view, id, principal, &membership, why, changes)?);
+        }
+        Ok(events)
+    }
+
+    /// Whether each of these memberships is covered by one of these tokens.
+    fn covers_all(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        tokens: &[&StoredToken],
+        memberships: &[(String, GroupId)],
+    ) -> Result<bool, Stop> {
+        let covered: Vec<_> = memberships.iter().map(|it| self.is_covered(view, id, tokens, it)).collect();
+        Ok(covered.into_iter().collect::<Result<Vec<bool>, Stop>>()?.into_iter().all(|is_covered| is_covered))
+    }
+
+    /// Whether one of these tokens grants all roles of a membership, and has not come to its end.
+    fn is_covered(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        tokens: &[&StoredToken],
+        (gname, group): &(String, GroupId),
+    ) -> Result<bool, Stop> {
+        let time = self.expiry.time(view.now());
+        for token in tokens.iter().filter(|token| token.expires > time || view.now().has_jumped()) {
+            let granted = self.granted(view, token, gname, *group)?;
+            if self.still_covers(view, id, *group, granted)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The roles that a token grants in a group; none where it does not mean it.
+    fn granted(&self, view: &View<'_>, token: &StoredToken, gname: &str, id: GroupId) -> Result<Option<Roles>, Stop> {
+        let Some((_, permissions)) = token.scope.iter().find(|(name, _)| name == gname) else { return Ok(None) };
+        let live = self.group(view, gname)?.filter(|live| live.id == id);
+        let live = live.filter(|live| self.means_this_group(token.issued, live.tokens_since));
+        Ok(live.and_then(|live| live.group.roles(&RawCbor::new(permissions).ok()?)))
+    }
+
+    /// When the last token ends that names a group: until then a client could come back with what it has.
+    pub(in crate::kdc) fn last_end(principal: &Principal, gname: &str) -> Option<UnixTime> {
+        let of_group = principal.tokens.iter().filter(|held| held.token.scope.iter().any(|(name, _)| name == gname));
+        of_group.map(|held| held.token.expires).max()
+    }
+}
