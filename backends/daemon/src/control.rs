@@ -132,11 +132,21 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// Listens there, for the owner alone.
+/// Listens there, for the owner alone: the socket has its mode before it has its name.
 fn bind(path: &Path) -> std::io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Err(std::io::ErrorKind::AddrInUse.into());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push("~");
+    let unnamed = PathBuf::from(name);
+    if is_socket(&unnamed) {
+        let _ = std::fs::remove_file(&unnamed);
+    }
+    let listener = UnixListener::bind(&unnamed)?;
+    std::fs::set_permissions(&unnamed, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&unnamed, path)?;
     Ok(listener)
 }
 

@@ -314,6 +314,7 @@ async fn a_kdc_that_does_not_run_or_has_no_place_for_commands_is_told_nothing() 
     house.kdc.kill().unwrap();
     house.kdc.wait().unwrap();
     (house.kdc, house.address) = start(&house.folder);
+    assert!(house.says(&["groups"]).contains("lamps"));
     // Whoever comes through it is the owner of the socket.
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(house.path("state/control")).unwrap().permissions().mode();
