@@ -11,11 +11,11 @@ use ace_groupcomm::records::{
 };
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, scope, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, store::Fault, toy};
-use ace_groupcomm::token::{TokenRefusal, ValidToken};
+use ace_groupcomm::token::ValidToken;
 use ace_groupcomm::traits::storage::{Key, Sharing};
 use ace_groupcomm::traits::token::TokenValidator;
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice};
-use ace_groupcomm::{Caller, Method, Now, RecordType, Response, Status};
+use ace_groupcomm::{Caller, Method, Now, RecordType, Response, Status, Stop, View};
 use ace_groupcomm_messages::{
     GetCreds, GroupcommError, JoinRequest, JoinResponse, ProblemDetails, TokenTransferResponse, retrieval,
 };
@@ -339,7 +339,7 @@ fn a_profile_may_want_the_scope_in_every_join() {
 struct Readable;
 
 impl TokenValidator for Readable {
-    fn validate(&self, token: &[u8], _now: UnixTime) -> Result<ValidToken, TokenRefusal> {
+    fn validate(&self, _view: &View<'_>, token: &[u8], _now: UnixTime) -> Result<ValidToken, Stop> {
         let claims = TestClient::new(&AwsLc, 1).unwrap().claims(&[], LATER);
         Ok(ValidToken::new(
             "as1",

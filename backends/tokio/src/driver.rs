@@ -3,8 +3,9 @@
 use crate::clock::{Clock, os_random};
 use crate::committer;
 use crate::crypto_pool::CryptoPool;
+use crate::services::{NoServices, Services};
 use ace_groupcomm::command::{Command, CommandError, Report};
-use ace_groupcomm::engine::{Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
+use ace_groupcomm::engine::{Answered, Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
 use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Now, Request, Response, Status};
@@ -134,6 +135,7 @@ fn unavailable() -> Response {
 
 struct Driver<M> {
     machine: M,
+    services: Arc<dyn Services>,
     storage: Arc<dyn Storage>,
     associations: Arc<dyn Associations>,
     pool: CryptoPool,
@@ -155,8 +157,23 @@ pub fn spawn<M>(
     machine: M,
     storage: Arc<dyn Storage>,
     associations: Arc<dyn Associations>,
+    pool: CryptoPool,
+    clock: Clock,
+) -> (Handle, JoinHandle<()>)
+where
+    M: Machine<Notice = AssociationNotice> + 'static,
+{
+    spawn_with_services(machine, storage, associations, pool, clock, Arc::new(NoServices))
+}
+
+/// The same, with services outside that parts of the engine ask: a token validator its Authorization Server, say.
+pub fn spawn_with_services<M>(
+    machine: M,
+    storage: Arc<dyn Storage>,
+    associations: Arc<dyn Associations>,
     mut pool: CryptoPool,
     clock: Clock,
+    services: Arc<dyn Services>,
 ) -> (Handle, JoinHandle<()>)
 where
     M: Machine<Notice = AssociationNotice> + 'static,
@@ -169,6 +186,7 @@ where
     let ready = Arc::new(AtomicBool::new(false));
     let driver = Driver {
         machine,
+        services,
         storage,
         associations,
         pool,
@@ -326,6 +344,14 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                 if let Some(done) = self.pool.run(op, jobs) {
                     self.machine.complete(now, done, out);
                 }
+            }
+            Effect::Ask(op, question) => {
+                let (services, results) = (Arc::clone(&self.services), self.results.clone());
+                tokio::spawn(async move {
+                    // One that panics has failed.
+                    let asked = tokio::spawn(async move { services.ask(&question).await });
+                    let _ = results.send(Completion::Answered(op, asked.await.unwrap_or(Answered::Failed)));
+                });
             }
             Effect::Commit(op, txn) => {
                 if self.commits.send((op, txn)).is_err() {

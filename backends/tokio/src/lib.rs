@@ -46,12 +46,14 @@ mod committer;
 mod crypto_pool;
 mod driver;
 mod member;
+mod services;
 
 pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
-pub use driver::{Handle, StartError, spawn};
+pub use driver::{Handle, StartError, spawn, spawn_with_services};
 pub use member::{MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange};
+pub use services::{NoServices, Services};
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

@@ -6,11 +6,11 @@ use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
-use ace_groupcomm::token::{TokenRefusal, ValidToken};
+use ace_groupcomm::token::ValidToken;
 use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
 use ace_groupcomm::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, Snapshot, Storage, StorageError, Txn};
 use ace_groupcomm::traits::token::TokenValidator;
-use ace_groupcomm::{Caller, Method, Status, UnixTime};
+use ace_groupcomm::{Caller, Method, Status, Stop, UnixTime, View};
 use ace_groupcomm_messages::TokenTransferResponse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -122,9 +122,9 @@ async fn reads_that_panic_have_failed_and_are_tried_again() {
 struct PanickingValidator(Vec<u8>);
 
 impl TokenValidator for PanickingValidator {
-    fn validate(&self, token: &[u8], now: UnixTime) -> Result<ValidToken, TokenRefusal> {
+    fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
         assert!(token != self.0, "this validator panics");
-        build::validator(&["g1"]).validate(token, now)
+        build::validator(&["g1"]).validate(view, token, now)
     }
 }
 

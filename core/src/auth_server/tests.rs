@@ -7,7 +7,6 @@ use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, desk::settle, toy};
 use crate::token::{CwtValidator, Issuer};
 use crate::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm, SigningKey};
-use crate::traits::token::TokenValidator;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
     Confirmation, RawCbor, Scope, ScopeValue, Strictness, TokenError, TokenErrorCode, TokenRequest, TokenResponse,
@@ -137,13 +136,13 @@ fn a_token_holds_what_the_client_is_told() {
     assert_eq!((response.status, response.content_format), (Status::Created, Some(ACE_CBOR)));
     let answer = TokenResponse::decode(&response.payload).unwrap();
     assert_eq!((answer.expires_in, answer.ace_profile, &answer.scope), (Some(3_600), Some(2), &None));
-    let valid = validator().validate(&answer.access_token, UnixTime::new(1_000)).unwrap();
+    let valid = validator().check(&answer.access_token, UnixTime::new(1_000)).unwrap();
     assert_eq!((valid.subject.as_str(), valid.expires), ("lamp", UnixTime::new(4_600)));
     assert_eq!(Some(&valid.cnf), answer.cnf.as_ref());
     let Confirmation::Osc(material) = &valid.cnf else { panic!("no osc") };
     assert_eq!((material.id.len(), material.ms.len(), material.salt.as_ref().map(Vec::len)), (8, 16, Some(8)));
     assert_eq!(valid.scope, build::scope(&[("g1", 6)]));
-    assert!(validator().validate(&answer.access_token, UnixTime::new(4_600)).is_err());
+    assert!(validator().check(&answer.access_token, UnixTime::new(4_600)).is_err());
 }
 
 // Covers: KG-3.2-05, AF-5.10-04, AF-5.3.1-03, TH-2-03/as-sub
@@ -208,7 +207,7 @@ fn a_scope_is_narrowed_to_the_policies() {
             return Err(error(&response));
         }
         let answer = TokenResponse::decode(&response.payload).unwrap();
-        let valid = validator().validate(&answer.access_token, UnixTime::new(1_000)).unwrap();
+        let valid = validator().check(&answer.access_token, UnixTime::new(1_000)).unwrap();
         // The scope is told where it is not what was asked for.
         let same = asked.scope == Some(ScopeValue::Bytes(valid.scope().encode()));
         assert!(matches!(answer.scope, None | Some(ScopeValue::Bytes(_))), "not in the extended format");
@@ -301,7 +300,7 @@ fn an_update_keeps_the_clients_own_key() {
     bench.now = bench.now.plus(Duration::from_secs(100));
     let answer = TokenResponse::decode(&bench.token("lamp", &update).payload).unwrap();
     assert_eq!(answer.cnf, None);
-    let valid = validator().validate(&answer.access_token, UnixTime::new(1_100)).unwrap();
+    let valid = validator().check(&answer.access_token, UnixTime::new(1_100)).unwrap();
     assert_eq!((valid.cnf, valid.expires), (Confirmation::Kid(material.id.clone()), UnixTime::new(4_700)));
     // Another client's key, a key for another audience, an unknown one.
     let other = TokenRequest { audience: Some("third".into()), ..update.clone() };

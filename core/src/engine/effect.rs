@@ -1,5 +1,6 @@
 //! What goes in and out of an engine.
 
+use super::question::{Answered, Question};
 use crate::command::{CommandError, Report};
 use crate::request::Response;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
@@ -43,6 +44,9 @@ pub enum Effect<N> {
     Scan(OpId, Key, Option<Key>, usize),
     /// Do these jobs, and say what came of them by [`Completion::Crypto`], in the same order.
     Crypto(OpId, Vec<CryptoJob>),
+    /// Ask a service outside, and say what it said by [`Completion::Answered`]. A driver that has no such service says
+    /// [`Answered::Failed`].
+    Ask(OpId, Question),
     /// Commit this transaction, and say what came of it by [`Completion::Committed`].
     Commit(OpId, Txn),
     /// Send this answer to who asked under this ticket. What it says is durable.
@@ -62,6 +66,8 @@ pub enum Completion {
     Scanned(OpId, Result<Page, StorageError>),
     /// What came of an [`Effect::Crypto`], in the same order.
     Crypto(OpId, Vec<CryptoOutput>),
+    /// What came of an [`Effect::Ask`].
+    Answered(OpId, Answered),
     /// What came of an [`Effect::Commit`].
     Committed(OpId, CommitOutcome),
 }

@@ -18,6 +18,12 @@ pub struct Limits {
     pub records: usize,
     /// How long a request waits.
     pub patience: Duration,
+    /// Questions to services outside that are under way: in all.
+    pub questions: usize,
+    /// The same of one address.
+    pub questions_per_address: usize,
+    /// How long a service may take to answer; less than `patience`.
+    pub question_patience: Duration,
     /// Keys in one page of a scan.
     pub page: usize,
     /// By how much the time of day may run ahead of the other clock at once. Beyond that nothing is ended for good
@@ -34,6 +40,9 @@ impl Default for Limits {
             batch: 64,
             records: 4_000_000,
             patience: Duration::from_secs(20),
+            questions: 1_024,
+            questions_per_address: 8,
+            question_patience: Duration::from_secs(10),
             page: 512,
             largest_jump: Duration::from_secs(24 * 3_600),
         }

@@ -22,7 +22,9 @@ pub(super) struct Scans {
 
 impl<A: App> Engine<A> {
     pub(super) fn note_needs(&mut self, ticket: Ticket, log: Log) {
-        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
+        if !self.waiting.contains_key(&ticket) {
+            return;
+        }
         let mut needs = 0_u32;
         for key in log.needs {
             let waiters = self.wanted.entry(key).or_default();
@@ -47,6 +49,11 @@ impl<A: App> Engine<A> {
             self.wanted_pages.push((at, limit, ticket));
             needs = needs.saturating_add(1);
         }
+        for question in log.questions {
+            self.want_answer(ticket, question);
+            needs = needs.saturating_add(1);
+        }
+        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
         for job in log.jobs {
             self.wanted_jobs.push((ticket, job));
             needs = needs.saturating_add(1);
@@ -71,6 +78,7 @@ impl<A: App> Engine<A> {
             out.push(Effect::Scan(op, at.prefix.clone(), at.after.clone(), limit));
             self.ops.insert(op, Op::Page(at, ticket));
         }
+        self.emit_questions(out);
         let pages_first = self.scans.loaded_last;
         if pages_first {
             self.emit_pages(out);
@@ -218,7 +226,7 @@ impl<A: App> Engine<A> {
     }
 
     /// Counts down what requests wait for; those that wait for nothing more run, or run in their lane.
-    fn unblock(&mut self, now: Now, waiters: Vec<Ticket>, out: &mut Vec<Effect<A::Notice>>) {
+    pub(super) fn unblock(&mut self, now: Now, waiters: Vec<Ticket>, out: &mut Vec<Effect<A::Notice>>) {
         for ticket in waiters {
             let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
             waiting.blocked = waiting.blocked.saturating_sub(1);

@@ -263,6 +263,7 @@ impl<A: App> Machine for Engine<A> {
                 self.scanned(now, op, result, out);
             }
             Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
+            Completion::Answered(op, answered) => self.answered(now, op, answered, out),
             Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
         }
         self.cache.loads_since(self.loads.first().copied());
@@ -273,7 +274,8 @@ impl<A: App> Machine for Engine<A> {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let again = self.failed.front().map(|(at, _)| *at);
         let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
-        [deadline, again, held, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
+        let silent = self.questions.next_timeout();
+        [deadline, again, held, silent, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
@@ -283,6 +285,7 @@ impl<A: App> Machine for Engine<A> {
                 self.task(now, task, rng, out);
             }
         }
+        self.give_up_questions(now, out);
         while let Some(&(at, ticket)) = self.deadlines.first() {
             if at > now.mono {
                 break;

@@ -35,6 +35,7 @@ mod limits;
 mod load;
 mod log;
 mod machine;
+pub(crate) mod question;
 mod run;
 pub(crate) mod store;
 
@@ -43,6 +44,7 @@ pub use effect::{Completion, Durable, Effect, OpId, Reply, Ticket};
 pub use limits::{Limits, Stats};
 pub use machine::Machine;
 pub(crate) use machine::wraps_engine;
+pub use question::{Answered, Question};
 
 use crate::command::{EngineStatus, Figure};
 use crate::engine::store::cache::{Cache, LoadId};
@@ -57,6 +59,7 @@ use figures::Counts;
 use health::Health;
 use lane::Lane;
 use load::Scans;
+use question::{KnownAnswer, Questions};
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -75,6 +78,8 @@ struct Waiting<T> {
     since: LoadId,
     seed: [u8; 32],
     facts: Vec<(CryptoJob, CryptoOutput)>,
+    /// What services have said to its questions.
+    answers: Vec<KnownAnswer>,
     /// Pages that it asked for.
     pages: Vec<(PageAt, Page)>,
     lane: Option<String>,
@@ -133,6 +138,7 @@ pub(crate) struct Engine<A: App> {
     wanted: BTreeMap<Key, Vec<Ticket>>,
     wanted_pages: Vec<(PageAt, usize, Ticket)>,
     wanted_jobs: Vec<(Ticket, CryptoJob)>,
+    questions: Questions,
     scans: Scans,
     /// Keys that commits under way write: what a load shows of them must not be mixed with older records.
     committing: BTreeMap<Key, u32>,
@@ -168,6 +174,7 @@ impl<A: App> Engine<A> {
             wanted: BTreeMap::new(),
             wanted_pages: Vec::new(),
             wanted_jobs: Vec::new(),
+            questions: Questions::default(),
             scans: Scans::default(),
             committing: BTreeMap::new(),
             overtaken: Vec::new(),
@@ -280,6 +287,7 @@ impl<A: App> Engine<A> {
             since: self.cache.newest(),
             seed,
             facts: Vec::new(),
+            answers: Vec::new(),
             pages: Vec::new(),
             lane,
             runs: 0,

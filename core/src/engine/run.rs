@@ -39,6 +39,7 @@ impl<A: App> Engine<A> {
             base: &self.cache,
             overlay,
             facts: &waiting.facts,
+            answers: &waiting.answers,
             pages: &waiting.pages,
             sharing: self.sharing,
             log: &log,
@@ -49,6 +50,9 @@ impl<A: App> Engine<A> {
         let result = self.app.handle(&view, &waiting.input);
         let log = log.into_inner();
         if log.has_needs() {
+            if let Err(refusal) = self.may_ask(ticket, &log.questions) {
+                return Ran::Refused(refusal, Log::default());
+            }
             self.note_needs(ticket, log);
             return Ran::Waits;
         }

@@ -2,7 +2,7 @@
 
 use crate::command::{Command, CommandError, Report};
 use crate::config::ConfigMap;
-use crate::engine::{Completion, Durable, Effect, Limits, Machine, Reply, Ticket};
+use crate::engine::{Answered, Completion, Durable, Effect, Limits, Machine, OpId, Question, Reply, Ticket};
 use crate::id::TokenHash;
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
 use crate::registry::Registry;
@@ -16,6 +16,7 @@ use crate::traits::transport::{AssociationNeed, AssociationNotice};
 use ace_groupcomm_messages::{CreationHints, TokenTransferResponse};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Settled {
     pub notices: Vec<AssociationNotice>,
     /// All signatures that were asked for.
     pub jobs: Vec<CryptoJob>,
+    /// Questions to services outside, which nobody has answered.
+    pub questions: Vec<(OpId, Question)>,
 }
 
 /// Does what the effects of an engine ask for, by this provider, on this store and at this time, until there are none.
@@ -76,6 +79,10 @@ pub fn settle(
                     let outputs = crypto.run(&jobs);
                     settled.jobs.extend(jobs);
                     Completion::Crypto(op, outputs)
+                }
+                Effect::Ask(op, question) => {
+                    settled.questions.push((op, question));
+                    continue;
                 }
                 Effect::Commit(op, txn) => Completion::Committed(op, store.commit_now(txn)),
                 Effect::Answer(ticket, durable) => {
@@ -112,6 +119,9 @@ pub struct Desk {
     pub notices: Vec<AssociationNotice>,
     /// All signatures that were asked for.
     pub jobs: Vec<CryptoJob>,
+    /// Questions to services outside, in order; [`Self::answer`] answers one.
+    pub questions: Vec<(OpId, Question)>,
+    answers: BTreeMap<Ticket, Durable>,
 }
 
 impl Desk {
@@ -169,13 +179,28 @@ impl Desk {
         now: Now,
     ) -> Result<Self, SetupError> {
         let kdc = Kdc::new(config, registry, validator, store.sharing(), Arc::new(crypto))?;
-        let rng = ChaCha12Rng::seed_from_u64(1);
-        let mut desk = Self { crypto, kdc, store, now, rng, notices: Vec::new(), jobs: Vec::new() };
+        let mut desk = Self::over(crypto, kdc, store, now);
         let mut out = Vec::new();
         desk.kdc.start(desk.now, &mut desk.rng, &mut out);
         desk.settle(out);
         desk.due();
         Ok(desk)
+    }
+
+    /// A KDC that has not started.
+    #[must_use]
+    pub fn over(crypto: &'static dyn CryptoProvider, kdc: Kdc, store: TestStore, now: Now) -> Self {
+        Self {
+            crypto,
+            kdc,
+            store,
+            now,
+            rng: ChaCha12Rng::seed_from_u64(1),
+            notices: Vec::new(),
+            jobs: Vec::new(),
+            questions: Vec::new(),
+            answers: BTreeMap::new(),
+        }
     }
 
     /// Asks, and does all that is needed for the answer.
@@ -191,7 +216,7 @@ impl Desk {
             .map(|(caller, request)| self.kdc.request(self.now, caller, request, &mut self.rng, &mut out))
             .collect();
         let answers = self.settle(out);
-        let mut answers: std::collections::BTreeMap<Ticket, Durable> = answers.into_iter().collect();
+        let mut answers: BTreeMap<Ticket, Durable> = answers.into_iter().collect();
         replies
             .into_iter()
             .map(|reply| match reply {
@@ -208,7 +233,37 @@ impl Desk {
         let settled = settle(self.crypto, &mut self.kdc, &self.store, self.now, out);
         self.notices.extend(settled.notices);
         self.jobs.extend(settled.jobs);
+        self.questions.extend(settled.questions);
         settled.answers
+    }
+
+    /// Asks what is not answered at once. [`Self::answer_to`] has the answer when it is there.
+    pub fn begin(&mut self, caller: &Caller, request: Request) -> Ticket {
+        let mut out = Vec::new();
+        let reply = self.kdc.request(self.now, caller.clone(), request, &mut self.rng, &mut out);
+        let ticket = match reply {
+            Reply::Later(ticket) => ticket,
+            Reply::Now(durable) => {
+                self.answers.insert(Ticket(u64::MAX), durable);
+                Ticket(u64::MAX)
+            }
+        };
+        let answers = self.settle(out);
+        self.answers.extend(answers);
+        ticket
+    }
+
+    /// Says what a service has answered.
+    pub fn answer(&mut self, op: OpId, answered: Answered) {
+        let mut out = Vec::new();
+        self.kdc.complete(self.now, Completion::Answered(op, answered), &mut out);
+        let answers = self.settle(out);
+        self.answers.extend(answers);
+    }
+
+    /// The answer to what was [begun](Self::begin), where it is there.
+    pub fn answer_to(&mut self, ticket: Ticket) -> Option<Response> {
+        self.answers.remove(&ticket).map(Durable::into_inner)
     }
 
     /// Lets time pass, and does what is due.
@@ -223,7 +278,8 @@ impl Desk {
         for _ in 0..1_000 {
             let mut out = Vec::new();
             self.kdc.timeout(self.now, &mut self.rng, &mut out);
-            self.settle(out);
+            let answers = self.settle(out);
+            self.answers.extend(answers);
             if self.kdc.next_timeout(self.now).is_none_or(|at| at > self.now.mono) {
                 break;
             }

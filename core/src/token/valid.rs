@@ -1,5 +1,6 @@
 //! A token that somebody vouches for, and why one is refused.
 
+use crate::engine::store::view::Stop;
 use crate::id::TokenHash;
 use crate::keys::KeyFingerprint;
 use crate::refusal::Refusal;
@@ -113,5 +114,11 @@ impl From<TokenRefusal> for Refusal {
             TokenRefusal::Audience => Self::WrongAudience,
             TokenRefusal::Scope => Self::BadRequest("the token's scope cannot be read"),
         }
+    }
+}
+
+impl From<TokenRefusal> for Stop {
+    fn from(refusal: TokenRefusal) -> Self {
+        Refusal::from(refusal).into()
     }
 }

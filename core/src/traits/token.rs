@@ -1,16 +1,45 @@
 //! Who checks tokens. [`crate::token`] has the types, and a validator of CWTs.
+//!
+//! A validator that takes reference tokens asks the Authorization Server what they mean:
+//!
+//! ```
+//! use ace_groupcomm::engine::Question;
+//! use ace_groupcomm::token::{TokenRefusal, ValidToken};
+//! use ace_groupcomm::traits::token::TokenValidator;
+//! use ace_groupcomm::{Stop, UnixTime, View};
+//! use ace_groupcomm_messages::Claims;
+//!
+//! struct Introspection;
+//!
+//! impl TokenValidator for Introspection {
+//!     fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
+//!         // The run ends here until the service has answered, and begins anew then.
+//!         let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
+//!         let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
+//!         let (subject, cnf) = claims.sub.zip(claims.cnf).ok_or(TokenRefusal::Claims)?;
+//!         let scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
+//!         let expires = UnixTime::new(claims.exp.ok_or(TokenRefusal::Claims)?);
+//!         if expires <= now {
+//!             return Err(TokenRefusal::Expired.into());
+//!         }
+//!         Ok(ValidToken::new("as", &subject, token, expires, scope, cnf).confidential())
+//!     }
+//! }
+//! ```
 
+use crate::engine::store::view::{Stop, View};
 use crate::time::UnixTime;
-use crate::token::{LEEWAY, TokenRefusal, Trust, ValidToken};
+use crate::token::{LEEWAY, Trust, ValidToken};
 use std::time::Duration;
 
 /// Checks access tokens that clients post (RFC 9200 section 5.10.1).
 pub trait TokenValidator: Send + Sync {
-    /// Checks a token at this time.
+    /// Checks a token at this time. It is called several times for one post, and must not block: what takes time it asks the
+    /// view for, [signatures](View::verified) and [services outside](View::asked).
     ///
     /// # Errors
-    /// [`TokenRefusal`].
-    fn validate(&self, token: &[u8], now: UnixTime) -> Result<ValidToken, TokenRefusal>;
+    /// [`Stop`] until what is needed is known, and where the token is refused: [`TokenRefusal`](crate::token::TokenRefusal).
+    fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop>;
 
     /// Returns by how much the clock of an issuer may be ahead. What a token says of its time (`iat`) is compared with moments
     /// of the KDC, e.g. a restore: so much later it has to be.

@@ -1,7 +1,7 @@
 //! A KDC process whose commits happen when the test says so.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::engine::{Completion, Effect, Limits, Machine, Reply};
+use ace_groupcomm::engine::{Answered, Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::kdc::{Kdc, KdcConfig};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{TestStore, build, desk, toy};
@@ -65,6 +65,7 @@ impl Process {
                         Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
                     }
                     Effect::Crypto(op, jobs) => Completion::Crypto(op, AwsLc.run(&jobs)),
+                    Effect::Ask(op, _) => Completion::Answered(op, Answered::Failed),
                     Effect::Commit(op, txn) => {
                         self.held.push((op, txn));
                         continue;

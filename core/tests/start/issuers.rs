@@ -3,7 +3,7 @@
 use super::*;
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::records::{Challenge, ChallengeOrigin, HeldToken, StoredToken};
-use ace_groupcomm::{AssociationId, UnixTime, record};
+use ace_groupcomm::{AssociationId, Stop, UnixTime, View, record};
 use serde::Serialize;
 
 /// Issuers, each with the numbers of its keys and its groups.
@@ -355,10 +355,11 @@ fn a_validator_that_does_not_say_whom_it_trusts_starts_over_any_storage() {
     impl ace_groupcomm::traits::token::TokenValidator for Silent {
         fn validate(
             &self,
+            view: &View<'_>,
             token: &[u8],
             now: UnixTime,
-        ) -> Result<ace_groupcomm::token::ValidToken, ace_groupcomm::token::TokenRefusal> {
-            self.0.validate(token, now)
+        ) -> Result<ace_groupcomm::token::ValidToken, Stop> {
+            self.0.validate(view, token, now)
         }
     }
     let store = store();

@@ -70,5 +70,7 @@ fn process(store: &TestStore, config: KdcConfig) -> Desk {
         ace_groupcomm::kdc::Kdc::new(config, &toy::registry(), validator, store.sharing(), Arc::new(AwsLc)).unwrap();
     let now = Now::new(1_000_000, Duration::from_secs(1));
     let rng = rand_chacha::ChaCha12Rng::seed_from_u64(9);
-    Desk { crypto: &AwsLc, kdc, store: store.clone(), now, rng, notices: Vec::new(), jobs: Vec::new() }
+    let mut desk = Desk::over(&AwsLc, kdc, store.clone(), now);
+    desk.rng = rng;
+    desk
 }

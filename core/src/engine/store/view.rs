@@ -9,6 +9,8 @@
 //! let (head, member) = (head?, member?);
 //! ```
 
+use crate::Secret;
+use crate::engine::question::{ASKS, KnownAnswer, Question};
 use crate::engine::store::cache::Cache;
 use crate::engine::store::overlay::Overlay;
 use crate::refusal::Refusal;
@@ -63,13 +65,16 @@ pub(crate) struct Log {
     pub(crate) pages: Vec<(PageAt, usize)>,
     /// Work to be done.
     pub(crate) jobs: Vec<CryptoJob>,
+    /// What services outside are to be asked.
+    pub(crate) questions: Vec<Question>,
     /// Whether anything came from what is not durable yet.
     pub(crate) read_overlay: bool,
 }
 
 impl Log {
     pub(crate) fn has_needs(&self) -> bool {
-        !(self.needs.is_empty() && self.lists.is_empty() && self.pages.is_empty() && self.jobs.is_empty())
+        let of_storage = self.needs.is_empty() && self.lists.is_empty() && self.pages.is_empty();
+        !(of_storage && self.jobs.is_empty() && self.questions.is_empty())
     }
 }
 
@@ -81,6 +86,7 @@ pub struct View<'a> {
     pub(crate) base: &'a Cache,
     pub(crate) overlay: Option<&'a Overlay>,
     pub(crate) facts: &'a [(CryptoJob, CryptoOutput)],
+    pub(crate) answers: &'a [KnownAnswer],
     pub(crate) pages: &'a [(PageAt, Page)],
     pub(crate) sharing: Sharing,
     pub(crate) log: &'a RefCell<Log>,
@@ -270,6 +276,27 @@ impl<'a> View<'a> {
             return Err(Stop::NotYet(NotYet(())));
         };
         Ok(page)
+    }
+
+    /// What a service outside says to a question. The answer may be a former one to the same question of the same request, while
+    /// it is good.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] until it is known; [`Stop::Refuse`] with 5.03 where the service cannot be asked, does not answer in time, or
+    /// says what is outdated at once.
+    pub fn asked(&self, question: Question) -> Result<&'a Secret, Stop> {
+        let known = || self.answers.iter().filter(|known| known.question == question);
+        match known().next_back().map(|known| &known.answer) {
+            Some(Some((content, until))) if self.now.mono < *until => Ok(content),
+            Some(None) => Err(Refusal::Unavailable("a service does not answer", 5).into()),
+            Some(Some(_)) if known().count() >= ASKS => {
+                Err(Refusal::Unavailable("what a service says is outdated at once", 5).into())
+            }
+            _ => {
+                self.log.borrow_mut().questions.push(question);
+                Err(Stop::NotYet(NotYet(())))
+            }
+        }
     }
 
     fn fact(&self, job: CryptoJob) -> Result<&'a CryptoOutput, Stop> {

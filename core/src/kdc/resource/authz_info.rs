@@ -59,7 +59,7 @@ impl KdcApp {
     /// A token, as an issuer that is trusted vouches for it, and not revoked; and the groups of its scope, in the same order.
     fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<(ValidToken, Vec<Arc<Group>>), Stop> {
         self.plausible(view)?;
-        let valid = self.validator.validate(token, self.time(view)?).map_err(Refusal::from)?;
+        let valid = self.validator.validate(view, token, self.time(view)?)?;
         let valid = self.since_first_received(view, valid)?;
         if view.get::<Revoked>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());

@@ -2,7 +2,7 @@
 
 use super::{GROUP, Sabotage, Simulation};
 use crate::Secret;
-use crate::engine::{Completion, Effect};
+use crate::engine::{Answered, Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
 use crate::records::{GroupSecret, Head, MemberRecord, NamedGroup, Principal, SenderIdRecord};
@@ -126,6 +126,7 @@ impl Simulation {
                 Completion::Scanned(op, self.store.scan(&prefix, after.as_ref(), limit))
             }
             Effect::Crypto(op, jobs) => Completion::Crypto(op, StandIn.run(&jobs)),
+            Effect::Ask(op, _) => Completion::Answered(op, Answered::Failed),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
             Effect::Answer(..) | Effect::Report(..) | Effect::Notice(_) => return Ok(None),
         }))

@@ -1,0 +1,176 @@
+//! A validator that asks a service: its answer comes late, never, twice, or is outdated.
+
+use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::engine::{Answered, Machine, Question};
+use ace_groupcomm::testkit::build::{TestClient, group_request, token_post_with, validator};
+use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
+use ace_groupcomm::token::{CwtValidator, TokenRefusal, ValidToken};
+use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::token::TokenValidator;
+use ace_groupcomm::{Caller, Endpoint, Method, Now, Response, Secret, Status, Stop, UnixTime, View};
+use ace_groupcomm_messages::{Claims, Scope, TokenTransferResponse};
+use std::time::Duration;
+
+const LATER: u64 = 2_000_000;
+
+/// Takes reference tokens: a service says what they mean.
+struct Introspection(CwtValidator);
+
+impl TokenValidator for Introspection {
+    fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
+        let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
+        let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
+        let expires = UnixTime::new(claims.exp.ok_or(TokenRefusal::Claims)?);
+        if expires <= now {
+            return Err(TokenRefusal::Expired.into());
+        }
+        let scope: Scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
+        let (subject, cnf) = claims.sub.zip(claims.cnf).ok_or(TokenRefusal::Claims)?;
+        Ok(ValidToken::new("as1", &subject, token, expires, scope, cnf).confidential())
+    }
+
+    fn leeway(&self) -> Duration {
+        self.0.leeway()
+    }
+}
+
+fn new() -> Desk {
+    let store = TestStore::new(Sharing::Exclusive);
+    let validator = Box::new(Introspection(validator(&["g1"])));
+    let now = Now::new(1_000_000, Duration::from_secs(1));
+    Desk::start(&AwsLc, store, desk::config(&["g1"]), &toy::registry(), validator, now).unwrap()
+}
+
+/// What the service knows of the token of a client.
+fn claims(number: u16) -> Secret {
+    let client = TestClient::new(&AwsLc, number).unwrap();
+    Secret::new(client.claims(&[("g1", 1)], LATER).encode())
+}
+
+fn known(number: u16, seconds: u64) -> Answered {
+    Answered::Known { content: claims(number), good_for: Duration::from_secs(seconds) }
+}
+
+fn at(host: u8) -> Caller {
+    Caller::Anonymous(Some(Endpoint { host: vec![host].into(), proven: true }))
+}
+
+fn post(token: &[u8], nonce: u8) -> ace_groupcomm::Request {
+    token_post_with(token, &[nonce; 8])
+}
+
+fn association(answer: &Response) -> Caller {
+    assert_eq!(answer.status, Status::Created, "{answer:?}");
+    Caller::peer(TokenTransferResponse::decode(&answer.payload).unwrap().server_recipient_id.unwrap())
+}
+
+#[test]
+fn a_post_waits_for_the_service_and_goes_on_with_its_answer() {
+    let mut desk = new();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    assert_eq!(desk.answer_to(ticket), None);
+    let (op, question) = desk.questions[0].clone();
+    assert_eq!((question.service, question.content.as_slice()), ("introspection", &b"reference"[..]));
+    assert!(!format!("{question:?}").contains("114, 101"), "a token is shown to nobody");
+    // Others are served meanwhile.
+    assert_eq!(desk.ask(&at(2), group_request(Method::Get, "g1", &["num"])).status, Status::Unauthorized);
+    desk.answer(op, known(1, 5));
+    let caller = association(&desk.answer_to(ticket).unwrap());
+    assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &["num"])).status, Status::Forbidden, "no member");
+    assert_eq!(desk.questions.len(), 1);
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_5_03_and_later_it_changes_nothing() {
+    let mut desk = new();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    let (op, _) = desk.questions[0].clone();
+    assert!(desk.kdc.next_timeout(desk.now).is_some_and(|at| at <= Duration::from_secs(11)));
+    desk.pass(Duration::from_secs(9));
+    assert_eq!(desk.answer_to(ticket), None);
+    desk.pass(Duration::from_secs(1));
+    let given_up = desk.answer_to(ticket).unwrap();
+    assert_eq!((given_up.status, given_up.max_age), (Status::ServiceUnavailable, Some(5)));
+    desk.answer(op, known(1, 5));
+    assert!(desk.notices.is_empty(), "nobody is let in by an answer that came too late");
+}
+
+#[test]
+fn a_second_answer_to_one_question_changes_nothing() {
+    let mut desk = new();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    let (op, _) = desk.questions[0].clone();
+    desk.answer(op, Answered::Failed);
+    assert_eq!(desk.answer_to(ticket).unwrap().status, Status::ServiceUnavailable);
+    desk.answer(op, known(1, 5));
+    assert!(desk.notices.is_empty());
+    // Whoever asks later has it asked anew.
+    desk.begin(&at(1), post(b"reference", 2));
+    assert_eq!(desk.questions.len(), 2);
+}
+
+#[test]
+fn what_is_outdated_is_asked_for_anew_and_not_for_ever() {
+    let mut desk = new();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    desk.answer(desk.questions[0].0, known(1, 0));
+    assert_eq!((desk.answer_to(ticket), desk.questions.len()), (None, 2));
+    desk.answer(desk.questions[1].0, known(1, 0));
+    let refused = desk.answer_to(ticket).unwrap();
+    assert_eq!((refused.status, desk.questions.len()), (Status::ServiceUnavailable, 2));
+    // An answer is for the request that waited for it: the next one has it asked again, however long it was good for.
+    let ticket = desk.begin(&at(1), post(b"reference", 2));
+    desk.answer(desk.questions[2].0, known(1, 1_000));
+    association(&desk.answer_to(ticket).unwrap());
+    desk.begin(&at(1), post(b"reference", 3));
+    assert_eq!(desk.questions.len(), 4);
+}
+
+#[test]
+fn the_same_question_is_asked_once_for_all_who_wait() {
+    let mut desk = new();
+    let tickets: Vec<_> = (1..=4).map(|host| desk.begin(&at(host), post(b"reference", host))).collect();
+    assert_eq!(desk.questions.len(), 1);
+    desk.answer(desk.questions[0].0, known(1, 5));
+    for ticket in tickets {
+        association(&desk.answer_to(ticket).unwrap());
+    }
+}
+
+#[test]
+fn questions_under_way_have_bounds_of_an_address_and_in_all() {
+    let mut desk = new();
+    for number in 0..8_u8 {
+        desk.begin(&at(1), post(&[number], number));
+    }
+    let refused = desk.begin(&at(1), post(b"one more", 9));
+    let refused = desk.answer_to(refused).unwrap();
+    assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(2)));
+    assert_eq!(desk.questions.len(), 8);
+    // One that is under way already costs nothing, and others have their own share.
+    let same = desk.begin(&at(1), post(&[3], 10));
+    let other = desk.begin(&at(2), post(b"one more", 9));
+    assert_eq!((desk.answer_to(same), desk.answer_to(other), desk.questions.len()), (None, None, 9));
+    // An answer makes room.
+    desk.answer(desk.questions[0].0, Answered::Failed);
+    desk.begin(&at(1), post(b"another", 11));
+    assert_eq!(desk.questions.len(), 10);
+    let mut config = desk::config(&["g1"]);
+    config.limits.questions = 3;
+    let (store, now) = (TestStore::new(Sharing::Exclusive), Now::new(1_000_000, Duration::from_secs(1)));
+    let validator = Box::new(Introspection(validator(&["g1"])));
+    let mut desk = Desk::start(&AwsLc, store, config, &toy::registry(), validator, now).unwrap();
+    for host in 1..=4 {
+        desk.begin(&at(host), post(&[host], host));
+    }
+    assert_eq!(desk.questions.len(), 3);
+}
+
+#[test]
+fn a_service_that_says_no_is_believed() {
+    let mut desk = new();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    let said = Answered::Known { content: Secret::new(b"inactive".to_vec()), good_for: Duration::from_secs(5) };
+    desk.answer(desk.questions[0].0, said);
+    assert_eq!(desk.answer_to(ticket).unwrap().status, Status::Unauthorized);
+}
