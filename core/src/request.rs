@@ -2,6 +2,7 @@
 
 use crate::id::AssociationId;
 use bytes::Bytes;
+use std::net::IpAddr;
 
 /// What a request wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,20 @@ pub enum Method {
 }
 
 impl Method {
+    /// The method with this name in HTTP; FETCH has the name that it has in CoAP. `None` for others.
+    #[must_use]
+    pub fn from_http(name: &str) -> Option<Self> {
+        Some(match name {
+            "GET" => Self::Get,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "FETCH" => Self::Fetch,
+            "PATCH" => Self::Patch,
+            _ => return None,
+        })
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub const fn is_safe(self) -> bool {
@@ -119,7 +134,22 @@ pub struct Endpoint {
     pub proven: bool,
 }
 
+impl Endpoint {
+    /// A host, by its IP address. A handshake has proven it, of TCP or TLS; a datagram has not.
+    #[must_use]
+    pub fn of_ip(ip: IpAddr, proven: bool) -> Self {
+        let host = match ip {
+            IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+        };
+        Self { host, proven }
+    }
+}
+
 /// Who sends a request. A peer is known by its security association, never by an address.
+///
+/// [`Self::Peer`] is the embedder's own assertion: a message came that only the other end of the association can have made, or
+/// have made for this server now. The engine asks nothing further. The name of an association is no secret and proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Caller {
@@ -256,6 +286,27 @@ impl Status {
         Self::ServiceUnavailable,
     ];
 
+    /// The status code of HTTP (RFC 8075 section 7, RFC 9110 section 15).
+    #[must_use]
+    pub const fn http(self) -> u16 {
+        match self {
+            Self::Created => 201,
+            Self::Content => 200,
+            Self::Deleted | Self::Changed => 204,
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
+            Self::RequestEntityTooLarge => 413,
+            Self::UnsupportedContentFormat => 415,
+            Self::TooManyRequests => 429,
+            Self::InternalServerError => 500,
+            Self::ServiceUnavailable => 503,
+        }
+    }
+
     /// Whether the request was done.
     #[must_use]
     pub const fn is_success(self) -> bool {
@@ -323,6 +374,15 @@ impl Response {
         self.payload = payload.into();
         self
     }
+
+    /// The status code of HTTP: that of [`Status::http`], and 200 in the place of 204 where there is a body.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self.status.http() {
+            204 if !self.payload.is_empty() => 200,
+            code => code,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -351,5 +411,18 @@ mod tests {
             (true, false, false)
         );
         assert!(at(true).proven_host().is_some() && at(false).proven_host().is_none());
+    }
+
+    #[test]
+    fn http_has_its_own_names_for_methods_and_codes() {
+        for status in Status::ALL {
+            // A body has no place in 204: what is said with content is said with another code.
+            assert_eq!(status.http() / 100, u16::from(status.coap() >> 5), "{status:?}");
+        }
+        assert_eq!([Status::Content, Status::Changed, Status::Created].map(Status::http), [200, 204, 201]);
+        let changed = Response::new(Status::Changed);
+        assert_eq!((changed.http_status(), changed.with_payload(60, vec![1]).http_status()), (204, 200));
+        assert_eq!(Method::from_http("FETCH"), Some(Method::Fetch));
+        assert_eq!((Method::from_http("get"), Method::from_http("HEAD")), (None, None));
     }
 }

@@ -8,7 +8,7 @@ use ace_groupcomm::command::{Command, CommandError, Report};
 use ace_groupcomm::engine::{Answered, Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
 use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
-use ace_groupcomm::{Caller, Now, Request, Response, Status};
+use ace_groupcomm::{AssociationId, Caller, Now, Request, Response, Secret, Status};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -41,6 +41,18 @@ pub enum StartError {
     Ended,
 }
 
+/// An association that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resolved {
+    /// The transport profile, `ace_profile`.
+    pub profile: i64,
+    /// What the keys are derived from, in the profile's own form.
+    pub material: Secret,
+    /// Whether no other process can have it.
+    pub owned: bool,
+}
+
 /// The way back for one answer.
 type Done = Box<dyn FnOnce(Response) + Send>;
 
@@ -48,6 +60,7 @@ enum Message {
     Call(Caller, Request, Done),
     Command(Box<Command>, oneshot::Sender<Result<Report, CommandError>>),
     Need(AssociationNeed),
+    Resolve(AssociationId, oneshot::Sender<Option<Resolved>>),
     Ready(oneshot::Sender<Result<(), StartError>>),
     Stop,
 }
@@ -76,6 +89,14 @@ impl Handle {
             // An engine that has stopped needs to see to nothing.
             tokio::spawn(async move { drop(messages.send(message).await) });
         }
+    }
+
+    /// Looks an association up that the network side does not know, e.g. one of a former process. `None` where there is none, and
+    /// where storage cannot say so: the client asks again.
+    pub async fn resolve(&self, id: &AssociationId) -> Option<Resolved> {
+        let (sender, receiver) = oneshot::channel();
+        self.messages.send(Message::Resolve(id.clone(), sender)).await.ok()?;
+        receiver.await.ok().flatten()
     }
 
     /// Asks and waits for the answer. An engine that has stopped answers 5.03.
@@ -145,6 +166,7 @@ struct Driver<M> {
     waiting: HashMap<Ticket, Done>,
     reports: HashMap<Ticket, oneshot::Sender<Result<Report, CommandError>>>,
     awaiting_start: Vec<oneshot::Sender<Result<(), StartError>>>,
+    resolving: HashMap<AssociationId, Vec<oneshot::Sender<Option<Resolved>>>>,
     ready: Arc<AtomicBool>,
     stopping: bool,
 }
@@ -196,6 +218,7 @@ where
         waiting: HashMap::new(),
         reports: HashMap::new(),
         awaiting_start: Vec::new(),
+        resolving: HashMap::new(),
         ready: Arc::clone(&ready),
         stopping: false,
     };
@@ -286,16 +309,41 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                 self.reports.insert(ticket, sender);
             }
             Message::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
+            Message::Resolve(id, sender) => {
+                let waiting = self.resolving.entry(id.clone()).or_default();
+                waiting.push(sender);
+                if waiting.len() == 1 {
+                    let need = AssociationNeed::Unknown(id);
+                    self.machine.need(self.clock.now(), need, &mut os_random(), out);
+                }
+            }
             Message::Ready(sender) => self.awaiting_start.push(sender),
             Message::Stop => self.stopping = true,
         }
     }
 
-    fn follow_notices(&self, out: &mut Vec<Effect<AssociationNotice>>) {
+    /// Hands a notice on, and tells whoever waits for it.
+    fn follow(&mut self, notice: AssociationNotice) {
+        if !self.resolving.is_empty() {
+            let (id, found) = match &notice {
+                AssociationNotice::Loaded { id, profile, material, owned } => {
+                    (Some(id), Some(Resolved { profile: *profile, material: material.clone(), owned: *owned }))
+                }
+                AssociationNotice::Gone { id } | AssociationNotice::Unavailable { id } => (Some(id), None),
+                _ => (None, None),
+            };
+            for sender in id.and_then(|id| self.resolving.remove(id)).into_iter().flatten() {
+                let _ = sender.send(found.clone());
+            }
+        }
+        self.associations.notice(notice);
+    }
+
+    fn follow_notices(&mut self, out: &mut Vec<Effect<AssociationNotice>>) {
         if out.iter().any(|effect| matches!(effect, Effect::Notice(_))) {
             for effect in std::mem::take(out) {
                 match effect {
-                    Effect::Notice(notice) => self.associations.notice(notice),
+                    Effect::Notice(notice) => self.follow(notice),
                     other => out.push(other),
                 }
             }
@@ -369,7 +417,7 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                     let _ = sender.send(report);
                 }
             }
-            Effect::Notice(notice) => self.associations.notice(notice),
+            Effect::Notice(notice) => self.follow(notice),
         }
     }
 }

@@ -47,13 +47,15 @@ mod crypto_pool;
 mod driver;
 mod member;
 mod services;
+mod table;
 
 pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
-pub use driver::{Handle, StartError, spawn, spawn_with_services};
+pub use driver::{Handle, Resolved, StartError, spawn, spawn_with_services};
 pub use member::{MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange};
 pub use services::{NoServices, Services};
+pub use table::AssociationTable;
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

@@ -1,7 +1,7 @@
 //! Token Transfer: the token goes to the KDC, and the client learns what it needs to join (RFC 9594 section
 //! 3.3, RFC 9203 section 4).
 
-use crate::cbor::{DecodeError, MapReader, MapWriter, bytes, null};
+use crate::cbor::{DecodeError, Label, MapReader, MapWriter, RawCbor, bytes, null};
 use crate::labels::oauth;
 use crate::sign_info::{AlgorithmInfo, CredentialInfo, KdcDhCred};
 use alloc::vec::Vec;
@@ -82,10 +82,12 @@ pub struct TokenTransferResponse {
     pub kdcchallenge: Option<Vec<u8>>,
     /// What the client asked about the groups of its token.
     pub info: CredentialInfo,
+    /// Parameters that are not known here, e.g. a transport profile's.
+    pub extra: Vec<(Label, RawCbor)>,
 }
 
 impl TokenTransferResponse {
-    /// Reads the payload. Unknown fields are ignored.
+    /// Reads the payload.
     ///
     /// # Errors
     /// [`DecodeError`] where a known field has a wrong form.
@@ -100,6 +102,7 @@ impl TokenTransferResponse {
                 ecdh_info: map.optional(oauth::ECDH_INFO, AlgorithmInfo::list)?.unwrap_or_default(),
                 kdc_dh_creds: map.optional(oauth::KDC_DH_CREDS, KdcDhCred::list)?.unwrap_or_default(),
             },
+            extra: map.rest(),
         })
     }
 
@@ -111,6 +114,7 @@ impl TokenTransferResponse {
         map.bytes(oauth::ACE_SERVER_RECIPIENTID, self.server_recipient_id.as_deref());
         self.info.write(&mut map, [oauth::SIGN_INFO, oauth::ECDH_INFO, oauth::KDC_DH_CREDS]);
         map.bytes(oauth::KDCCHALLENGE, self.kdcchallenge.as_deref());
+        map.rest(&self.extra);
         map.finish()
     }
 }
@@ -133,7 +137,7 @@ impl CredentialInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cbor::{Label, RawCbor};
+
     use alloc::vec;
 
     fn hex(text: &str) -> Vec<u8> {

@@ -19,6 +19,28 @@ pub mod content_format {
     pub const ACE_TRL_CBOR: u16 = 262;
     /// application/aif+cbor with toid=oscore-gname and tperm=oscore-gperm, Group OSCORE profile (suggested).
     pub const AIF_OSCORE_GROUPCOMM_CBOR: u16 = 295;
+
+    /// The media types that HTTP has for them.
+    const MEDIA_TYPES: [(u16, &str); 6] = [
+        (ACE_CBOR, "application/ace+cbor"),
+        (CBOR, "application/cbor"),
+        (CWT, "application/cwt"),
+        (PROBLEM_DETAILS_CBOR, "application/concise-problem-details+cbor"),
+        (ACE_GROUPCOMM_CBOR, "application/ace-groupcomm+cbor"),
+        (ACE_TRL_CBOR, "application/ace-trl+cbor"),
+    ];
+
+    /// The media type of a Content-Format; `None` where it is not known here.
+    #[must_use]
+    pub fn media_type(format: u16) -> Option<&'static str> {
+        MEDIA_TYPES.iter().find(|(known, _)| *known == format).map(|(_, name)| *name)
+    }
+
+    /// The Content-Format of a media type without parameters, in whatever case; `None` where it is not known here.
+    #[must_use]
+    pub fn of_media_type(name: &str) -> Option<u16> {
+        MEDIA_TYPES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name.trim())).map(|(format, _)| *format)
+    }
 }
 
 /// CBOR tags.

@@ -121,7 +121,9 @@ impl App for KdcApp {
                 let earlier = self.pendings.proven(&id);
                 out.extend(earlier.into_iter().map(|id| AssociationNotice::Gone { id }));
                 self.owned.take(id.clone(), term, Duration::ZERO);
-                out.push(AssociationNotice::Sequence { id, start, limit });
+                if start < limit {
+                    out.push(AssociationNotice::Sequence { id, start, limit });
+                }
             }
             Event::Loaded { id, profile, material, owned } => {
                 out.push(AssociationNotice::Loaded { id, profile, material, owned });

@@ -42,6 +42,22 @@ pub struct KdcConfig {
     pub accept_issuers: bool,
 }
 
+impl KdcConfig {
+    /// A KDC with these groups, and the bounds that fit most.
+    #[must_use]
+    pub fn new(hints: CreationHints, groups: Vec<GroupConfig>) -> Self {
+        Self {
+            hints,
+            groups,
+            limits: Limits::default(),
+            pending: PendingLimits::default(),
+            posts: PostLimits::default(),
+            rejoins_per_hour: REJOINS_PER_HOUR,
+            accept_issuers: false,
+        }
+    }
+}
+
 /// Why a KDC cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

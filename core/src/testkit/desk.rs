@@ -2,9 +2,9 @@
 
 use crate::command::{Command, CommandError, Report};
 use crate::config::ConfigMap;
-use crate::engine::{Answered, Completion, Durable, Effect, Limits, Machine, OpId, Question, Reply, Ticket};
+use crate::engine::{Answered, Completion, Durable, Effect, Machine, OpId, Question, Reply, Ticket};
 use crate::id::TokenHash;
-use crate::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError};
+use crate::kdc::{GroupConfig, Kdc, KdcConfig, SetupError};
 use crate::registry::Registry;
 use crate::request::{Caller, Request, Response, Status};
 use crate::testkit::{TestStore, build, toy};
@@ -25,19 +25,12 @@ use std::time::Duration;
 pub fn config(groups: &[&str]) -> KdcConfig {
     let group =
         |&gname: &&str| GroupConfig { gname: gname.into(), profile: "toy".into(), parameters: ConfigMap::default() };
-    KdcConfig {
-        hints: CreationHints {
-            as_uri: Some("coap://as.example/token".into()),
-            audience: Some(build::AUDIENCE.into()),
-            ..CreationHints::default()
-        },
-        groups: groups.iter().map(group).collect(),
-        limits: Limits::default(),
-        pending: PendingLimits::default(),
-        posts: PostLimits::default(),
-        rejoins_per_hour: REJOINS_PER_HOUR,
-        accept_issuers: false,
-    }
+    let hints = CreationHints {
+        as_uri: Some("coap://as.example/token".into()),
+        audience: Some(build::AUDIENCE.into()),
+        ..CreationHints::default()
+    };
+    KdcConfig::new(hints, groups.iter().map(group).collect())
 }
 
 /// What came of effects.

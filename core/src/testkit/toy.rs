@@ -18,6 +18,7 @@ use crate::traits::profile::{
     OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
+use ace_groupcomm_messages::labels::oauth;
 use ace_groupcomm_messages::{
     AlgorithmInfo, Confirmation, CredentialInfo, KeyDistribution, Label, RawCbor, TokenResponse, TokenTransferRequest,
     TokenTransferResponse,
@@ -240,7 +241,11 @@ impl TransportProfile for ToyTransport {
         let nonce2 = post.nonce1.clone().ok_or(TransportRefusal::Missing)?;
         let mut others = offer.names.filter(|name| post.client_recipient_id.as_deref() != Some(name.as_bytes()));
         let id = others.next().ok_or(TransportRefusal::NoName)?;
-        Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), nonce2 })
+        let answer = vec![
+            (Label::Int(oauth::NONCE2), RawCbor::bytes(&nonce2)),
+            (Label::Int(oauth::ACE_SERVER_RECIPIENTID), RawCbor::bytes(id.as_bytes())),
+        ];
+        Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), answer })
     }
 }
 

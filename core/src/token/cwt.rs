@@ -7,7 +7,7 @@ use crate::keys::KeyFingerprint;
 use crate::time::UnixTime;
 use crate::traits::token::TokenValidator;
 use ace_groupcomm_messages::labels::cose_alg;
-use ace_groupcomm_messages::{Claims, CoseKind, Cwt, ScopeValue, Strictness};
+use ace_groupcomm_messages::{Claims, CoseKind, Cwt, Strictness};
 use ace_oscore::Aead;
 use std::time::Duration;
 use thiserror::Error;
@@ -157,31 +157,10 @@ impl CwtValidator {
             return Err(TokenRefusal::Claims);
         }
         let sequence = claims.exi.map(|_| self.sequence(&claims)).transpose()?;
-        let relative = claims.exi.map(|exi| now.plus(Duration::from_secs(exi)));
-        let expires = claims.exp.map(UnixTime::new).into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
-        let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
-        let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
-        let latest = now.plus(self.leeway);
-        if expires <= now || claims.nbf.into_iter().chain(claims.iat).any(|from| UnixTime::new(from) > latest) {
-            return Err(TokenRefusal::Expired);
-        }
-        if !claims.aud.contains(&self.audience) {
-            return Err(TokenRefusal::Audience);
-        }
-        let value = claims.scope.ok_or(TokenRefusal::Scope)?;
-        let scope = value.decode().map_err(|_| TokenRefusal::Scope)?;
-        if scope.entries().is_empty() {
-            return Err(TokenRefusal::Scope);
-        }
-        let mut valid = ValidToken::new(&issuer.name, &subject, token, expires, scope, cnf).confidential();
+        let mut valid = ValidToken::with_exi(&issuer.name, &self.audience, token, claims, now, self.leeway)?;
         valid.issuer_key = Some(key.fingerprint());
-        valid.ace_profile = claims.ace_profile;
         valid.sequence = sequence;
-        valid.issued = claims.iat.map(UnixTime::new);
-        if let ScopeValue::Extended { tag, .. } = value {
-            valid.scope_tag = Some(tag);
-        }
-        Ok(valid)
+        Ok(valid.confidential())
     }
 }
 

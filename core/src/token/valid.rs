@@ -5,7 +5,8 @@ use crate::id::TokenHash;
 use crate::keys::KeyFingerprint;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use ace_groupcomm_messages::{Confirmation, Scope};
+use ace_groupcomm_messages::{Claims, Confirmation, Scope, ScopeValue};
+use std::time::Duration;
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,60 @@ impl ValidToken {
             issued: None,
             issuer_key: None,
         }
+    }
+
+    /// A token that says this, from an issuer that vouches for it: for formats of third parties that come to claims, and for
+    /// reference tokens, whose claims the issuer was asked for. `leeway` is by how much the issuer's clock may be ahead.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`] for what RFC 9200 section 5.10.1.1 refuses; also where its time begins when it is received (`exi`): see
+    /// [`Self::counted`].
+    pub fn of_claims(
+        issuer: &str,
+        audience: &str,
+        token: &[u8],
+        claims: Claims,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Result<Self, TokenRefusal> {
+        if claims.exi.is_some() {
+            return Err(TokenRefusal::Claims);
+        }
+        Self::with_exi(issuer, audience, token, claims, now, leeway)
+    }
+
+    /// The same of one whose time may begin now.
+    pub(super) fn with_exi(
+        issuer: &str,
+        audience: &str,
+        token: &[u8],
+        claims: Claims,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Result<Self, TokenRefusal> {
+        let relative = claims.exi.map(|exi| now.plus(Duration::from_secs(exi)));
+        let expires = claims.exp.map(UnixTime::new).into_iter().chain(relative).min().ok_or(TokenRefusal::Claims)?;
+        let subject = claims.sub.ok_or(TokenRefusal::Claims)?;
+        let cnf = claims.cnf.ok_or(TokenRefusal::Claims)?;
+        let latest = now.plus(leeway);
+        if expires <= now || claims.nbf.into_iter().chain(claims.iat).any(|from| UnixTime::new(from) > latest) {
+            return Err(TokenRefusal::Expired);
+        }
+        if !claims.aud.iter().any(|known| known == audience) {
+            return Err(TokenRefusal::Audience);
+        }
+        let value = claims.scope.ok_or(TokenRefusal::Scope)?;
+        let scope = value.decode().map_err(|_| TokenRefusal::Scope)?;
+        if scope.entries().is_empty() {
+            return Err(TokenRefusal::Scope);
+        }
+        let mut valid = Self::new(issuer, &subject, token, expires, scope, cnf);
+        valid.ace_profile = claims.ace_profile;
+        valid.issued = claims.iat.map(UnixTime::new);
+        if let ScopeValue::Extended { tag, .. } = value {
+            valid.scope_tag = Some(tag);
+        }
+        Ok(valid)
     }
 
     /// Tells that nobody but the resource server can have read it.

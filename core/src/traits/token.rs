@@ -16,13 +16,7 @@
 //!         // The run ends here until the service has answered, and begins anew then.
 //!         let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
 //!         let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
-//!         let (subject, cnf) = claims.sub.zip(claims.cnf).ok_or(TokenRefusal::Claims)?;
-//!         let scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
-//!         let expires = UnixTime::new(claims.exp.ok_or(TokenRefusal::Claims)?);
-//!         if expires <= now {
-//!             return Err(TokenRefusal::Expired.into());
-//!         }
-//!         Ok(ValidToken::new("as", &subject, token, expires, scope, cnf).confidential())
+//!         Ok(ValidToken::of_claims("as", "kdc", token, claims, now, self.leeway())?.confidential())
 //!     }
 //! }
 //! ```

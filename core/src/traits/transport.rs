@@ -3,16 +3,20 @@
 use crate::Secret;
 use crate::id::AssociationId;
 use crate::request::Registration;
-use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
+use ace_groupcomm_messages::{Confirmation, Label, RawCbor, TokenTransferRequest};
 use std::task::{Context, Poll};
 use thiserror::Error;
 
 /// What the KDC puts into an association: random bytes and a name that is free.
 pub struct Offer<'a> {
-    /// Random bytes, for nonces alone.
+    /// Random bytes, for nonces: the client, and whoever listens, may see them.
     pub random: [u8; 32],
+    /// Random bytes that nobody else has: for a secret that the answer hands to the client, e.g. one that it shows with each
+    /// request over TLS.
+    pub secret: Secret,
     /// Gives names for the association, each other than those before; the profile takes the first that
-    /// suits it. They are unique among all that live, wait or are configured, in all processes.
+    /// suits it. There are two at least. They are unique among all that live, wait or are configured, in all processes. They are no
+    /// secrets: whoever knows one must not be taken for the client.
     pub names: &'a mut dyn Iterator<Item = AssociationId>,
 }
 
@@ -25,8 +29,9 @@ pub struct NewAssociation {
     pub input_id: Vec<u8>,
     /// What the keys are derived from, in the profile's own form.
     pub material: Secret,
-    /// N2, for the answer.
-    pub nonce2: Vec<u8>,
+    /// What the answer to the post says of the association: parameters of the transport profile, e.g. N2 and ID2 of RFC 9203. The
+    /// KDC adds its own, and the same answer is given again where the very same post comes again.
+    pub answer: Vec<(Label, RawCbor)>,
 }
 
 /// Why no association can be made of a post: always 4.00 (RFC 9203 section 4.2).
@@ -59,7 +64,13 @@ pub trait TransportProfile: Send + Sync {
     /// symmetric key may not, so it has to be encrypted.
     fn key_is_public(&self, cnf: &Confirmation) -> bool;
 
-    /// Makes an association of an unprotected post.
+    /// Whether messages that are no answers need sequence numbers. Where they do not, none are reserved, and the network side is
+    /// told of none.
+    fn has_sequence_numbers(&self) -> bool {
+        true
+    }
+
+    /// Makes an association of an unprotected post. It is called several times for one post.
     ///
     /// # Errors
     /// [`TransportRefusal`].

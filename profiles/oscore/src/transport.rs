@@ -6,7 +6,8 @@ use ace_groupcomm::record::FIRST_FORMAT;
 use ace_groupcomm::registry::TransportProfileDescriptor;
 use ace_groupcomm::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
-use ace_groupcomm_messages::{Confirmation, TokenTransferRequest};
+use ace_groupcomm_messages::labels::oauth;
+use ace_groupcomm_messages::{Confirmation, Label, RawCbor, TokenTransferRequest};
 use ace_oscore::{Aead, Hkdf, Parameters};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -63,7 +64,11 @@ impl TransportProfile for CoapOscore {
         let nonce2: Vec<u8> = offer.random.iter().copied().take(NONCE_LEN).collect();
         let exchanged = Exchanged { nonce1, nonce2: &nonce2, client_id, server_id: server_id.as_bytes() };
         let parameters = derive(material, exchanged)?;
-        Ok(NewAssociation { material: stored(&parameters), id: server_id, input_id: material.id.clone(), nonce2 })
+        let answer = vec![
+            (Label::Int(oauth::NONCE2), RawCbor::bytes(&nonce2)),
+            (Label::Int(oauth::ACE_SERVER_RECIPIENTID), RawCbor::bytes(server_id.as_bytes())),
+        ];
+        Ok(NewAssociation { material: stored(&parameters), id: server_id, input_id: material.id.clone(), answer })
     }
 }
 
@@ -131,7 +136,11 @@ mod tests {
         names: &[&[u8]],
     ) -> Result<NewAssociation, TransportRefusal> {
         let mut names = names.iter().map(|name| AssociationId::from(*name));
-        CoapOscore.associate(post, &Confirmation::Osc(cnf.clone()), Offer { random: [9; 32], names: &mut names })
+        CoapOscore.associate(
+            post,
+            &Confirmation::Osc(cnf.clone()),
+            Offer { random: [9; 32], secret: Secret::new(vec![]), names: &mut names },
+        )
     }
 
     fn post(nonce1: Option<&[u8]>, id: Option<&[u8]>) -> TokenTransferRequest {
@@ -148,8 +157,12 @@ mod tests {
     fn the_server_swaps_the_identifiers_and_keeps_all_parameters() {
         let new = associate(&post(Some(&[1; 8]), Some(&[7])), &cnf(), &[&[1; 7], &[7], &[8]]).unwrap();
         assert_eq!(
-            (new.id.as_bytes(), new.input_id.as_slice(), new.nonce2.as_slice()),
-            (&[8][..], &[0xa5][..], &[9; 8][..])
+            (new.id.as_bytes(), new.input_id.as_slice(), new.answer.as_slice()),
+            (
+                &[8][..],
+                &[0xa5][..],
+                &[(Label::Int(42), RawCbor::bytes(&[9; 8])), (Label::Int(44), RawCbor::bytes(&[8]))][..]
+            )
         );
         let server = restore(&new.material).unwrap();
         assert_eq!((server.sender_id.as_slice(), server.recipient_id.as_slice()), (&[7][..], &[8][..]));
@@ -180,7 +193,7 @@ mod tests {
         assert_eq!(with(&|m| m.alg = Some(Label::Int(99))), TransportRefusal::Unsupported);
         assert_eq!(with(&|m| m.salt = Some(vec![0; 65])), TransportRefusal::OutOfBounds);
         let mut names = std::iter::empty();
-        let offer = Offer { random: [0; 32], names: &mut names };
+        let offer = Offer { random: [0; 32], secret: Secret::new(vec![]), names: &mut names };
         assert_eq!(
             CoapOscore.associate(&good, &Confirmation::Kid(vec![1]), offer),
             Err(TransportRefusal::OtherProfile)

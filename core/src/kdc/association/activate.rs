@@ -65,7 +65,8 @@ impl KdcApp {
             sequence_limit: 0,
             kdcchallenge: pending.kdcchallenge.as_ref().map(challenge),
         });
-        let (start, limit) = reserve(&mut association, FIRST_BLOCK);
+        let count = if pending.has_sequence_numbers { FIRST_BLOCK } else { 0 };
+        let (start, limit) = reserve(&mut association, count);
         let mut events = vec![Event::Proven { id: pending.id.clone(), term: association.term, start, limit }];
         let mut principal = former.cloned().unwrap_or_else(|| Principal {
             issuer: pending.issuer.clone(),

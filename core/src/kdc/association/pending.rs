@@ -11,6 +11,7 @@ use crate::id::TokenHash;
 use crate::schema::keys::PrincipalId;
 use crate::schema::records::StoredToken;
 use crate::time::{Now, UnixTime};
+use ace_groupcomm_messages::{Label, RawCbor};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -59,8 +60,10 @@ pub(crate) struct Pending {
     pub subject: String,
     /// The token as it was verified, to be stored with the association.
     pub token: StoredToken,
-    /// N2, as it was answered.
-    pub nonce2: Vec<u8>,
+    /// What the transport profile answered.
+    pub answer: Vec<(Label, RawCbor)>,
+    /// Whether its messages need sequence numbers.
+    pub has_sequence_numbers: bool,
     /// N_S, where one was sent.
     pub kdcchallenge: Option<Vec<u8>>,
     /// The association that the client had when the post came; it is the one that this takes the place of.

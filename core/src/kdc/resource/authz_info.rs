@@ -3,6 +3,7 @@
 //! Unprotected, it makes an association that waits for its proof. Protected, it replaces the token of the
 //! association that it came under.
 
+use crate::Secret;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -20,7 +21,9 @@ use crate::schema::records::{Association, HeldToken, Principal, Revoked, StoredT
 use crate::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
-use ace_groupcomm_messages::{Confirmation, CredentialInfo, TokenTransferRequest, TokenTransferResponse};
+use ace_groupcomm_messages::{
+    Confirmation, CredentialInfo, Label, RawCbor, TokenTransferRequest, TokenTransferResponse,
+};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -90,7 +93,7 @@ impl KdcApp {
         let digest: [u8; 32] = Sha256::digest(post.encode()).into();
         if let Some(known) = self.pendings.of_post(&digest) {
             // The very same post again: a client that missed the answer, or somebody who replays it.
-            let answer = transfer_response(post, &groups, &known.nonce2, &known.id, known.kdcchallenge.clone());
+            let answer = transfer_response(post, &groups, known.answer.clone(), known.kdcchallenge.clone());
             return Ok(Outcome::answer(answer));
         }
         let client = PrincipalId::of(&valid.issuer, &valid.subject);
@@ -116,7 +119,7 @@ impl KdcApp {
         let former = former.and_then(|client| client.tokens.get(client.place_of(&held)?));
         let former = former.map(|held| held.association.clone());
         let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
-        let response = transfer_response(post, &groups, &new.nonce2, &new.id, kdcchallenge.clone());
+        let response = transfer_response(post, &groups, new.answer.clone(), kdcchallenge.clone());
         let pending = Pending {
             id: new.id,
             profile,
@@ -125,7 +128,8 @@ impl KdcApp {
             token,
             issuer: valid.issuer,
             subject: valid.subject,
-            nonce2: new.nonce2,
+            answer: new.answer,
+            has_sequence_numbers: self.has_sequence_numbers(profile),
             kdcchallenge,
             former,
             post: digest,
@@ -170,8 +174,15 @@ impl KdcApp {
             return Err(TransportRefusal::OtherProfile);
         }
         let mut names = names.iter().cloned();
-        let offer = Offer { random: view.random("association nonce"), names: &mut names };
+        let secret = Secret::from(&view.random_of_profile("association secret")[..]);
+        let offer = Offer { random: view.random("association nonce"), secret, names: &mut names };
         transport.associate(post, &valid.cnf, offer)
+    }
+
+    /// Whether messages of a transport profile need sequence numbers.
+    pub(in crate::kdc) fn has_sequence_numbers(&self, profile: i64) -> bool {
+        let transport = self.transports.iter().find(|transport| transport.number() == profile);
+        transport.is_none_or(|transport| transport.has_sequence_numbers())
     }
 
     /// Two names that no association has, waiting or live: one of them may be the client's own identifier.
@@ -233,16 +244,11 @@ impl KdcApp {
 fn transfer_response(
     post: &TokenTransferRequest,
     groups: &[Arc<Group>],
-    nonce2: &[u8],
-    id: &AssociationId,
+    extra: Vec<(Label, RawCbor)>,
     kdcchallenge: Option<Vec<u8>>,
 ) -> Response {
-    let answer = TokenTransferResponse {
-        nonce2: Some(nonce2.to_vec()),
-        server_recipient_id: Some(id.as_bytes().to_vec()),
-        kdcchallenge,
-        info: asked_info(post, groups),
-    };
+    let info = asked_info(post, groups);
+    let answer = TokenTransferResponse { kdcchallenge, info, extra, ..TokenTransferResponse::default() };
     Response::new(Status::Created).with_payload(ACE_CBOR, answer.encode())
 }
 

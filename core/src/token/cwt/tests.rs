@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::refusal::Refusal;
-use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry};
+use ace_groupcomm_messages::{Confirmation, RawCbor, Scope, ScopeEntry, ScopeValue};
 use std::time::Duration;
 
 fn key(kid: &[u8], byte: u8) -> TokenKey {

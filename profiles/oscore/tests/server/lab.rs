@@ -35,13 +35,10 @@ pub(crate) fn agree(context_id: Option<&[u8]>) -> (Context, NewAssociation) {
     let upload = Upload::new(material.clone(), vec![4; 8], vec![5]);
     assert_eq!(format!("{upload:?}"), "Upload { client_id: [5], .. }");
     let mut names = std::iter::once(b"server".into());
-    let offer = Offer { random: [6; 32], names: &mut names };
+    let offer = Offer { random: [6; 32], secret: ace_groupcomm::Secret::new(vec![]), names: &mut names };
     let new = CoapOscore.associate(&upload.request(vec![0]), &Confirmation::Osc(material), offer).unwrap();
-    let answer = TokenTransferResponse {
-        nonce2: Some(new.nonce2.clone()),
-        server_recipient_id: Some(new.id.as_bytes().to_vec()),
-        ..TokenTransferResponse::default()
-    };
+    let answer = TokenTransferResponse { extra: new.answer.clone(), ..TokenTransferResponse::default() };
+    let answer = TokenTransferResponse::decode(&answer.encode()).unwrap();
     (Context::fresh(&upload.finish(&answer).unwrap(), Sequence::all()).unwrap(), new)
 }
 
