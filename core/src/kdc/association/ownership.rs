@@ -136,9 +136,13 @@ impl KdcApp {
         Ok(Outcome::done_with(changes).with_event(Event::Sequence { id: id.clone(), start, limit }))
     }
 
-    /// Takes up an association that this process does not know. It changes nothing: whoever names an association has not
+    /// Takes up an association that the network side does not know; also one that waits for its proof. It changes nothing: whoever names an association has not
     /// shown that it is its client.
     pub(in crate::kdc) fn load(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
+        if let Some(pending) = self.pendings.get(id) {
+            let (id, profile, material) = (id.clone(), pending.profile, pending.material.clone());
+            return Ok(Outcome::done().with_event(Event::Loaded { id, profile, material, owned: true }));
+        }
         let key = keys::association(id);
         let Some(association) = view.get::<Association>(&key)? else { return Ok(gone(id)) };
         let (profile, material) = (association.profile, association.material.clone());
