@@ -50,6 +50,7 @@
 mod block;
 mod client;
 mod discovery;
+pub mod endpoint;
 mod exchange;
 mod held;
 mod ids;
@@ -64,6 +65,8 @@ mod socket;
 pub use block::bad_option;
 pub use client::{Client, ClientError, Observation};
 pub use discovery::{Link, Links, link_format};
+pub use endpoint::{Endpoint, Input, Inputs, ServerStats, StatsHandle, Transmit};
 pub use limits::Limits;
-pub use server::{Server, ServerStats, StatsHandle};
+pub use server::Server;
 pub use service::{Answer, LastWord, Notifier, Purpose, Received, Registration, Responder, Service};
+pub use socket::Path;

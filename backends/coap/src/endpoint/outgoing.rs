@@ -1,10 +1,10 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
-use super::{AGAIN, InFlight, LATER, NOTIFYING, Server, StatsHandle, reach};
+use super::{AGAIN, Endpoint, InFlight, LATER, NOTIFYING, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
 use crate::service::{Answer, LastWord, LoopInput, Purpose, Received};
-use crate::socket::Pair;
+use crate::socket::Path;
 use ace_coap::numbers::option;
 use ace_coap::security::ProtectError;
 use ace_coap::{Code, Message, Type};
@@ -12,20 +12,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Server {
-    pub(super) async fn event(&mut self, event: LoopInput) {
+impl Endpoint {
+    pub(super) fn event(&mut self, event: LoopInput) {
         match event {
             LoopInput::Answer(number, answer) => {
                 let Some(exchange) = self.in_flight.remove(&number) else { return };
                 match exchange.notifies.clone() {
                     Some(notifies) => {
                         self.notifying = self.notifying.saturating_sub(1);
-                        self.notify(exchange, notifies, answer).await;
+                        self.notify(exchange, notifies, answer);
                         self.ask_more();
                     }
                     None => {
                         self.shares.give(&exchange.owner);
-                        self.respond(exchange, answer).await;
+                        self.respond(exchange, answer);
                     }
                 }
             }
@@ -37,7 +37,7 @@ impl Server {
             LoopInput::Ended(peer, last_word) => {
                 let owner = Owner::Peer(peer);
                 for notifies in self.observations.named(&owner) {
-                    self.end_observation(notifies, last_word).await;
+                    self.end_observation(notifies, last_word);
                 }
                 self.transfers.forget(&owner);
             }
@@ -48,7 +48,7 @@ impl Server {
                 self.to_ask.extend(own);
                 self.ask_more();
             }
-            LoopInput::Settled(peer, settled) => self.settled_for(&peer, settled).await,
+            LoopInput::Settled(peer, settled) => self.settled_for(&peer, settled),
             LoopInput::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);
                 let changed = self.observations.changed(&path);
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// Sends the answer to a request; with it an observation may begin or end.
-    pub(super) async fn respond(&mut self, mut exchange: InFlight, answer: Answer) {
+    pub(super) fn respond(&mut self, mut exchange: InFlight, answer: Answer) {
         let Answer { mut message, unprotected, observable, asks_for_proof } = answer;
         if asks_for_proof {
             message.options.set(option::ECHO, &self.reach.challenge(self.now(), exchange.from.remote));
@@ -75,7 +75,7 @@ impl Server {
         }
         if let Some(block) = exchange.block.take() {
             if message.code.is_success() {
-                return self.protect_and_transmit(exchange, block, false).await;
+                return self.protect_and_transmit(exchange, block, false);
             }
             self.transfers.withdraw(&exchange.owner, &exchange.request);
         }
@@ -91,7 +91,7 @@ impl Server {
         }
         let now = self.now();
         let message = self.transfers.response(now, &exchange.owner, &exchange.request, message, exchange.block1);
-        self.protect_and_transmit(exchange, message, unprotected).await;
+        self.protect_and_transmit(exchange, message, unprotected);
     }
 
     /// Makes an observation of a request, unless its address has proven nothing: notifications would go there again
@@ -124,9 +124,9 @@ impl Server {
         exchange.notifies = Some(notifies);
     }
 
-    pub(super) async fn protect_and_transmit(&mut self, mut exchange: InFlight, message: Message, unprotected: bool) {
+    pub(super) fn protect_and_transmit(&mut self, mut exchange: InFlight, message: Message, unprotected: bool) {
         if is_unwanted(&exchange.request, message.code) {
-            return self.end_without_answer(&exchange, Type::Acknowledgement).await;
+            return self.end_without_answer(&exchange, Type::Acknowledgement);
         }
         let message = match exchange.binding.take().filter(|_| !unprotected) {
             None => message,
@@ -134,29 +134,29 @@ impl Server {
                 Ok(message) => message,
                 Err(error) => {
                     self.observations.remove(&exchange.observation());
-                    return self.lost(&exchange, error).await;
+                    return self.lost(&exchange, error);
                 }
             },
         };
-        self.transmit(&exchange, message).await;
+        self.transmit(&exchange, message);
     }
 
     /// An answer cannot be protected.
-    pub(super) async fn lost(&mut self, exchange: &InFlight, error: ProtectError) {
+    pub(super) fn lost(&mut self, exchange: &InFlight, error: ProtectError) {
         self.stats.count(StatsHandle::UNPROTECTABLE);
         tracing::debug!(%error, "an answer is dropped");
-        self.end_without_answer(exchange, Type::Reset).await;
+        self.end_without_answer(exchange, Type::Reset);
     }
 
     /// Ends a confirmable exchange that gets no answer, so that the client does not send again and again.
-    async fn end_without_answer(&mut self, exchange: &InFlight, kind: Type) {
+    fn end_without_answer(&mut self, exchange: &InFlight, kind: Type) {
         if exchange.kind == Type::Confirmable && !exchange.acknowledged {
-            self.reply_empty(exchange.from, kind, exchange.id, exchange.message).await;
+            self.reply_empty(exchange.from, kind, exchange.id, exchange.message);
         }
     }
 
     /// Sends a response: on the acknowledgement, or separately where that has gone out.
-    pub(super) async fn transmit(&mut self, exchange: &InFlight, mut message: Message) {
+    pub(super) fn transmit(&mut self, exchange: &InFlight, mut message: Message) {
         let now = self.now();
         if let Some((owner, request)) = exchange.outer.as_ref().filter(|_| message.options.has(option::OSCORE)) {
             message = self.transfers.response(now, owner, request, message, None);
@@ -186,7 +186,7 @@ impl Server {
         } else if let Some(key) = exchange.message.filter(|_| !separate) {
             self.exchanges.answered(&key, Arc::clone(&bytes));
         }
-        self.send(exchange.from, &bytes).await;
+        self.send(exchange.from, bytes);
     }
 
     /// A message ID that this address has not seen of late; `None` where it has seen all.
@@ -213,7 +213,7 @@ impl Server {
         let mut message = request.clone();
         message.options.remove(option::OBSERVE);
         let ObservationId { owner, to, token } = notifies.id.clone();
-        let from = Pair { remote: to, local: observation.local };
+        let from = Path { remote: to, local: observation.local };
         let peer = match &owner {
             Owner::Peer(peer) => Some(peer.clone()),
             Owner::Proven(_) | Owner::Stranger(_) => None,
@@ -256,7 +256,7 @@ impl Server {
     }
 
     /// Sends a notification. An error ends the observation, and is sent without Observe.
-    async fn notify(&mut self, exchange: InFlight, notifies: Notifies, answer: Answer) {
+    fn notify(&mut self, exchange: InFlight, notifies: Notifies, answer: Answer) {
         let now = self.now();
         if self.observations.of(&notifies).is_none() {
             return;
@@ -292,7 +292,7 @@ impl Server {
         }
         match protected {
             Ok(message) => {
-                if !self.send_notification(exchange.from, message, &notifies).await {
+                if !self.send_notification(exchange.from, message, &notifies) {
                     self.ask_again(LATER, notifies);
                 }
             }
@@ -309,26 +309,26 @@ impl Server {
     }
 
     /// Sends a notification that is protected where it has to be; whether there was a message ID for it.
-    async fn send_notification(&mut self, to: Pair, mut message: Message, notifies: &Notifies) -> bool {
+    fn send_notification(&mut self, to: Path, mut message: Message, notifies: &Notifies) -> bool {
         let Some(id) = self.fresh_id(to.remote) else { return false };
         message.token = notifies.id.token.clone();
         (message.kind, message.id) = (Type::Confirmable, id);
         let bytes: Arc<[u8]> = message.encode().into();
         let now = self.now();
         self.retransmissions.add(now, &self.limits, to, id, Arc::clone(&bytes), Some(notifies.clone()));
-        self.send(to, &bytes).await;
+        self.send(to, bytes);
         true
     }
 
     /// Ends an observation of a peer whose rights have ended, with a last notification. It is without Observe.
-    async fn end_observation(&mut self, notifies: Notifies, last_word: LastWord) {
+    fn end_observation(&mut self, notifies: Notifies, last_word: LastWord) {
         let Some(observation) = self.observations.of(&notifies) else { return };
         let message = last_word(&observation.request.options.uri_path().unwrap_or_default());
-        let to = Pair { remote: notifies.id.to, local: observation.local };
+        let to = Path { remote: notifies.id.to, local: observation.local };
         let is_wanted = !is_unwanted(&observation.request, message.code);
         let protected = observation.binding.as_ref().map(|binding| self.security.notify(message, binding));
         match protected {
-            Some(Ok(message)) if is_wanted => drop(self.send_notification(to, message, &notifies).await),
+            Some(Ok(message)) if is_wanted => drop(self.send_notification(to, message, &notifies)),
             Some(Err(error)) => tracing::debug!(%error, "a last notification is dropped"),
             _ => (),
         }

@@ -3,7 +3,7 @@
 //! They are those of known peers alone. Notifications are put in order by what protects them, so that their numbers may
 //! begin anew.
 
-use super::{InFlight, Server};
+use super::{Endpoint, InFlight};
 use crate::Registration;
 use crate::observe::{Observation, ObservationId, is_registration};
 use crate::owner::Owner;
@@ -66,7 +66,7 @@ impl State {
     }
 }
 
-impl Server {
+impl Endpoint {
     /// What an observation can be resumed with.
     fn registration(
         &self,

@@ -1,12 +1,12 @@
 //! What comes in: from a datagram to a request that is whole and verified.
 
-use super::{InFlight, Server, StatsHandle, reach};
+use super::{Endpoint, InFlight, StatsHandle, reach};
 use crate::block::{BlockStep, bad_option};
 use crate::exchange::{MessageKey, Seen};
 use crate::observe::is_registration;
 use crate::owner::Owner;
 use crate::service::{Purpose, Received, Responder, Settled};
-use crate::socket::Pair;
+use crate::socket::Path;
 use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
 use ace_coap::security::{Inbound, PeerId};
 use ace_coap::{Code, MAX_TOKEN, Message, Type, peek};
@@ -26,34 +26,34 @@ const fn is_known(number: u16) -> bool {
     )
 }
 
-impl Server {
-    pub(super) async fn datagram(&mut self, from: Pair, bytes: &[u8]) {
+impl Endpoint {
+    pub(super) fn datagram(&mut self, from: Path, bytes: &[u8]) {
         self.stats.count(StatsHandle::DATAGRAMS);
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {
                 self.stats.count(StatsHandle::MALFORMED);
                 if let Some((Type::Confirmable, id)) = peek(bytes).filter(|_| error.is_format_error()) {
-                    self.send(from, &Message::empty(Type::Reset, id).encode()).await;
+                    self.send(from, Message::empty(Type::Reset, id).encode());
                 }
                 return;
             }
         };
         if message.token.as_bytes().len() > MAX_TOKEN && message.code.is_request() {
-            return self.refuse_token(from, &message).await;
+            return self.refuse_token(from, &message);
         }
         match message.kind {
             Type::Acknowledgement | Type::Reset => self.settled(from, &message),
             Type::Confirmable if !message.code.is_request() => {
-                self.send(from, &Message::empty(Type::Reset, message.id).encode()).await;
+                self.send(from, Message::empty(Type::Reset, message.id).encode());
             }
             Type::NonConfirmable if !message.code.is_request() => (),
-            Type::Confirmable | Type::NonConfirmable => self.request(from, message, bytes).await,
+            Type::Confirmable | Type::NonConfirmable => self.request(from, message, bytes),
         }
     }
 
     /// Refuses a request whose token is longer than can be kept; the answer has to have it (RFC 8974 section 2.2.2).
-    async fn refuse_token(&mut self, from: Pair, request: &Message) {
+    fn refuse_token(&mut self, from: Path, request: &Message) {
         let (kind, id) = match request.kind {
             Type::Confirmable => (Type::Acknowledgement, request.id),
             Type::NonConfirmable => match self.fresh_id(from.remote) {
@@ -63,11 +63,11 @@ impl Server {
             Type::Acknowledgement | Type::Reset => return,
         };
         let answer = Message::new(kind, Code::BAD_REQUEST, id, request.token.clone());
-        self.send(from, &answer.encode()).await;
+        self.send(from, answer.encode());
     }
 
     /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
-    fn settled(&mut self, from: Pair, message: &Message) {
+    fn settled(&mut self, from: Path, message: &Message) {
         let waiting = self.retransmissions.settle(from.remote, message.id);
         let Some(notifies) = waiting.and_then(|waiting| waiting.notifies) else { return };
         if message.kind == Type::Reset {
@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    async fn request(&mut self, from: Pair, message: Message, datagram: &[u8]) {
+    fn request(&mut self, from: Path, message: Message, datagram: &[u8]) {
         let now = self.now();
         let (key, seen) = self.exchanges.see(now, from, message.id, datagram);
         match seen {
@@ -87,7 +87,7 @@ impl Server {
             Seen::Unanswered => return self.stats.count(StatsHandle::DUPLICATES),
             Seen::Answered(bytes) => {
                 self.stats.count(StatsHandle::DUPLICATES);
-                return self.send(from, &bytes).await;
+                return self.send(from, bytes);
             }
         }
         let proven = self.reach.is_proven(now, from.remote, &message);
@@ -114,28 +114,28 @@ impl Server {
             Ok(message) => message,
             Err(refusal) => {
                 self.exchanges.remember(now, key, false);
-                return self.refuse_options(exchange, refusal).await;
+                return self.refuse_options(exchange, refusal);
             }
         };
-        let Some(message) = self.outer_blocks(&mut exchange, message).await else { return };
+        let Some(message) = self.outer_blocks(&mut exchange, message) else { return };
         let inbound = self.security.unprotect(message);
-        self.verified(exchange, key, inbound).await;
+        self.verified(exchange, key, inbound);
     }
 
     /// What a peer's messages waited for is there, or could not be had.
-    pub(super) async fn settled_for(&mut self, peer: &PeerId, settled: Settled) {
+    pub(super) fn settled_for(&mut self, peer: &PeerId, settled: Settled) {
         for (exchange, message) in self.held.take(peer) {
             let Some(key) = exchange.message else { continue };
             let inbound = match settled {
                 Settled::Ready => self.security.unprotect_again(message),
                 Settled::Unavailable => Inbound::Answer(unavailable()),
             };
-            self.verified(exchange, key, inbound).await;
+            self.verified(exchange, key, inbound);
         }
     }
 
     /// Goes on with a message of which is known whether it verifies.
-    async fn verified(&mut self, mut exchange: InFlight, key: MessageKey, inbound: Inbound) {
+    fn verified(&mut self, mut exchange: InFlight, key: MessageKey, inbound: Inbound) {
         let now = self.now();
         match inbound {
             Inbound::Plain(mut message) => {
@@ -144,7 +144,7 @@ impl Server {
                     reach::shrink_blocks(&mut message, budget);
                 }
                 let proven = exchange.budget.is_none();
-                self.dispatch(exchange, message, None, proven).await;
+                self.dispatch(exchange, message, None, proven);
             }
             Inbound::Verified { peer, message, binding, fresh } => {
                 self.exchanges.remember(now, key, true);
@@ -153,16 +153,16 @@ impl Server {
                 exchange.budget = None;
                 match checked(message) {
                     Ok(message) if is_registration(&message) && !fresh && self.security.can_challenge() => {
-                        self.ask_for_echo(exchange).await;
+                        self.ask_for_echo(exchange);
                     }
-                    Ok(message) => self.dispatch(exchange, message, Some(peer), fresh).await,
-                    Err(refusal) => self.refuse_options(exchange, refusal).await,
+                    Ok(message) => self.dispatch(exchange, message, Some(peer), fresh),
+                    Err(refusal) => self.refuse_options(exchange, refusal),
                 }
             }
             Inbound::Later(peer, message) => self.held.add(peer, key, exchange, message),
             Inbound::Answer(answer) => {
                 self.exchanges.remember(now, key, false);
-                self.transmit(&exchange, answer).await;
+                self.transmit(&exchange, answer);
             }
             // Nobody has acted on it, so the same message is worth another try.
             Inbound::Discard => (),
@@ -171,27 +171,27 @@ impl Server {
 
     /// Asks a peer that wants to be notified to show that it is where it seems to be: notifications would go there again
     /// and again.
-    async fn ask_for_echo(&mut self, mut exchange: InFlight) {
+    fn ask_for_echo(&mut self, mut exchange: InFlight) {
         let Some(binding) = exchange.binding.take() else { return };
         match self.security.challenge(binding) {
-            Ok(answer) => self.transmit(&exchange, answer).await,
-            Err(error) => self.lost(&exchange, error).await,
+            Ok(answer) => self.transmit(&exchange, answer),
+            Err(error) => self.lost(&exchange, error),
         }
     }
 
     /// Refuses a message for its options; one that is not confirmable is rejected without an answer (RFC 7252
     /// section 5.4.1).
-    async fn refuse_options(&mut self, exchange: InFlight, refusal: Message) {
+    fn refuse_options(&mut self, exchange: InFlight, refusal: Message) {
         if exchange.kind == Type::Confirmable {
-            self.respond(exchange, refusal.into()).await;
+            self.respond(exchange, refusal.into());
         } else {
-            self.reply_empty(exchange.from, Type::Reset, exchange.id, exchange.message).await;
+            self.reply_empty(exchange.from, Type::Reset, exchange.id, exchange.message);
         }
     }
 
     /// Puts a protected message together that a proxy has cut into blocks (RFC 8613 section 4.1.3.4.2); `None`
     /// where more blocks have to come.
-    async fn outer_blocks(&mut self, exchange: &mut InFlight, message: Message) -> Option<Message> {
+    fn outer_blocks(&mut self, exchange: &mut InFlight, message: Message) -> Option<Message> {
         let in_blocks = message.options.has(option::BLOCK1) || message.options.has(option::BLOCK2);
         if !message.options.has(option::OSCORE) || !in_blocks {
             return Some(message);
@@ -219,35 +219,35 @@ impl Server {
                     // A block of what a verified request was answered with.
                     exchange.budget = None;
                 }
-                self.transmit(exchange, answer).await;
+                self.transmit(exchange, answer);
                 None
             }
             BlockStep::Crowded => {
-                self.challenge(exchange).await;
+                self.challenge(exchange);
                 None
             }
         }
     }
 
     /// Asks for proof of the address.
-    async fn challenge(&mut self, exchange: &InFlight) {
+    fn challenge(&mut self, exchange: &InFlight) {
         let mut answer = Message::response(Code::UNAUTHORIZED);
         answer.options.push(option::ECHO, &self.reach.challenge(self.now(), exchange.from.remote));
-        self.transmit(exchange, answer).await;
+        self.transmit(exchange, answer);
     }
 
     /// Gives a verified request to the service, when all of its blocks are there.
-    async fn dispatch(&mut self, mut exchange: InFlight, message: Message, peer: Option<PeerId>, fresh: bool) {
+    fn dispatch(&mut self, mut exchange: InFlight, message: Message, peer: Option<PeerId>, fresh: bool) {
         let now = self.now();
         let (message, block1) = match self.transfers.request(now, &exchange.owner, message) {
             BlockStep::Whole(message, block1) => (message, block1),
-            BlockStep::Answer(answer) => return self.protect_and_transmit(exchange, answer, false).await,
+            BlockStep::Answer(answer) => return self.protect_and_transmit(exchange, answer, false),
             BlockStep::Kept(kept) => {
                 let (answer, message) = *kept;
                 exchange.block = Some(answer);
                 (message, None)
             }
-            BlockStep::Crowded => return self.challenge(&exchange).await,
+            BlockStep::Crowded => return self.challenge(&exchange),
         };
         let mut message = message;
         // It has been looked at.
@@ -255,11 +255,11 @@ impl Server {
         exchange.block1 = block1;
         exchange.request = without_payload(&message);
         if let Some(core) = self.well_known_core(&message) {
-            return self.respond(exchange, core.into()).await;
+            return self.respond(exchange, core.into());
         }
         let own = self.shares.of(&exchange.owner);
         if self.in_flight.len() >= self.limits.requests || own >= self.limits.requests_unknown {
-            return self.respond(exchange, unavailable().into()).await;
+            return self.respond(exchange, unavailable().into());
         }
         // A stranger's answer comes with the acknowledgement or not at all: a separate one is sent several times,
         // to an address that may be somebody else's.
