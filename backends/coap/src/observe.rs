@@ -3,11 +3,14 @@
 //! Of each observation one notification at most is under way: asked for, or sent and not acknowledged. What changes
 //! meanwhile is noted, and asked for once when that has come to its end (section 4.5.2).
 
+mod former;
+
 use crate::Limits;
 use crate::owner::{Owner, Shares};
 use ace_coap::numbers::option;
 use ace_coap::security::ObservationBinding;
 use ace_coap::{Code, Message, Token};
+use former::FormerNumbers;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -77,6 +80,7 @@ pub(crate) struct Observations {
     checks: VecDeque<(Duration, Notifies)>,
     /// Those that have ended, of those that are kept elsewhere.
     ended: Vec<(ObservationId, Observation)>,
+    former: FormerNumbers,
     next: u64,
 }
 
@@ -100,6 +104,7 @@ impl Observations {
             reserved_in_all: 0,
             checks: VecDeque::new(),
             ended: Vec::new(),
+            former: FormerNumbers::default(),
             next: 0,
         }
     }
@@ -107,8 +112,8 @@ impl Observations {
     /// Adds an observation, or replaces one; its name, where there was room. Numbers go on where those of the
     /// replaced one have come to.
     pub(crate) fn add(&mut self, now: Duration, id: ObservationId, mut observation: Observation) -> Option<Notifies> {
-        let number = self.all.get(&id).map_or(0, |former| next_number(former.number));
         self.remove(&id);
+        let number = self.former.get(&id).map_or(0, next_number);
         if self.shares.of(&share(&id.owner)) >= self.limits.observations_per_peer
             && let Some(former) = self.gives_way(&id, &observation.request)
         {
@@ -172,6 +177,7 @@ impl Observations {
 
     pub(crate) fn remove(&mut self, id: &ObservationId) {
         let Some(observation) = self.all.remove(id) else { return };
+        self.former.note(id.clone(), observation.number);
         let path = observation.request.options.uri_path().unwrap_or_default();
         if let Some(ids) = self.by_path.get_mut(&path) {
             ids.retain(|other| other != id);
