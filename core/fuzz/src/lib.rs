@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod coap;
+mod endpoint;
 mod messages;
 mod oscore;
 
 pub use coap::coap;
+pub use endpoint::endpoint;
 pub use messages::messages;
 pub use oscore::oscore;

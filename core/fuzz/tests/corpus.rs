@@ -25,3 +25,8 @@ fn coap() {
 fn oscore() {
     each("oscore", ace_fuzz::oscore);
 }
+
+#[test]
+fn endpoint() {
+    each("endpoint", ace_fuzz::endpoint);
+}

@@ -93,6 +93,10 @@ pub(super) fn within(mut answer: Message, request: Code, budget: usize, echo: im
     answer.options.retain(|number| !words.contains(&number));
     if answer.code == Code::UNAUTHORIZED {
         answer.options.set(option::ECHO, &echo());
+        // A request without token and options leaves no room for that.
+        if answer.encode().len() > budget {
+            answer.options.remove(option::ECHO);
+        }
     }
     answer
 }
@@ -161,9 +165,9 @@ mod tests {
         };
         assert_eq!(sent(Code::CONTENT, Code::GET, length), (Code::CONTENT, 50, false, 3), "it fits");
         assert_eq!(sent(Code::CONTENT, Code::GET, length - 1), (Code::UNAUTHORIZED, 0, true, 1));
-        assert_eq!(sent(Code::CONTENT, Code::FETCH, 0), (Code::UNAUTHORIZED, 0, true, 1));
+        assert_eq!(sent(Code::CONTENT, Code::FETCH, 24), (Code::UNAUTHORIZED, 0, true, 1));
         assert_eq!(sent(Code::CHANGED, Code::POST, 0), (Code::CHANGED, 0, false, 1), "it is done");
-        assert_eq!(sent(Code::UNAUTHORIZED, Code::POST, 0), (Code::UNAUTHORIZED, 0, true, 2));
+        assert_eq!(sent(Code::UNAUTHORIZED, Code::POST, 24), (Code::UNAUTHORIZED, 0, true, 2));
         assert_eq!(sent(Code::NOT_FOUND, Code::GET, 0), (Code::NOT_FOUND, 0, false, 1));
     }
 
@@ -175,5 +179,16 @@ mod tests {
         assert!(ids.len() > 90);
         let here = SocketAddr::from(([127, 0, 0, 1], 1));
         assert_ne!(reach.first_id(here, 1), reach.first_id(here, 2));
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_an_echo_there_is_none() {
+        let refused = |token: &[u8]| Message { token: Token::new(token), ..Message::response(Code::UNAUTHORIZED) };
+        let sent = |token: &[u8]| {
+            let answer = Message { payload: vec![1; 50], ..refused(token) };
+            within(answer, Code::GET, budget(4 + token.len()), || vec![9; 8])
+        };
+        assert_eq!(sent(&[]), refused(&[]), "12 bytes may answer 4");
+        assert!(sent(&[1]).options.has(option::ECHO));
     }
 }
