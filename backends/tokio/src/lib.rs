@@ -48,6 +48,7 @@ mod driver;
 mod member;
 mod services;
 mod table;
+mod transports;
 
 pub use clock::{Clock, OsRandom, os_random};
 pub use coap::{EngineService, Followed};
@@ -56,6 +57,7 @@ pub use driver::{Handle, Resolved, StartError, spawn, spawn_with_services};
 pub use member::{MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange};
 pub use services::{NoServices, Services};
 pub use table::AssociationTable;
+pub use transports::Transports;
 
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use std::task::{Context, Poll};

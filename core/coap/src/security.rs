@@ -162,9 +162,9 @@ pub trait MessageSecurity: Send + Sync {
         true
     }
 
-    /// Whether a peer can be asked for an Echo ([`Self::challenge`]) that proves where it is. Without one a peer's address
-    /// counts as proven.
-    fn can_challenge(&self) -> bool {
+    /// Whether the sender of a request can be asked for an Echo ([`Self::challenge`]) that proves where it is. Without one a
+    /// peer's address counts as proven.
+    fn can_challenge(&self, _binding: &ReplyBinding) -> bool {
         false
     }
 

@@ -297,7 +297,7 @@ impl MessageSecurity for OscoreServer {
         self.reply(binding, |context, right, _| context.protect_response(&response, right))
     }
 
-    fn can_challenge(&self) -> bool {
+    fn can_challenge(&self, _binding: &ReplyBinding) -> bool {
         true
     }
 

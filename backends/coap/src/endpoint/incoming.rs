@@ -151,8 +151,9 @@ impl Endpoint {
                 exchange.binding = Some(binding);
                 exchange.owner = Owner::Peer(peer.clone());
                 exchange.budget = None;
+                let can_challenge = exchange.binding.as_ref().is_some_and(|it| self.security.can_challenge(it));
                 match checked(message) {
-                    Ok(message) if is_registration(&message) && !fresh && self.security.can_challenge() => {
+                    Ok(message) if is_registration(&message) && !fresh && can_challenge => {
                         self.ask_for_echo(exchange);
                     }
                     Ok(message) => self.dispatch(exchange, message, Some(peer), fresh),

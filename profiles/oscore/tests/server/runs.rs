@@ -153,9 +153,9 @@ fn a_peer_can_be_asked_where_it_is() {
     let server = server(Responses::ReuseNonce);
     let (mut client, new) = agree(None);
     admit(&server, &new);
-    assert!(server.can_challenge());
     let (protected, pending) = request(&mut client);
     let held = verified(server.unprotect(protected)).1;
+    assert!(server.can_challenge(&held));
     let asked = server.challenge(held).unwrap();
     let (again, mut pending) = echoing(&mut client, &asked, pending);
     let (_, held, fresh) = verified(server.unprotect(again));

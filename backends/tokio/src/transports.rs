@@ -1,0 +1,38 @@
+//! Several transports behind one engine.
+
+use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The tables of several transport profiles. Each is told everything, and ignores the associations of other profiles; what any of
+/// them needs the engine is asked for.
+#[derive(Clone)]
+pub struct Transports(Vec<Arc<dyn Associations>>);
+
+impl Transports {
+    /// These tables.
+    #[must_use]
+    pub fn new(each: impl IntoIterator<Item = Arc<dyn Associations>>) -> Self {
+        Self(each.into_iter().collect())
+    }
+}
+
+impl Associations for Transports {
+    fn notice(&self, notice: AssociationNotice) {
+        self.0.iter().for_each(|each| each.notice(notice.clone()));
+    }
+
+    fn poll_needs(&self, context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
+        // All are polled, so that each keeps the waker.
+        let needs: Vec<_> = self.0.iter().map(|each| each.poll_needs(context)).collect();
+        let ready: Vec<AssociationNeed> = needs
+            .into_iter()
+            .filter_map(|needs| match needs {
+                Poll::Ready(needs) => Some(needs),
+                Poll::Pending => None,
+            })
+            .flatten()
+            .collect();
+        if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready) }
+    }
+}

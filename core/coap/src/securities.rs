@@ -1,0 +1,243 @@
+//! Several security protocols for one server: each takes the messages that it knows as its own.
+
+use crate::Message;
+use crate::security::{Inbound, MessageSecurity, ObservationBinding, ProtectError, ReplyBinding};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Several security protocols, in an order: a message is for the first that does not pass it on as unprotected.
+///
+/// The order must be the same in every process that takes up each other's observations. The names of peers are apart where those
+/// who make them keep them apart, as a KDC does with its associations.
+#[derive(Clone)]
+pub struct Securities(Vec<Arc<dyn MessageSecurity>>);
+
+/// A binding, and whose it is.
+struct Of<T>(usize, T);
+
+impl Securities {
+    /// These protocols, in this order.
+    #[must_use]
+    pub fn new(protocols: impl IntoIterator<Item = Arc<dyn MessageSecurity>>) -> Self {
+        Self(protocols.into_iter().collect())
+    }
+
+    fn first(&self, mut message: Message, verify: fn(&dyn MessageSecurity, Message) -> Inbound) -> Inbound {
+        for (which, protocol) in self.0.iter().enumerate() {
+            match verify(&**protocol, message) {
+                Inbound::Plain(passed) => message = passed,
+                Inbound::Verified { peer, message, binding, fresh } => {
+                    let binding = ReplyBinding::new(Of(which, binding));
+                    return Inbound::Verified { peer, message, binding, fresh };
+                }
+                other => return other,
+            }
+        }
+        Inbound::Plain(message)
+    }
+
+    fn of_reply(&self, binding: ReplyBinding) -> Result<(&dyn MessageSecurity, ReplyBinding), ProtectError> {
+        let Of(which, inner) = binding.into_inner::<Of<ReplyBinding>>().ok_or(ProtectError::ForeignBinding)?;
+        Ok((&**self.0.get(which).ok_or(ProtectError::ForeignBinding)?, inner))
+    }
+
+    fn of_observation<'a>(
+        &self,
+        binding: &'a ObservationBinding,
+    ) -> Option<(usize, &dyn MessageSecurity, &'a ObservationBinding)> {
+        let Of(which, inner) = binding.inner::<Of<ObservationBinding>>()?;
+        Some((*which, &**self.0.get(*which)?, inner))
+    }
+}
+
+impl MessageSecurity for Securities {
+    fn unprotect(&self, outer: Message) -> Inbound {
+        self.first(outer, |protocol, message| protocol.unprotect(message))
+    }
+
+    fn unprotect_again(&self, outer: Message) -> Inbound {
+        self.first(outer, |protocol, message| protocol.unprotect_again(message))
+    }
+
+    fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        let (protocol, inner) = self.of_reply(binding)?;
+        protocol.protect(response, inner)
+    }
+
+    fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
+        let Of(which, inner) = binding.inner::<Of<ReplyBinding>>()?;
+        let observation = self.0.get(*which)?.observe(inner)?;
+        Some(ObservationBinding::new(Of(*which, observation)))
+    }
+
+    fn notify(&self, response: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
+        let (_, protocol, inner) = self.of_observation(binding).ok_or(ProtectError::ForeignBinding)?;
+        protocol.notify(response, inner)
+    }
+
+    fn can_notify(&self, binding: &ObservationBinding) -> bool {
+        self.of_observation(binding).is_none_or(|(_, protocol, inner)| protocol.can_notify(inner))
+    }
+
+    fn can_challenge(&self, binding: &ReplyBinding) -> bool {
+        let of = binding.inner::<Of<ReplyBinding>>();
+        of.is_some_and(|Of(which, inner)| self.0.get(*which).is_some_and(|protocol| protocol.can_challenge(inner)))
+    }
+
+    fn challenge(&self, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        let (protocol, inner) = self.of_reply(binding)?;
+        protocol.challenge(inner)
+    }
+
+    fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
+        let (which, protocol, inner) = self.of_observation(binding)?;
+        let mut kept = protocol.keep(inner)?;
+        kept.push(u8::try_from(which).ok()?);
+        Some(kept)
+    }
+
+    fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
+        let (which, kept) = kept.split_last()?;
+        let observation = self.0.get(usize::from(*which))?.resume(kept)?;
+        Some(ObservationBinding::new(Of(usize::from(*which), observation)))
+    }
+}
+
+impl core::fmt::Debug for Securities {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Securities({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::PeerId;
+    use crate::{Code, Options};
+    use alloc::vec;
+
+    /// Takes messages with this elective option, whose value is the peer's name; one that is `later` waits.
+    struct Marked(u16);
+
+    impl MessageSecurity for Marked {
+        fn unprotect(&self, mut message: Message) -> Inbound {
+            let Some(name) = message.options.first(self.0).map(<[u8]>::to_vec) else { return Inbound::Plain(message) };
+            let peer = PeerId::new(&name);
+            if name == b"later" {
+                return Inbound::Later(peer, message);
+            }
+            message.options.remove(self.0);
+            Inbound::Verified { peer, message, binding: ReplyBinding::new((self.0, name)), fresh: false }
+        }
+
+        fn unprotect_again(&self, message: Message) -> Inbound {
+            match self.unprotect(message) {
+                Inbound::Later(..) => Inbound::Discard,
+                other => other,
+            }
+        }
+
+        fn protect(&self, mut message: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+            let (number, name) = binding.into_inner::<(u16, Vec<u8>)>().ok_or(ProtectError::ForeignBinding)?;
+            assert_eq!(number, self.0, "it gets no other's binding");
+            message.options.set(number, &name);
+            Ok(message)
+        }
+
+        fn observe(&self, binding: &ReplyBinding) -> Option<ObservationBinding> {
+            Some(ObservationBinding::new(binding.inner::<(u16, Vec<u8>)>()?.1.clone()))
+        }
+
+        fn notify(&self, mut message: Message, binding: &ObservationBinding) -> Result<Message, ProtectError> {
+            message.options.set(self.0, binding.inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?);
+            Ok(message)
+        }
+
+        fn can_notify(&self, _binding: &ObservationBinding) -> bool {
+            self.0 == SECOND
+        }
+
+        fn can_challenge(&self, _binding: &ReplyBinding) -> bool {
+            self.0 == SECOND
+        }
+
+        fn challenge(&self, binding: ReplyBinding) -> Result<Message, ProtectError> {
+            self.protect(Message::response(Code::UNAUTHORIZED), binding)
+        }
+
+        fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
+            binding.inner::<Vec<u8>>().cloned()
+        }
+
+        fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
+            Some(ObservationBinding::new(kept.to_vec()))
+        }
+    }
+
+    const FIRST: u16 = 65_000;
+    const SECOND: u16 = 65_004;
+
+    fn both() -> Securities {
+        Securities::new([Arc::new(Marked(FIRST)) as Arc<dyn MessageSecurity>, Arc::new(Marked(SECOND))])
+    }
+
+    fn request(options: &[(u16, &[u8])]) -> Message {
+        let mut message = Message::request(Code::GET);
+        message.options = Options::default();
+        options.iter().for_each(|(number, value)| message.options.push(*number, value));
+        message
+    }
+
+    fn verified(inbound: Inbound) -> (PeerId, ReplyBinding) {
+        match inbound {
+            Inbound::Verified { peer, binding, message, .. } => {
+                assert!(!message.options.has(FIRST), "it was taken off");
+                (peer, binding)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_message_goes_to_its_protocol_and_so_does_the_answer() {
+        let both = both();
+        assert!(matches!(both.unprotect(request(&[])), Inbound::Plain(_)));
+        for (number, can_challenge) in [(FIRST, false), (SECOND, true)] {
+            let (peer, binding) = verified(both.unprotect(request(&[(number, b"a")])));
+            assert_eq!(peer, PeerId::new(b"a"));
+            assert_eq!(both.can_challenge(&binding), can_challenge);
+            let observation = both.observe(&binding).unwrap();
+            assert_eq!(both.can_notify(&observation), number == SECOND);
+            let answer = both.protect(Message::response(Code::CONTENT), binding).unwrap();
+            assert_eq!(answer.options.first(number), Some(&b"a"[..]));
+            let kept = both.keep(&observation).unwrap();
+            let resumed = both.resume(&kept).unwrap();
+            for observation in [&observation, &resumed] {
+                let notified = both.notify(Message::response(Code::CONTENT), observation).unwrap();
+                assert_eq!(notified.options.first(number), Some(&b"a"[..]));
+            }
+            let (_, binding) = verified(both.unprotect(request(&[(number, b"a")])));
+            assert_eq!(both.challenge(binding).unwrap().options.first(number), Some(&b"a"[..]));
+        }
+        // Where both could take it, the first does.
+        let (peer, _) = verified(both.unprotect(request(&[(FIRST, b"1"), (SECOND, b"2")])));
+        assert_eq!(peer, PeerId::new(b"1"));
+    }
+
+    #[test]
+    fn what_has_to_wait_waits_and_foreign_bindings_do_nothing() {
+        let both = both();
+        let Inbound::Later(peer, message) = both.unprotect(request(&[(SECOND, b"later")])) else { panic!() };
+        assert_eq!(peer, PeerId::new(b"later"));
+        assert!(matches!(both.unprotect_again(message), Inbound::Discard));
+        let foreign = || ReplyBinding::new(vec![1_u8]);
+        let answer = Message::response(Code::CONTENT);
+        assert_eq!(both.protect(answer.clone(), foreign()), Err(ProtectError::ForeignBinding));
+        assert_eq!(both.challenge(foreign()), Err(ProtectError::ForeignBinding));
+        assert!(both.observe(&foreign()).is_none() && !both.can_challenge(&foreign()));
+        let foreign = ObservationBinding::new(1_u8);
+        assert_eq!(both.notify(answer, &foreign), Err(ProtectError::ForeignBinding));
+        assert!(both.keep(&foreign).is_none());
+        assert!(both.resume(&[]).is_none() && both.resume(&[1, 2]).is_none(), "there is no third one");
+    }
+}
