@@ -18,8 +18,7 @@ pub use reopen::reopening_suite;
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, Revision, Storage, StorageError, Txn};
 use bytes::Bytes;
 
-/// A check of the contract that did not hold: what was expected and what came.
-pub type Failure = String;
+use super::{Failure, require};
 
 fn key(text: &str) -> Key {
     Key::new(text.as_bytes().to_vec())
@@ -27,10 +26,6 @@ fn key(text: &str) -> Key {
 
 fn write(entries: &[(&str, Option<&str>)]) -> Vec<(Key, Option<Bytes>)> {
     entries.iter().map(|(k, v)| (key(k), v.map(|v| Bytes::copy_from_slice(v.as_bytes())))).collect()
-}
-
-fn require(holds: bool, what: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
 async fn put(store: &dyn Storage, entries: &[(&str, Option<&str>)]) -> Result<Revision, Failure> {

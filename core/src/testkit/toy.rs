@@ -245,7 +245,8 @@ impl TransportProfile for ToyTransport {
             (Label::Int(oauth::NONCE2), RawCbor::bytes(&nonce2)),
             (Label::Int(oauth::ACE_SERVER_RECIPIENTID), RawCbor::bytes(id.as_bytes())),
         ];
-        Ok(NewAssociation { id, input_id: material.id.clone(), material: Secret::new(material.ms.clone()), answer })
+        let keys = Secret::new([material.ms.as_slice(), &offer.random].concat());
+        Ok(NewAssociation { id, input_id: material.id.clone(), material: keys, answer })
     }
 }
 
@@ -292,7 +293,8 @@ impl MemberRules for ToyMember {
     }
 
     fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
-        Ok(distribution.key.clone())
+        let is_toys = distribution.key.as_bytes_item().is_some_and(|bytes| bytes.len() > 16);
+        is_toys.then(|| distribution.key.clone()).ok_or_else(|| Unsuitable::new("a key of another profile"))
     }
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
@@ -338,11 +340,17 @@ impl BegunTransfer for Begun {
 pub const DESCRIPTOR: ApplicationProfileDescriptor =
     ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name: env!("CARGO_PKG_NAME"), profile: &Toy };
 
+/// The transport profile, for a registry.
+pub const TRANSPORT: TransportProfileDescriptor = TransportProfileDescriptor {
+    name: "toy",
+    number: -70_000,
+    crate_name: env!("CARGO_PKG_NAME"),
+    profile: &ToyTransport,
+};
+
 /// A registry with both.
 #[must_use]
 pub fn registry() -> Registry {
-    let crate_name = env!("CARGO_PKG_NAME");
-    let transport = TransportProfileDescriptor { name: "toy", number: -70_000, crate_name, profile: &ToyTransport };
-    let with = Registry::empty().with_application(DESCRIPTOR).and_then(|r| r.with_transport(transport));
+    let with = Registry::empty().with_application(DESCRIPTOR).and_then(|r| r.with_transport(TRANSPORT));
     with.unwrap_or_default()
 }

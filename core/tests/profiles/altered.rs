@@ -3,10 +3,11 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::{ConfigError, ConfigMap, Parameters};
 use ace_groupcomm::kdc::SetupError;
-use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
-use ace_groupcomm::testkit::toy::{Toy, ToyTransport};
+use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry};
+use ace_groupcomm::testkit::toy::{TRANSPORT, Toy};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::crypto::{AgreementKey, CryptoProvider};
+use ace_groupcomm::traits::member::MemberRules;
 use ace_groupcomm::traits::profile::{
     ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, NamedRole,
     ProfileRoute, Roles,
@@ -18,6 +19,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+type Member = fn(Arc<dyn MemberRules>) -> Arc<dyn MemberRules>;
 type Fresh = fn(&dyn Fn(&'static str) -> [u8; 32]) -> Secret;
 type Eligible = fn(&View<'_>, &[u8]) -> Result<Option<EligibleCredential>, Stop>;
 
@@ -37,6 +39,11 @@ pub(crate) struct Altered {
     pub(crate) proves_credential: Option<bool>,
     pub(crate) gets_identifier: Option<bool>,
     pub(crate) eligible: Option<Eligible>,
+    pub(crate) client_proves: Option<bool>,
+    /// Parameters that nobody knows are left unread.
+    pub(crate) takes_unknown: bool,
+    /// A member's side of its own.
+    pub(crate) member: Option<Member>,
     /// The KDC's key, where proofs are by key agreement.
     pub(crate) agreement: Option<Arc<dyn AgreementKey>>,
 }
@@ -52,13 +59,15 @@ pub(crate) fn desk_of(altered: Altered) -> Result<Desk, SetupError> {
     on(&TestStore::new(Sharing::Exclusive), altered)
 }
 
+pub(crate) fn descriptor(altered: Altered) -> ApplicationProfileDescriptor {
+    let profile: &'static Altered = Box::leak(Box::new(altered));
+    ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name: "altered", profile }
+}
+
 /// The same on this store.
 pub(crate) fn on(store: &TestStore, altered: Altered) -> Result<Desk, SetupError> {
-    let profile: &'static Altered = Box::leak(Box::new(altered));
-    let descriptor = ApplicationProfileDescriptor { name: "toy", number: -70_000, crate_name: "altered", profile };
-    let transport =
-        TransportProfileDescriptor { name: "toy", number: -70_000, crate_name: "toy", profile: &ToyTransport };
-    let registry = Registry::empty().with_application(descriptor).unwrap().with_transport(transport).unwrap();
+    let descriptor = descriptor(altered);
+    let registry = Registry::empty().with_application(descriptor).unwrap().with_transport(TRANSPORT).unwrap();
     Desk::with(&AwsLc, store.clone(), desk::config(&["g1"]), &registry)
 }
 
@@ -71,12 +80,29 @@ impl ApplicationProfile for Altered {
         self.permissions.map_or_else(|| Toy.permissions(roles), |permissions| permissions(roles))
     }
 
+    fn member(
+        &self,
+        gname: &str,
+        roles: Roles,
+        mut config: ConfigMap,
+        crypto: Arc<dyn CryptoProvider>,
+    ) -> Result<Arc<dyn MemberRules>, ConfigError> {
+        if self.takes_unknown {
+            config.bool("no-profile-knows-this")?;
+        }
+        let toy = Toy.member(gname, roles, config, crypto)?;
+        Ok(self.member.map_or(toy.clone(), |alter| alter(toy)))
+    }
+
     fn configure(
         &self,
         gname: &str,
-        config: ConfigMap,
+        mut config: ConfigMap,
         crypto: &dyn CryptoProvider,
     ) -> Result<Arc<dyn GroupRules>, ConfigError> {
+        if self.takes_unknown {
+            config.bool("no-profile-knows-this")?;
+        }
         let toy = Toy.configure(gname, config, crypto)?;
         let parameters = self.parameters.map_or_else(|| toy.parameters().clone(), |alter| alter(toy.parameters()));
         Ok(Arc::new(Rules { parameters, toy, altered: self.clone() }))
@@ -133,6 +159,9 @@ impl GroupRules for Rules {
         input: Vec<u8>,
         evidence: &[u8],
     ) -> Result<bool, Stop> {
+        if let Some(proven) = self.altered.client_proves {
+            return Ok(proven);
+        }
         match &self.altered.agreement {
             Some(key) => view.verified_mac(key, &credential.key, input, evidence),
             None => self.toy.client_proves(view, credential, input, evidence),

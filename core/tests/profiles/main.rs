@@ -3,3 +3,4 @@
 mod altered;
 mod credentials;
 mod faults;
+mod suite;

@@ -19,11 +19,11 @@ const SECRET_LEN: usize = 32;
 /// The profile.
 pub struct BearerOverTls;
 
-submit! {
-    TransportProfileDescriptor {
-        name: "bearer", number: NUMBER, crate_name: env!("CARGO_PKG_NAME"), profile: &BearerOverTls,
-    }
-}
+/// What a registry is told.
+pub const DESCRIPTOR: TransportProfileDescriptor =
+    TransportProfileDescriptor { name: "bearer", number: NUMBER, crate_name: "custom-kdc", profile: &BearerOverTls };
+
+submit! { DESCRIPTOR }
 
 impl TransportProfile for BearerOverTls {
     fn number(&self) -> i64 {
