@@ -12,6 +12,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// An engine as its driver sees it: a KDC, an Authorization Server, or somebody's own.
+///
+/// # What a driver does
+///
+/// One thread makes all calls, one after another; what effects ask for may be done anywhere.
+///
+/// | call | when |
+/// | --- | --- |
+/// | [`start`](Self::start) | once, before all others |
+/// | [`request`](Self::request) | from when [`is_ready`](Self::is_ready) was true once; before that, what is stored may not be found |
+/// | [`command`](Self::command), [`need`](Self::need) | whenever there is one |
+/// | [`complete`](Self::complete) | once for each effect that has an [`OpId`](super::OpId): in any order, and as late as it takes |
+/// | [`timeout`](Self::timeout) | when [`next_timeout`](Self::next_timeout) has come; a full queue of requests must not hold it up |
+/// | [`flush`](Self::flush) | after each batch of these, and again after what was completed at once, until `out` stays empty |
+///
+/// * Effects with an `OpId` do not depend on each other. Commits may be put together, or done at the same time: what must come
+///   later is asked for later.
+/// * [`Notice`](Effect::Notice), [`Answer`](Effect::Answer) and [`Report`](Effect::Report) are done in the order of `out`; the notices
+///   that a call to `request` has put there come before the answer that it returns.
+/// * A driver that cannot do what an effect asks for completes it with an error, and does not try a commit again: whether one was
+///   done is [`CommitOutcome::Unknown`](crate::traits::storage::CommitOutcome::Unknown) then. Who waits for what is never completed
+///   waits for ever.
+/// * `now` is read anew for each batch. Its monotonic part never goes back; the other may jump.
+/// * `rng` is for nonces and secrets: the operating system's, or a generator that was seeded with it.
+/// * A machine that has [`refused`](Self::refused) is dropped, and so is one in which a call has panicked. What it has acknowledged is
+///   stored; another one starts on the same storage.
+///
+/// `ace-backend-tokio` has a driver for a server. The test kit has one for a single thread, `testkit::desk::settle`, in forty lines,
+/// and the simulation's, which does what effects ask for in the order that a seed gives.
 pub trait Machine: Send {
     /// What the world outside learns, in order with the answers.
     type Notice: Send;
