@@ -23,16 +23,15 @@ impl Associations for Transports {
     }
 
     fn poll_needs(&self, context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
-        // All are polled, so that each keeps the waker.
-        let needs: Vec<_> = self.0.iter().map(|each| each.poll_needs(context)).collect();
-        let ready: Vec<AssociationNeed> = needs
-            .into_iter()
-            .filter_map(|needs| match needs {
-                Poll::Ready(needs) => Some(needs),
-                Poll::Pending => None,
-            })
-            .flatten()
-            .collect();
-        if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready) }
+        // All are polled, so that each that has nothing keeps the waker.
+        let polled: Vec<_> = self.0.iter().map(|each| each.poll_needs(context)).collect();
+        if polled.iter().all(Poll::is_pending) {
+            return Poll::Pending;
+        }
+        let ready = polled.into_iter().filter_map(|needs| match needs {
+            Poll::Ready(needs) => Some(needs),
+            Poll::Pending => None,
+        });
+        Poll::Ready(ready.flatten().collect())
     }
 }

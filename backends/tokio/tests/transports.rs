@@ -22,8 +22,10 @@ use std::task::{Poll, Waker};
 use tokio::task::JoinHandle;
 
 const TOY: i64 = -70_000;
-/// An elective option with the name of the association.
-const NAME: u16 = 65_000;
+/// The name of the association in a request: a critical option, so that a server without the transport refuses it.
+const NAME: u16 = 65_001;
+/// The same in a response.
+const OF: u16 = 65_000;
 
 /// The network side of the toy transport.
 #[derive(Default)]
@@ -64,8 +66,12 @@ impl MessageSecurity for ToyWire {
 
     fn protect(&self, mut response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
         let name = binding.into_inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?;
-        response.options.set(NAME, &name);
+        response.options.set(OF, &name);
         Ok(response)
+    }
+
+    fn knows_option(&self, number: u16) -> bool {
+        number == NAME
     }
 
     fn observe(&self, _: &ReplyBinding) -> Option<ObservationBinding> {
@@ -198,7 +204,7 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     // Both are known, and are no members. Whoever is not known is told so, without protection.
     assert_eq!(protected.request(num()).await.unwrap().code, Code::FORBIDDEN);
     let answer = ask_as_toy(&running, &name).await;
-    assert_eq!((answer.code, answer.options.first(NAME)), (Code::FORBIDDEN, Some(name.as_slice())));
+    assert_eq!((answer.code, answer.options.first(OF)), (Code::FORBIDDEN, Some(name.as_slice())));
     assert_eq!(ask_as_toy(&running, b"nobody").await.code, Code::UNAUTHORIZED);
     assert_eq!(running.client().await.request(num()).await.unwrap().code, Code::UNAUTHORIZED);
     // The name of the other one's association proves nothing here.

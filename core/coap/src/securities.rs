@@ -7,10 +7,15 @@ use alloc::vec::Vec;
 
 /// Several security protocols, in an order: a message is for the first that does not pass it on as unprotected.
 ///
-/// The order must be the same in every process that takes up each other's observations. The names of peers are apart where those
-/// who make them keep them apart, as a KDC does with its associations.
+/// A server that takes up the observations of another process, or of a former one, has the same protocols in the same order. The
+/// names of peers are apart where those who make them keep them apart, as a KDC does with its associations. OSCORE takes every
+/// message with its option, known or not: what shares the option with it comes before it.
 #[derive(Clone)]
 pub struct Securities(Vec<Arc<dyn MessageSecurity>>);
+
+/// What is kept of an observation begins with this bit and the protocol's place. Of a protocol that stands alone it begins with
+/// something else, e.g. the length of a kid: neither is taken for the other when a server gets a second protocol.
+const OF_SEVERAL: u8 = 0x80;
 
 /// A binding, and whose it is.
 struct Of<T>(usize, T);
@@ -59,6 +64,10 @@ impl MessageSecurity for Securities {
         self.first(outer, |protocol, message| protocol.unprotect_again(message))
     }
 
+    fn knows_option(&self, number: u16) -> bool {
+        self.0.iter().any(|protocol| protocol.knows_option(number))
+    }
+
     fn protect(&self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
         let (protocol, inner) = self.of_reply(binding)?;
         protocol.protect(response, inner)
@@ -91,15 +100,16 @@ impl MessageSecurity for Securities {
 
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
         let (which, protocol, inner) = self.of_observation(binding)?;
-        let mut kept = protocol.keep(inner)?;
-        kept.push(u8::try_from(which).ok()?);
-        Some(kept)
+        let kept = protocol.keep(inner)?;
+        let which = u8::try_from(which).ok().filter(|which| which & OF_SEVERAL == 0)?;
+        Some([&[OF_SEVERAL | which], kept.as_slice()].concat())
     }
 
     fn resume(&self, kept: &[u8]) -> Option<ObservationBinding> {
-        let (which, kept) = kept.split_last()?;
-        let observation = self.0.get(usize::from(*which))?.resume(kept)?;
-        Some(ObservationBinding::new(Of(usize::from(*which), observation)))
+        let (mark, kept) = kept.split_first()?;
+        let which = usize::from(mark.checked_sub(OF_SEVERAL)?);
+        let observation = self.0.get(which)?.resume(kept)?;
+        Some(ObservationBinding::new(Of(which, observation)))
     }
 }
 
@@ -238,6 +248,7 @@ mod tests {
         let foreign = ObservationBinding::new(1_u8);
         assert_eq!(both.notify(answer, &foreign), Err(ProtectError::ForeignBinding));
         assert!(both.keep(&foreign).is_none());
-        assert!(both.resume(&[]).is_none() && both.resume(&[1, 2]).is_none(), "there is no third one");
+        assert!(both.resume(&[]).is_none() && both.resume(&[1, 2]).is_none(), "one alone has kept that");
+        assert!(both.resume(&[0x81, 2]).is_some() && both.resume(&[0x82, 2]).is_none(), "there is no third one");
     }
 }

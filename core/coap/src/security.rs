@@ -103,7 +103,7 @@ pub enum Inbound {
         /// Whether the request also proved by Echo that it is fresh and its sender reachable (RFC 9175).
         fresh: bool,
     },
-    /// What is needed of this peer has to come first: the message is here again, for
+    /// What is needed of this association has to come first, by its name in the notices: the message is here again, for
     /// [`MessageSecurity::unprotect_again`].
     Later(PeerId, Message),
     /// The message goes no further: this is the answer, protected already where it has to be.
@@ -136,6 +136,12 @@ pub enum ProtectError {
 pub trait MessageSecurity: Send + Sync {
     /// Verifies a request, or passes on what was not protected.
     fn unprotect(&self, outer: Message) -> Inbound;
+
+    /// Whether a critical option marks messages of this protocol: a request with one that nobody knows is refused before
+    /// [`Self::unprotect`] sees it (RFC 7252 section 5.4.1). The OSCORE option is known without that.
+    fn knows_option(&self, _number: u16) -> bool {
+        false
+    }
 
     /// Verifies a request that had to wait, when what was needed is there, or cannot be had.
     fn unprotect_again(&self, outer: Message) -> Inbound {

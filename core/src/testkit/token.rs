@@ -40,11 +40,14 @@ use std::time::Duration;
 /// So many places of a token are altered.
 const ALTERED: usize = 400;
 
+/// A longer token may be refused before it is validated.
+const POSTED: usize = 1_000;
+
 /// A validator, and what it is to say of which tokens.
 pub struct Tokens<'a> {
     /// Makes the validator.
     pub validator: &'a dyn Fn() -> Box<dyn TokenValidator>,
-    /// A token that is good at `now`.
+    /// A token that is good at `now`, and ends at a time that it says (`exp`).
     pub good: Vec<u8>,
     /// When the tokens are posted.
     pub now: UnixTime,
@@ -101,7 +104,11 @@ impl<'a> Bench<'a> {
     }
 
     /// Posts a token, answers what is asked, and says what was found; a failure where the answer blames the KDC.
-    fn post(&mut self, token: &[u8], answer: &dyn Fn(&Question) -> Answered) -> Result<(Found, Response), Failure> {
+    fn post(
+        &mut self,
+        token: &[u8],
+        answer: &dyn Fn(&Question) -> Answered,
+    ) -> Result<(Found, bool, Response), Failure> {
         // An hour's posts of one client are bounded.
         self.desk.pass(Duration::from_millis(1));
         let ticket = self.desk.begin(&Caller::anonymous(), build::token_post(token));
@@ -119,14 +126,16 @@ impl<'a> Bench<'a> {
             found.iter().all(|(_, is_same)| *is_same),
             "what is said of one token with one view is always the same",
         )?;
-        let last = found.drain(..).next_back().and_then(|(found, _)| found);
-        Ok((last, response))
+        let last = found.drain(..).next_back();
+        Ok((last.as_ref().and_then(|(found, _)| found.clone()), last.is_some(), response))
     }
 
     /// Posts what must not be taken.
     fn refuses(&mut self, what: &str, token: &[u8]) -> Result<(), Failure> {
-        let (found, response) = self.post(token, self.tokens.answer)?;
+        let (found, was_asked, response) = self.post(token, self.tokens.answer)?;
         require(found.is_none(), &format!("a token is refused: {what}"))?;
+        let is_posted = !token.is_empty() && token.len() <= POSTED;
+        require(was_asked || !is_posted, &format!("a token that is posted is validated: {what}"))?;
         let is_clients = response.status.coap() >> 5 == 4;
         require(is_clients, &format!("who posts it is told that it is refused, not {:?}: {what}", response.status))
     }
@@ -138,7 +147,7 @@ impl<'a> Bench<'a> {
 /// The first thing that the contract asks for and that did not hold.
 pub fn suite(crypto: &'static dyn CryptoProvider, tokens: &Tokens<'_>) -> Result<(), Failure> {
     let mut bench = Bench::new(crypto, tokens, tokens.now)?;
-    let (found, _) = bench.post(&tokens.good, tokens.answer)?;
+    let (found, _, _) = bench.post(&tokens.good, tokens.answer)?;
     let good = found.ok_or("the good token is taken")?;
     require(good.hash == TokenHash::of(&tokens.good), "a token has the hash of what was posted")?;
     require(good.expires > tokens.now, "a token that is taken ends later")?;
@@ -162,7 +171,7 @@ fn altered(bench: &mut Bench<'_>, good: &ValidToken) -> Result<(), Failure> {
         for bit in [0x01, 0x80] {
             let mut altered = token.clone();
             altered.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= bit);
-            let (found, _) = bench.post(&altered, bench.tokens.answer)?;
+            let (found, _, _) = bench.post(&altered, bench.tokens.answer)?;
             let says_the_same = found.is_none_or(|found| ValidToken { hash: good.hash.clone(), ..found } == *good);
             require(says_the_same, &format!("a token whose byte {at} was altered says nothing else"))?;
         }
@@ -193,6 +202,6 @@ fn silent_services(crypto: &'static dyn CryptoProvider, tokens: &Tokens<'_>) -> 
         asked.set(true);
         Answered::Failed
     };
-    let (found, _) = Bench::new(crypto, tokens, tokens.now)?.post(&tokens.good, &failing)?;
+    let (found, _, _) = Bench::new(crypto, tokens, tokens.now)?.post(&tokens.good, &failing)?;
     require(!asked.get() || found.is_none(), "a token of which a service says nothing is not taken")
 }

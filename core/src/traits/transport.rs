@@ -27,7 +27,8 @@ pub struct NewAssociation {
     pub id: AssociationId,
     /// The name of the input material at the issuer; an update of rights names it.
     pub input_id: Vec<u8>,
-    /// What the keys are derived from, in the profile's own form.
+    /// What the keys are derived from, in the profile's own form. Of a profile with sequence numbers it is another one for each
+    /// association, since the numbers begin anew.
     pub material: Secret,
     /// What the answer to the post says of the association: parameters of the transport profile, e.g. N2 and ID2 of RFC 9203. The
     /// KDC adds its own, and the same answer is given again where the very same post comes again.

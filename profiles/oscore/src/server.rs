@@ -185,19 +185,18 @@ impl OscoreServer {
         }
         slot.forget_late(now);
         if !slot.is_owned() && slot.context.would_synchronise(outer)? {
-            let peer = slot.peer.clone();
+            let waiting = PeerId::new(&kid);
             if slot.claim() {
                 table.need(AssociationNeed::Claim(kid.into()));
             }
-            return Ok(Opened::Later(peer));
+            return Ok(Opened::Later(waiting));
         }
         // Its answer, or the Echo that it is asked for, will need a number. One that does not verify is worth none.
         let needs_number = self.responses == Responses::Numbered || !slot.context.is_synchronised();
         if needs_number && slot.context.sequence().is_used_up() {
             slot.context.would_verify(outer)?;
-            let peer = slot.peer.clone();
             table.note_need(&kid);
-            return Ok(Opened::Later(peer));
+            return Ok(Opened::Later(PeerId::new(&kid)));
         }
         let inbound = match slot.context.unprotect_request(outer)? {
             Incoming::Accepted { message, right, echoed } => {
@@ -373,7 +372,8 @@ impl Associations for OscoreServer {
                 }
             }
             AssociationNotice::Loaded { id, profile, material, owned } => {
-                table.settle(id.as_bytes());
+                // Somebody else may have had it looked up: what is asked for a context that is here stays asked for.
+                table.note_looked_up(&id);
                 let parameters = restore(&material).filter(|_| profile == COAP_OSCORE);
                 let context = parameters.and_then(|p| Context::restored(&p, Sequence::none()).ok());
                 if let Some(context) = context {

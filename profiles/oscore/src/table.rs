@@ -5,6 +5,7 @@
 
 use crate::runs::Runs;
 use ace_coap::security::PeerId;
+use ace_groupcomm::AssociationId;
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_oscore::Context;
 use rand_core::CryptoRng;
@@ -223,6 +224,12 @@ impl Table {
     pub(crate) fn settle(&mut self, id: &[u8]) {
         self.looked_up.remove(id);
         self.needs.retain(|need| need.id().as_bytes() != id);
+    }
+
+    /// Notes that a name was looked up, and found.
+    pub(crate) fn note_looked_up(&mut self, id: &AssociationId) {
+        self.looked_up.remove(id.as_bytes());
+        self.needs.remove(&AssociationNeed::Unknown(id.clone()));
     }
 
     /// Notes a context whose sequence numbers come to an end.

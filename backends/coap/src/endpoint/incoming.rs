@@ -8,7 +8,7 @@ use crate::owner::Owner;
 use crate::service::{Purpose, Received, Responder, Settled};
 use crate::socket::Path;
 use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
-use ace_coap::security::{Inbound, PeerId};
+use ace_coap::security::{Inbound, MessageSecurity, PeerId};
 use ace_coap::{Code, MAX_TOKEN, Message, Type, peek};
 
 /// Options that this server knows; another critical one is refused (RFC 7252 section 5.4.1).
@@ -110,7 +110,7 @@ impl Endpoint {
             block: None,
             outer: None,
         };
-        let message = match checked_outside(message) {
+        let message = match checked_outside(message, &*self.security) {
             Ok(message) => message,
             Err(refusal) => {
                 self.exchanges.remember(now, key, false);
@@ -152,7 +152,7 @@ impl Endpoint {
                 exchange.owner = Owner::Peer(peer.clone());
                 exchange.budget = None;
                 let can_challenge = exchange.binding.as_ref().is_some_and(|it| self.security.can_challenge(it));
-                match checked(message) {
+                match checked(message, is_known) {
                     Ok(message) if is_registration(&message) && !fresh && can_challenge => {
                         self.ask_for_echo(exchange);
                     }
@@ -270,7 +270,8 @@ impl Endpoint {
         }
         let endpoint = exchange.from.remote;
         let purpose = if exchange.block.is_some() { Purpose::Permission } else { Purpose::Answer };
-        let registration = self.registration_of(&exchange).filter(|_| purpose == Purpose::Answer);
+        // Room for an observation is taken here, so only for what may become one.
+        let registration = if purpose == Purpose::Answer { self.registration_of(&exchange) } else { None };
         exchange.is_kept = registration.is_some();
         let proven = exchange.budget.is_none();
         self.call(exchange, Received { peer, endpoint, fresh, proven, message, purpose, registration });
@@ -312,11 +313,11 @@ fn unavailable() -> Message {
 
 /// A message whose options can be worked with, or the answer to one that has a critical option which is not known
 /// or not as it is defined, or that asks for a proxy.
-fn checked(mut message: Message) -> Result<Message, Message> {
+fn checked(mut message: Message, knows: impl Fn(u16) -> bool) -> Result<Message, Message> {
     if message.options.has(option::PROXY_URI) || message.options.has(option::PROXY_SCHEME) {
         return Err(Message::response(Code::PROXYING_NOT_SUPPORTED));
     }
-    match message.options.check(is_known) {
+    match message.options.check(knows) {
         Ok(()) => Ok(message),
         Err(number) => Err(bad_option(number)),
     }
@@ -324,13 +325,13 @@ fn checked(mut message: Message) -> Result<Message, Message> {
 
 /// A message as it comes in, like [`checked`]. What belongs inside of a protected message means nothing outside, whatever
 /// it is (RFC 8613 section 8.2 step 1): of that nothing is looked at, and the security discards it.
-fn checked_outside(message: Message) -> Result<Message, Message> {
+fn checked_outside(message: Message, security: &dyn MessageSecurity) -> Result<Message, Message> {
     if !message.options.has(option::OSCORE) {
-        return checked(message);
+        return checked(message, |number| is_known(number) || security.knows_option(number));
     }
     let mut outside = Message::request(message.code);
     outside.options = message.options.iter().filter(|(number, _)| is_unprotected(*number)).collect();
-    checked(outside).map(|_| message)
+    checked(outside, is_known).map(|_| message)
 }
 
 /// What has to be kept of a request: for FETCH the payload is a part of what is asked.

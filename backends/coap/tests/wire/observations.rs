@@ -3,7 +3,7 @@
 use crate::lab::{Lab, Raw, get, of, request};
 use ace_backend_coap::Limits;
 use ace_coap::numbers::option;
-use ace_coap::{Code, Message, Type};
+use ace_coap::{Block, Code, Message, Type};
 use std::time::Duration;
 
 // Covers: TH-6-02/confirmable-probes
@@ -136,4 +136,25 @@ async fn what_changes_before_a_registration_is_answered_is_told_after_it() {
     assert_eq!(lab.resources.held.lock().unwrap().len(), 1, "asked again");
     lab.resources.release();
     assert!(raw.message().await.options.uint(option::OBSERVE) > first.options.uint(option::OBSERVE));
+}
+
+#[tokio::test]
+async fn a_later_block_that_asks_to_observe_takes_no_room_for_observations() {
+    let lab = Lab::new(Limits { observations_per_peer: 2, ..Limits::default() }).await;
+    let raw = Raw::new(&lab).await;
+    let first = raw.ask(&of(b"k1", get(1, "big"))).await;
+    let more =
+        |answer: &Message| answer.options.uint(option::BLOCK2).and_then(Block::from_uint).map(|block| block.more);
+    assert_eq!(more(&first), Some(true));
+    for id in 2..=6 {
+        let mut next = of(b"k1", get(id, "big"));
+        next.options.push(option::OBSERVE, &[]);
+        next.options.push_uint(option::BLOCK2, Block { num: 1, more: false, szx: 6 }.to_uint());
+        let answer = raw.ask(&next).await;
+        assert!(answer.options.uint(option::BLOCK2).and_then(Block::from_uint).is_some_and(|block| block.num == 1));
+    }
+    let mut register = of(b"k1", get(7, "state"));
+    register.options.push(option::OBSERVE, &[]);
+    assert!(raw.ask(&register).await.options.has(option::OBSERVE));
+    assert_eq!(lab.resources.kept.lock().unwrap().len(), 1);
 }

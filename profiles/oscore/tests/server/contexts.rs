@@ -312,3 +312,19 @@ fn an_observation_outlives_its_process() {
     );
     assert_eq!(needs(&server), [AssociationNeed::Unknown(vec![7, 7].into())]);
 }
+
+#[test]
+fn what_is_asked_for_a_context_stays_asked_for_when_somebody_else_has_it_looked_up() {
+    let server = server(Responses::Numbered);
+    let (mut client, new) = agree(None);
+    admit(&server, &new);
+    let (asked, _) = request(&mut client);
+    let Inbound::Later(waiting, asked) = server.unprotect(asked) else { panic!("it has no numbers") };
+    assert_eq!(waiting, PeerId::new(new.id.as_bytes()), "it waits under the name that the notice will have");
+    // Before the need is taken, the other transport's lookup of the same name is answered.
+    let (id, material) = (new.id.clone(), new.material.clone());
+    server.notice(AssociationNotice::Loaded { id, profile: COAP_OSCORE, material, owned: true });
+    assert_eq!(sequences(&server), std::slice::from_ref(&new.id));
+    numbers(&server, &new, 0, 50);
+    assert!(matches!(server.unprotect_again(asked), Inbound::Verified { .. }));
+}
