@@ -7,10 +7,10 @@
 //!
 //! | to do this | look at |
 //! | --- | --- |
-//! | run a KDC of one's own | [`kdc::Kdc`], [`kdc::KdcConfig`], [`engine::Machine`] |
-//! | add a kind of group, or a transport profile | [`traits::profile`], [`traits::transport`], [`registry`] |
-//! | store elsewhere | [`traits::storage`], with [`testkit::storage`] to check it |
-//! | take other tokens, or other cryptography | [`traits::token`], [`token`], [`traits::crypto`] |
+//! | run a KDC of one's own | [`kdc::Kdc`], [`kdc::KdcConfig`]; [`engine::Machine`] says what a driver does |
+//! | add a kind of group, or a transport profile | [`traits::profile`], [`traits::transport`], [`registry`]; [`testkit::profile`] and [`testkit::transport`] check them |
+//! | store elsewhere | [`traits::storage`]; [`testkit::storage`] checks it |
+//! | take other tokens, or other cryptography | [`traits::token`], [`token`], [`traits::crypto`]; [`testkit::token`] checks a validator |
 //! | be a member | [`member::Member`], [`traits::member`] |
 //! | see who may do what | [`access`] |
 //! | have a KDC that runs do something | [`command`] |
@@ -88,3 +88,6 @@ pub use schema::{keys, records};
 pub use secret::Secret;
 pub use time::{Now, UnixTime};
 pub use traits::profile::Roles;
+
+/// What signatures here name of other crates.
+pub use {ace_groupcomm_messages as messages, ace_oscore as oscore, async_trait::async_trait, bytes, rand_core};

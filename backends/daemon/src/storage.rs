@@ -1,19 +1,21 @@
-//! Where a program keeps its state.
+//! Where a program keeps its state. Storage that a program was built without is an error with the feature's name.
+
+#[cfg(feature = "disk")]
+mod disk;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use crate::key_file::StorageKeys;
 use crate::{ProgramError, Role};
-use ace_backend_disk::{DiskSettings, DiskStorage};
 use ace_backend_memory::MemoryStorage;
-use ace_backend_postgres::{PostgresSettings, PostgresStorage};
-use ace_backend_sealed::{Anchored, Sealed};
+use ace_backend_sealed::Sealed;
 use ace_backend_tokio::os_random;
 use ace_groupcomm::records::Meta;
 use ace_groupcomm::traits::storage::{Key, Storage, StorageError};
-use ace_groupcomm::{RecordType, Secret, keys};
+use ace_groupcomm::{RecordType, keys};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// The table `[storage]` of a configuration. Relative paths begin where the configuration file is.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -153,13 +155,6 @@ pub async fn open_storage(url: &str, config: &StorageConfig, file: &Path, role: 
     Ok(Opened { storage: Arc::clone(sealed) as _, durable: Some(durable) })
 }
 
-/// The password that a file holds, which may end with a line's end.
-fn password(path: &Path) -> Result<Secret, ProgramError> {
-    let text = std::fs::read(path).map_err(|source| ProgramError::File { path: path.to_path_buf(), source })?;
-    let text = Zeroizing::new(text);
-    Ok(Secret::new(text.trim_ascii_end().to_vec()))
-}
-
 /// Opens storage that outlives the process. What others can have at the same time is opened without an anchor by who does
 /// not serve.
 pub(crate) async fn open_durable(
@@ -174,32 +169,38 @@ pub(crate) async fn open_durable(
     let ring = StorageKeys::read(&keys)?.ring()?;
     let raw: Arc<dyn Storage> = match &place {
         Place::Memory => return Err(ProgramError::Other("nothing is kept in memory:".into())),
-        Place::Disk(folder) => {
-            let settings = DiskSettings { anchor: config.anchor(file), ..DiskSettings::default() };
-            Arc::new(DiskStorage::open(folder, &settings).map_err(|error| failed(url, error))?)
-        }
-        Place::Postgres => {
-            let password = config.password.as_ref().map(|path| password(&StorageConfig::beside(file, path)));
-            let settings = PostgresSettings {
-                password: password.transpose()?,
-                schema: format!("ace_{}", role.name()),
-                certificates: config.certificates.as_ref().map(|path| StorageConfig::beside(file, path)),
-                accept_timeline: config.accept_timeline,
-                ..PostgresSettings::default()
-            };
-            let storage: Arc<dyn Storage> =
-                Arc::new(PostgresStorage::open(url, settings).await.map_err(|error| failed(url, error))?);
-            match anchor {
-                Some(anchor) => Arc::new(Anchored::open(storage, anchor).await.map_err(|why| failed(url, why))?),
-                None => storage,
-            }
-        }
+        Place::Disk(folder) => disk::open(folder, config.anchor(file)).map_err(|why| failed(url, why))?,
+        Place::Postgres => postgres::open(url, config, file, role, anchor).await?,
     };
     is_of(&*raw, role).await.map_err(|why| failed(url, why))?;
     let source = keys.clone();
     let sealed = Sealed::new(Arc::clone(&raw), ring, Box::new(os_random()))
         .with_source(move || StorageKeys::read(&source).and_then(|keys| keys.ring()).ok());
     Ok(Durable { raw, sealed: Arc::new(sealed), keys })
+}
+
+#[cfg(not(feature = "disk"))]
+mod disk {
+    use super::{Arc, Path, PathBuf, Storage};
+
+    pub(super) fn open(_folder: &Path, _anchor: Option<PathBuf>) -> Result<Arc<dyn Storage>, &'static str> {
+        Err("this program was built without the feature `disk`")
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+mod postgres {
+    use super::{Arc, Path, ProgramError, Role, Storage, StorageConfig, failed};
+
+    pub(super) async fn open(
+        url: &str,
+        _config: &StorageConfig,
+        _file: &Path,
+        _role: Role,
+        _anchor: Option<&Path>,
+    ) -> Result<Arc<dyn Storage>, ProgramError> {
+        Err(failed(url, "this program was built without the feature `postgres`"))
+    }
 }
 
 /// Refuses storage of another program: what the one records the other knows nothing of.
@@ -238,14 +239,5 @@ mod tests {
             let error = open_storage(url, &config, Path::new("x.toml"), Role::Kdc).await.err().unwrap().to_string();
             assert!(!error.contains("sesame"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_password_is_what_stands_in_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "open sesame\n").unwrap();
-        assert_eq!(password(&path).unwrap().expose(), b"open sesame");
-        assert!(password(&folder.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
     }
 }
