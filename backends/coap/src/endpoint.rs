@@ -14,6 +14,7 @@
 //! ```
 //! use ace_backend_coap::{Endpoint, Limits, Path, Received, Responder, Service};
 //! use ace_coap::{Code, Message, Token, Type, security::Unprotected};
+//! use std::net::SocketAddr;
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
@@ -31,7 +32,8 @@
 //!     Endpoint::new(local, Arc::new(Unprotected), Arc::new(Hello), Limits::default(), [1; 32]);
 //! let now = Duration::ZERO;
 //! let get = Message::new(Type::Confirmable, Code::GET, 7, Token::new(&[1]));
-//! endpoint.handle(now, Path::from("192.0.2.9:61616".parse()?), &get.encode());
+//! let client: SocketAddr = "192.0.2.9:61616".parse()?;
+//! endpoint.handle(now, Path::from(client), &get.encode());
 //! while let Some(input) = inputs.try_next() {
 //!     endpoint.input(now, input);
 //! }
