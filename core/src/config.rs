@@ -8,6 +8,7 @@ pub use parameters::{Difference, Parameter, Parameters};
 pub use reader::ParameterReader;
 
 use crate::Secret;
+use crate::traits::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -240,6 +241,31 @@ impl ConfigMap {
         let secret = Secret::new(bytes);
         self.taken.note(&secret);
         Ok(Some(secret))
+    }
+
+    /// Reads the secret of a signing key, which must be there: in hexadecimal, 32 bytes for the algorithms that there are.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it is missing, or is no key of the algorithm.
+    pub fn signing_key(
+        &mut self,
+        key: &str,
+        algorithm: SignatureAlgorithm,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<Arc<dyn SigningKey>, ConfigError> {
+        self.signing_key_and_secret(key, algorithm, crypto).map(|(signing, _)| signing)
+    }
+
+    fn signing_key_and_secret(
+        &mut self,
+        key: &str,
+        algorithm: SignatureAlgorithm,
+        crypto: &dyn CryptoProvider,
+    ) -> Result<(Arc<dyn SigningKey>, Secret), ConfigError> {
+        let secret = self.required(key, Self::secret)?;
+        let signing = crypto.signing_key(algorithm, &secret);
+        let signing = signing.ok_or_else(|| ConfigError::new(key, "must be 32 bytes in hexadecimal"))?;
+        Ok((signing, secret))
     }
 
     /// Refuses what nobody has taken.

@@ -16,6 +16,8 @@
 //! | have a KDC that runs do something | [`command`] |
 //! | know which refusal has which code | [`refusal`] |
 //!
+//! [`testkit`] needs the feature of that name.
+//!
 //! What holds: nothing is acknowledged before it is durable; a Sender ID is given once under a Gid; versions of keying
 //! material only grow; whoever is out of a group gets no newer key. [`testkit::sim`] runs engines over one store with
 //! loss, conflicts and crashes and looks after these rules.
@@ -89,5 +91,5 @@ pub use secret::Secret;
 pub use time::{Now, UnixTime};
 pub use traits::profile::Roles;
 
-/// What signatures here name of other crates.
+/// Crates whose types are in the public API of this one, so that who uses it needs no version of its own.
 pub use {ace_groupcomm_messages as messages, ace_oscore as oscore, async_trait::async_trait, bytes, rand_core};

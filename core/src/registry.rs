@@ -23,7 +23,7 @@ pub struct ApplicationProfileDescriptor {
     pub number: i64,
     /// The crate that holds it.
     pub crate_name: &'static str,
-    /// The implementation at the KDC, which configures groups.
+    /// The implementation: rules of groups for the KDC, members' sides, and names of roles for an AS.
     pub profile: &'static dyn ApplicationProfile,
 }
 
@@ -171,7 +171,7 @@ impl Registry {
             .ok_or_else(|| unknown(name, self.transports.iter().map(|profile| profile.name)))
     }
 
-    /// Returns all transport profiles, in the order of their numbers.
+    /// Returns all transport profiles. Those of [`Registry::linked`] are in the order that the linker gave them.
     #[must_use]
     pub fn transports(&self) -> &[TransportProfileDescriptor] {
         &self.transports

@@ -375,7 +375,8 @@ impl Response {
         self
     }
 
-    /// The status code of HTTP: that of [`Status::http`], and 200 in the place of 204 where there is a body.
+    /// Returns the status code of HTTP: that of [`Status::http`], but 200 instead of 204, which has no body (RFC 9110 section 15.3.5),
+    /// where there is one.
     #[must_use]
     pub fn http_status(&self) -> u16 {
         match self.status.http() {
@@ -416,7 +417,6 @@ mod tests {
     #[test]
     fn http_has_its_own_names_for_methods_and_codes() {
         for status in Status::ALL {
-            // A body has no place in 204: what is said with content is said with another code.
             assert_eq!(status.http() / 100, u16::from(status.coap() >> 5), "{status:?}");
         }
         assert_eq!([Status::Content, Status::Changed, Status::Created].map(Status::http), [200, 204, 201]);

@@ -9,13 +9,14 @@ use ace_groupcomm::keys;
 use ace_groupcomm::records::{Head, NamedGroup, RekeyReason};
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token};
 use ace_groupcomm::testkit::store::Fault;
-use ace_groupcomm::testkit::toy::EMPTY_NOTE;
+use ace_groupcomm::testkit::toy::{EMPTY_NOTE, NOTE};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::{CommitOutcome, Sharing, Txn};
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm::{Caller, Method, Registration, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{GroupcommError, ProblemDetails, RawCbor};
+use std::time::Duration;
 
 const TALKER: u64 = 1;
 const READER: u64 = 4;
@@ -214,4 +215,23 @@ fn a_restore_drops_keeps_or_renews_as_the_kind_says() {
     desk.pass(std::time::Duration::from_secs(600_000));
     let one = caller(&mut desk, 1, "g1", TALKER);
     assert_eq!(bytes(&desk.ask(&one, get(&["notes", "a"]))), b"(restored) hello");
+}
+
+#[test]
+fn what_a_profile_keeps_of_a_member_goes_with_its_membership() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = on(&store);
+    let one = caller(&mut desk, 1, "g1", TALKER);
+    let client = TestClient::new(&AwsLc, 2).unwrap();
+    let (two, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", TALKER)], 1_000_100))).unwrap();
+    let mut join = client.join("g1", TALKER, &challenge, &[7; 8]);
+    join.extra = vec![(NOTE, RawCbor::text("here"))];
+    assert_eq!(desk.ask(&two, join_post("g1", &join)).status, Status::Created);
+    let notes =
+        |desk: &mut Desk| RawCbor::new(&names(&desk.ask(&one, get(&["notes"])))).unwrap().as_array().unwrap().len();
+    assert_eq!(notes(&mut desk), 1);
+    desk.pass(Duration::from_secs(100));
+    assert_eq!(desk.ask(&two, get(&["num"])).status, Status::Unauthorized, "its token has ended");
+    assert_eq!(notes(&mut desk), 0);
+    assert_clean(&store);
 }

@@ -2,13 +2,13 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::engine::{Answered, Machine, Question};
-use ace_groupcomm::testkit::build::{TestClient, group_request, token_post_with, validator};
+use ace_groupcomm::testkit::build::{AUDIENCE, TestClient, group_request, token_post_with, validator};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::token::{CwtValidator, TokenRefusal, ValidToken};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::token::TokenValidator;
 use ace_groupcomm::{Caller, Endpoint, Method, Now, Response, Secret, Status, Stop, UnixTime, View};
-use ace_groupcomm_messages::{Claims, Scope, TokenTransferResponse};
+use ace_groupcomm_messages::{Claims, TokenTransferResponse};
 use std::time::Duration;
 
 const LATER: u64 = 2_000_000;
@@ -20,13 +20,7 @@ impl TokenValidator for Introspection {
     fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
         let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
         let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
-        let expires = UnixTime::new(claims.exp.ok_or(TokenRefusal::Claims)?);
-        if expires <= now {
-            return Err(TokenRefusal::Expired.into());
-        }
-        let scope: Scope = claims.scope.ok_or(TokenRefusal::Scope)?.decode().map_err(|_| TokenRefusal::Scope)?;
-        let (subject, cnf) = claims.sub.zip(claims.cnf).ok_or(TokenRefusal::Claims)?;
-        Ok(ValidToken::new("as1", &subject, token, expires, scope, cnf).confidential())
+        Ok(ValidToken::of_claims("as1", AUDIENCE, token, claims, now, self.leeway())?.confidential())
     }
 
     fn leeway(&self) -> Duration {
@@ -173,4 +167,52 @@ fn a_service_that_says_no_is_believed() {
     let said = Answered::Known { content: Secret::new(b"inactive".to_vec()), good_for: Duration::from_secs(5) };
     desk.answer(desk.questions[0].0, said);
     assert_eq!(desk.answer_to(ticket).unwrap().status, Status::Unauthorized);
+}
+
+#[test]
+fn addresses_that_have_proven_nothing_have_a_share_of_the_questions() {
+    let mut config = desk::config(&["g1"]);
+    config.limits.questions = 12;
+    let (store, now) = (TestStore::new(Sharing::Exclusive), Now::new(1_000_000, Duration::from_secs(1)));
+    let validator = Box::new(Introspection(validator(&["g1"])));
+    let mut desk = Desk::start(&AwsLc, store, config, &toy::registry(), validator, now).unwrap();
+    let forged = |host: u8| Caller::Anonymous(Some(Endpoint { host: vec![host].into(), proven: false }));
+    for host in 1..=3 {
+        desk.begin(&forged(host), post(&[host], host));
+    }
+    let asked = desk.begin(&forged(4), post(&[4], 4));
+    let asked = desk.answer_to(asked).unwrap();
+    assert_eq!((asked.status, asked.asks_for_proof, desk.questions.len()), (Status::Unauthorized, true, 3));
+    // With the proof it is asked, and so is what others have asked already.
+    desk.begin(&at(4), post(&[4], 4));
+    let same = desk.begin(&forged(5), post(&[1], 5));
+    assert_eq!((desk.answer_to(same), desk.questions.len()), (None, 4));
+}
+
+/// Asks one service after the other.
+struct Three;
+
+impl TokenValidator for Three {
+    fn validate(&self, view: &View<'_>, token: &[u8], _now: UnixTime) -> Result<ValidToken, Stop> {
+        for service in ["introspection", "status list", "keys"] {
+            view.asked(Question { service, content: token.to_vec() })?;
+        }
+        Err(TokenRefusal::Unverified.into())
+    }
+}
+
+#[test]
+fn slow_services_do_not_count_as_storage_that_does_not_work() {
+    let (store, now) = (TestStore::new(Sharing::Exclusive), Now::new(1_000_000, Duration::from_secs(1)));
+    let mut desk = Desk::start(&AwsLc, store, desk::config(&["g1"]), &toy::registry(), Box::new(Three), now).unwrap();
+    let ticket = desk.begin(&at(1), post(b"reference", 1));
+    for asked in 0..2 {
+        desk.pass(Duration::from_secs(7));
+        let (op, _) = desk.questions[asked].clone();
+        desk.answer(op, known(1, 60));
+    }
+    assert_eq!((desk.questions.len(), desk.answer_to(ticket)), (3, None));
+    desk.pass(Duration::from_secs(6));
+    assert_eq!(desk.answer_to(ticket).unwrap().status, Status::ServiceUnavailable, "its patience has ended");
+    assert!(desk.kdc.is_ready());
 }

@@ -3,13 +3,17 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::check::Check;
 use ace_groupcomm::command::{Command, CommandError, Report};
+use ace_groupcomm::engine::Machine;
 use ace_groupcomm::keys::{self, PrincipalId};
 use ace_groupcomm::records::{MemberRecord, NamedGroup, Principal};
-use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post_with, update_post};
-use ace_groupcomm::testkit::{Desk, TestStore, desk};
+use ace_groupcomm::registry::Registry;
+use ace_groupcomm::testkit::build::{
+    TestClient, group_request, join_post, token, token_post_with, update_post, validator,
+};
+use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNotice;
-use ace_groupcomm::{Caller, Method, Status, TokenHash};
+use ace_groupcomm::{Caller, Method, Now, Status, TokenHash};
 use ace_groupcomm_messages::{Claims, Confirmation, OscoreInputMaterial, TokenTransferResponse};
 use std::time::Duration;
 
@@ -23,15 +27,7 @@ fn client() -> TestClient {
 
 /// A token with a key of its own, named by a number.
 fn claims(key: u8, scope: &[(&str, u64)], expires: u64) -> Claims {
-    let material = OscoreInputMaterial {
-        id: vec![key],
-        version: None,
-        ms: vec![key; 16],
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: None,
-    };
+    let material = OscoreInputMaterial::new(vec![key], vec![key; 16]);
     Claims { cnf: Some(Confirmation::Osc(material)), ..client().claims(scope, expires) }
 }
 
@@ -148,7 +144,16 @@ fn a_membership_lasts_while_one_token_covers_all_of_its_roles() {
     let (second, _) = post(&mut desk, &token(1, &claims(2, &[("g1", TALKER)], NOW + 200)), 1);
     assert_eq!(status(&mut desk, &second, "g1"), Status::Content, "it is the same client");
     let (third, _) = post(&mut desk, &token(1, &claims(3, &[("g1", LISTENER)], NOW + 300)), 1);
-    assert_eq!(status(&mut desk, &third, "g1"), Status::Content);
+    assert_eq!(
+        status(&mut desk, &third, "g1"),
+        Status::Forbidden,
+        "its own token does not grant the membership's roles"
+    );
+    let node = |desk: &mut Desk, caller: &Caller| desk.ask(caller, group_request(Method::Get, "g1", &[])).status;
+    assert_eq!((node(&mut desk, &second), node(&mut desk, &third)), (Status::Content, Status::Forbidden));
+    let notes =
+        |desk: &mut Desk, caller: &Caller| desk.ask(caller, group_request(Method::Get, "g1", &["notes"])).status;
+    assert_eq!((notes(&mut desk, &second), notes(&mut desk, &third)), (Status::Content, Status::Forbidden));
     desk.pass(Duration::from_secs(100));
     assert_eq!((status(&mut desk, &first, "g1"), is_member(&store, "g1")), (Status::Unauthorized, true));
     desk.pass(Duration::from_secs(100));
@@ -294,4 +299,34 @@ fn each_association_has_a_challenge_of_its_own() {
     // The first one's is good still, though the second one was sent later.
     assert_eq!(desk.ask(&first, join(&one, "g1")).status, Status::Created);
     assert_eq!(desk.ask(&second, join(&other, "g2")).status, Status::Created);
+}
+
+/// A program without the profile of the groups that are stored.
+fn without_profile(store: &TestStore) -> Desk {
+    let registry = Registry::empty().with_transport(toy::TRANSPORT).unwrap();
+    let validator = Box::new(validator(&["g1", "g2", "g3"]));
+    let now = Now::new(NOW, Duration::from_secs(1));
+    Desk::start(&AwsLc, store.clone(), desk::config(&[]), &registry, validator, now).unwrap()
+}
+
+#[test]
+fn a_group_that_this_program_cannot_serve_keeps_no_token_from_ending() {
+    let store = TestStore::new(Sharing::Shared);
+    let mut desk = on(&store);
+    // The client's membership may be covered by its second token, but that takes the profile to say.
+    let first = token(1, &claims(1, &[("g1", TALKER)], NOW + 100));
+    member(&mut desk, &first, "g1");
+    let (second, _) = post(&mut desk, &token(1, &claims(2, &[("g1", TALKER), ("g2", TALKER)], NOW + 300)), 1);
+    assert_eq!(status(&mut desk, &second, "g1"), Status::Content);
+    let other = TestClient::new(&AwsLc, 2).unwrap();
+    let (_, _) = desk.post_token(&token(1, &other.claims(&[("g3", TALKER)], NOW + 200))).unwrap();
+
+    let mut without = without_profile(&store);
+    assert!(without.kdc.is_ready());
+    assert!(without.command(Command::Revoke(TokenHash::of(&first))).is_ok());
+    assert_eq!((held(&store), is_member(&store, "g1")), (1, true), "a token names the group still");
+    without.pass(Duration::from_secs(300));
+    assert_eq!((held(&store), is_member(&store, "g1")), (0, false), "the last one has ended");
+    assert!(without_profile(&store).kdc.is_ready());
+    assert!(is_clean(&store));
 }

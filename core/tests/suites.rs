@@ -49,20 +49,8 @@ impl TransportProfile for Wrong {
 
 fn transport_suite(wrong: Wrong) -> Result<(), String> {
     let profile: &'static Wrong = Box::leak(Box::new(wrong));
-    let post = TokenTransferRequest {
-        nonce1: Some(vec![1; 8]),
-        client_recipient_id: Some(vec![0]),
-        ..TokenTransferRequest::default()
-    };
-    let material = OscoreInputMaterial {
-        id: vec![1],
-        version: None,
-        ms: vec![2; 16],
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: None,
-    };
+    let post = build::transfer(b"token", &[1; 8]);
+    let material = OscoreInputMaterial::new(vec![1], vec![2; 16]);
     transport::suite(&TransportProfileDescriptor { profile, ..toy::TRANSPORT }, &post, &Confirmation::Osc(material))
 }
 

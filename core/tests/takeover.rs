@@ -70,6 +70,10 @@ fn a_process_takes_up_what_a_former_one_has_stored() {
     assert_eq!(status(&mut desk, &id), (Status::Forbidden, None), "known, without another token");
     let nobody = need(&mut desk, AssociationNeed::Unknown(b"nobody".into()));
     assert_eq!(nobody, AssociationNotice::Gone { id: b"nobody".into() });
+    // What is too long for a name of ours is not looked for.
+    store.set_unreadable(true);
+    let id = AssociationId::from(vec![b'n'; 100_000]);
+    assert_eq!(need(&mut desk, AssociationNeed::Unknown(id.clone())), AssociationNotice::Gone { id });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //!
 //! | call | when |
 //! | --- | --- |
+//! | [`Endpoint::resume`] | at the start, once for each registration that was stored |
 //! | [`Endpoint::handle`] | a datagram has come |
 //! | [`Endpoint::input`] | [`Inputs`] has something: an answer of the service, or a change that it was told of |
 //! | [`Endpoint::timeout`] | the moment of [`Endpoint::next_timeout`] has come |
@@ -12,7 +13,7 @@
 //! The time is a duration since any moment; it does not go back. The same calls in the same order give the same datagrams.
 //!
 //! ```
-//! use ace_backend_coap::{Endpoint, Limits, Path, Received, Responder, Service};
+//! use ace_backend_coap::{Endpoint, Limits, AddressPair, Received, Responder, Service};
 //! use ace_coap::{Code, Message, Token, Type, security::Unprotected};
 //! use std::net::SocketAddr;
 //! use std::sync::Arc;
@@ -33,7 +34,7 @@
 //! let now = Duration::ZERO;
 //! let get = Message::new(Type::Confirmable, Code::GET, 7, Token::new(&[1]));
 //! let client: SocketAddr = "192.0.2.9:61616".parse()?;
-//! endpoint.handle(now, Path::from(client), &get.encode());
+//! endpoint.handle(now, AddressPair::from(client), &get.encode());
 //! while let Some(input) = inputs.try_next() {
 //!     endpoint.input(now, input);
 //! }
@@ -58,7 +59,7 @@ use crate::observe::{Notifies, ObservationId, Observations};
 use crate::owner::{Owner, Shares};
 use crate::retransmit::{Due, Retransmissions};
 use crate::service::{LoopInput, Notifier, Service};
-use crate::socket::Path;
+use crate::socket::AddressPair;
 use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
 use foldhash::fast::RandomState;
@@ -72,10 +73,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Notifications that are being asked for at once.
 const NOTIFYING: usize = 64;
-/// After which time a notification is tried again that could not be protected.
-const AGAIN: Duration = Duration::from_secs(1);
-/// After which time a resource is asked again of which nothing could be said.
-const LATER: Duration = Duration::from_secs(10);
+/// How long until a notification is tried again that could not be protected.
+const PROTECT_AGAIN: Duration = Duration::from_secs(1);
+/// How long until the service is asked again for an observed resource, where it has answered 5.xx or nothing could be sent.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Figures of a server since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl StatsHandle {
         }
     }
 
-    /// The figures now.
+    /// Reads the figures, which count since the endpoint was made. Other threads may read while it runs.
     #[must_use]
     pub fn get(&self) -> ServerStats {
         let [datagrams, malformed, duplicates, unprotectable] = &*self.0;
@@ -122,7 +123,7 @@ impl StatsHandle {
 
 /// A request that is being handled.
 struct InFlight {
-    from: Path,
+    from: AddressPair,
     kind: Type,
     id: u16,
     token: Token,
@@ -144,7 +145,7 @@ struct InFlight {
     notifies: Option<Notifies>,
     /// Whether the service was given what its observation could be resumed with.
     is_kept: bool,
-    /// A block of an answer that was given before, which goes out where the peer may have it still.
+    /// A later block of a stored answer. It goes out if the service says that the peer may still have it (`Purpose::Permission`).
     block: Option<Message>,
     /// The protected message, where a proxy wants the answer to it in blocks, and whose these are.
     outer: Option<(Owner, Message)>,
@@ -161,8 +162,8 @@ impl InFlight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// To whom, and from which address of ours.
-    pub to: Path,
-    /// Its content.
+    pub to: AddressPair,
+    /// One CoAP message, encoded (RFC 7252 section 3): the payload of the UDP datagram.
     pub bytes: Arc<[u8]>,
 }
 
@@ -288,7 +289,7 @@ impl Endpoint {
     }
 
     /// Takes in a datagram.
-    pub fn handle(&mut self, now: Duration, from: Path, datagram: &[u8]) {
+    pub fn handle(&mut self, now: Duration, from: AddressPair, datagram: &[u8]) {
         self.now = now;
         self.datagram(from, datagram);
         self.report_ended();
@@ -301,12 +302,13 @@ impl Endpoint {
         self.report_ended();
     }
 
-    /// The next datagram to be sent.
+    /// Takes the oldest datagram that waits to be sent; `None` where none waits.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.outgoing.pop_front()
     }
 
-    /// When [`Self::timeout`] has to be called; nothing is due where there is no moment.
+    /// The moment at which [`Self::timeout`] has to be called, on the clock of `now`; it may have passed. `None` where nothing will be
+    /// due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         // What is to be asked for first is due at once.
@@ -325,7 +327,7 @@ impl Endpoint {
         self.now
     }
 
-    fn send(&mut self, to: Path, bytes: impl Into<Arc<[u8]>>) {
+    fn send(&mut self, to: AddressPair, bytes: impl Into<Arc<[u8]>>) {
         self.outgoing.push_back(Transmit { to, bytes: bytes.into() });
     }
 
@@ -364,7 +366,7 @@ impl Endpoint {
     }
 
     /// Answers a message with an empty one. It may get lost: whoever sends again gets it again.
-    fn reply_empty(&mut self, to: Path, kind: Type, id: u16, message: Option<MessageKey>) {
+    fn reply_empty(&mut self, to: AddressPair, kind: Type, id: u16, message: Option<MessageKey>) {
         let bytes: Arc<[u8]> = Message::empty(kind, id).encode().into();
         if let Some(message) = message {
             self.exchanges.answered(&message, Arc::clone(&bytes));

@@ -5,7 +5,7 @@
 //! bytes are the same message. Those of peers that are known have a table of their own, which strangers cannot fill.
 
 use crate::Limits;
-use crate::socket::Path;
+use crate::socket::AddressPair;
 use foldhash::fast::RandomState as Fast;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -26,7 +26,7 @@ pub(crate) enum Seen {
 /// Names a message: between whom it went, its ID, and a keyed hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageKey {
-    from: Path,
+    from: AddressPair,
     id: u16,
     hash: u64,
 }
@@ -88,7 +88,7 @@ impl Exchanges {
     }
 
     /// Looks a message up. One that is new has to be remembered, unless nobody acts on it.
-    pub(crate) fn see(&self, now: Duration, from: Path, id: u16, datagram: &[u8]) -> (MessageKey, Seen) {
+    pub(crate) fn see(&self, now: Duration, from: AddressPair, id: u16, datagram: &[u8]) -> (MessageKey, Seen) {
         let key = MessageKey { from, id, hash: self.hasher.hash_one(datagram) };
         for pool in [&self.peers, &self.strangers] {
             if let Some((came, answer)) = pool.known.get(&key)
@@ -121,8 +121,8 @@ impl Exchanges {
 mod tests {
     use super::*;
 
-    fn from(port: u16) -> Path {
-        Path { remote: ([127, 0, 0, 1], port).into(), local: None }
+    fn from(port: u16) -> AddressPair {
+        AddressPair { remote: ([127, 0, 0, 1], port).into(), local: None }
     }
 
     fn at(seconds: u64) -> Duration {

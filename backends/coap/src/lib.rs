@@ -69,4 +69,4 @@ pub use endpoint::{Endpoint, Input, Inputs, ServerStats, StatsHandle, Transmit};
 pub use limits::Limits;
 pub use server::Server;
 pub use service::{Answer, LastWord, Notifier, Purpose, Received, Registration, Responder, Service};
-pub use socket::Path;
+pub use socket::AddressPair;

@@ -2,7 +2,7 @@
 
 use crate::Limits;
 use crate::observe::Notifies;
-use crate::socket::Path;
+use crate::socket::AddressPair;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct Unacknowledged {
     pub(crate) bytes: Arc<[u8]>,
     /// The observation whose notification it is: a Reset, or silence, ends it.
     pub(crate) notifies: Option<Notifies>,
-    to: Path,
+    to: AddressPair,
     due: Duration,
     interval: Duration,
     left: u32,
@@ -22,7 +22,7 @@ pub(crate) struct Unacknowledged {
 /// What has to be done about a message now.
 pub(crate) enum Due {
     /// Send it again.
-    Send(Path, Arc<[u8]>),
+    Send(AddressPair, Arc<[u8]>),
     /// Nobody answers: give up.
     GiveUp(Option<Notifies>),
 }
@@ -58,7 +58,7 @@ impl Retransmissions {
         &mut self,
         now: Duration,
         limits: &Limits,
-        to: Path,
+        to: AddressPair,
         id: u16,
         bytes: Arc<[u8]>,
         notifies: Option<Notifies>,
@@ -112,7 +112,7 @@ mod tests {
     fn intervals_double_and_end() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, Path { remote: to, local: None }, 0, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 0, [1].into(), None);
         let mut sent = Vec::new();
         let end = loop {
             let now = all.next().unwrap();
@@ -133,7 +133,7 @@ mod tests {
     fn an_acknowledgement_ends_it() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, Path { remote: to, local: None }, 511, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 511, [1].into(), None);
         assert_eq!(all.next(), Some(Duration::from_micros(2_998_046) + Duration::from_nanos(875)));
         assert!(all.settle(to, 5).is_none());
         assert_eq!(all.settle(to, 511).unwrap().bytes.as_ref(), [1]);
@@ -141,12 +141,12 @@ mod tests {
         let limits = Limits { unacknowledged: 2, ..limits };
         for id in 0..2 {
             assert!(all.has_room(&limits, to));
-            all.add(Duration::ZERO, &limits, Path { remote: to, local: None }, id, [1].into(), None);
+            all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, id, [1].into(), None);
         }
         assert!(!all.has_room(&limits, to) && all.has_room(&limits, SocketAddr::from(([127, 0, 0, 1], 2))));
         all.settle(to, 0);
         assert!(all.has_room(&limits, to));
-        all.add(Duration::ZERO, &limits, Path { remote: to, local: None }, 2, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 2, [1].into(), None);
         assert!(!all.has_room(&limits, to));
         all.settle(to, 1);
         all.settle(to, 2);

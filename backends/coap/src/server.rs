@@ -5,7 +5,7 @@
 
 use crate::endpoint::{Endpoint, Inputs, StatsHandle};
 use crate::service::{Notifier, Registration, Service};
-use crate::socket::{Buffers, Path, Socket};
+use crate::socket::{AddressPair, Buffers, Socket};
 use crate::{Limits, Links};
 use ace_coap::security::{MessageSecurity, PeerId};
 use std::collections::VecDeque;
@@ -124,7 +124,11 @@ impl Server {
         self.begun.elapsed()
     }
 
-    async fn receive(&mut self, buffers: &mut Buffers, received: &mut VecDeque<(Path, Vec<u8>)>) -> io::Result<()> {
+    async fn receive(
+        &mut self,
+        buffers: &mut Buffers,
+        received: &mut VecDeque<(AddressPair, Vec<u8>)>,
+    ) -> io::Result<()> {
         let mut taken = 0_usize;
         while taken < TICK {
             match self.socket.receive(buffers, |from, datagram| received.push_back((from, datagram.to_vec()))) {

@@ -15,15 +15,15 @@ const BUFFER: usize = 65_536;
 
 /// Both ends of an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Path {
-    /// The other side.
+pub struct AddressPair {
+    /// The other side's address and port.
     pub remote: SocketAddr,
     /// The address of ours that it uses, where the operating system tells.
     pub local: Option<IpAddr>,
 }
 
 /// Which address of ours is used is not known.
-impl From<SocketAddr> for Path {
+impl From<SocketAddr> for AddressPair {
     fn from(remote: SocketAddr) -> Self {
         Self { remote, local: None }
     }
@@ -68,14 +68,14 @@ impl Socket {
 
     /// Receives what there is, up to a batch; how many datagrams came. None are left where it is an error of the kind
     /// [`io::ErrorKind::WouldBlock`].
-    pub(crate) fn receive(&self, buffers: &mut Buffers, mut each: impl FnMut(Path, &[u8])) -> io::Result<usize> {
+    pub(crate) fn receive(&self, buffers: &mut Buffers, mut each: impl FnMut(AddressPair, &[u8])) -> io::Result<usize> {
         let mut slices: Vec<IoSliceMut<'_>> = buffers.0.chunks_exact_mut(BUFFER).map(IoSliceMut::new).collect();
         let mut metas = [RecvMeta::default(); BATCH];
         let receive = || self.state.recv((&self.io).into(), &mut slices, &mut metas);
         let filled = self.io.try_io(Interest::READABLE, receive)?;
         let mut count = 0_usize;
         for (meta, buffer) in metas.iter().zip(buffers.0.chunks_exact(BUFFER)).take(filled) {
-            let pair = Path { remote: meta.addr, local: meta.dst_ip };
+            let pair = AddressPair { remote: meta.addr, local: meta.dst_ip };
             let bytes = buffer.get(..meta.len).unwrap_or_default();
             // An empty datagram has no stride.
             for datagram in bytes.chunks(meta.stride.max(1)) {
@@ -87,7 +87,7 @@ impl Socket {
     }
 
     /// Sends a datagram from the address that the other side uses.
-    pub(crate) async fn send(&self, to: Path, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&self, to: AddressPair, bytes: &[u8]) -> io::Result<()> {
         let transmit =
             Transmit { destination: to.remote, ecn: None, contents: bytes, segment_size: None, src_ip: to.local };
         self.io.async_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit)).await

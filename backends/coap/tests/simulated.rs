@@ -3,7 +3,7 @@
 //! Clients change something, each change once, and observe it. Whatever the network does: no change is made twice, none is
 //! acknowledged that was not made, and when the network works again every observer knows the latest state.
 
-use ace_backend_coap::{Answer, Endpoint, Inputs, Limits, Path, Received, Responder, Service};
+use ace_backend_coap::{AddressPair, Answer, Endpoint, Inputs, Limits, Received, Responder, Service};
 use ace_coap::numbers::option;
 use ace_coap::security::Unprotected;
 use ace_coap::{Code, Message, Token, Type};
@@ -118,7 +118,7 @@ impl Client {
         self.waiting = Some(Waiting { message, next: now, wait: ms(2_000), sent: 0 });
     }
 
-    /// What is due to be sent.
+    /// The request again, when its retransmission is due (RFC 7252 section 4.2); given up after the fourth.
     fn due(&mut self, now: Duration) -> Option<Vec<u8>> {
         let waiting = self.waiting.as_mut().filter(|waiting| waiting.next <= now)?;
         if waiting.sent > 4 {
@@ -269,7 +269,7 @@ impl World {
                 let (to_server, peer, bytes) = entry.remove();
                 if to_server {
                     let before = self.state.made.lock().unwrap().len();
-                    self.endpoint.handle(now, Path::from(peer), &bytes);
+                    self.endpoint.handle(now, AddressPair::from(peer), &bytes);
                     if self.state.made.lock().unwrap().len() > before {
                         self.endpoint.notifier().changed(&["state"]);
                     }

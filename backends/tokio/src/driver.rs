@@ -26,6 +26,8 @@ const TICK: usize = 256;
 const QUEUE: usize = 16_384;
 /// For how long a driver that is stopped waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
+/// So many associations are looked up at once for those who show their names.
+const RESOLVING: usize = 1_024;
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(15);
 
@@ -310,6 +312,10 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
             }
             Message::Need(need) => self.machine.need(self.clock.now(), need, &mut os_random(), out),
             Message::Resolve(id, sender) => {
+                // Whoever shows a made-up name may be anybody: beyond the bound the sender is dropped, which answers `None`.
+                if self.resolving.len() >= RESOLVING && !self.resolving.contains_key(&id) {
+                    return;
+                }
                 let waiting = self.resolving.entry(id.clone()).or_default();
                 waiting.push(sender);
                 if waiting.len() == 1 {
@@ -393,12 +399,13 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                     self.machine.complete(now, done, out);
                 }
             }
-            Effect::Ask(op, question) => {
+            Effect::Ask(op, question, patience) => {
                 let (services, results) = (Arc::clone(&self.services), self.results.clone());
                 tokio::spawn(async move {
-                    // One that panics has failed.
                     let asked = tokio::spawn(async move { services.ask(&question).await });
-                    let _ = results.send(Completion::Answered(op, asked.await.unwrap_or(Answered::Failed)));
+                    // One that panics, or is silent, has failed. What it holds is given back.
+                    let ended = within(patience, asked).await.unwrap_or(Answered::Failed);
+                    let _ = results.send(Completion::Answered(op, ended));
                 });
             }
             Effect::Commit(op, txn) => {
@@ -424,10 +431,16 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
 
 /// What became of a read: one that panics, or does not end, has failed. The engine waits for an answer to each.
 async fn outcome<T>(read: JoinHandle<Result<T, StorageError>>) -> Result<T, StorageError> {
-    let abort = read.abort_handle();
-    let ended = tokio::time::timeout(READ, read).await;
+    let ended = within(READ, read).await;
+    ended.unwrap_or_else(|| Err(StorageError::Unavailable("a read takes too long".into())))
+}
+
+/// What came of a task in this time; it is ended then. `None` where it has panicked, or was not done.
+async fn within<T>(time: Duration, task: JoinHandle<T>) -> Option<T> {
+    let abort = task.abort_handle();
+    let ended = tokio::time::timeout(time, task).await;
     abort.abort();
-    ended.ok().and_then(Result::ok).unwrap_or_else(|| Err(StorageError::Unavailable("a read takes too long".into())))
+    ended.ok().and_then(Result::ok)
 }
 
 async fn sleep(due: Option<Duration>) {

@@ -4,8 +4,8 @@ use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Assoc
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The tables of several transport profiles. Each is told everything, and ignores the associations of other profiles; what any of
-/// them needs the engine is asked for.
+/// The tables of several transport profiles. Each gets every notice, and ignores associations of other profiles; what is needed is
+/// what all of them need.
 #[derive(Clone)]
 pub struct Transports(Vec<Arc<dyn Associations>>);
 

@@ -81,3 +81,47 @@ async fn without_services_a_question_is_answered_by_nobody() {
     handle.ready().await.unwrap();
     assert_eq!(post(&handle, b"any", 1).await, Status::ServiceUnavailable);
 }
+
+/// Never answers, and counts who is still asking.
+#[derive(Default)]
+struct Silent(Arc<AtomicUsize>);
+
+struct Asked(Arc<AtomicUsize>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait::async_trait]
+impl Services for Silent {
+    async fn ask(&self, _question: &Question) -> Answered {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let _asked = Asked(Arc::clone(&self.0));
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_silent_is_asked_no_longer_than_the_engine_waits() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let services = Arc::new(Silent::default());
+    let mut config = desk::config(&["g1"]);
+    config.limits.question_patience = Duration::from_millis(100);
+    let validator = Box::new(Asking(build::validator(&["g1"])));
+    let kdc = Kdc::new(config, &toy::registry(), validator, storage.sharing(), Arc::new(AwsLc)).unwrap();
+    let pool = CryptoPool::inline(Arc::new(AwsLc));
+    let (handle, _driver) =
+        spawn_with_services(kdc, storage, Arc::new(NoAssociations), pool, Clock::system(), Arc::clone(&services) as _);
+    handle.ready().await.unwrap();
+    assert_eq!(post(&handle, b"any", 1).await, Status::ServiceUnavailable);
+    // The engine has given up; what the driver had under way for it ends too.
+    for _ in 0..100 {
+        if services.0.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it is still being asked");
+}

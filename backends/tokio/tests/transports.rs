@@ -5,7 +5,7 @@ use ace_backend_coap::{Client, Limits, Server};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, Handle, Transports, os_random, spawn};
 use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
-use ace_coap::{Code, Message, Securities};
+use ace_coap::{Code, Message, SecurityProtocols};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
 use ace_groupcomm::traits::storage::Storage;
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 const TOY: i64 = -70_000;
 /// The name of the association in a request: a critical option, so that a server without the transport refuses it.
 const NAME: u16 = 65_001;
-/// The same in a response.
+/// The name in a response, as an elective option: a client may leave it unread.
 const OF: u16 = 65_000;
 
 /// The network side of the toy transport.
@@ -127,7 +127,7 @@ impl Running {
         let pool = CryptoPool::inline(Arc::new(AwsLc));
         let (handle, driver) = spawn(kdc, Arc::clone(storage), Arc::clone(&followed) as _, pool, Clock::system());
         handle.ready().await.unwrap();
-        let security = Arc::new(Securities::new([oscore as Arc<dyn MessageSecurity>, toy_wire]));
+        let security = Arc::new(SecurityProtocols::new([oscore as Arc<dyn MessageSecurity>, toy_wire]));
         let (any, service) = ("127.0.0.1:0".parse().unwrap(), Arc::new(EngineService::new(handle.clone())));
         let server = Server::bind(any, security, service, Limits::default(), [7; 32]).await.unwrap();
         followed.add(server.notifier());
@@ -155,15 +155,7 @@ impl Running {
 }
 
 fn material(number: u8) -> OscoreInputMaterial {
-    OscoreInputMaterial {
-        id: vec![number],
-        version: None,
-        ms: vec![number; 16],
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: None,
-    }
+    OscoreInputMaterial::new(vec![number], vec![number; 16])
 }
 
 /// A token for one of the transports.
@@ -194,12 +186,7 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     let context = Context::fresh(&parameters, Sequence::all()).unwrap();
     let mut protected = running.client().await;
     protected.protect_with(context);
-    let post = TokenTransferRequest {
-        access_token: token(2, TOY),
-        nonce1: Some(vec![1; 8]),
-        client_recipient_id: Some(vec![0]),
-        ..TokenTransferRequest::default()
-    };
+    let post = build::transfer(&token(2, TOY), &[1; 8]);
     let name = running.post(post).await.server_recipient_id.unwrap();
     // Both are known, and are no members. Whoever is not known is told so, without protection.
     assert_eq!(protected.request(num()).await.unwrap().code, Code::FORBIDDEN);

@@ -124,15 +124,8 @@ impl CrashClient {
 
     /// Posts the token anew, for another association.
     async fn post(&mut self) -> Result<(), Error> {
-        let input = OscoreInputMaterial {
-            id: bytes(self.number, 1),
-            version: None,
-            ms: bytes(self.number, 2),
-            hkdf: None,
-            alg: None,
-            salt: Some(vec![1; 8]),
-            context_id: None,
-        };
+        let mut input = OscoreInputMaterial::new(bytes(self.number, 1), bytes(self.number, 2));
+        input.salt = Some(vec![1; 8]);
         let token = token(self.number, &input).ok_or("no token")?;
         let upload = Upload::new(input, self.rng.next_u64().to_be_bytes().to_vec(), vec![1]);
         let post = Message::request(Code::POST).with_path([AUTHZ_INFO]);

@@ -124,15 +124,8 @@ pub fn prepare(server: SocketAddr, first: u32, count: u32) -> Result<Vec<LoadCli
 
 /// A client that has posted its token, and not used its association yet.
 fn posted(line: &mut Line, number: u32) -> Result<LoadClient, Error> {
-    let material = OscoreInputMaterial {
-        id: bytes(number, 1),
-        version: None,
-        ms: bytes(number, 2),
-        hkdf: None,
-        alg: None,
-        salt: Some(vec![1; 8]),
-        context_id: None,
-    };
+    let mut material = OscoreInputMaterial::new(bytes(number, 1), bytes(number, 2));
+    material.salt = Some(vec![1; 8]);
     let token = token(number, &material).ok_or("no token")?;
     let upload = Upload::new(material, bytes(number, 3).into_iter().take(8).collect(), vec![1]);
     let post = Message::request(Code::POST).with_path([AUTHZ_INFO]);

@@ -42,11 +42,11 @@ mod code;
 mod message;
 pub mod numbers;
 mod option;
-mod securities;
 pub mod security;
+mod security_protocols;
 
 pub use block::Block;
 pub use code::Code;
 pub use message::{DecodeError, MAX_OPTIONS, MAX_TOKEN, Message, Token, Type, decode_body, encode_body, peek};
 pub use option::{Options, is_critical};
-pub use securities::Securities;
+pub use security_protocols::SecurityProtocols;

@@ -1,6 +1,8 @@
 //! The whole endpoint: datagrams from strangers and from a peer, with time between them.
 
-use ace_backend_coap::{Answer, Endpoint, Inputs, Limits, Path, Purpose, Received, Responder, Service, Transmit};
+use ace_backend_coap::{
+    AddressPair, Answer, Endpoint, Inputs, Limits, Purpose, Received, Responder, Service, Transmit,
+};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations, NewAssociation, Offer, TransportProfile};
@@ -41,15 +43,7 @@ impl Service for Echoes {
 
 /// A server and the context of its peer.
 fn agreed() -> Option<(OscoreServer, Context)> {
-    let material = OscoreInputMaterial {
-        id: vec![1],
-        version: None,
-        ms: vec![3; 16],
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: None,
-    };
+    let material = OscoreInputMaterial::new(vec![1], vec![3; 16]);
     let upload = Upload::new(material.clone(), vec![4; 8], vec![5]);
     let mut names = std::iter::once(AssociationId::from(b"server"));
     let offer = Offer { random: [6; 32], secret: Secret::new(Vec::new()), names: &mut names };
@@ -110,7 +104,7 @@ impl World {
             known.received = known.received.saturating_add(bytes.len());
             known.has_echo |= Message::decode(bytes).is_ok_and(|message| message.options.has(option::ECHO));
         }
-        self.endpoint.handle(self.now, Path::from(SocketAddr::from(([192, 0, 2, 1], port))), bytes);
+        self.endpoint.handle(self.now, AddressPair::from(SocketAddr::from(([192, 0, 2, 1], port))), bytes);
         self.settle();
     }
 }

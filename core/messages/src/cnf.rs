@@ -34,6 +34,12 @@ impl core::fmt::Debug for OscoreInputMaterial {
 }
 
 impl OscoreInputMaterial {
+    /// Input material with a name and a Master Secret, and for all else the defaults of RFC 9203 section 3.2.1.
+    #[must_use]
+    pub const fn new(id: Vec<u8>, ms: Vec<u8>) -> Self {
+        Self { id, version: None, ms, hkdf: None, alg: None, salt: None, context_id: None }
+    }
+
     /// Reads the map. RFC 9203 section 4.2 closes it: an unknown field is an error, and so is a missing
     /// `id` or `ms`.
     fn from_item(item: Item<'_>) -> Result<Self, DecodeError> {

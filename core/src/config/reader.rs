@@ -115,10 +115,7 @@ impl ParameterReader {
         algorithm: SignatureAlgorithm,
         crypto: &dyn CryptoProvider,
     ) -> Result<Arc<dyn SigningKey>, ConfigError> {
-        let value = self.config.required(key, ConfigMap::secret)?;
-        let signing = crypto
-            .signing_key(algorithm, &value)
-            .ok_or_else(|| ConfigError::new(key, "must be 32 bytes in hexadecimal"))?;
+        let (signing, value) = self.config.signing_key_and_secret(key, algorithm, crypto)?;
         let public: String = signing.public().iter().map(|byte| format!("{byte:02x}")).collect();
         let shown = format!("the key with the public key {public}");
         self.note(key, Parameter::Secret { value, shown });

@@ -5,6 +5,7 @@ use crate::command::{CommandError, Report};
 use crate::request::Response;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, StorageError, Txn};
+use std::time::Duration;
 
 /// Names a request until its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +46,8 @@ pub enum Effect<N> {
     /// Do these jobs, and say what came of them by [`Completion::Crypto`], in the same order.
     Crypto(OpId, Vec<CryptoJob>),
     /// Ask a service outside, and say what it said by [`Completion::Answered`]. A driver that has no such service says
-    /// [`Answered::Failed`].
-    Ask(OpId, Question),
+    /// [`Answered::Failed`]. After this time the engine has given the question up: the driver stops asking then.
+    Ask(OpId, Question, Duration),
     /// Commit this transaction, and say what came of it by [`Completion::Committed`].
     Commit(OpId, Txn),
     /// Send this answer to who asked under this ticket. What it says is durable.

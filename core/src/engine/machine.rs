@@ -31,8 +31,9 @@ use std::time::Duration;
 /// * [`Notice`](Effect::Notice), [`Answer`](Effect::Answer) and [`Report`](Effect::Report) are done in the order of `out`; the notices
 ///   that a call to `request` has put there come before the answer that it returns.
 /// * A driver that cannot do what an effect asks for completes it with an error, and does not try a commit again: whether one was
-///   done is [`CommitOutcome::Unknown`](crate::traits::storage::CommitOutcome::Unknown) then. Who waits for what is never completed
-///   waits for ever.
+///   done is [`CommitOutcome::Unknown`](crate::traits::storage::CommitOutcome::Unknown) then. Requests that wait for what is never
+///   completed are refused after [`Limits::patience`](super::Limits::patience), but later loads, and commits of the same lane, may
+///   wait behind it: every effect has to be completed.
 /// * `now` is read anew for each batch. Its monotonic part never goes back; the other may jump.
 /// * `rng` is for nonces and secrets: the operating system's, or a generator that was seeded with it.
 /// * A machine that has [`refused`](Self::refused) is dropped, and so is one in which a call has panicked. What it has acknowledged is
@@ -82,7 +83,7 @@ pub trait Machine: Send {
     /// each batch of calls.
     fn flush(&mut self, now: Now, out: &mut Vec<Effect<Self::Notice>>);
 
-    /// When [`Self::timeout`] has to be called, at the latest.
+    /// The moment at which [`Self::timeout`] has to be called, by [`Now::mono`]; it may have passed. `None` where nothing will be due.
     fn next_timeout(&self, now: Now) -> Option<Duration>;
 
     /// Does what is due.
@@ -318,12 +319,17 @@ impl<A: App> Machine for Engine<A> {
             if at > now.mono {
                 break;
             }
-            self.health.failed(now, &"no answer in time");
             let why = if self.is_in_commit(ticket) {
                 Refusal::CommitUnknown
+            } else if self.has_asked(ticket) {
+                Refusal::Unavailable("services outside take too long", 5)
             } else {
                 Refusal::Unavailable("storage or cryptography takes too long", 5)
             };
+            // That a service is slow says nothing of storage.
+            if !self.has_asked(ticket) {
+                self.health.failed(now, &"no answer in time");
+            }
             self.refuse(ticket, why, out);
         }
         self.probe(now, out);

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How often a request asks the same, where an answer was outdated before it could be used.
+/// So many times at most one request asks the same question, where each answer was outdated before it could be used.
 pub(crate) const ASKS: usize = 2;
+/// The part of all questions that may be under way for addresses that have proven nothing.
+const UNPROVEN: usize = 4;
 
 /// What a part that was plugged in wants to know of a service outside: a [`TokenValidator`] of an Authorization Server, say.
 ///
@@ -46,20 +48,22 @@ pub enum Answered {
     Failed,
 }
 
-/// An answer, and when it was got.
+/// A question that was answered.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownAnswer {
     pub(crate) question: Question,
-    /// Until when it may be relied on; none where there is none.
+    /// What was said, and the moment until which it may be relied on, by [`Now::mono`]; none where nobody has said anything.
     pub(crate) answer: Option<(Secret, Duration)>,
 }
 
-/// A question under way.
+/// A question that a service was asked, or is about to be, and whose answer has not come.
 struct Asked {
     question: Question,
     deadline: Duration,
     /// Who asked first: it counts against the bound of that address.
     asker: String,
+    /// Whether that one could prove its address, and has not.
+    is_unproven: bool,
     waiters: Vec<Ticket>,
 }
 
@@ -82,21 +86,34 @@ impl Questions {
 }
 
 impl<A: App> Engine<A> {
-    /// Whose address a request counts against.
-    fn asker(&self, ticket: Ticket) -> String {
+    /// Whose address a request counts against, and whether that is still to be proven.
+    fn asker(&self, ticket: Ticket) -> (String, bool) {
         match self.waiting.get(&ticket).map(|waiting| &*waiting.input) {
-            Some(Input::Request(caller @ (Caller::Anonymous(Some(_)) | Caller::Peer(_)), _)) => caller.to_string(),
-            _ => String::new(),
+            Some(Input::Request(caller @ (Caller::Anonymous(Some(_)) | Caller::Peer(_)), _)) => {
+                (caller.to_string(), caller.can_prove())
+            }
+            _ => (String::new(), false),
         }
     }
 
-    /// Whether these may be asked: not where too many are under way, in all or of one address.
+    /// Whether the request waits for a service, or has waited for one.
+    pub(super) fn has_asked(&self, ticket: Ticket) -> bool {
+        self.waiting.get(&ticket).is_some_and(|waiting| !waiting.answers.is_empty())
+            || self.questions.asked.values().any(|asked| asked.waiters.contains(&ticket))
+    }
+
+    /// Whether these may be asked: not where too many are under way, in all or of one address. Addresses that may be forged
+    /// have a share of them, and are asked for a proof beyond that.
     pub(super) fn may_ask(&mut self, ticket: Ticket, questions: &[Question]) -> Result<(), Refusal> {
         let new = questions.iter().filter(|question| self.questions.of(question).is_none()).count();
         if new == 0 {
             return Ok(());
         }
-        let asker = self.asker(ticket);
+        let (asker, is_unproven) = self.asker(ticket);
+        let unproven = self.questions.asked.values().filter(|asked| asked.is_unproven).count();
+        if is_unproven && unproven.saturating_add(new) > self.limits.questions / UNPROVEN {
+            return Err(Refusal::ProofNeeded("too many questions of unproven addresses are under way"));
+        }
         let of_asker = self.questions.asked.values().filter(|asked| !asker.is_empty() && asked.asker == asker).count();
         let is_free = self.questions.asked.len().saturating_add(new) <= self.limits.questions
             && of_asker.saturating_add(new) <= self.limits.questions_per_address;
@@ -109,9 +126,9 @@ impl<A: App> Engine<A> {
             asked.waiters.push(ticket);
             return;
         }
-        let (op, asker) = (OpId(self.number()), self.asker(ticket));
+        let (op, (asker, is_unproven)) = (OpId(self.number()), self.asker(ticket));
         let deadline = self.latest.saturating_add(self.limits.question_patience);
-        self.questions.asked.insert(op, Asked { question, deadline, asker, waiters: vec![ticket] });
+        self.questions.asked.insert(op, Asked { question, deadline, asker, is_unproven, waiters: vec![ticket] });
         self.questions.leaving.push(op);
     }
 
@@ -119,7 +136,7 @@ impl<A: App> Engine<A> {
     pub(super) fn emit_questions(&mut self, out: &mut Vec<Effect<A::Notice>>) {
         for op in std::mem::take(&mut self.questions.leaving) {
             if let Some(asked) = self.questions.asked.get(&op) {
-                out.push(Effect::Ask(op, asked.question.clone()));
+                out.push(Effect::Ask(op, asked.question.clone(), self.limits.question_patience));
             }
         }
     }

@@ -85,7 +85,7 @@ pub enum SetupError {
         gname: String,
         /// The profile, by its name in the registry.
         profile: &'static str,
-        /// What is to be changed.
+        /// The first contradiction that was found; its text says what to change.
         fault: ProfileFault,
     },
     /// Two groups have one name.

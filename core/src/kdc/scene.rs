@@ -134,13 +134,18 @@ impl KdcApp {
         group: &GroupState<'_>,
     ) -> Result<Option<&'a MemberRecord>, Stop> {
         let member = view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
-        let Some(member) = member else {
+        // A membership may be another token's of the same client. Under this one it counts as far as this one covers it.
+        let is_covered = member.is_none_or(|member| authorised.granted.includes(Roles(member.roles)));
+        let Some(member) = member.filter(|_| is_covered) else {
             let rules = &authorised.group.rules;
             if who == Who::CredsReader {
                 if rules.reads_creds_as_non_member(authorised.granted) {
                     return Ok(None);
                 }
                 return Err(Refusal::Forbidden("not a member, and not one to read credentials").into());
+            }
+            if !is_covered {
+                return Err(Refusal::Forbidden("the token does not grant the roles of the membership").into());
             }
             return Err(Refusal::Groupcomm(GroupcommError::NotAMember).into());
         };

@@ -32,7 +32,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// The key that it stands under.
+    /// Returns the key of the record in storage: by time first, so that a scan finds those that end next.
     #[must_use]
     pub fn key(&self) -> Key {
         match &self.hash {
@@ -178,13 +178,24 @@ pub struct ExpiredSequence(pub u64);
 /// A token that a client holds, with the association that it came with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldToken {
-    /// What the token says.
+    /// What was checked of the token when it was posted: hash, scope, end, and which key of the issuer verified it.
     pub token: StoredToken,
     /// The association under which the client uses it.
     pub association: AssociationId,
     /// The name, at the issuer, of the key that it is bound to. A newer token for the same key takes its place. Empty where that
     /// was not recorded.
     pub input_id: ByteBuf,
+}
+
+impl HeldToken {
+    /// Whether a new token takes the place of this one: it is the same one, came with the same association, or is for the same
+    /// key.
+    #[must_use]
+    pub fn gives_way_to(&self, new: &Self) -> bool {
+        self.token.hash == new.token.hash
+            || self.association == new.association
+            || !self.input_id.is_empty() && self.input_id == new.input_id
+    }
 }
 
 /// A client of an issuer: its tokens, and where it is a member.
@@ -213,15 +224,10 @@ impl Principal {
         self.tokens.iter().find(|held| held.association == *id)
     }
 
-    /// Where the token is whose place a new one takes: the same one, or one for the same key.
+    /// The place of the first token that gives way to a new one.
     #[must_use]
     pub fn place_of(&self, new: &HeldToken) -> Option<usize> {
-        let is_same = |held: &HeldToken| {
-            held.token.hash == new.token.hash
-                || held.association == new.association
-                || !held.input_id.is_empty() && held.input_id == new.input_id
-        };
-        self.tokens.iter().position(is_same)
+        self.tokens.iter().position(|held| held.gives_way_to(new))
     }
 }
 

@@ -63,19 +63,13 @@ impl TestClient {
     /// The claims of a token for these groups, each with its roles.
     #[must_use]
     pub fn claims(&self, scope: &[(&str, u64)], expires: u64) -> Claims {
+        let mut material = OscoreInputMaterial::new(self.name.clone().into_bytes(), vec![0x5e; 16]);
+        material.salt = Some(vec![1, 2, 3]);
         Claims {
             sub: Some(self.name.clone()),
             aud: vec![AUDIENCE.into()],
             exp: Some(expires),
-            cnf: Some(Confirmation::Osc(OscoreInputMaterial {
-                id: self.name.clone().into_bytes(),
-                version: None,
-                ms: vec![0x5e; 16],
-                hkdf: None,
-                alg: None,
-                salt: Some(vec![1, 2, 3]),
-                context_id: None,
-            })),
+            cnf: Some(Confirmation::Osc(material)),
             scope: Some(ScopeValue::Bytes(self::scope(scope).encode())),
             ..Claims::default()
         }
@@ -126,14 +120,19 @@ pub fn token_post(token: &[u8]) -> Request {
 /// The same with another nonce: the very same post makes no second association.
 #[must_use]
 pub fn token_post_with(token: &[u8], nonce: &[u8]) -> Request {
-    let post = TokenTransferRequest {
+    let post = TokenTransferRequest { asks_sign_info: true, ..transfer(token, nonce) };
+    Request::new(Method::Post, [AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode())
+}
+
+/// What such a post holds: the token, a nonce (N1) and the client's name for the association, which is one zero byte.
+#[must_use]
+pub fn transfer(token: &[u8], nonce: &[u8]) -> TokenTransferRequest {
+    TokenTransferRequest {
         access_token: token.to_vec(),
         nonce1: Some(nonce.to_vec()),
         client_recipient_id: Some(vec![0]),
-        asks_sign_info: true,
         ..TokenTransferRequest::default()
-    };
-    Request::new(Method::Post, [AUTHZ_INFO]).with_payload(ACE_CBOR, post.encode())
+    }
 }
 
 /// The POST of a token alone: an update of rights.

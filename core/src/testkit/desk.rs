@@ -73,7 +73,7 @@ pub fn settle(
                     settled.jobs.extend(jobs);
                     Completion::Crypto(op, outputs)
                 }
-                Effect::Ask(op, question) => {
+                Effect::Ask(op, question, _) => {
                     settled.questions.push((op, question));
                     continue;
                 }

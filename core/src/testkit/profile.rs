@@ -23,6 +23,7 @@ use crate::registry::{ApplicationProfileDescriptor, Registry};
 use crate::request::{Caller, Method, Response, Status};
 use crate::traits::crypto::CryptoProvider;
 use crate::traits::member::{GroupJoined, MemberRules};
+use crate::traits::profile::check::sums;
 use crate::traits::profile::{GroupRules, Roles};
 use crate::traits::storage::Sharing;
 use ace_groupcomm_messages::{
@@ -32,7 +33,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
 
-/// The group of the suite.
+/// GROUPNAME of the group that all joins of the suite are for.
 const GROUP: &str = "g";
 /// When its tokens end.
 const LATER: u64 = 2_000_000;
@@ -47,7 +48,7 @@ pub struct Sides {
     pub members: [ConfigMap; 2],
 }
 
-/// What the suite goes through.
+/// One run of the suite; each check sets up KDCs of its own.
 struct Suite<'a> {
     crypto: &'static dyn CryptoProvider,
     descriptor: &'a ApplicationProfileDescriptor,
@@ -103,8 +104,7 @@ impl Suite<'_> {
 
     /// The sums of named roles with which one joins.
     fn roles(&self) -> Vec<Roles> {
-        let named = self.descriptor.profile.named_roles();
-        let sums = named.iter().flat_map(|one| named.iter().map(|other| one.roles.with(other.roles)));
+        let sums = sums(self.descriptor.profile.named_roles()).into_iter();
         let mut sums: Vec<Roles> = sums.filter(|roles| self.rules.may_join_with(*roles)).collect();
         sums.sort_unstable();
         sums.dedup();

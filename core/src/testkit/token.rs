@@ -109,7 +109,7 @@ impl<'a> Bench<'a> {
         token: &[u8],
         answer: &dyn Fn(&Question) -> Answered,
     ) -> Result<(Found, bool, Response), Failure> {
-        // An hour's posts of one client are bounded.
+        // The posts of all who have proven nothing are bounded, to one a millisecond.
         self.desk.pass(Duration::from_millis(1));
         let ticket = self.desk.begin(&Caller::anonymous(), build::token_post(token));
         let response = loop {

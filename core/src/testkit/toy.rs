@@ -14,8 +14,8 @@ use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDe
 use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm, is_sound_ed25519};
 use crate::traits::member::{BegunTransfer, ClientTransport, MemberRules, Unsuitable};
 use crate::traits::profile::{
-    ApplicationProfile, EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, NamedRole, OwnChanges,
-    OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
+    ApplicationProfile, CallingMember, EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, NamedRole,
+    OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::oauth;
@@ -35,7 +35,7 @@ pub const LISTENER: Roles = Roles(2);
 /// Who reads credentials from outside.
 pub const READER: Roles = Roles(4);
 
-/// The roles by name.
+/// The roles, with the names that policies and configurations have for them.
 pub const ROLES: &[NamedRole] = &[
     NamedRole { name: "talker", roles: TALKER },
     NamedRole { name: "listener", roles: LISTENER },
@@ -60,10 +60,8 @@ impl ApplicationProfile for Toy {
         mut config: ConfigMap,
         crypto: Arc<dyn CryptoProvider>,
     ) -> Result<Arc<dyn MemberRules>, ConfigError> {
-        let key = config.secret("key")?.ok_or_else(|| ConfigError::new("key", "is missing"))?;
+        let key = config.signing_key("key", SignatureAlgorithm::Ed25519, &*crypto)?;
         config.finish()?;
-        let key = crypto.signing_key(SignatureAlgorithm::Ed25519, &key);
-        let key = key.ok_or_else(|| ConfigError::new("key", "must be 32 bytes in hexadecimal"))?;
         let identity = Identity { cred: key.public().to_vec(), key };
         Ok(Arc::new(ToyMember { gname: gname.into(), roles, identity, crypto }))
     }
@@ -169,6 +167,10 @@ impl GroupRules for ToyRules {
 
     fn joins(&self, join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
         notes::joins(join)
+    }
+
+    fn leaves(&self, member: CallingMember<'_>) -> OwnChanges {
+        notes::leaves(member)
     }
 
     fn lifetime(&self) -> Duration {

@@ -1,24 +1,12 @@
 //! The suite that every transport profile passes at the KDC.
 //!
 //! ```
-//! use ace_groupcomm::testkit::{toy, transport::suite};
-//! use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenTransferRequest};
+//! use ace_groupcomm::testkit::{build::transfer, toy, transport::suite};
+//! use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial};
 //!
 //! # fn main() -> Result<(), String> {
-//! let post = TokenTransferRequest {
-//!     nonce1: Some(vec![1; 8]),
-//!     client_recipient_id: Some(vec![0]),
-//!     ..TokenTransferRequest::default()
-//! };
-//! let material = OscoreInputMaterial {
-//!     id: vec![1],
-//!     version: None,
-//!     ms: vec![2; 16],
-//!     hkdf: None,
-//!     alg: None,
-//!     salt: None,
-//!     context_id: None,
-//! };
+//! let post = transfer(b"token", &[1; 8]);
+//! let material = OscoreInputMaterial::new(vec![1], vec![2; 16]);
 //! suite(&toy::TRANSPORT, &post, &Confirmation::Osc(material))
 //! # }
 //! ```

@@ -97,7 +97,7 @@ pub trait AgreementKey: Send + Sync {
 /// Both kinds of keys show, and are compared by, algorithm and public key.
 macro_rules! by_public_key {
     ($($key:ident),*) => {$(
-        /// The public key alone.
+        /// Shows the public key; never the private one.
         impl core::fmt::Debug for dyn $key {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.debug_struct(stringify!($key)).field("public", &self.public()).finish_non_exhaustive()
@@ -146,7 +146,7 @@ pub enum CryptoJob {
         key: Arc<dyn AgreementKey>,
         /// The public key of the peer, for the same algorithm.
         peer: Vec<u8>,
-        /// The message that is proven over.
+        /// The input of the proof of possession, e.g. scope, N_S and N_C.
         message: Vec<u8>,
     },
     /// Is this the [`agreement_mac`] of that message?
@@ -155,7 +155,7 @@ pub enum CryptoJob {
         key: Arc<dyn AgreementKey>,
         /// The public key of the peer, for the same algorithm.
         peer: Vec<u8>,
-        /// The message that is proven over.
+        /// The input of the proof of possession, e.g. scope, N_S and N_C.
         message: Vec<u8>,
         /// The MAC to verify; it is none where it has another length than [`MAC_LEN`].
         mac: Vec<u8>,

@@ -6,7 +6,7 @@
 //!
 //! `testkit::toy` is the smallest profile that goes through all of it.
 
-mod check;
+pub(crate) mod check;
 mod join;
 mod own;
 mod roles;
@@ -34,7 +34,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A kind of group.
+/// A kind of group: what RFC 9594 leaves to an application profile (its appendix A), at the KDC and at members.
 pub trait ApplicationProfile: Send + Sync {
     /// Returns each role with the name that configurations, policies and command lines have for it.
     fn named_roles(&self) -> &'static [NamedRole];
@@ -258,6 +258,12 @@ pub trait GroupRules: Send + Sync {
     /// [`Stop`] until what is needed is known, and where the request is refused.
     fn joins(&self, _join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
         Ok(ProfileJoined::default())
+    }
+
+    /// What is stored of the profile's own changes with the end of a membership, whatever ends it, in the same commit: e.g. a
+    /// record about the member goes. It cannot be refused, and sees no records: several members may leave in one commit.
+    fn leaves(&self, _member: CallingMember<'_>) -> OwnChanges {
+        OwnChanges::default()
     }
 
     /// The group's policies (RFC 9594 REQ20).

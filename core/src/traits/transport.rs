@@ -15,7 +15,7 @@ pub struct Offer<'a> {
     /// request over TLS.
     pub secret: Secret,
     /// Gives names for the association, each other than those before; the profile takes the first that
-    /// suits it. There are two at least. They are unique among all that live, wait or are configured, in all processes. They are no
+    /// suits it, or says [`TransportRefusal::NoName`]. There are two, unless almost all are taken. They are unique among all that live, wait or are configured, in all processes. They are no
     /// secrets: whoever knows one must not be taken for the client.
     pub names: &'a mut dyn Iterator<Item = AssociationId>,
 }
@@ -71,7 +71,8 @@ pub trait TransportProfile: Send + Sync {
         true
     }
 
-    /// Makes an association of an unprotected post. It is called several times for one post.
+    /// Makes an association of an unprotected post. It is called several times for one post: of the same post, key and offer it
+    /// makes the same association.
     ///
     /// # Errors
     /// [`TransportRefusal`].

@@ -65,7 +65,7 @@ impl Process {
                         Completion::Scanned(op, self.store.scan_now(&prefix, after.as_ref(), limit))
                     }
                     Effect::Crypto(op, jobs) => Completion::Crypto(op, AwsLc.run(&jobs)),
-                    Effect::Ask(op, _) => Completion::Answered(op, Answered::Failed),
+                    Effect::Ask(op, ..) => Completion::Answered(op, Answered::Failed),
                     Effect::Commit(op, txn) => {
                         self.held.push((op, txn));
                         continue;

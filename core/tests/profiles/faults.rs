@@ -86,6 +86,15 @@ fn faulty() -> Vec<(Altered, ProfileFault)> {
             ProfileFault::NoKey("a member"),
         ),
         (fresh(|_| Secret::new(vec![])), ProfileFault::NoSecret),
+        (fresh(|_| Secret::new(vec![7; 32])), ProfileFault::NotFresh),
+        (
+            // There is one for short identifiers alone.
+            no_key(|audience| match audience {
+                KeyAudience::Node { sender_id: Some(id), .. } if id.as_bytes().len() > 6 => None,
+                _ => Some(RawCbor::uint(1)),
+            }),
+            ProfileFault::NoKey("a member"),
+        ),
         (fresh(|random| Secret::new([random("a"), random("b"), random("a")].concat())), ProfileFault::LabelTwice("a")),
         (
             // What is stored is read as one more, each time.

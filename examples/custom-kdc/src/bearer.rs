@@ -1,6 +1,7 @@
 //! A transport profile for HTTP over TLS: the KDC gives the client of a token a bearer, and knows it by that.
 //!
-//! A bearer is the name of the association and a secret of 32 bytes. The name is no secret, so that it alone proves nothing.
+//! A bearer is the name of the association and a secret of 32 bytes, sent as `Authorization: Bearer HEX`. The name is no secret, so
+//! that it alone proves nothing.
 
 use ace_backend_tokio::{AssociationTable, Handle};
 use ace_groupcomm::registry::{TransportProfileDescriptor, submit};
@@ -16,10 +17,10 @@ pub const BEARER: Label = Label::Int(-70_021);
 /// Length of the secret, in bytes.
 const SECRET_LEN: usize = 32;
 
-/// The profile.
+/// The KDC's side: a token that names its key by `kid` makes an association with a bearer.
 pub struct BearerOverTls;
 
-/// What a registry is told.
+/// Name and number under which a KDC finds the profile.
 pub const DESCRIPTOR: TransportProfileDescriptor =
     TransportProfileDescriptor { name: "bearer", number: NUMBER, crate_name: "custom-kdc", profile: &BearerOverTls };
 

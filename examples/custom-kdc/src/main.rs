@@ -1,4 +1,5 @@
-//! `custom-kdc ADDRESS DATABASE INTROSPECTION_URL GM_KEY_HEX`: a KDC with the OSCORE group `lamps`.
+//! `custom-kdc ADDRESS DATABASE INTROSPECTION_URL GM_KEY_HEX`: a KDC with the OSCORE group `lamps`. GM_KEY_HEX is the seed of its
+//! Ed25519 key, 32 bytes in hexadecimal.
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_tokio::{AssociationTable, Clock, CryptoPool, spawn_with_services};
@@ -12,6 +13,7 @@ use custom_kdc::bearer;
 use custom_kdc::server::{Shared, router};
 use custom_kdc::sqlite::SqliteStorage;
 use custom_kdc::validator::{AuthServer, Introspection};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (handle, engine) = spawn_with_services(kdc, storage, Arc::clone(&known) as _, pool, Clock::system(), services);
     handle.ready().await?;
     let listener = tokio::net::TcpListener::bind(address).await?;
-    println!("listening on {}", listener.local_addr()?);
+    writeln!(std::io::stdout(), "listening on {}", listener.local_addr()?)?;
     let service = router(Shared { handle, known }).into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         ended = engine => Err(format!("the engine has ended: {ended:?}").into()),

@@ -10,10 +10,10 @@ use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AF
 use axum::http::{HeaderMap, HeaderName, Method as HttpMethod, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// What all requests share.
+/// The KDC's handle, and the associations by whose bearers clients are known.
 #[derive(Clone)]
 pub struct Shared {
     pub handle: Handle,
@@ -27,6 +27,23 @@ pub fn router(shared: Shared) -> axum::Router {
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The client's address: the proxy on this host adds it to the header, at the end. A handshake of TCP has proven it.
+fn client(headers: &HeaderMap, from: SocketAddr) -> IpAddr {
+    let named = header(headers, HeaderName::from_static("x-forwarded-for")).filter(|_| from.ip().is_loopback());
+    named.and_then(|all| all.rsplit(',').next()?.trim().parse().ok()).unwrap_or(from.ip())
+}
+
+/// Who asks; `None` where the bearer is nobody's.
+async fn caller(shared: &Shared, headers: &HeaderMap, from: SocketAddr) -> Option<Caller> {
+    match header(headers, AUTHORIZATION) {
+        None => Some(Caller::Anonymous(Some(Endpoint::of_ip(client(headers, from), true)))),
+        Some(value) => {
+            let shown = hex::decode(value.strip_prefix("Bearer ")?).ok()?;
+            bearer::caller(&shared.known, &shared.handle, &shown).await
+        }
+    }
 }
 
 async fn serve(
@@ -44,27 +61,15 @@ async fn serve(
     request.content_format = header(&headers, CONTENT_TYPE).and_then(of_media_type);
     request.accept = header(&headers, ACCEPT).and_then(of_media_type);
     request.payload = payload;
-    let caller = match header(&headers, AUTHORIZATION) {
-        // TCP has shown that it is there.
-        None => Caller::Anonymous(Some(Endpoint::of_ip(from.ip(), true))),
-        Some(value) => {
-            let shown = value.strip_prefix("Bearer ").and_then(|shown| hex::decode(shown).ok()).unwrap_or_default();
-            let Some(caller) = bearer::caller(&shared.known, &shared.handle, &shown).await else {
-                return StatusCode::UNAUTHORIZED.into_response();
-            };
-            caller
-        }
-    };
+    let Some(caller) = caller(&shared, &headers, from).await else { return StatusCode::UNAUTHORIZED.into_response() };
     let answer = shared.handle.call(caller, request).await;
-    let mut response = Response::builder().status(answer.http_status());
-    if let Some(media) = answer.content_format.and_then(media_type) {
-        response = response.header(CONTENT_TYPE, media);
-    }
-    if !answer.location_path.is_empty() {
-        response = response.header(LOCATION, format!("/{}", answer.location_path.join("/")));
-    }
-    if let Some(seconds) = answer.max_age {
-        response = response.header(RETRY_AFTER, seconds);
-    }
+    let media = answer.content_format.and_then(media_type).map(String::from);
+    let place = (!answer.location_path.is_empty()).then(|| format!("/{}", answer.location_path.join("/")));
+    // In a refusal Max-Age says after how many seconds to ask again.
+    let again = answer.max_age.filter(|_| !answer.status.is_success()).map(|seconds| seconds.to_string());
+    let named = [(CONTENT_TYPE, media), (LOCATION, place), (RETRY_AFTER, again)];
+    let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let response = Response::builder().status(answer.http_status());
+    let response = named.fold(response, |response, (name, value)| response.header(name, value));
     response.body(Body::from(answer.payload)).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }

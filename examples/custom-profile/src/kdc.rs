@@ -5,8 +5,8 @@ use ace_groupcomm::config::{ConfigError, ConfigMap, ParameterReader, Parameters}
 use ace_groupcomm::refusal::Refusal;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm};
 use ace_groupcomm::traits::profile::{
-    EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, OnRestore, OwnChanges, ProfileJoin,
-    ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, RecordKind, Roles,
+    CallingMember, EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, OnRestore, OwnChanges,
+    ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, RecordKind, Roles,
 };
 use ace_groupcomm::{Gid, Method, Secret, Status, Stop, View, plain_record};
 use ace_groupcomm_messages::labels::{content_format::CBOR, cose_header::KCCS};
@@ -113,8 +113,8 @@ impl GroupRules for MediaGroup {
 
     /// A sender says how much it needs; what it had before is given back.
     fn joins(&self, join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
-        let Some(ssrc) = join.sender_id else { return Ok(ProfileJoined::default()) };
         let id = join.node.as_str().as_bytes();
+        let Some(ssrc) = join.sender_id else { return Ok(ProfileJoined::changed(without_stream(id))) };
         let own = join.records.get::<Stream>(STREAMS, id)?;
         let wanted = join.parameter(&BITRATE).and_then(RawCbor::as_uint);
         let bitrate = wanted.ok_or(Refusal::BadRequest("a sender says its bit rate"))?;
@@ -128,6 +128,10 @@ impl GroupRules for MediaGroup {
         let mut changes = OwnChanges::default();
         changes.put(STREAMS, id, Stream { ssrc: ssrc.as_bytes().to_vec(), bitrate, title });
         Ok(ProfileJoined::changed(changes).with_parameter(BITRATE, RawCbor::uint(left)))
+    }
+
+    fn leaves(&self, member: CallingMember<'_>) -> OwnChanges {
+        without_stream(member.node.as_str().as_bytes())
     }
 
     fn routes(&self) -> &'static [ProfileRoute] {
@@ -151,6 +155,13 @@ impl GroupRules for MediaGroup {
         changes.put(STREAMS, id, Stream { title, ..stream.clone() });
         Ok(ProfileOutcome::changed(changes).with_changed("streams"))
     }
+}
+
+/// What a node has sent goes, and gives its kbit/s back.
+fn without_stream(node: &[u8]) -> OwnChanges {
+    let mut changes = OwnChanges::default();
+    changes.delete(STREAMS, node);
+    changes
 }
 
 impl KeyingMaterialProducer for MediaGroup {

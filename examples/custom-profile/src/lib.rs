@@ -7,7 +7,7 @@
 //! | `key` | `[master key, master salt, Gid]`, and for a sender its SSRC behind that |
 //! | identifiers | the SSRC: always 4 bytes |
 //! | a parameter of its own | [`BITRATE`]: how many kbit/s a sender will need. The group has a limit |
-//! | a resource of its own | `streams`: who sends what. A sender writes the title of its stream to `streams/SSRC` |
+//! | a resource of its own | GET `streams`: a CBOR array of `[SSRC (4 bytes), kbit/s, title]`. A sender POSTs the title of its stream, as CBOR text, to `streams/SSRC`, in 8 lower-case hexadecimal digits. A sender that leaves gives its kbit/s back |
 //!
 //! `src/bin` has a KDC, an AS and a member with such groups, each in three lines.
 
@@ -35,10 +35,10 @@ pub const SENDER: Roles = Roles(1);
 /// Who receives streams.
 pub const RECEIVER: Roles = Roles(2);
 
-/// The profile.
+/// Groups for media streams, at the KDC and at members.
 pub struct Media;
 
-/// What a registry is told.
+/// Name and number under which KDC, AS and member find the profile.
 pub const DESCRIPTOR: ApplicationProfileDescriptor =
     ApplicationProfileDescriptor { name: "media", number: NUMBER, crate_name: env!("CARGO_PKG_NAME"), profile: &Media };
 

@@ -27,9 +27,7 @@ impl MediaMember {
         mut config: ConfigMap,
         crypto: Arc<dyn CryptoProvider>,
     ) -> Result<Self, ConfigError> {
-        let seed = config.required("key", ConfigMap::secret)?;
-        let key = crypto.signing_key(SignatureAlgorithm::Es256, &seed);
-        let key = key.ok_or_else(|| ConfigError::new("key", "must be a P-256 scalar: 32 bytes in hexadecimal"))?;
+        let key = config.signing_key("key", SignatureAlgorithm::Es256, &*crypto)?;
         let identity = Identity::kccs(&config.required("subject", ConfigMap::text)?, key);
         let bitrate = config.uint("bitrate")?.unwrap_or(64);
         config.finish()?;

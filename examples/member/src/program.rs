@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The configuration file.
+    /// The configuration file, in TOML; paths in it begin where it is.
     #[arg(long)]
     config: PathBuf,
     /// Print one JSON object.

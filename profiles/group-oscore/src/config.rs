@@ -65,11 +65,8 @@ impl ApplicationProfile for GroupOscore {
         crypto: Arc<dyn CryptoProvider>,
     ) -> Result<Arc<dyn MemberRules>, ConfigError> {
         let subject = config.required("subject", ConfigMap::text)?;
-        let seed = config.required("key", ConfigMap::secret)?;
+        let key = config.signing_key("key", SignatureAlgorithm::Ed25519, &*crypto)?;
         config.finish()?;
-        let key = crypto
-            .signing_key(SignatureAlgorithm::Ed25519, &seed)
-            .ok_or_else(|| ConfigError::new("key", "the key must have 32 bytes"))?;
         Ok(Arc::new(OscoreMember { gname: gname.into(), roles, identity: Identity::kccs(&subject, key), crypto }))
     }
 

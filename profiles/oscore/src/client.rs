@@ -119,15 +119,8 @@ mod tests {
     use super::*;
 
     fn upload() -> Upload {
-        let material = OscoreInputMaterial {
-            id: vec![1],
-            version: None,
-            ms: vec![1; 16],
-            hkdf: None,
-            alg: None,
-            salt: None,
-            context_id: Some(vec![3]),
-        };
+        let mut material = OscoreInputMaterial::new(vec![1], vec![1; 16]);
+        material.context_id = Some(vec![3]);
         Upload::new(material, vec![1; 8], vec![1])
     }
 

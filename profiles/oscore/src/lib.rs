@@ -13,9 +13,8 @@
 //! use ace_profile_oscore::Upload;
 //!
 //! // From the AS: the token, and the same input material that is in it.
-//! let material = OscoreInputMaterial {
-//!     id: vec![1], version: None, ms: vec![7; 16], hkdf: None, alg: None, salt: Some(vec![2]), context_id: None,
-//! };
+//! let mut material = OscoreInputMaterial::new(vec![1], vec![7; 16]);
+//! material.salt = Some(vec![2]);
 //! let upload = Upload::new(material, vec![0x18; 8], vec![0x16, 0x45]);
 //! let post = upload.request(b"the token".to_vec());
 //! assert_eq!(post.client_recipient_id, Some(vec![0x16, 0x45]));

@@ -1,24 +1,13 @@
 //! The profile keeps the contract of transport profiles.
 
+use ace_groupcomm::testkit::build::transfer;
 use ace_groupcomm::testkit::transport::suite;
-use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial, TokenTransferRequest};
+use ace_groupcomm_messages::{Confirmation, OscoreInputMaterial};
 use ace_profile_oscore::DESCRIPTOR;
 
 #[test]
 fn the_profile_passes_the_suite() {
-    let post = TokenTransferRequest {
-        nonce1: Some(vec![1; 8]),
-        client_recipient_id: Some(vec![0]),
-        ..TokenTransferRequest::default()
-    };
-    let material = OscoreInputMaterial {
-        id: vec![1],
-        version: None,
-        ms: vec![2; 16],
-        hkdf: None,
-        alg: None,
-        salt: Some(vec![3; 8]),
-        context_id: None,
-    };
+    let post = transfer(b"token", &[1; 8]);
+    let material = OscoreInputMaterial::new(vec![1], vec![2; 16]);
     assert_eq!(suite(&DESCRIPTOR, &post, &Confirmation::Osc(material)), Ok(()));
 }

@@ -6,7 +6,7 @@ use crate::exchange::{MessageKey, Seen};
 use crate::observe::is_registration;
 use crate::owner::Owner;
 use crate::service::{Purpose, Received, Responder, Settled};
-use crate::socket::Path;
+use crate::socket::AddressPair;
 use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
 use ace_coap::security::{Inbound, MessageSecurity, PeerId};
 use ace_coap::{Code, MAX_TOKEN, Message, Type, peek};
@@ -27,7 +27,7 @@ const fn is_known(number: u16) -> bool {
 }
 
 impl Endpoint {
-    pub(super) fn datagram(&mut self, from: Path, bytes: &[u8]) {
+    pub(super) fn datagram(&mut self, from: AddressPair, bytes: &[u8]) {
         self.stats.count(StatsHandle::DATAGRAMS);
         let message = match Message::decode(bytes) {
             Ok(message) => message,
@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// Refuses a request whose token is longer than can be kept; the answer has to have it (RFC 8974 section 2.2.2).
-    fn refuse_token(&mut self, from: Path, request: &Message) {
+    fn refuse_token(&mut self, from: AddressPair, request: &Message) {
         let (kind, id) = match request.kind {
             Type::Confirmable => (Type::Acknowledgement, request.id),
             Type::NonConfirmable => match self.fresh_id(from.remote) {
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 
     /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
-    fn settled(&mut self, from: Path, message: &Message) {
+    fn settled(&mut self, from: AddressPair, message: &Message) {
         let waiting = self.retransmissions.settle(from.remote, message.id);
         let Some(notifies) = waiting.and_then(|waiting| waiting.notifies) else { return };
         if message.kind == Type::Reset {
@@ -78,7 +78,7 @@ impl Endpoint {
         }
     }
 
-    fn request(&mut self, from: Path, message: Message, datagram: &[u8]) {
+    fn request(&mut self, from: AddressPair, message: Message, datagram: &[u8]) {
         let now = self.now();
         let (key, seen) = self.exchanges.see(now, from, message.id, datagram);
         match seen {

@@ -1,10 +1,10 @@
 //! What goes out: answers and notifications, cut into blocks, protected, sent.
 
-use super::{AGAIN, Endpoint, InFlight, LATER, NOTIFYING, StatsHandle, reach};
+use super::{ASK_AGAIN, Endpoint, InFlight, NOTIFYING, PROTECT_AGAIN, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
 use crate::service::{Answer, LastWord, LoopInput, Purpose, Received};
-use crate::socket::Path;
+use crate::socket::AddressPair;
 use ace_coap::numbers::option;
 use ace_coap::security::ProtectError;
 use ace_coap::{Code, Message, Type};
@@ -207,13 +207,13 @@ impl Endpoint {
     fn ask_for(&mut self, notifies: Notifies) {
         let Some(observation) = self.observations.of(&notifies) else { return };
         if observation.binding.as_ref().is_some_and(|binding| !self.security.can_notify(binding)) {
-            return self.ask_again(AGAIN, notifies);
+            return self.ask_again(PROTECT_AGAIN, notifies);
         }
         let request = observation.request.clone();
         let mut message = request.clone();
         message.options.remove(option::OBSERVE);
         let ObservationId { owner, to, token } = notifies.id.clone();
-        let from = Path { remote: to, local: observation.local };
+        let from = AddressPair { remote: to, local: observation.local };
         let peer = match &owner {
             Owner::Peer(peer) => Some(peer.clone()),
             Owner::Proven(_) | Owner::Stranger(_) => None,
@@ -264,7 +264,7 @@ impl Endpoint {
         // What passes ends nothing; and what may not go out protected says that the association ends, or that the
         // clock is not to be trusted.
         if answer.unprotected || answer.message.code.class() == 5 {
-            return self.ask_again(LATER, notifies);
+            return self.ask_again(ASK_AGAIN, notifies);
         }
         if is_unwanted(&exchange.request, answer.message.code) {
             // Whoever wants no such answer to its registration wants none later.
@@ -293,14 +293,14 @@ impl Endpoint {
         match protected {
             Ok(message) => {
                 if !self.send_notification(exchange.from, message, &notifies) {
-                    self.ask_again(LATER, notifies);
+                    self.ask_again(ASK_AGAIN, notifies);
                 }
             }
             Err(error) => {
                 self.stats.count(StatsHandle::UNPROTECTABLE);
                 tracing::debug!(%error, "a notification is dropped");
                 if error == ProtectError::NeedSequence {
-                    self.ask_again(AGAIN, notifies);
+                    self.ask_again(PROTECT_AGAIN, notifies);
                 } else if self.observations.settled(&notifies) {
                     self.to_ask.push_back(notifies);
                 }
@@ -309,7 +309,7 @@ impl Endpoint {
     }
 
     /// Sends a notification that is protected where it has to be; whether there was a message ID for it.
-    fn send_notification(&mut self, to: Path, mut message: Message, notifies: &Notifies) -> bool {
+    fn send_notification(&mut self, to: AddressPair, mut message: Message, notifies: &Notifies) -> bool {
         let Some(id) = self.fresh_id(to.remote) else { return false };
         message.token = notifies.id.token.clone();
         (message.kind, message.id) = (Type::Confirmable, id);
@@ -324,7 +324,7 @@ impl Endpoint {
     fn end_observation(&mut self, notifies: Notifies, last_word: LastWord) {
         let Some(observation) = self.observations.of(&notifies) else { return };
         let message = last_word(&observation.request.options.uri_path().unwrap_or_default());
-        let to = Path { remote: notifies.id.to, local: observation.local };
+        let to = AddressPair { remote: notifies.id.to, local: observation.local };
         let is_wanted = !is_unwanted(&observation.request, message.code);
         let protected = observation.binding.as_ref().map(|binding| self.security.notify(message, binding));
         match protected {

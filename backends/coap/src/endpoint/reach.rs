@@ -14,7 +14,7 @@ const FACTOR: usize = 3;
 /// What an answer in blocks needs beside its payload and the token: header, marker, Content-Format, ETag, Block2 and
 /// Size2.
 const OVERHEAD: usize = 26;
-/// For how long an Echo value is good, in seconds; it is taken for as long again.
+/// Length of a slot of time, in seconds. An Echo value is taken in its slot and in the next one: for 128 to 256 s.
 const SLOT: u64 = 128;
 /// Length of an Echo value.
 const ECHO: usize = 8;
@@ -79,8 +79,8 @@ pub(super) fn shrink_blocks(request: &mut Message, budget: usize) {
     }
 }
 
-/// What goes out in the place of an answer that is over the budget. A refusal loses its words, and so does what a
-/// changing request has come to; a 4.01, and what can be asked again, ask for proof of the address by Echo.
+/// Shortens an answer that is over the budget. A successful answer to GET or FETCH becomes a 4.01 that asks for proof of the address
+/// by Echo. All others keep their code and lose their payload; a 4.01 gets an Echo value where there is room for it.
 pub(super) fn within(mut answer: Message, request: Code, budget: usize, echo: impl FnOnce() -> Vec<u8>) -> Message {
     if answer.encode().len() <= budget {
         return answer;

@@ -17,15 +17,7 @@ fn claims_of_rfc9203_figure_6() {
     assert_eq!(claims.aud, ["tempSensorInLivingRoom"]);
     assert_eq!((claims.iat, claims.exp), (Some(1_360_189_224), Some(1_360_289_224)));
     assert_eq!(claims.scope, Some(ScopeValue::Text("temperature_g firmware_p".into())));
-    let material = OscoreInputMaterial {
-        id: vec![1],
-        version: None,
-        ms: hex("f9af838368e353e78888e1426bd94e6f"),
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: None,
-    };
+    let material = OscoreInputMaterial::new(vec![1], hex("f9af838368e353e78888e1426bd94e6f"));
     assert_eq!(claims.cnf, Some(Confirmation::Osc(material)));
     let again = Claims::decode(&claims.encode()).unwrap();
     assert_eq!(again, claims);

@@ -6,6 +6,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::association::ownership::{lost, reserve};
 use crate::kdc::token::exi::supersede;
+use crate::kdc::token::held::keyed;
 use crate::kdc::{Event, KdcApp, Pending};
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Association, Challenge, ChallengeOrigin, HeldToken, Principal, Revoked};
@@ -39,7 +40,8 @@ impl KdcApp {
             input_id: ByteBuf::from(pending.input_id.clone()),
         };
         // A proof may come late: the token has had another association since, from here or from another process.
-        let current = former.and_then(|former| former.tokens.get(former.place_of(&held)?));
+        let keyed = former.map(|former| keyed(view, former)).transpose()?;
+        let current = keyed.as_ref().and_then(|former| former.tokens.get(former.place_of(&held)?));
         let current = current.map(|current| &current.association);
         let overtaken = current.is_some_and(|id| *id != pending.id && Some(id) != pending.former.as_ref());
         if overtaken || taken.is_some() && !own || revoked.is_some() {

@@ -17,6 +17,8 @@ use crate::traits::storage::Sharing;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+/// No association has a longer name, in bytes.
+const MAX_NAME: usize = 32;
 /// How many sequence numbers are reserved at once.
 const BLOCK: u64 = 1_024;
 
@@ -142,6 +144,10 @@ impl KdcApp {
         if let Some(pending) = self.pendings.get(id) {
             let (id, profile, material) = (id.clone(), pending.profile, pending.material.clone());
             return Ok(Outcome::done().with_event(Event::Loaded { id, profile, material, owned: true }));
+        }
+        // What is no name of ours is not even looked for: memory would keep that it is not there.
+        if id.as_bytes().len() > MAX_NAME {
+            return Ok(gone(id));
         }
         let key = keys::association(id);
         let Some(association) = view.get::<Association>(&key)? else { return Ok(gone(id)) };

@@ -6,6 +6,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
 use crate::kdc::resource::observe::creds_changed;
+use crate::kdc::resource::own::calling_member;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
@@ -45,6 +46,12 @@ impl KdcApp {
         if head.deleted.is_some() {
             // All that is stored of the group goes.
             return Ok(Vec::new());
+        }
+        // Where this program cannot serve the group, the membership ends all the same.
+        match self.group(view, gname) {
+            Ok(Some(live)) => changes.put_own(group, live.group.rules.leaves(calling_member(member))),
+            Ok(None) | Err(Stop::Refuse(_)) => (),
+            Err(not_yet) => return Err(not_yet),
         }
         if let Some(thumbprint) = member.claimed() {
             changes.delete(keys::credential(group, thumbprint));

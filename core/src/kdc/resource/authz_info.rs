@@ -13,6 +13,7 @@ use crate::kdc::group::LiveGroup;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::Scene;
 use crate::kdc::token::exi::supersede;
+use crate::kdc::token::held::keyed;
 use crate::kdc::{Event, Group, KdcApp, Pending};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Response, Status};
@@ -116,8 +117,8 @@ impl KdcApp {
             association: new.id.clone(),
             input_id: ByteBuf::from(new.input_id.clone()),
         };
-        let former = former.and_then(|client| client.tokens.get(client.place_of(&held)?));
-        let former = former.map(|held| held.association.clone());
+        let former = former.map(|former| keyed(view, former)).transpose()?;
+        let former = former.and_then(|client| Some(client.tokens.get(client.place_of(&held)?)?.association.clone()));
         let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = transfer_response(post, &groups, new.answer.clone(), kdcchallenge.clone());
         let pending = Pending {

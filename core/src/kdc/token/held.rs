@@ -9,9 +9,10 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{BelongsTo, Expiry, HeldToken, Principal, RekeyReason, StoredToken};
+use crate::schema::records::{Association, BelongsTo, Expiry, HeldToken, Principal, RekeyReason, StoredToken};
 use crate::time::UnixTime;
 use ace_groupcomm_messages::RawCbor;
+use std::borrow::Cow;
 
 /// How many tokens a client may hold at once.
 pub(in crate::kdc) const MAX_TOKENS: usize = 8;
@@ -29,10 +30,22 @@ fn forget(token: &StoredToken, changes: &mut Changes) {
     changes.delete(keys::expiry(token.expires, &token.hash));
 }
 
+/// A client whose tokens have the names of their keys: what the former format did not record stands in their associations.
+pub(in crate::kdc) fn keyed<'a>(view: &View<'_>, principal: &'a Principal) -> Result<Cow<'a, Principal>, Stop> {
+    let mut keyed = Cow::Borrowed(principal);
+    for (place, held) in principal.tokens.iter().enumerate().filter(|(_, held)| held.input_id.is_empty()) {
+        let association = view.get::<Association>(&keys::association(&held.association))?;
+        if let (Some(association), Some(slot)) = (association, keyed.to_mut().tokens.get_mut(place)) {
+            slot.input_id = association.input_id.clone();
+        }
+    }
+    Ok(keyed)
+}
+
 impl KdcApp {
-    /// Adds a token, or puts it in the place of one with the same hash or for the same key. The association that it came with
-    /// takes the place of the one that the other had. Memberships that nothing covers any more end. What others are told comes
-    /// back, and the token that gave way.
+    /// Adds a token, or puts it in the place of those with the same hash or for the same key. The association that it came with
+    /// takes the place of those that they had. Memberships that nothing covers any more end. What others are told comes
+    /// back, and the tokens that gave way.
     pub(in crate::kdc) fn hold(
         &self,
         view: &View<'_>,
@@ -40,27 +53,25 @@ impl KdcApp {
         principal: &mut Principal,
         new: HeldToken,
         changes: &mut Changes,
-    ) -> Result<(Vec<Event>, Option<StoredToken>), Stop> {
-        let (mut events, mut gave_way) = (Vec::new(), None);
-        match principal.place_of(&new) {
-            Some(place) => {
-                let Some(slot) = principal.tokens.get_mut(place) else {
-                    return Err(Refusal::Internal("a client has no such token").into());
-                };
-                let old = std::mem::replace(slot, new.clone());
-                if old.association != new.association {
-                    changes.delete(keys::association(&old.association));
-                    events.push(Event::Gone(old.association));
-                }
-                forget(&old.token, changes);
-                gave_way = Some(old.token).filter(|old| old.hash != new.token.hash);
+    ) -> Result<(Vec<Event>, Vec<StoredToken>), Stop> {
+        *principal = keyed(view, principal)?.into_owned();
+        let (mut events, mut gave_way) = (Vec::new(), Vec::new());
+        let place = principal.place_of(&new);
+        let (old, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut principal.tokens).into_iter().partition(|held| held.gives_way_to(&new));
+        principal.tokens = kept;
+        if place.is_none() && principal.tokens.len() >= MAX_TOKENS {
+            events.extend(self.make_room(view, id, principal, &new, changes)?);
+        }
+        let end = principal.tokens.len();
+        principal.tokens.insert(place.unwrap_or(end).min(end), new.clone());
+        for HeldToken { token, association, .. } in old {
+            if association != new.association {
+                changes.delete(keys::association(&association));
+                events.push(Event::Gone(association));
             }
-            None => {
-                if principal.tokens.len() >= MAX_TOKENS {
-                    events.extend(self.make_room(view, id, principal, &new, changes)?);
-                }
-                principal.tokens.push(new.clone());
-            }
+            forget(&token, changes);
+            gave_way.extend(Some(token).filter(|old| old.hash != new.token.hash));
         }
         note(id, &new.token, changes);
         events.extend(self.end_uncovered(view, id, principal, RekeyReason::Narrowed, changes)?);
@@ -177,7 +188,12 @@ impl KdcApp {
     ) -> Result<bool, Stop> {
         let time = self.expiry.time(view.now());
         for token in tokens.iter().filter(|token| token.expires > time || view.now().has_jumped()) {
-            let granted = self.granted(view, token, gname, *group)?;
+            let granted = match self.granted(view, token, gname, *group) {
+                // A group that this program cannot serve must not keep other clients' tokens from ending. What the token grants in
+                // it is not known here: the membership stays while a token names the group, and is used under no other.
+                Err(Stop::Refuse(_)) => return Ok(true),
+                granted => granted?,
+            };
             if self.still_covers(view, id, *group, granted)? {
                 return Ok(true);
             }

@@ -189,6 +189,15 @@ impl MemberRecord {
     pub fn claimed(&self) -> Option<&Thumbprint> {
         self.credential.as_ref().filter(|_| self.is_proven).map(|credential| &credential.thumbprint)
     }
+
+    /// The name that the first format had for a key: the hash of its bytes. It knew keys of Ed25519 alone.
+    #[must_use]
+    pub fn first_name(key: &PublicKey) -> Option<Thumbprint> {
+        match key {
+            PublicKey::Signature(SignatureAlgorithm::Ed25519, key) => Some(Thumbprint::new(Sha256::digest(key).into())),
+            _ => None,
+        }
+    }
 }
 
 /// A member in the first format: all keys were Ed25519's, and were named by the hash of their bytes.
@@ -211,11 +220,10 @@ impl From<FirstMember> for MemberRecord {
     fn from(first: FirstMember) -> Self {
         let FirstMember { node, sender_id, roles, cred, key, scope, clientchallenge, birth_gid, control_uri, rejoins } =
             first;
-        let credential = cred.zip(key).map(|(cred, key)| EligibleCredential {
-            cred: cred.into_vec(),
-            thumbprint: Thumbprint::new(Sha256::digest(&key).into()),
-            key: PublicKey::Signature(SignatureAlgorithm::Ed25519, key),
-            expires: None,
+        let credential = cred.zip(key).and_then(|(cred, key)| {
+            let key = PublicKey::Signature(SignatureAlgorithm::Ed25519, key);
+            let thumbprint = Self::first_name(&key)?;
+            Some(EligibleCredential { cred: cred.into_vec(), thumbprint, key, expires: None })
         });
         let is_proven = credential.is_some();
         Self { node, sender_id, roles, credential, is_proven, scope, clientchallenge, birth_gid, control_uri, rejoins }

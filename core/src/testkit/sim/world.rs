@@ -126,7 +126,7 @@ impl Simulation {
                 Completion::Scanned(op, self.store.scan(&prefix, after.as_ref(), limit))
             }
             Effect::Crypto(op, jobs) => Completion::Crypto(op, StandIn.run(&jobs)),
-            Effect::Ask(op, _) => Completion::Answered(op, Answered::Failed),
+            Effect::Ask(op, ..) => Completion::Answered(op, Answered::Failed),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
             Effect::Answer(..) | Effect::Report(..) | Effect::Notice(_) => return Ok(None),
         }))

@@ -6,8 +6,8 @@ use crate::engine::store::view::Stop;
 use crate::refusal::Refusal;
 use crate::request::{Method, Status};
 use crate::traits::profile::{
-    OnRestore, OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute,
-    ProfileWho, RecordKind,
+    CallingMember, OnRestore, OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest,
+    ProfileRoute, ProfileWho, RecordKind,
 };
 use ace_groupcomm_messages::labels::content_format::CBOR;
 use ace_groupcomm_messages::paths::ACTIVE;
@@ -96,6 +96,13 @@ pub(super) fn joins(join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
     let name = join.node.as_str();
     changes.put(NOTES, name.as_bytes(), Note { name: name.into(), text: words });
     Ok(ProfileJoined::changed(changes).with_parameter(NOTE, note.clone()))
+}
+
+/// The note that a member has joined with goes with it.
+pub(super) fn leaves(member: CallingMember<'_>) -> OwnChanges {
+    let mut changes = OwnChanges::default();
+    changes.delete(NOTES, member.node.as_str().as_bytes());
+    changes
 }
 
 pub(super) fn renew(records: &OwnRecords<'_, '_>) -> Result<OwnChanges, Stop> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Identity {
     /// The credential, in the group's format.
     pub cred: Vec<u8>,
-    /// The private key.
+    /// Signs with the private key, which a device may hold.
     pub key: Arc<dyn SigningKey>,
 }
 

@@ -63,6 +63,9 @@ pub enum ProfileFault {
     /// New secrets are none.
     #[error("`fresh` makes an empty secret")]
     NoSecret,
+    /// Two epochs would have the same secrets, so that whoever has left reads on.
+    #[error("`fresh` makes the same secret of other random bytes: ask `random` for all that is secret")]
+    NotFresh,
     /// There is no `key` object of new secrets.
     #[error("`key` gives no object of a secret that `fresh` has made, for {0}")]
     NoKey(&'static str),
@@ -145,7 +148,7 @@ fn roles(descriptor: &ApplicationProfileDescriptor) -> Result<(), ProfileFault> 
 }
 
 /// The sums of named roles: all of them where there are few, else each with each.
-fn sums(named: &[NamedRole]) -> Vec<Roles> {
+pub(crate) fn sums(named: &[NamedRole]) -> Vec<Roles> {
     if named.len() > SUMMED {
         let pairs = named.iter().flat_map(|one| named.iter().map(|other| one.roles.with(other.roles)));
         return pairs.collect();
@@ -174,14 +177,20 @@ fn keys(named: &[NamedRole], rules: &dyn GroupRules) -> Result<(), ProfileFault>
     if secret.expose().is_empty() {
         return Err(ProfileFault::NoSecret);
     }
-    let (gid, id) = (Gid::from(&[0, 0, 1]), SenderId::from(vec![0; *rules.identifier_len().start()]));
+    if material.fresh(&|label| Sha256::digest([label.as_bytes(), b"another epoch"].concat()).into()) == secret {
+        return Err(ProfileFault::NotFresh);
+    }
+    let gid = Gid::from(&[0, 0, 1]);
+    let ids = [*rules.identifier_len().start(), *rules.identifier_len().end()].map(|len| SenderId::from(vec![0; len]));
     if material.key(&secret, &gid, KeyAudience::Group).is_none() {
         return Err(ProfileFault::NoKey("the group"));
     }
     for roles in sums(named).into_iter().filter(|roles| rules.may_join_with(*roles)) {
-        let sender_id = rules.gets_identifier(roles).then_some(&id);
-        if material.key(&secret, &gid, KeyAudience::Node { roles, sender_id }).is_none() {
-            return Err(ProfileFault::NoKey("a member"));
+        for id in &ids {
+            let sender_id = rules.gets_identifier(roles).then_some(id);
+            if material.key(&secret, &gid, KeyAudience::Node { roles, sender_id }).is_none() {
+                return Err(ProfileFault::NoKey("a member"));
+            }
         }
     }
     Ok(())

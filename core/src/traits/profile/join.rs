@@ -9,7 +9,7 @@ use ace_groupcomm_messages::{Label, RawCbor};
 pub struct ProfileJoin<'s, 'v> {
     /// Time, randomness, and signatures.
     pub view: &'s View<'v>,
-    /// The roles to join with.
+    /// The roles that the Join Request asks for, all of them granted by the token.
     pub roles: Roles,
     /// The parameters of the Join Request that RFC 9594 does not know, in the order in which they came.
     pub parameters: &'s [(Label, RawCbor)],
@@ -43,7 +43,8 @@ pub struct ProfileJoined {
 }
 
 impl ProfileJoined {
-    /// Stores something of the profile's own, in the commit of the join. Records about a member stay when it leaves.
+    /// Stores something of the profile's own, in the commit of the join. Records about a member stay when it leaves,
+    /// unless [`GroupRules::leaves`](super::GroupRules::leaves) removes them.
     #[must_use]
     pub fn changed(changes: OwnChanges) -> Self {
         Self { changes, ..Self::default() }

@@ -69,15 +69,7 @@ struct LongTokens;
 
 impl Service for LongTokens {
     fn call(&self, _request: Received, responder: Responder) {
-        let material = OscoreInputMaterial {
-            id: vec![1],
-            version: None,
-            ms: vec![1; 16],
-            hkdf: None,
-            alg: None,
-            salt: None,
-            context_id: None,
-        };
+        let material = OscoreInputMaterial::new(vec![1], vec![1; 16]);
         let response = TokenResponse {
             access_token: vec![7; 1_400],
             expires_in: Some(3_600),

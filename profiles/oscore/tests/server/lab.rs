@@ -23,15 +23,8 @@ pub(crate) fn server(responses: Responses) -> OscoreServer {
 
 /// Client and server agree on an association over a token with this ID Context.
 pub(crate) fn agree(context_id: Option<&[u8]>) -> (Context, NewAssociation) {
-    let material = OscoreInputMaterial {
-        id: vec![1],
-        version: None,
-        ms: vec![3; 16],
-        hkdf: None,
-        alg: None,
-        salt: None,
-        context_id: context_id.map(<[u8]>::to_vec),
-    };
+    let mut material = OscoreInputMaterial::new(vec![1], vec![3; 16]);
+    material.context_id = context_id.map(<[u8]>::to_vec);
     let upload = Upload::new(material.clone(), vec![4; 8], vec![5]);
     assert_eq!(format!("{upload:?}"), "Upload { client_id: [5], .. }");
     let mut names = std::iter::once(b"server".into());

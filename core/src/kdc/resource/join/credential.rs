@@ -115,12 +115,15 @@ impl KdcApp {
         credential: &EligibleCredential,
     ) -> Result<(), Stop> {
         let owner = view.get::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &credential.thumbprint))?;
-        match owner {
-            Some(BelongsTo(owner)) if *owner != authorised.holder.id => {
-                Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into())
-            }
-            _ => Ok(()),
+        // Members of the first format have claimed their keys by another name.
+        let former = match MemberRecord::first_name(&credential.key) {
+            Some(name) => view.assume_absent::<BelongsTo<PrincipalId>>(&keys::credential(group.id, &name))?,
+            None => None,
+        };
+        if owner.into_iter().chain(former).any(|BelongsTo(owner)| *owner != authorised.holder.id) {
+            return Err(Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into());
         }
+        Ok(())
     }
 
     /// 4.00 with a new N_S, which is stored (RFC 9594 section 4.3.1).

@@ -7,20 +7,20 @@ use alloc::vec::Vec;
 
 /// Several security protocols, in an order: a message is for the first that does not pass it on as unprotected.
 ///
-/// A server that takes up the observations of another process, or of a former one, has the same protocols in the same order. The
-/// names of peers are apart where those who make them keep them apart, as a KDC does with its associations. OSCORE takes every
-/// message with its option, known or not: what shares the option with it comes before it.
+/// A server that takes up the observations of another process, or of a former one, has the same protocols in the same order. No two
+/// protocols may use one [`PeerId`](crate::security::PeerId); a KDC gives each association another name. OSCORE takes every message
+/// with its option: a protocol that shares the option comes before it.
 #[derive(Clone)]
-pub struct Securities(Vec<Arc<dyn MessageSecurity>>);
+pub struct SecurityProtocols(Vec<Arc<dyn MessageSecurity>>);
 
-/// What is kept of an observation begins with this bit and the protocol's place. Of a protocol that stands alone it begins with
-/// something else, e.g. the length of a kid: neither is taken for the other when a server gets a second protocol.
+/// This bit is set in the first byte of what `keep` returns; the others are the place of the protocol. What OSCORE alone has kept
+/// begins with the length of a kid, where the bit is not set: it is not taken up after the server got a second protocol.
 const OF_SEVERAL: u8 = 0x80;
 
 /// A binding, and whose it is.
 struct Of<T>(usize, T);
 
-impl Securities {
+impl SecurityProtocols {
     /// These protocols, in this order.
     #[must_use]
     pub fn new(protocols: impl IntoIterator<Item = Arc<dyn MessageSecurity>>) -> Self {
@@ -55,7 +55,7 @@ impl Securities {
     }
 }
 
-impl MessageSecurity for Securities {
+impl MessageSecurity for SecurityProtocols {
     fn unprotect(&self, outer: Message) -> Inbound {
         self.first(outer, |protocol, message| protocol.unprotect(message))
     }
@@ -113,9 +113,9 @@ impl MessageSecurity for Securities {
     }
 }
 
-impl core::fmt::Debug for Securities {
+impl core::fmt::Debug for SecurityProtocols {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Securities({})", self.0.len())
+        write!(f, "SecurityProtocols({})", self.0.len())
     }
 }
 
@@ -187,8 +187,8 @@ mod tests {
     const FIRST: u16 = 65_000;
     const SECOND: u16 = 65_004;
 
-    fn both() -> Securities {
-        Securities::new([Arc::new(Marked(FIRST)) as Arc<dyn MessageSecurity>, Arc::new(Marked(SECOND))])
+    fn both() -> SecurityProtocols {
+        SecurityProtocols::new([Arc::new(Marked(FIRST)) as Arc<dyn MessageSecurity>, Arc::new(Marked(SECOND))])
     }
 
     fn request(options: &[(u16, &[u8])]) -> Message {
