@@ -1,13 +1,16 @@
-//! A CoAP client: one request after another, protected by an OSCORE context where it has one.
+//! A CoAP client: one request after another, protected as its [`ClientSecurity`] does it.
 //!
 //! It retransmits, takes separate responses, sends and gets bodies in blocks, answers one Echo a request, and
-//! observes.
+//! observes. It answers what its server asks of it ([`Client::serve`]).
+
+mod serving;
 
 use crate::Limits;
 use crate::server::concerns_one_peer;
 use ace_coap::numbers::option;
+use ace_coap::security::{ClientSecurity, ProtectError, ResponseError, SentRequest, Unprotected};
 use ace_coap::{Block, Code, Message, Token, Type};
-use ace_oscore::{Context, PendingRequest};
+use serving::Serving;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +41,7 @@ pub enum ClientError {
     Unprotected(Code, Box<Message>),
     /// The request could not be protected.
     #[error(transparent)]
-    Oscore(#[from] ace_oscore::Error),
+    Protect(#[from] ProtectError),
     /// The blocks of an answer do not fit together.
     #[error("the blocks of the answer do not fit together")]
     Blocks,
@@ -55,11 +58,12 @@ const fn is_known(number: u16) -> bool {
     matches!(number, option::BLOCK1 | option::BLOCK2 | option::OSCORE)
 }
 
-/// A CoAP client of one server.
-pub struct Client {
+/// A CoAP client of one server. Its requests are protected by `S`.
+pub struct Client<S = Unprotected> {
     socket: UdpSocket,
     limits: Limits,
-    context: Option<Context>,
+    security: S,
+    serving: Option<Serving>,
     next_id: u16,
     next_token: u64,
     server: SocketAddr,
@@ -69,7 +73,7 @@ pub struct Client {
     observed: HashMap<Token, (Weak<()>, Option<Message>)>,
 }
 
-impl Client {
+impl Client<Unprotected> {
     /// A client of the server at this address. `seed` is random, so that IDs and tokens cannot be guessed.
     ///
     /// # Errors
@@ -83,7 +87,8 @@ impl Client {
         Ok(Self {
             socket,
             limits,
-            context: None,
+            security: Unprotected,
+            serving: None,
             next_id,
             next_token: seed,
             server,
@@ -92,14 +97,35 @@ impl Client {
         })
     }
 
-    /// Protects all that follows with this context.
-    pub fn protect_with(&mut self, context: Context) {
-        self.context = Some(context);
+    /// Protects all that follows with this, e.g. an OSCORE context.
+    #[must_use]
+    pub fn protect_with<S: ClientSecurity>(self, security: S) -> Client<S> {
+        Client {
+            socket: self.socket,
+            limits: self.limits,
+            security,
+            serving: self.serving,
+            next_id: self.next_id,
+            next_token: self.next_token,
+            server: self.server,
+            refused: self.refused,
+            observed: self.observed,
+        }
+    }
+}
+
+impl<S: ClientSecurity> Client<S> {
+    /// Where it sends from, and is asked at.
+    ///
+    /// # Errors
+    /// [`io::Error`] of the operating system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
-    /// The context, e.g. to give it sequence numbers.
-    pub const fn context(&mut self) -> Option<&mut Context> {
-        self.context.as_mut()
+    /// The security, e.g. to give it sequence numbers.
+    pub const fn security(&mut self) -> &mut S {
+        &mut self.security
     }
 
     /// Asks and waits for the whole answer.
@@ -272,14 +298,9 @@ impl Client {
         message.id = self.next_id;
         message.token = token.unwrap_or_else(|| Token::new(&self.next_token.to_be_bytes()));
         let (id, token) = (message.id, message.token.clone());
-        let (message, oscore) = match &mut self.context {
-            None => (message, None),
-            Some(context) => {
-                let (message, pending) = context.protect_request(&message)?;
-                (message, Some(pending))
-            }
-        };
-        let mut exchange = Exchange { id, token, oscore, acknowledged: false, doubt: None, tag: None };
+        let (message, sent) = self.security.protect_request(&message)?;
+        let is_protected = self.security.is_protected();
+        let mut exchange = Exchange { id, token, sent, is_protected, acknowledged: false, doubt: None, tag: None };
         let answer = self.transmit(&message.encode(), &mut exchange).await?;
         Ok((answer, exchange))
     }
@@ -324,7 +345,7 @@ impl Client {
 
     /// What a message means for an exchange; the answer, where it is that. Whatever is not protected, although
     /// the request was, is kept as a doubt: the true answer may yet come.
-    fn take(&self, message: Message, exchange: &mut Exchange) -> Result<Option<Message>, ClientError> {
+    fn take(&mut self, message: Message, exchange: &mut Exchange) -> Result<Option<Message>, ClientError> {
         let is_ours = message.id == exchange.id;
         // An acknowledgement is for the message whose ID it has (RFC 7252 section 4.2).
         if message.kind == Type::Acknowledgement && !is_ours {
@@ -348,10 +369,9 @@ impl Client {
     }
 
     /// Verifies an answer; `Err(None)` where it is not the true one.
-    fn open(&self, message: Message, exchange: &mut Exchange) -> Result<Message, Option<ClientError>> {
-        let (Some(context), Some(oscore)) = (&self.context, &mut exchange.oscore) else { return Ok(message) };
-        context.unprotect_response(&message, oscore).map_err(|error| match error {
-            ace_oscore::Error::NotProtected => Some(ClientError::Unprotected(message.code, Box::new(message))),
+    fn open(&mut self, message: Message, exchange: &mut Exchange) -> Result<Message, Option<ClientError>> {
+        self.security.unprotect_response(&message, &mut exchange.sent).map_err(|error| match error {
+            ResponseError::NotProtected => Some(ClientError::Unprotected(message.code, Box::new(message))),
             _ => None,
         })
     }
@@ -391,6 +411,10 @@ impl Client {
                 Ok(Ok(length)) => length,
             };
             let Ok(message) = Message::decode(buffer.get(..length).unwrap_or_default()) else { continue };
+            if message.code.is_request() {
+                self.answer(message).await?;
+                continue;
+            }
             self.observed.retain(|_, (held, _)| held.strong_count() > 0);
             let is_waited_for = *waiting == message.token;
             let is_known = message.code.is_response() && (is_waited_for || self.observed.contains_key(&message.token));
@@ -415,7 +439,8 @@ fn after(wait: Duration) -> Instant {
 struct Exchange {
     id: u16,
     token: Token,
-    oscore: Option<PendingRequest>,
+    sent: SentRequest,
+    is_protected: bool,
     acknowledged: bool,
     /// What somebody said who proved nothing.
     doubt: Option<ClientError>,
@@ -426,7 +451,7 @@ struct Exchange {
 impl Exchange {
     /// Keeps an error for later, or gives it at once where nothing better can come.
     fn doubt(&mut self, error: ClientError) -> Result<Option<Message>, ClientError> {
-        if self.oscore.is_none() {
+        if !self.is_protected {
             return Err(error);
         }
         self.doubt.get_or_insert(error);
@@ -452,7 +477,7 @@ impl Observation {
     /// Whether a notification is newer than those before (RFC 7641 section 3.4); the last one has no number. OSCORE
     /// has seen to that where it protects them.
     fn is_newer(&mut self, notification: &Message) -> bool {
-        if self.exchange.oscore.is_some() {
+        if self.exchange.is_protected {
             return true;
         }
         let Some(number) = notification.options.uint(option::OBSERVE) else { return true };

@@ -44,10 +44,14 @@
 //! # }
 //! ```
 
+mod asking;
 mod incoming;
 mod outgoing;
 mod reach;
 mod resume;
+
+pub(crate) use asking::Outgoing;
+pub use asking::{RequestError, Requester};
 
 use crate::Limits;
 use crate::block::Transfers;
@@ -57,11 +61,12 @@ use crate::held::Held;
 use crate::ids::MessageIds;
 use crate::observe::{Notifies, ObservationId, Observations};
 use crate::owner::{Owner, Shares};
-use crate::retransmit::{Due, Retransmissions};
+use crate::retransmit::{Due, Retransmissions, Sent};
 use crate::service::{LoopInput, Notifier, Service};
 use crate::socket::AddressPair;
 use ace_coap::security::{MessageSecurity, ReplyBinding};
 use ace_coap::{Block, Message, Token, Type};
+use asking::Asking;
 use foldhash::fast::RandomState;
 use reach::Reach;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -209,6 +214,7 @@ pub struct Endpoint {
     observations: Observations,
     retransmissions: Retransmissions,
     reach: Reach,
+    asking: Asking,
     held: Held<InFlight>,
     in_flight: HashMap<u64, InFlight, RandomState>,
     shares: Shares,
@@ -253,6 +259,7 @@ impl Endpoint {
             observations: Observations::new(&limits),
             retransmissions: Retransmissions::default(),
             reach,
+            asking: Asking::default(),
             held: Held::new(&limits),
             in_flight: HashMap::default(),
             shares: Shares::default(),
@@ -335,7 +342,7 @@ impl Endpoint {
         let acknowledge = self.to_acknowledge.front().map(|&(at, _)| at);
         let retry = self.retries.keys().next().map(|&(at, _)| at);
         let check = self.observations.next_check();
-        [acknowledge, retry, check, self.retransmissions.next()].into_iter().flatten().min()
+        [acknowledge, retry, check, self.asking.next(), self.retransmissions.next()].into_iter().flatten().min()
     }
 
     fn due(&mut self) {
@@ -356,11 +363,13 @@ impl Endpoint {
             self.to_ask.push_back(notifies);
         }
         self.ask_more();
+        self.requests_due();
         while let Some(due) = self.retransmissions.due(now) {
             match due {
                 Due::Send(to, bytes) => self.send(to, bytes),
-                Due::GiveUp(Some(notifies)) => self.observations.end(&notifies),
-                Due::GiveUp(None) => (),
+                Due::GiveUp(Sent::Notification(notifies)) => self.observations.end(&notifies),
+                Due::GiveUp(Sent::Request(peer)) => self.end_request(&peer, Err(RequestError::Silent)),
+                Due::GiveUp(Sent::Response) => (),
             }
         }
     }

@@ -65,7 +65,7 @@ mod socket;
 pub use block::bad_option;
 pub use client::{Client, ClientError, Observation};
 pub use discovery::{Link, Links, link_format};
-pub use endpoint::{Endpoint, Input, Inputs, ServerStats, StatsHandle, Transmit};
+pub use endpoint::{Endpoint, Input, Inputs, RequestError, Requester, ServerStats, StatsHandle, Transmit};
 pub use limits::Limits;
 pub use server::Server;
 pub use service::{Answer, LastWord, Notifier, Purpose, Received, Registration, Responder, Service};

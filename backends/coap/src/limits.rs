@@ -15,6 +15,8 @@ pub struct Limits {
     pub requests_unknown: usize,
     /// Confirmable messages to one endpoint that are not acknowledged; further ones are sent once.
     pub unacknowledged: usize,
+    /// Clients that are being asked something ([`Requester`](crate::Requester)).
+    pub asking: usize,
     /// Bodies that come or go block by block, of peers that are known.
     pub transfers: usize,
     /// The same, of strangers; and of one known peer.
@@ -58,6 +60,7 @@ impl Default for Limits {
             requests: 16_384,
             requests_unknown: 1_024,
             unacknowledged: 16,
+            asking: 1_024,
             transfers: 4_096,
             transfers_unknown: 16,
             body: 262_144,

@@ -3,16 +3,25 @@
 use crate::Limits;
 use crate::observe::Notifies;
 use crate::socket::AddressPair;
+use ace_coap::security::PeerId;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What was sent: a Reset, or silence, ends more than the message.
+pub(crate) enum Sent {
+    Response,
+    /// A notification: its observation ends.
+    Notification(Notifies),
+    /// A request to this peer.
+    Request(PeerId),
+}
+
 /// A message that waits.
 pub(crate) struct Unacknowledged {
     pub(crate) bytes: Arc<[u8]>,
-    /// The observation whose notification it is: a Reset, or silence, ends it.
-    pub(crate) notifies: Option<Notifies>,
+    pub(crate) what: Sent,
     to: AddressPair,
     due: Duration,
     interval: Duration,
@@ -24,7 +33,7 @@ pub(crate) enum Due {
     /// Send it again.
     Send(AddressPair, Arc<[u8]>),
     /// Nobody answers: give up.
-    GiveUp(Option<Notifies>),
+    GiveUp(Sent),
 }
 
 /// All messages that wait.
@@ -61,7 +70,7 @@ impl Retransmissions {
         to: AddressPair,
         id: u16,
         bytes: Arc<[u8]>,
-        notifies: Option<Notifies>,
+        what: Sent,
     ) {
         // ACK_RANDOM_FACTOR is taken from the message ID: it spreads the load, and is no secret.
         let spread = limits.ack_timeout.saturating_mul(u32::from(id & 511)).checked_div(1_024).unwrap_or_default();
@@ -71,7 +80,7 @@ impl Retransmissions {
         self.due.insert((due, to.remote, id));
         let count = self.counts.entry(to.remote).or_default();
         *count = count.saturating_add(1);
-        self.waiting.insert((to.remote, id), Unacknowledged { bytes, notifies, to, due, interval, left });
+        self.waiting.insert((to.remote, id), Unacknowledged { bytes, what, to, due, interval, left });
     }
 
     /// The other side has answered: with an acknowledgement or a Reset.
@@ -94,7 +103,7 @@ impl Retransmissions {
         self.due.remove(&(at, to, id));
         let waiting = self.waiting.get_mut(&(to, id))?;
         if waiting.left == 0 {
-            return self.remove(to, id).map(|waiting| Due::GiveUp(waiting.notifies));
+            return self.remove(to, id).map(|waiting| Due::GiveUp(waiting.what));
         }
         waiting.left = waiting.left.saturating_sub(1);
         waiting.interval = waiting.interval.saturating_mul(2);
@@ -112,16 +121,13 @@ mod tests {
     fn intervals_double_and_end() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 0, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 0, [1].into(), Sent::Response);
         let mut sent = Vec::new();
         let end = loop {
             let now = all.next().unwrap();
             match all.due(now).unwrap() {
                 Due::Send(..) => sent.push(now.as_secs()),
-                Due::GiveUp(notifies) => {
-                    assert!(notifies.is_none());
-                    break now;
-                }
+                Due::GiveUp(_) => break now,
             }
             assert!(all.due(now).is_none());
         };
@@ -133,7 +139,7 @@ mod tests {
     fn an_acknowledgement_ends_it() {
         let (limits, to) = (Limits::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut all = Retransmissions::default();
-        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 511, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 511, [1].into(), Sent::Response);
         assert_eq!(all.next(), Some(Duration::from_micros(2_998_046) + Duration::from_nanos(875)));
         assert!(all.settle(to, 5).is_none());
         assert_eq!(all.settle(to, 511).unwrap().bytes.as_ref(), [1]);
@@ -141,12 +147,12 @@ mod tests {
         let limits = Limits { unacknowledged: 2, ..limits };
         for id in 0..2 {
             assert!(all.has_room(&limits, to));
-            all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, id, [1].into(), None);
+            all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, id, [1].into(), Sent::Response);
         }
         assert!(!all.has_room(&limits, to) && all.has_room(&limits, SocketAddr::from(([127, 0, 0, 1], 2))));
         all.settle(to, 0);
         assert!(all.has_room(&limits, to));
-        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 2, [1].into(), None);
+        all.add(Duration::ZERO, &limits, AddressPair { remote: to, local: None }, 2, [1].into(), Sent::Response);
         assert!(!all.has_room(&limits, to));
         all.settle(to, 1);
         all.settle(to, 2);

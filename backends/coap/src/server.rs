@@ -3,7 +3,7 @@
 //! Everything runs in one task. A tick takes all datagrams that wait and all answers that are ready, so that
 //! under load the cost of waking up is shared.
 
-use crate::endpoint::{Endpoint, Inputs, StatsHandle};
+use crate::endpoint::{Endpoint, Inputs, Requester, StatsHandle};
 use crate::service::{Notifier, Registration, Service};
 use crate::socket::{AddressPair, Buffers, Socket};
 use crate::{Limits, Links};
@@ -61,6 +61,12 @@ impl Server {
     #[must_use]
     pub fn notifier(&self) -> Notifier {
         self.endpoint.notifier()
+    }
+
+    /// Returns the handle by which clients are asked.
+    #[must_use]
+    pub fn requester(&self) -> Requester {
+        self.endpoint.requester()
     }
 
     /// Figures since the start, to be read while it runs.

@@ -1,5 +1,6 @@
 //! What a server serves: requests come in, answers go out when they are ready.
 
+use crate::endpoint::Outgoing;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
 use std::net::SocketAddr;
@@ -80,6 +81,7 @@ pub(crate) enum LoopInput {
     Ended(PeerId, LastWord),
     Restricted(PeerId),
     Settled(PeerId, Settled),
+    Request(Box<Outgoing>),
 }
 
 /// What became of what a peer's messages wait for.

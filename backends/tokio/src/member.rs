@@ -3,6 +3,7 @@
 use crate::{Clock, os_random};
 use ace_backend_coap::{Client, ClientError, Limits};
 use ace_coap::numbers::option;
+use ace_coap::security::ClientSecurity;
 use ace_coap::{Code, Message};
 use ace_groupcomm::member::{
     Effect, Exchange, ExchangeError, Exchanged, JoinedGroup, Member, MemberError, Numbers, Operation, Session, State,
@@ -35,9 +36,9 @@ pub struct MemberServers {
     pub registration: Parameters,
     /// The address of the KDC.
     pub kdc: SocketAddr,
-    /// Reads the parameters of an association's OSCORE context from its stored material: that of the transport profile. `None`
-    /// where they cannot be read.
-    pub association: fn(&Secret) -> Option<Parameters>,
+    /// Makes the security of an association from its stored material, with these sequence numbers: that of the transport profile.
+    /// `None` where the material cannot be read.
+    pub association: fn(&Secret, Numbers) -> Option<Box<dyn ClientSecurity>>,
 }
 
 /// The server of an exchange.
@@ -89,7 +90,7 @@ pub enum MemberRunError<E> {
 
 /// A client of the KDC under an association, and the numbers that it has.
 struct Protected {
-    client: Client,
+    client: Client<Box<dyn ClientSecurity>>,
     client_id: Vec<u8>,
     numbers: Numbers,
 }
@@ -167,8 +168,7 @@ impl<S: MemberStore> MemberDriver<S> {
                 let mut parameters = self.servers.registration.clone();
                 parameters.id_context = Some(id_context.0.clone());
                 let context = Context::fresh(&parameters, Sequence::all())?;
-                let mut client = connect(self.servers.auth_server).await?;
-                client.protect_with(context);
+                let mut client = connect(self.servers.auth_server).await?.protect_with(context);
                 Ok(ask(&mut client, MemberServer::AuthServer, true, &request, hooks).await)
             }
             Exchange::Unprotected { request } => {
@@ -178,7 +178,7 @@ impl<S: MemberStore> MemberDriver<S> {
             Exchange::Protected { session, numbers, request } => {
                 let mut protected = self.protected(&session, numbers).await?;
                 let result = ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await;
-                let runs_low = protected.client.context().is_some_and(|context| context.sequence().runs_low());
+                let runs_low = protected.client.security().runs_low();
                 self.kdc = Some(protected);
                 Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
             }
@@ -189,18 +189,14 @@ impl<S: MemberStore> MemberDriver<S> {
     async fn protected(&mut self, session: &Session, numbers: Numbers) -> Result<Protected, MemberRunError<S::Error>> {
         if let Some(mut protected) = self.kdc.take().filter(|protected| protected.client_id == session.client_id.0) {
             if protected.numbers != numbers {
-                if let Some(context) = protected.client.context() {
-                    context.sequence().extend(numbers.start, numbers.limit);
-                }
+                protected.client.security().extend(numbers.start, numbers.limit);
                 protected.numbers = numbers;
             }
             return Ok(protected);
         }
         let association = Secret::from(session.association.0.as_slice());
-        let parameters = (self.servers.association)(&association).ok_or(MemberRunError::Association)?;
-        let context = Context::restored(&parameters, Sequence::block(numbers.start, numbers.limit))?;
-        let mut client = connect(self.servers.kdc).await?;
-        client.protect_with(context);
+        let security = (self.servers.association)(&association, numbers).ok_or(MemberRunError::Association)?;
+        let client = connect(self.servers.kdc).await?.protect_with(security);
         Ok(Protected { client, client_id: session.client_id.0.clone(), numbers })
     }
 }
@@ -210,8 +206,8 @@ async fn connect(address: SocketAddr) -> std::io::Result<Client> {
 }
 
 /// Sends a request, and shows what is sent and what comes.
-async fn ask(
-    client: &mut Client,
+async fn ask<S: ClientSecurity>(
+    client: &mut Client<S>,
     server: MemberServer,
     protected: bool,
     request: &Request,

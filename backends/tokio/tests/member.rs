@@ -49,7 +49,7 @@ fn driver() -> MemberDriver<Counting> {
         aead: Aead::AesCcm16_64_128,
         hkdf: Hkdf::Sha256,
     };
-    let servers = MemberServers { auth_server: nobody(), registration, kdc: nobody(), association: |_| None };
+    let servers = MemberServers { auth_server: nobody(), registration, kdc: nobody(), association: |_, _| None };
     let clock = Clock::new(|| Now::new(1_000_000, Duration::ZERO));
     MemberDriver::new(Member::new(setup, State::default()), Counting(0), servers, clock)
 }

@@ -1,10 +1,13 @@
 //! Two transports in one CoAP server: OSCORE, and the toy transport of the test kit, whose messages name their association.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_backend_coap::{Client, Limits, Server};
+use ace_backend_coap::{Client, Limits, RequestError, Requester, Server};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, Handle, Transports, os_random, spawn};
-use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
+use ace_coap::security::{
+    ClientSecurity, Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding, ResponseError,
+    SentRequest,
+};
 use ace_coap::{Code, Message, SecurityProtocols};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
@@ -19,6 +22,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const TOY: i64 = -70_000;
@@ -81,6 +85,21 @@ impl MessageSecurity for ToyWire {
     fn notify(&self, _: Message, _: &ObservationBinding) -> Result<Message, ProtectError> {
         Err(ProtectError::ForeignBinding)
     }
+
+    fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        if !self.0.lock().unwrap().known.contains(peer.as_bytes()) {
+            return Err(ProtectError::NoAssociation);
+        }
+        let mut request = request.clone();
+        request.options.push(NAME, peer.as_bytes());
+        Ok((request, SentRequest::new(peer.clone())))
+    }
+
+    fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+        let peer = sent.inner::<PeerId>().ok_or(ResponseError::NotVerified)?;
+        let is_peers = response.options.first(OF) == Some(peer.as_bytes());
+        is_peers.then(|| response.clone()).ok_or(ResponseError::NotProtected)
+    }
 }
 
 impl Associations for ToyWire {
@@ -112,13 +131,16 @@ struct Running {
     address: SocketAddr,
     handle: Handle,
     driver: JoinHandle<()>,
+    requester: Requester,
     server: JoinHandle<std::io::Result<()>>,
 }
 
 impl Running {
     async fn start(storage: &Arc<dyn Storage>) -> Self {
-        let (oscore, toy_wire) =
-            (Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce)), Arc::new(ToyWire::default()));
+        let (oscore, toy_wire) = (
+            Arc::new(OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce).with_look_up()),
+            Arc::new(ToyWire::default()),
+        );
         let registry = toy::registry().with_transport(DESCRIPTOR).unwrap();
         let validator = Box::new(build::validator(&["g1"]));
         let kdc = Kdc::new(desk::config(&["g1"]), &registry, validator, storage.sharing(), Arc::new(AwsLc)).unwrap();
@@ -131,8 +153,8 @@ impl Running {
         let (any, service) = ("127.0.0.1:0".parse().unwrap(), Arc::new(EngineService::new(handle.clone())));
         let server = Server::bind(any, security, service, Limits::default(), [7; 32]).await.unwrap();
         followed.add(server.notifier());
-        let address = server.local_addr().unwrap();
-        Self { address, handle, driver, server: tokio::spawn(server.run(std::future::pending())) }
+        let (address, requester) = (server.local_addr().unwrap(), server.requester());
+        Self { address, handle, driver, requester, server: tokio::spawn(server.run(std::future::pending())) }
     }
 
     async fn stop(self) {
@@ -184,8 +206,7 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     let by_oscore = running.post(upload.request(token(1, COAP_OSCORE))).await;
     let parameters = upload.finish(&by_oscore).unwrap();
     let context = Context::fresh(&parameters, Sequence::all()).unwrap();
-    let mut protected = running.client().await;
-    protected.protect_with(context);
+    let mut protected = running.client().await.protect_with(context);
     let post = build::transfer(&token(2, TOY), &[1; 8]);
     let name = running.post(post).await.server_recipient_id.unwrap();
     // Both are known, and are no members. Whoever is not known is told so, without protection.
@@ -203,9 +224,111 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     let running = Running::start(&storage).await;
     assert_eq!(ask_as_toy(&running, &name).await.code, Code::FORBIDDEN);
     assert_eq!(ask_as_toy(&running, &oscores).await.code, Code::UNAUTHORIZED);
-    let (start, limit) = protected.context().unwrap().sequence().range();
-    let mut again = running.client().await;
-    again.protect_with(Context::restored(&parameters, Sequence::block(start, limit)).unwrap());
+    let (start, limit) = protected.security().sequence().range();
+    let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
+    let mut again = running.client().await.protect_with(context);
     assert_eq!(again.request(num()).await.unwrap().code, Code::FORBIDDEN);
+    running.stop().await;
+}
+
+/// A client of the toy transport, which answers under its association.
+struct ToySide(Vec<u8>);
+
+impl ClientSecurity for ToySide {
+    fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        let mut request = request.clone();
+        request.options.push(NAME, &self.0);
+        Ok((request, SentRequest::new(())))
+    }
+
+    fn unprotect_response(&mut self, response: &Message, _: &mut SentRequest) -> Result<Message, ResponseError> {
+        Ok(response.clone())
+    }
+
+    fn unprotect_request(&mut self, mut request: Message, _: Option<[u8; 8]>) -> Inbound {
+        if request.options.first(NAME) != Some(&self.0) {
+            return Inbound::Plain(request);
+        }
+        request.options.remove(NAME);
+        Inbound::Verified { peer: PeerId::new(b"KDC"), message: request, binding: ReplyBinding::new(()), fresh: false }
+    }
+
+    fn protect_response(&mut self, mut response: Message, _: ReplyBinding) -> Result<Message, ProtectError> {
+        response.options.set(OF, &self.0);
+        Ok(response)
+    }
+}
+
+/// Has a client answer what it is asked with what it was asked, until the server has its answer.
+async fn asked<S: ClientSecurity>(
+    running: &Running,
+    peer: &[u8],
+    client: &mut Client<S>,
+    payload: &str,
+) -> Result<Message, RequestError> {
+    let mut request = Message::request(Code::POST).with_path(["control"]);
+    request.payload = payload.into();
+    let to = client.local_addr().unwrap().into();
+    let answer = running.requester.request(PeerId::new(peer), to, request);
+    tokio::select! {
+        answer = answer => answer,
+        ended = client.listen(Duration::from_secs(60)) => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_kdc_asks_its_clients_under_the_associations_by_which_it_is_asked() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let running = Running::start(&storage).await;
+    let upload = Upload::new(material(1), vec![4; 8], vec![5]);
+    let by_oscore = running.post(upload.request(token(1, COAP_OSCORE))).await;
+    let parameters = upload.finish(&by_oscore).unwrap();
+    let oscores = by_oscore.server_recipient_id.unwrap();
+    let mut lamp = running.client().await.protect_with(Context::fresh(&parameters, Sequence::all()).unwrap());
+    let toys = running.post(build::transfer(&token(2, TOY), &[1; 8])).await.server_recipient_id.unwrap();
+    let mut toy_client = running.client().await.protect_with(ToySide(toys.clone()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let answer = |name: &'static str| {
+        let seen = Arc::clone(&seen);
+        move |request: Message| {
+            seen.lock().unwrap().push((name, request.options.uri_path().unwrap(), request.payload.clone()));
+            Message { payload: request.payload, ..Message::response(Code::CHANGED) }
+        }
+    };
+    lamp.serve(answer("lamp"));
+    toy_client.serve(answer("toy"));
+    assert_eq!(lamp.request(num()).await.unwrap().code, Code::FORBIDDEN);
+    // The first request of a server needs sequence numbers, which it does not have before.
+    for round in ["1", "2"] {
+        assert_eq!(asked(&running, &oscores, &mut lamp, round).await.unwrap().payload, round.as_bytes());
+        assert_eq!(asked(&running, &toys, &mut toy_client, round).await.unwrap().payload, round.as_bytes());
+        assert_eq!(lamp.request(num()).await.unwrap().code, Code::FORBIDDEN, "it asks as before");
+    }
+    let nobody = asked(&running, b"nobody", &mut lamp, "3").await;
+    assert!(matches!(nobody, Err(RequestError::Protect(_))), "{nobody:?}");
+    let all: Vec<_> = ["lamp", "toy", "lamp", "toy"].into_iter().zip(["1", "1", "2", "2"]).collect();
+    let path = vec!["control".to_owned()];
+    let expected: Vec<_> = all.iter().map(|(who, what)| (*who, path.clone(), what.as_bytes().to_vec())).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+    running.stop().await;
+
+    // Another process of the KDC: it asks once its client has proven itself to it, and the client takes no message twice.
+    let running = Running::start(&storage).await;
+    let (start, limit) = lamp.security().sequence().range();
+    let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
+    let mut lamp = running.client().await.protect_with(context);
+    lamp.serve(answer("lamp again"));
+    assert_eq!(lamp.request(num()).await.unwrap().code, Code::FORBIDDEN);
+    assert_eq!(asked(&running, &oscores, &mut lamp, "4").await.unwrap().payload, b"4");
+    assert_eq!(
+        seen.lock().unwrap().last().map(|(who, _, what)| (*who, what.as_slice())),
+        Some(("lamp again", &b"4"[..]))
+    );
+    // A client that serves nothing says so.
+    let mut lamp = lamp;
+    let (start, limit) = lamp.security().sequence().range();
+    let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
+    let mut deaf = running.client().await.protect_with(context);
+    assert_eq!(asked(&running, &oscores, &mut deaf, "5").await, Err(RequestError::Reset));
     running.stop().await;
 }

@@ -299,8 +299,10 @@ mod tests {
             let client = tokio::task::spawn_blocking(move || posted(&mut Line::new(address).unwrap(), 1).unwrap());
             let client = client.await.unwrap();
             let join = request(Operation::Join, &client);
-            let mut line = Client::connect(address, Limits { szx: 1, ..Limits::default() }, 1).await.unwrap();
-            line.protect_with(client.context);
+            let mut line = Client::connect(address, Limits { szx: 1, ..Limits::default() }, 1)
+                .await
+                .unwrap()
+                .protect_with(client.context);
             assert_eq!(line.request(join).await.unwrap().code, Code::CREATED, "{sharing:?}");
             serving.abort();
         }

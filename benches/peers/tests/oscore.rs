@@ -105,8 +105,8 @@ async fn we_ask_aiocoap_which_has_lost_its_window() {
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let port: u16 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut client = Client::connect(address, Limits::default(), 5).await.unwrap();
-    client.protect_with(Context::fresh(&parameters(1, 2), Sequence::all()).unwrap());
+    let client = Client::connect(address, Limits::default(), 5).await.unwrap();
+    let mut client = client.protect_with(Context::fresh(&parameters(1, 2), Sequence::all()).unwrap());
 
     let get = |path: &str| Message::request(Code::GET).with_path([path]);
     let small = client.request(get("small")).await.unwrap();

@@ -3,6 +3,9 @@
 //! A server hands each message to [`MessageSecurity::unprotect`] and gets it back as it was, verified, or as
 //! an answer that ends the exchange. What comes with a verified request is a [`ReplyBinding`]: the right to
 //! protect one response. It cannot be cloned and is consumed, so that no nonce is used twice by mistake.
+//!
+//! A client has one association and protects with it by itself: [`ClientSecurity`]. Both sides may ask and answer
+//! under one association: [`MessageSecurity::protect_request`] and [`ClientSecurity::unprotect_request`].
 
 use crate::Message;
 use alloc::boxed::Box;
@@ -87,7 +90,30 @@ impl core::fmt::Debug for ObservationBinding {
     }
 }
 
-/// What became of a request that a server received.
+/// What verifies the responses to one request that was sent: it stays with whoever waits for them.
+pub struct SentRequest(Box<dyn Any + Send + Sync>);
+
+impl SentRequest {
+    /// Wraps what a security protocol needs for the responses.
+    #[must_use]
+    pub fn new(inner: impl Any + Send + Sync) -> Self {
+        Self(Box::new(inner))
+    }
+
+    /// Returns what is inside; `None` where it is of another type.
+    #[must_use]
+    pub fn inner<T: Any>(&mut self) -> Option<&mut T> {
+        self.0.downcast_mut()
+    }
+}
+
+impl core::fmt::Debug for SentRequest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SentRequest")
+    }
+}
+
+/// What became of a request that came in.
 #[derive(Debug)]
 pub enum Inbound {
     /// The message was not protected; nobody is known to have sent it.
@@ -122,12 +148,27 @@ pub enum ProtectError {
     /// No sequence number is left of those reserved; more have been asked for.
     #[error("no sequence number is left")]
     NeedSequence,
+    /// Another process serves the association: it alone sends requests under it, so that their numbers go up.
+    #[error("the security association is another process's")]
+    NotOwned,
     /// The binding belongs to another protocol.
     #[error("the binding is not of this security protocol")]
     ForeignBinding,
     /// The message cannot be protected, e.g. because it is protected already.
     #[error("the message cannot be protected")]
     Message,
+}
+
+/// Why a response is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// It is not protected: anybody can have sent it.
+    #[error("the response is not protected")]
+    NotProtected,
+    /// It does not verify, or came before.
+    #[error("the response does not verify")]
+    NotVerified,
 }
 
 /// Protects messages between CoAP's layers, on the side of a server.
@@ -183,6 +224,23 @@ pub trait MessageSecurity: Send + Sync {
         Err(ProtectError::ForeignBinding)
     }
 
+    /// Protects a request to the client of an association. [`ProtectError::NeedSequence`] says that what is needed was
+    /// asked for.
+    ///
+    /// # Errors
+    /// [`ProtectError`]; a protocol whose associations have no second direction says [`ProtectError::NoAssociation`].
+    fn protect_request(&self, _peer: &PeerId, _request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        Err(ProtectError::NoAssociation)
+    }
+
+    /// Verifies a response to a request that [`Self::protect_request`] has protected.
+    ///
+    /// # Errors
+    /// [`ResponseError`]. It ends nothing: the true response may yet come.
+    fn unprotect_response(&self, _response: &Message, _sent: &mut SentRequest) -> Result<Message, ResponseError> {
+        Err(ResponseError::NotVerified)
+    }
+
     /// A binding as bytes that outlive the process; `None` where notifications end with it.
     fn keep(&self, _binding: &ObservationBinding) -> Option<Vec<u8>> {
         None
@@ -191,6 +249,78 @@ pub trait MessageSecurity: Send + Sync {
     /// A binding that another process kept; `None` where these are not its bytes.
     fn resume(&self, _kept: &[u8]) -> Option<ObservationBinding> {
         None
+    }
+}
+
+/// Protects messages between CoAP's layers under one association, on the side of the client that has it.
+pub trait ClientSecurity: Send {
+    /// Protects a request.
+    ///
+    /// # Errors
+    /// [`ProtectError`].
+    fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError>;
+
+    /// Verifies a response to a request of this client.
+    ///
+    /// # Errors
+    /// [`ResponseError`]. It ends nothing: the true response may yet come.
+    fn unprotect_response(&mut self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError>;
+
+    /// Verifies a request of the server. `echo` is a random value to ask the server with whether the request is new; without one,
+    /// a request that may be old is discarded. There is no way to wait: [`Inbound::Later`] counts as [`Inbound::Discard`].
+    fn unprotect_request(&mut self, request: Message, _echo: Option<[u8; 8]>) -> Inbound {
+        Inbound::Plain(request)
+    }
+
+    /// Protects the one response to a request of the server.
+    ///
+    /// # Errors
+    /// [`ProtectError`]; the response is lost then, and the server asks again.
+    fn protect_response(&mut self, _response: Message, _binding: ReplyBinding) -> Result<Message, ProtectError> {
+        Err(ProtectError::ForeignBinding)
+    }
+
+    /// Whether what verifies is the server's, and in order. Otherwise an answer is believed as it comes.
+    fn is_protected(&self) -> bool {
+        true
+    }
+
+    /// Gives it the sequence numbers from `start` up to and without `limit`, where it has any.
+    fn extend(&mut self, _start: u64, _limit: u64) {}
+
+    /// Whether its sequence numbers come to an end: the next block should be reserved.
+    fn runs_low(&self) -> bool {
+        false
+    }
+}
+
+impl ClientSecurity for Box<dyn ClientSecurity> {
+    fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        (**self).protect_request(request)
+    }
+
+    fn unprotect_response(&mut self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+        (**self).unprotect_response(response, sent)
+    }
+
+    fn unprotect_request(&mut self, request: Message, echo: Option<[u8; 8]>) -> Inbound {
+        (**self).unprotect_request(request, echo)
+    }
+
+    fn protect_response(&mut self, response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+        (**self).protect_response(response, binding)
+    }
+
+    fn is_protected(&self) -> bool {
+        (**self).is_protected()
+    }
+
+    fn extend(&mut self, start: u64, limit: u64) {
+        (**self).extend(start, limit);
+    }
+
+    fn runs_low(&self) -> bool {
+        (**self).runs_low()
     }
 }
 
@@ -213,5 +343,19 @@ impl MessageSecurity for Unprotected {
 
     fn notify(&self, _: Message, _: &ObservationBinding) -> Result<Message, ProtectError> {
         Err(ProtectError::ForeignBinding)
+    }
+}
+
+impl ClientSecurity for Unprotected {
+    fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        Ok((request.clone(), SentRequest::new(())))
+    }
+
+    fn unprotect_response(&mut self, response: &Message, _: &mut SentRequest) -> Result<Message, ResponseError> {
+        Ok(response.clone())
+    }
+
+    fn is_protected(&self) -> bool {
+        false
     }
 }

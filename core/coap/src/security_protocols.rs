@@ -1,14 +1,16 @@
 //! Several security protocols for one server: each takes the messages that it knows as its own.
 
 use crate::Message;
-use crate::security::{Inbound, MessageSecurity, ObservationBinding, ProtectError, ReplyBinding};
+use crate::security::{
+    Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding, ResponseError, SentRequest,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Several security protocols, in an order: a message is for the first that does not pass it on as unprotected.
 ///
 /// A server that takes up the observations of another process, or of a former one, has the same protocols in the same order. No two
-/// protocols may use one [`PeerId`](crate::security::PeerId); a KDC gives each association another name. OSCORE takes every message
+/// protocols may use one [`PeerId`]; a KDC gives each association another name. OSCORE takes every message
 /// with its option: a protocol that shares the option comes before it.
 #[derive(Clone)]
 pub struct SecurityProtocols(Vec<Arc<dyn MessageSecurity>>);
@@ -98,6 +100,24 @@ impl MessageSecurity for SecurityProtocols {
         protocol.challenge(inner)
     }
 
+    fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        let mut why = ProtectError::NoAssociation;
+        for (which, protocol) in self.0.iter().enumerate() {
+            match protocol.protect_request(peer, request) {
+                Ok((message, sent)) => return Ok((message, SentRequest::new(Of(which, sent)))),
+                Err(ProtectError::NoAssociation) => (),
+                // Another protocol may know the peer: this one may have asked for a name that is not its own.
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+        let Of(which, inner) = sent.inner::<Of<SentRequest>>().ok_or(ResponseError::NotVerified)?;
+        self.0.get(*which).ok_or(ResponseError::NotVerified)?.unprotect_response(response, inner)
+    }
+
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
         let (which, protocol, inner) = self.of_observation(binding)?;
         let kept = protocol.keep(inner)?;
@@ -122,7 +142,6 @@ impl core::fmt::Debug for SecurityProtocols {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::security::PeerId;
     use crate::{Code, Options};
     use alloc::vec;
 
@@ -173,6 +192,21 @@ mod tests {
 
         fn challenge(&self, binding: ReplyBinding) -> Result<Message, ProtectError> {
             self.protect(Message::response(Code::UNAUTHORIZED), binding)
+        }
+
+        /// The peer whose name is the option's number; the first protocol asks for a name that nobody knows.
+        fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+            match peer.as_bytes() {
+                name if name == self.0.to_be_bytes() => Ok((request.clone(), SentRequest::new(self.0))),
+                b"asked for" if self.0 == FIRST => Err(ProtectError::NeedSequence),
+                _ => Err(ProtectError::NoAssociation),
+            }
+        }
+
+        fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+            let number = sent.inner::<u16>().ok_or(ResponseError::NotVerified)?;
+            assert_eq!(*number, self.0, "it gets no other's request");
+            Ok(response.clone())
         }
 
         fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {
@@ -232,6 +266,22 @@ mod tests {
         // Where both could take it, the first does.
         let (peer, _) = verified(both.unprotect(request(&[(FIRST, b"1"), (SECOND, b"2")])));
         assert_eq!(peer, PeerId::new(b"1"));
+    }
+
+    #[test]
+    fn a_peer_is_asked_by_the_protocol_that_knows_it() {
+        let both = both();
+        let request = Message::request(Code::GET);
+        for number in [FIRST, SECOND] {
+            let (_, mut sent) = both.protect_request(&PeerId::new(&number.to_be_bytes()), &request).unwrap();
+            let answer = Message::response(Code::CONTENT);
+            assert_eq!(both.unprotect_response(&answer, &mut sent), Ok(answer));
+        }
+        let why = |name: &[u8]| both.protect_request(&PeerId::new(name), &request).unwrap_err();
+        assert_eq!(why(b"nobody"), ProtectError::NoAssociation);
+        assert_eq!(why(b"asked for"), ProtectError::NeedSequence);
+        let mut foreign = SentRequest::new(1_u8);
+        assert_eq!(both.unprotect_response(&request, &mut foreign), Err(ResponseError::NotVerified));
     }
 
     #[test]

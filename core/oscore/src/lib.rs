@@ -73,6 +73,7 @@ mod error;
 mod notification;
 mod option;
 mod protect;
+mod security;
 mod sequence;
 mod window;
 

@@ -38,9 +38,10 @@ async fn ask(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, req
 }
 
 async fn post(running: &Running, loaded: &Loaded<ace_as::Config>, start: u64, payload: Vec<u8>) -> Message {
-    let mut client = Client::connect(running.addresses[0], Limits::default(), os_random().next_u64()).await.unwrap();
+    let client = Client::connect(running.addresses[0], Limits::default(), os_random().next_u64()).await.unwrap();
     let sequence = Sequence::block(start, start + 100);
-    client.protect_with(Context::restored(&loaded.config.clients[0].oscore.client(), sequence).unwrap());
+    let mut client =
+        client.protect_with(Context::restored(&loaded.config.clients[0].oscore.client(), sequence).unwrap());
     let mut request = Message::request(Code::POST).with_path(["token"]).with_payload(ACE_CBOR, payload);
     request.options.push_uint(option::ACCEPT, u32::from(ACE_CBOR));
     client.request(request).await.unwrap()

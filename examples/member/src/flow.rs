@@ -8,7 +8,7 @@ use ace_backend_tokio::{
     Clock, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange,
 };
 use ace_groupcomm::member::{JoinedGroup, Operation, Setup, State, Token};
-use ace_profile_oscore::{OscoreClient, client_parameters};
+use ace_profile_oscore::{OscoreClient, client_security};
 use std::sync::Arc;
 
 /// A member at work. It holds the state file until [`Member::close`].
@@ -49,7 +49,7 @@ impl<'a> Member<'a> {
             auth_server: config.auth_server.address,
             registration: config.auth_server.oscore.client(),
             kdc: config.kdc.address,
-            association: client_parameters,
+            association: client_security,
         };
         let driver = MemberDriver::new(engine, file, servers, Clock::system());
         Ok(Self { settings, driver, style, observer: Box::new(observer) })

@@ -2,13 +2,15 @@
 
 use crate::derivation::{Exchanged, Unsuitable, derive};
 use crate::transport::{restore, stored};
+use ace_coap::security::ClientSecurity;
 use ace_groupcomm::Secret;
+use ace_groupcomm::member::Numbers;
 use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable as NotForMember};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_groupcomm_messages::{
     Confirmation, OscoreInputMaterial, TokenResponse, TokenTransferRequest, TokenTransferResponse,
 };
-use ace_oscore::Parameters;
+use ace_oscore::{Context, Parameters, Sequence};
 use thiserror::Error;
 
 /// Why a token post came to nothing. The client may begin again, with a new N1.
@@ -112,6 +114,14 @@ pub fn client_parameters(association: &Secret) -> Option<Parameters> {
     let mut parameters = restore(association)?;
     std::mem::swap(&mut parameters.sender_id, &mut parameters.recipient_id);
     Some(parameters)
+}
+
+/// The security of a client under the association that [`OscoreClient`] has made: its context, which was used before
+/// ([`Context::restored`]), with these sequence numbers. `None` where the material cannot be read.
+#[must_use]
+pub fn client_security(association: &Secret, numbers: Numbers) -> Option<Box<dyn ClientSecurity>> {
+    let sequence = Sequence::block(numbers.start, numbers.limit);
+    Some(Box::new(Context::restored(&client_parameters(association)?, sequence).ok()?))
 }
 
 #[cfg(test)]

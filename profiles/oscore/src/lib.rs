@@ -49,7 +49,7 @@ mod server;
 mod table;
 mod transport;
 
-pub use client::{OscoreClient, Upload, UploadError, client_parameters};
+pub use client::{OscoreClient, Upload, UploadError, client_parameters, client_security};
 pub use derivation::{Exchanged, MAX_NONCE, Unsuitable, derive};
 pub use server::{OscoreServer, Responses};
 pub use transport::{CoapOscore, DESCRIPTOR};

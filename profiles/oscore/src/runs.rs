@@ -40,6 +40,11 @@ impl Runs {
         self.0.insert(kid, KnownClient { peer, parameters, runs: Vec::new() });
     }
 
+    /// Whether the client with this kid has a context for each run.
+    pub(crate) fn has(&self, kid: &[u8]) -> bool {
+        self.0.contains_key(kid)
+    }
+
     /// The context of a run, if it is known.
     pub(crate) fn get(&mut self, kid: &[u8], id_context: &[u8]) -> Option<&mut Run> {
         self.0.get_mut(kid)?.runs.iter_mut().find(|run| run.id_context == id_context)

@@ -3,11 +3,15 @@
 use crate::table::{ECHO, Slot, Table};
 use crate::transport::restore;
 use ace_coap::numbers::option;
-use ace_coap::security::{Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding};
+use ace_coap::security::{
+    Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding, ResponseError, SentRequest,
+};
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
-use ace_oscore::{Context, Error, Incoming, NotificationRight, Parameters, RequestId, ResponseRight, Sequence};
+use ace_oscore::{
+    Context, Error, Incoming, NotificationRight, Parameters, PendingRequest, RequestId, ResponseRight, Sequence,
+};
 use rand_core::CryptoRng;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -41,6 +45,12 @@ struct Reply {
 struct Observing {
     kid: Vec<u8>,
     registration: NotificationRight,
+}
+
+/// What verifies the responses to a request of the server.
+struct Asked {
+    kid: Vec<u8>,
+    pending: PendingRequest,
 }
 
 /// The OSCORE contexts of a server. It follows the KDC's notices, and verifies and protects messages; it never
@@ -118,6 +128,7 @@ impl OscoreServer {
         if table.has(context.recipient_id()) {
             return Err(Error::Parameter);
         }
+        table.registered.insert(peer.clone(), context.recipient_id().to_vec());
         table.add(context.recipient_id().to_vec(), Slot::new(context, peer, true, true));
         Ok(())
     }
@@ -271,15 +282,7 @@ impl OscoreServer {
         if self.responses == Responses::Numbered {
             table.note_need(&kid);
         }
-        done.map_err(protect_error)
-    }
-}
-
-const fn protect_error(error: Error) -> ProtectError {
-    match error {
-        Error::NeedSequence => ProtectError::NeedSequence,
-        Error::Exhausted => ProtectError::NoAssociation,
-        _ => ProtectError::Message,
+        Ok(done?)
     }
 }
 
@@ -328,11 +331,11 @@ impl MessageSecurity for OscoreServer {
             // The last one, of an association that has just ended.
             None => {
                 let context = table.retired(now, kid).ok_or(ProtectError::NoAssociation)?;
-                return context.protect_notification(&response, registration).map_err(protect_error);
+                return Ok(context.protect_notification(&response, registration)?);
             }
         };
         table.note_need(kid);
-        protected.map_err(protect_error)
+        Ok(protected?)
     }
 
     fn can_notify(&self, binding: &ObservationBinding) -> bool {
@@ -343,6 +346,29 @@ impl MessageSecurity for OscoreServer {
             table.look_up(kid);
         }
         is_known || !self.looks_up
+    }
+
+    fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+        let mut table = self.lock();
+        let Some(kid) = table.kid_of(peer) else {
+            let is_asked_for = self.looks_up && table.look_up(peer.as_bytes());
+            return Err(if is_asked_for { ProtectError::NeedSequence } else { ProtectError::NoAssociation });
+        };
+        let slot = table.get(&kid).ok_or(ProtectError::NoAssociation)?;
+        if !slot.is_owned() {
+            return Err(ProtectError::NotOwned);
+        }
+        let protected = slot.context.protect_request(request);
+        table.note_need(&kid);
+        let (message, pending) = protected?;
+        Ok((message, SentRequest::new(Asked { kid, pending })))
+    }
+
+    fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+        let Asked { kid, pending } = sent.inner().ok_or(ResponseError::NotVerified)?;
+        let mut table = self.lock();
+        let slot = table.used(kid).ok_or(ResponseError::NotVerified)?;
+        Ok(slot.context.unprotect_response(response, pending)?)
     }
 
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {

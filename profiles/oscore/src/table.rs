@@ -93,6 +93,8 @@ pub(crate) struct Table {
     pub(crate) capacity: usize,
     /// Names that are looked up.
     pub(crate) looked_up: HashSet<Vec<u8>>,
+    /// The kids of clients that were registered beforehand.
+    pub(crate) registered: HashMap<PeerId, Vec<u8>>,
     /// Contexts of clients that have several.
     pub(crate) runs: Runs,
     /// Contexts whose associations have ended: they protect last notifications, and verify nothing.
@@ -133,6 +135,7 @@ impl Table {
             order: VecDeque::new(),
             capacity: usize::MAX,
             looked_up: HashSet::new(),
+            registered: HashMap::new(),
             runs: Runs::default(),
             retired: VecDeque::new(),
             needs: BTreeSet::new(),
@@ -152,6 +155,14 @@ impl Table {
     /// A context, for whatever but its use by its client.
     pub(crate) fn get(&mut self, kid: &[u8]) -> Option<&mut Slot> {
         self.slots.get_mut(kid)
+    }
+
+    /// The kid of the context under which this peer is asked: its own name, where a KDC has named it. A client that has a
+    /// context for each run has none.
+    pub(crate) fn kid_of(&self, peer: &PeerId) -> Option<Vec<u8>> {
+        let kid = self.registered.get(peer).map_or(peer.as_bytes(), Vec::as_slice);
+        let slot = self.slots.get(kid)?;
+        (slot.peer == *peer && !self.runs.has(kid)).then(|| kid.to_vec())
     }
 
     /// A context that its client uses.

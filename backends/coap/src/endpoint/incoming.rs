@@ -5,6 +5,7 @@ use crate::block::{BlockStep, bad_option};
 use crate::exchange::{MessageKey, Seen};
 use crate::observe::is_registration;
 use crate::owner::Owner;
+use crate::retransmit::Sent;
 use crate::service::{Purpose, Received, Responder, Settled};
 use crate::socket::AddressPair;
 use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
@@ -43,6 +44,7 @@ impl Endpoint {
             return self.refuse_token(from, &message);
         }
         match message.kind {
+            _ if message.code.is_response() => self.response(from, &message, bytes),
             Type::Acknowledgement | Type::Reset => self.settled(from, &message),
             Type::Confirmable if !message.code.is_request() => {
                 self.send(from, Message::empty(Type::Reset, message.id).encode());
@@ -67,14 +69,18 @@ impl Endpoint {
     }
 
     /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
-    fn settled(&mut self, from: AddressPair, message: &Message) {
-        let waiting = self.retransmissions.settle(from.remote, message.id);
-        let Some(notifies) = waiting.and_then(|waiting| waiting.notifies) else { return };
-        if message.kind == Type::Reset {
-            self.observations.end(&notifies);
-        } else if self.observations.settled(&notifies) {
-            self.to_ask.push_back(notifies);
-            self.ask_more();
+    pub(super) fn settled(&mut self, from: AddressPair, message: &Message) {
+        let Some(waiting) = self.retransmissions.settle(from.remote, message.id) else { return };
+        let is_reset = message.kind == Type::Reset;
+        match waiting.what {
+            Sent::Notification(notifies) if is_reset => self.observations.end(&notifies),
+            Sent::Notification(notifies) if self.observations.settled(&notifies) => {
+                self.to_ask.push_back(notifies);
+                self.ask_more();
+            }
+            Sent::Request(peer) if is_reset => self.request_reset(&peer),
+            Sent::Request(peer) => self.request_acknowledged(&peer),
+            Sent::Notification(_) | Sent::Response => (),
         }
     }
 
@@ -132,6 +138,7 @@ impl Endpoint {
             };
             self.verified(exchange, key, inbound);
         }
+        self.request_settled(peer, settled);
     }
 
     /// Goes on with a message of which is known whether it verifies.

@@ -3,6 +3,7 @@
 use super::{ASK_AGAIN, Endpoint, InFlight, NOTIFYING, PROTECT_AGAIN, StatsHandle, reach};
 use crate::observe::{Notifies, Observation, ObservationId, is_registration, next_number};
 use crate::owner::Owner;
+use crate::retransmit::Sent;
 use crate::service::{Answer, LastWord, LoopInput, Purpose, Received};
 use crate::socket::AddressPair;
 use ace_coap::numbers::option;
@@ -29,12 +30,15 @@ impl Endpoint {
                     }
                 }
             }
+            LoopInput::Request(outgoing) => self.ask(*outgoing),
             LoopInput::Forget(peer) => {
+                self.end_request(&peer, Err(ProtectError::NoAssociation.into()));
                 let owner = Owner::Peer(peer);
                 self.transfers.forget(&owner);
                 self.observations.forget(&owner);
             }
             LoopInput::Ended(peer, last_word) => {
+                self.end_request(&peer, Err(ProtectError::NoAssociation.into()));
                 let owner = Owner::Peer(peer);
                 for notifies in self.observations.named(&owner) {
                     self.end_observation(notifies, last_word);
@@ -181,8 +185,8 @@ impl Endpoint {
         };
         let bytes: Arc<[u8]> = message.encode().into();
         if reliable {
-            let notifies = exchange.notifies.clone();
-            self.retransmissions.add(now, &self.limits, exchange.from, message.id, Arc::clone(&bytes), notifies);
+            let what = exchange.notifies.clone().map_or(Sent::Response, Sent::Notification);
+            self.retransmissions.add(now, &self.limits, exchange.from, message.id, Arc::clone(&bytes), what);
         } else if let Some(key) = exchange.message.filter(|_| !separate) {
             self.exchanges.answered(&key, Arc::clone(&bytes));
         }
@@ -315,7 +319,7 @@ impl Endpoint {
         (message.kind, message.id) = (Type::Confirmable, id);
         let bytes: Arc<[u8]> = message.encode().into();
         let now = self.now();
-        self.retransmissions.add(now, &self.limits, to, id, Arc::clone(&bytes), Some(notifies.clone()));
+        self.retransmissions.add(now, &self.limits, to, id, Arc::clone(&bytes), Sent::Notification(notifies.clone()));
         self.send(to, bytes);
         true
     }

@@ -47,9 +47,10 @@ impl Other {
     }
 
     /// What comes within this time, if anything does.
-    pub(crate) async fn next_within(&self, time: Duration) -> Option<usize> {
+    pub(crate) async fn next(&self, time: Duration) -> Option<Message> {
         let mut buffer = vec![0; 2_048];
-        tokio::time::timeout(time, self.socket.recv(&mut buffer)).await.ok().and_then(Result::ok)
+        let length = tokio::time::timeout(time, self.socket.recv(&mut buffer)).await.ok()?.unwrap();
+        Some(Message::decode(&buffer[..length]).unwrap())
     }
 
     pub(crate) async fn send(&self, message: &Message) {

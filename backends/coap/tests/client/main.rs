@@ -2,6 +2,7 @@
 
 mod blocks;
 mod lab;
+mod serving;
 
 use crate::lab::*;
 use ace_backend_coap::{Client, ClientError, Limits};
@@ -39,7 +40,7 @@ async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
         };
         tokio::time::sleep(Duration::from_millis(20)).await;
         other.answer(&second, content(b"2")).await;
-        other.next_within(Duration::from_millis(5)).await.is_none()
+        other.next(Duration::from_millis(5)).await.is_none()
     };
     let client = async {
         let first = client.request(get()).await.unwrap();
@@ -80,8 +81,7 @@ async fn it_sends_again_until_it_is_heard_and_takes_the_answer_later() {
 #[tokio::test]
 async fn what_anybody_can_send_does_not_end_a_protected_request() {
     let mut other = Other::new().await;
-    let mut client = other.client(quick()).await;
-    client.protect_with(context(1, 2));
+    let mut client = other.client(quick()).await.protect_with(context(1, 2));
     let mut server = context(2, 1);
     let pretend = async |other: &Other, request: &Message| {
         for _ in 0..20 {
@@ -130,7 +130,7 @@ async fn what_anybody_can_send_does_not_end_a_protected_request() {
     };
     let (answer, ()) = tokio::join!(client.request(get()), serve);
     assert!(matches!(answer, Err(ClientError::Unprotected(Code::UNAUTHORIZED, _))));
-    assert!(client.context().is_some_and(|context| !context.sequence().runs_low()));
+    assert!(!client.security().sequence().runs_low());
     // Without protection nothing better can come.
     let mut client = other.client(Limits { unprotected_wait: Duration::from_secs(60), ..quick() }).await;
     let serve = async {

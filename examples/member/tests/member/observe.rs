@@ -19,7 +19,7 @@ use ace_profile_oscore::client_parameters;
 use std::time::Duration;
 
 /// A client that goes on under the association of a member.
-async fn client(house: &House, settings: &MemberSettings) -> Client {
+async fn client(house: &House, settings: &MemberSettings) -> Client<Context> {
     let mut member = open(settings);
     joined(&mut member).await.unwrap();
     member.close().unwrap();
@@ -27,9 +27,8 @@ async fn client(house: &House, settings: &MemberSettings) -> Client {
     let parameters = client_parameters(&Secret::from(session.association.0.as_slice())).unwrap();
     let sequence = Sequence::block(session.next, session.next + 1_000);
     let limits = Limits { response_timeout: Duration::from_secs(3), ..Limits::default() };
-    let mut client = Client::connect(house.settings().config.kdc.address, limits, 7).await.unwrap();
-    client.protect_with(Context::restored(&parameters, sequence).unwrap());
-    client
+    let client = Client::connect(house.settings().config.kdc.address, limits, 7).await.unwrap();
+    client.protect_with(Context::restored(&parameters, sequence).unwrap())
 }
 
 fn get<const N: usize>(path: [&str; N]) -> Message {

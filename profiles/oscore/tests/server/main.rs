@@ -1,5 +1,6 @@
 //! The contexts of a server.
 
+mod asking;
 mod contexts;
 mod lab;
 mod runs;

@@ -1,30 +1,21 @@
-//! The endpoint on a network that loses, repeats and reorders datagrams: a seed gives the same run again.
-//!
 //! Clients change something, each change once, and observe it. Whatever the network does: no change is made twice, none is
 //! acknowledged that was not made, and when the network works again every observer knows the latest state.
 
+use crate::network::{Network, ms};
 use ace_backend_coap::{AddressPair, Answer, Endpoint, Inputs, Limits, Received, Responder, Service};
 use ace_coap::numbers::option;
 use ace_coap::security::Unprotected;
 use ace_coap::{Code, Message, Token, Type};
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CLIENTS: u16 = 4;
 const CHANGES: u16 = 12;
-/// When the network is whole again.
-const HEALED: Duration = Duration::from_secs(400);
 const END: Duration = Duration::from_secs(1_200);
 /// After which time a client registers again.
 const REGISTERS: Duration = Duration::from_secs(250);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// How often each change was made, and the order in which they were.
 #[derive(Default)]
@@ -180,41 +171,13 @@ impl Client {
     }
 }
 
-/// Datagrams under way, each to its place; `true` for those to the server.
-struct Network {
-    rng: ChaCha12Rng,
-    under_way: BTreeMap<(Duration, u64), (bool, SocketAddr, Vec<u8>)>,
-    next: u64,
-    trace: Vec<(Duration, Vec<u8>)>,
-}
-
-impl Network {
-    fn draw(&mut self, below: u64) -> u64 {
-        self.rng.next_u64() % below
-    }
-
-    fn send(&mut self, now: Duration, to_server: bool, peer: SocketAddr, bytes: &[u8]) {
-        self.trace.push((now, bytes.to_vec()));
-        let is_bad = now < HEALED;
-        let copies = match self.draw(10) {
-            0..=2 if is_bad => 0,
-            3..=4 if is_bad => 2,
-            _ => 1,
-        };
-        for _ in 0..copies {
-            let delay = if is_bad { 1 + self.draw(3_000) } else { 1 };
-            self.next += 1;
-            self.under_way.insert((now + ms(delay), self.next), (to_server, peer, bytes.to_vec()));
-        }
-    }
-}
-
 struct World {
     endpoint: Endpoint,
     inputs: Inputs,
     state: Arc<State>,
     clients: Vec<Client>,
     network: Network,
+    local: SocketAddr,
 }
 
 impl World {
@@ -223,9 +186,8 @@ impl World {
         let local = SocketAddr::from(([192, 0, 2, 9], 5683));
         let limits = Limits { observation_check: Duration::from_secs(100), ..Limits::default() };
         let (endpoint, inputs) = Endpoint::new(local, Arc::new(Unprotected), Arc::clone(&state) as _, limits, [9; 32]);
-        let network =
-            Network { rng: ChaCha12Rng::seed_from_u64(seed), under_way: BTreeMap::new(), next: 0, trace: Vec::new() };
-        Self { endpoint, inputs, state, clients: (0..CLIENTS).map(Client::new).collect(), network }
+        let clients = (0..CLIENTS).map(Client::new).collect();
+        Self { endpoint, inputs, state, clients, network: Network::new(seed), local }
     }
 
     /// What the endpoint has to say leaves.
@@ -240,7 +202,7 @@ impl World {
             unreachable!("a change is made when its request comes in");
         }
         while let Some(transmit) = self.endpoint.poll_transmit() {
-            self.network.send(now, false, transmit.to.remote, &transmit.bytes);
+            self.network.send(now, self.local, transmit.to.remote, &transmit.bytes);
         }
     }
 
@@ -250,13 +212,13 @@ impl World {
             for client in &mut self.clients {
                 client.begin(now);
                 while let Some(bytes) = client.due(now) {
-                    self.network.send(now, true, client.address, &bytes);
+                    self.network.send(now, client.address, self.local, &bytes);
                 }
             }
             let registers = self.clients.iter().map(|client| client.registered + REGISTERS + ms(1)).min();
             let next = [
                 registers,
-                self.network.under_way.keys().next().map(|(at, _)| *at),
+                self.network.next(),
                 self.endpoint.next_timeout(),
                 self.clients.iter().filter_map(|client| client.waiting.as_ref().map(|waiting| waiting.next)).min(),
             ];
@@ -265,19 +227,18 @@ impl World {
                 self.endpoint.timeout(now);
                 self.settle(now);
             }
-            while let Some(entry) = self.network.under_way.first_entry().filter(|entry| entry.key().0 <= now) {
-                let (to_server, peer, bytes) = entry.remove();
-                if to_server {
+            while let Some((from, to, bytes)) = self.network.arrival(now) {
+                if to == self.local {
                     let before = self.state.made.lock().unwrap().len();
-                    self.endpoint.handle(now, AddressPair::from(peer), &bytes);
+                    self.endpoint.handle(now, AddressPair::from(from), &bytes);
                     if self.state.made.lock().unwrap().len() > before {
                         self.endpoint.notifier().changed(&["state"]);
                     }
                     self.settle(now);
-                } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == peer)
+                } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == to)
                     && let Some(answer) = client.receive(&bytes)
                 {
-                    self.network.send(now, true, peer, &answer);
+                    self.network.send(now, to, from, &answer);
                 }
             }
         }

@@ -1,0 +1,114 @@
+//! What a client answers its server: both ask under one association, on one socket.
+
+use super::{Client, ClientError, after};
+use crate::block::bad_option;
+use ace_coap::numbers::option;
+use ace_coap::security::{ClientSecurity, Inbound};
+use ace_coap::{Message, Token, Type};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Answers that are kept for requests that come again.
+const ANSWERED: usize = 16;
+/// How often the server is asked whether a request is new, at most. Each time takes a sequence number, and a request that
+/// somebody replays asks for it too.
+const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What answers, and what was answered of late: by message ID, the datagram.
+pub(super) struct Serving {
+    answer: Box<dyn FnMut(Message) -> Message + Send>,
+    answered: VecDeque<(u16, Vec<u8>)>,
+    /// When the server was asked last whether a request is new.
+    challenged: Option<Instant>,
+}
+
+impl Serving {
+    /// Whether the server may be asked whether a request is new.
+    fn may_challenge(&self) -> bool {
+        self.challenged.is_none_or(|at| at.elapsed() >= CHALLENGE_INTERVAL)
+    }
+
+    fn keep(&mut self, id: u16, datagram: Vec<u8>) {
+        self.answered.push_back((id, datagram));
+        if self.answered.len() > ANSWERED {
+            self.answered.pop_front();
+        }
+    }
+}
+
+/// Critical options that a request may have. One that came in blocks is refused.
+const fn is_known(number: u16) -> bool {
+    matches!(number, option::URI_HOST | option::URI_PORT | option::URI_PATH | option::URI_QUERY | option::ACCEPT)
+}
+
+impl<S: ClientSecurity> Client<S> {
+    /// Answers requests of the server with this from now on, while this client waits for whatever else
+    /// ([`Self::request`], [`Self::listen`]). Only what verifies as the server's is handed on; it fits into one datagram, as its
+    /// answer has to. Without this, requests are reset.
+    pub fn serve(&mut self, answer: impl FnMut(Message) -> Message + Send + 'static) {
+        self.serving = Some(Serving { answer: Box::new(answer), answered: VecDeque::new(), challenged: None });
+    }
+
+    /// Answers the server's requests for so long ([`Self::serve`]), and keeps notifications for
+    /// [`Self::notification`].
+    ///
+    /// # Errors
+    /// [`ClientError::Io`], [`ClientError::Refused`].
+    pub async fn listen(&mut self, time: Duration) -> Result<(), ClientError> {
+        let until = after(time);
+        // No request of this client has an empty token: so nothing is taken for its response.
+        while self.datagram(&Token::new(&[]), until).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Answers a request of the server.
+    pub(super) async fn answer(&mut self, request: Message) -> Result<(), ClientError> {
+        let (kind, id, token) = (request.kind, request.id, request.token.clone());
+        let Some(serving) = &mut self.serving else { return self.reset(kind, id).await };
+        if let Some((_, datagram)) = serving.answered.iter().find(|(answered, _)| *answered == id) {
+            let datagram = datagram.clone();
+            return self.send(&datagram).await;
+        }
+        self.next_token = self.next_token.wrapping_add(1);
+        let echo = serving.may_challenge().then(|| self.next_token.to_be_bytes());
+        let (mut answer, is_servers) = match self.security.unprotect_request(request, echo) {
+            Inbound::Verified { mut message, binding, .. } => {
+                let answer = match message.options.check(is_known) {
+                    Ok(()) => (serving.answer)(message),
+                    Err(number) => bad_option(number),
+                };
+                match self.security.protect_response(answer, binding) {
+                    Ok(answer) => (answer, true),
+                    Err(_) => return Ok(()),
+                }
+            }
+            // Anybody can have sent it: the same message ID may yet come from the server.
+            Inbound::Answer(answer) => {
+                if answer.options.has(option::OSCORE) {
+                    serving.challenged = Some(Instant::now());
+                }
+                (answer, false)
+            }
+            Inbound::Plain(_) => return self.reset(kind, id).await,
+            Inbound::Later(..) | Inbound::Discard => return Ok(()),
+        };
+        if kind == Type::Confirmable {
+            (answer.kind, answer.id) = (Type::Acknowledgement, id);
+        } else {
+            self.next_id = self.next_id.wrapping_add(1);
+            (answer.kind, answer.id) = (Type::NonConfirmable, self.next_id);
+        }
+        answer.token = token;
+        let datagram = answer.encode();
+        if is_servers {
+            serving.keep(id, datagram.clone());
+        }
+        self.send(&datagram).await
+    }
+
+    /// Refuses a message that nobody here takes.
+    async fn reset(&mut self, kind: Type, id: u16) -> Result<(), ClientError> {
+        if kind == Type::Confirmable { self.send(&Message::empty(Type::Reset, id).encode()).await } else { Ok(()) }
+    }
+}
