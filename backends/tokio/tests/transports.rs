@@ -4,127 +4,22 @@ use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::{Client, Limits, RequestError, Requester, Server};
 use ace_backend_memory::MemoryStorage;
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, Handle, Transports, os_random, spawn};
-use ace_coap::security::{
-    ClientSecurity, Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding, ResponseError,
-    SentRequest,
-};
+use ace_coap::security::{ClientSecurity, MessageSecurity, PeerId};
 use ace_coap::{Code, Message, SecurityProtocols};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
 use ace_groupcomm::traits::storage::Storage;
-use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
+use ace_groupcomm::traits::transport::Associations;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{Claims, Confirmation, OscoreInputMaterial, TokenTransferRequest, TokenTransferResponse};
 use ace_oscore::{Context, Sequence};
+use ace_peers::toy_wire::{NAME, OF, TOY, ToySide, ToyWire};
 use ace_profile_oscore::{DESCRIPTOR, OscoreServer, Responses, Upload};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-
-const TOY: i64 = -70_000;
-/// The name of the association in a request: a critical option, so that a server without the transport refuses it.
-const NAME: u16 = 65_001;
-/// The name in a response, as an elective option: a client may leave it unread.
-const OF: u16 = 65_000;
-
-/// The network side of the toy transport.
-#[derive(Default)]
-struct ToyWire(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    known: BTreeSet<Vec<u8>>,
-    needs: Vec<AssociationNeed>,
-    waker: Option<Waker>,
-}
-
-impl ToyWire {
-    fn take(&self, mut message: Message, is_last_try: bool) -> Inbound {
-        let Some(name) = message.options.first(NAME).map(<[u8]>::to_vec) else { return Inbound::Plain(message) };
-        let (peer, mut table) = (PeerId::new(&name), self.0.lock().unwrap());
-        if table.known.contains(&name) {
-            message.options.remove(NAME);
-            return Inbound::Verified { peer, message, binding: ReplyBinding::new(name), fresh: true };
-        }
-        if is_last_try {
-            return Inbound::Answer(Message::response(Code::UNAUTHORIZED));
-        }
-        table.needs.push(AssociationNeed::Unknown(name.into()));
-        table.waker.take().into_iter().for_each(Waker::wake);
-        Inbound::Later(peer, message)
-    }
-}
-
-impl MessageSecurity for ToyWire {
-    fn unprotect(&self, outer: Message) -> Inbound {
-        self.take(outer, false)
-    }
-
-    fn unprotect_again(&self, outer: Message) -> Inbound {
-        self.take(outer, true)
-    }
-
-    fn protect(&self, mut response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
-        let name = binding.into_inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?;
-        response.options.set(OF, &name);
-        Ok(response)
-    }
-
-    fn knows_option(&self, number: u16) -> bool {
-        number == NAME
-    }
-
-    fn observe(&self, _: &ReplyBinding) -> Option<ObservationBinding> {
-        None
-    }
-
-    fn notify(&self, _: Message, _: &ObservationBinding) -> Result<Message, ProtectError> {
-        Err(ProtectError::ForeignBinding)
-    }
-
-    fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
-        if !self.0.lock().unwrap().known.contains(peer.as_bytes()) {
-            return Err(ProtectError::NoAssociation);
-        }
-        let mut request = request.clone();
-        request.options.push(NAME, peer.as_bytes());
-        Ok((request, SentRequest::new(peer.clone())))
-    }
-
-    fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-        let peer = sent.inner::<PeerId>().ok_or(ResponseError::NotVerified)?;
-        let is_peers = response.options.first(OF) == Some(peer.as_bytes());
-        is_peers.then(|| response.clone()).ok_or(ResponseError::NotProtected)
-    }
-}
-
-impl Associations for ToyWire {
-    fn notice(&self, notice: AssociationNotice) {
-        let mut table = self.0.lock().unwrap();
-        match notice {
-            AssociationNotice::New { id, profile: TOY, .. } | AssociationNotice::Loaded { id, profile: TOY, .. } => {
-                table.known.insert(id.as_bytes().to_vec());
-            }
-            AssociationNotice::Gone { id } | AssociationNotice::Ended { id } => {
-                table.known.remove(id.as_bytes());
-            }
-            _ => (),
-        }
-    }
-
-    fn poll_needs(&self, context: &mut std::task::Context<'_>) -> Poll<Vec<AssociationNeed>> {
-        let mut table = self.0.lock().unwrap();
-        if table.needs.is_empty() {
-            table.waker = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(std::mem::take(&mut table.needs))
-    }
-}
 
 /// A KDC with both transports.
 struct Running {
@@ -229,34 +124,6 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     let mut again = running.client().await.protect_with(context);
     assert_eq!(again.request(num()).await.unwrap().code, Code::FORBIDDEN);
     running.stop().await;
-}
-
-/// A client of the toy transport, which answers under its association.
-struct ToySide(Vec<u8>);
-
-impl ClientSecurity for ToySide {
-    fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
-        let mut request = request.clone();
-        request.options.push(NAME, &self.0);
-        Ok((request, SentRequest::new(())))
-    }
-
-    fn unprotect_response(&mut self, response: &Message, _: &mut SentRequest) -> Result<Message, ResponseError> {
-        Ok(response.clone())
-    }
-
-    fn unprotect_request(&mut self, mut request: Message, _: Option<[u8; 8]>) -> Inbound {
-        if request.options.first(NAME) != Some(&self.0) {
-            return Inbound::Plain(request);
-        }
-        request.options.remove(NAME);
-        Inbound::Verified { peer: PeerId::new(b"KDC"), message: request, binding: ReplyBinding::new(()), fresh: false }
-    }
-
-    fn protect_response(&mut self, mut response: Message, _: ReplyBinding) -> Result<Message, ProtectError> {
-        response.options.set(OF, &self.0);
-        Ok(response)
-    }
 }
 
 /// Has a client answer what it is asked with what it was asked, until the server has its answer.

@@ -1,9 +1,10 @@
 //! Other people's implementations as processes: sets up a Python environment with pinned versions, once, and runs
 //! scripts in it. The scripts use aiocoap, cbor2 and cryptography, and none of this workspace's code. [`Postgres`] is a
-//! PostgreSQL of a test's own, and [`Strace`] kills processes where it is told to.
+//! PostgreSQL of a test's own, and [`Strace`] kills processes where it is told to. [`toy_wire`] is a second transport for tests.
 
 mod postgres;
 mod strace;
+pub mod toy_wire;
 
 pub use postgres::Postgres;
 pub use strace::Strace;

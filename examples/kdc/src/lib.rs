@@ -1,6 +1,7 @@
 //! A Key Distribution Center as a program: tokens in, keys out, over CoAP and OSCORE.
 //!
-//! [`start`] runs it within a program of one's own, e.g. the demo.
+//! [`start`] runs it within a program of one's own, e.g. the demo. [`main_with`] is the program with other [`Parts`]: a token
+//! validator, services that it asks, transports beside OSCORE.
 
 #![cfg_attr(
     not(test),
@@ -8,8 +9,10 @@
 )]
 
 mod config;
+mod parts;
 
 pub use config::{Config, GroupEntry, IssuerConfig, LimitsConfig};
+pub use parts::Parts;
 
 // Linked for the profiles that they register.
 use ace_profile_group_oscore as _;
@@ -20,7 +23,9 @@ use ace_backend_daemon::{
     Act, Loaded, Maintenance, Operator, Program, ProgramError, Role, Running, Serving, control_path, open_audit,
     open_storage,
 };
-use ace_backend_tokio::{Clock, CryptoPool, Followed, os_random, spawn};
+use ace_backend_tokio::{Clock, CryptoPool, Followed, Transports, os_random, spawn_with_services};
+use ace_coap::SecurityProtocols;
+use ace_coap::security::MessageSecurity;
 use ace_groupcomm::command::GroupSummary;
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::registry::Registry;
@@ -86,6 +91,19 @@ pub struct Options {
 /// # Errors
 /// [`ProgramError`].
 pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<Running, ProgramError> {
+    start_with(loaded, storage_url, options, &Parts::default()).await
+}
+
+/// Starts a KDC with parts of one's own.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn start_with(
+    loaded: &Loaded<Config>,
+    storage_url: &str,
+    options: &Options,
+    parts: &Parts,
+) -> Result<Running, ProgramError> {
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
     let (mut engine, validator) = config::engine(loaded, &registry)?;
     engine.accept_issuers = options.accept_issuers;
@@ -95,7 +113,8 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     }
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
     let storage = Arc::clone(&opened.storage);
-    let kdc = Kdc::new(engine, &registry, Box::new(validator), storage.sharing(), Arc::new(AwsLc))
+    let validator = (parts.validate)(validator);
+    let kdc = Kdc::new(engine, &registry, validator, storage.sharing(), Arc::new(AwsLc))
         .map_err(|error| config::setup_error(loaded, &error))?;
     let responses = match storage.sharing() {
         Sharing::Exclusive => Responses::ReuseNonce,
@@ -103,10 +122,11 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     };
     let (clock, echoes) = (Clock::system(), Clock::system());
     let security = OscoreServer::new(Box::new(os_random()), responses).with_look_up().with_hints(ACE_CBOR, hints);
-    let security = Arc::new(security.with_clock(move || echoes.now().mono));
-    let followed = Arc::new(Followed::new(Arc::clone(&security) as _));
+    let oscore = Arc::new(security.with_clock(move || echoes.now().mono));
+    let (security, followed) = transports(parts, oscore);
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
-    let (handle, driver) = spawn(kdc, storage, Arc::clone(&followed) as _, pool, clock);
+    let services = Arc::clone(&parts.services);
+    let (handle, driver) = spawn_with_services(kdc, storage, Arc::clone(&followed) as _, pool, clock, services);
     let running = Running::serve(Serving {
         listen: &loaded.config.listen,
         security,
@@ -124,19 +144,31 @@ pub async fn start(loaded: &Loaded<Config>, storage_url: &str, options: &Options
     running.map_err(|error| config::start_error(loaded, error))
 }
 
-/// Runs a KDC until it is told to stop.
-///
-/// # Errors
-/// [`ProgramError`].
-pub async fn run(loaded: &Loaded<Config>, storage_url: &str, options: &Options) -> Result<(), ProgramError> {
-    start(loaded, storage_url, options).await?.until_stopped().await
+/// OSCORE, behind the transports of the parts.
+fn transports(parts: &Parts, oscore: Arc<OscoreServer>) -> (Arc<dyn MessageSecurity>, Arc<Followed>) {
+    if parts.transports.is_empty() {
+        return (Arc::clone(&oscore) as _, Arc::new(Followed::new(oscore)));
+    }
+    let (mut protocols, mut tables): (Vec<_>, Vec<_>) = parts.transports.iter().cloned().unzip();
+    protocols.push(Arc::clone(&oscore) as _);
+    tables.push(oscore);
+    let followed = Followed::new(Arc::new(Transports::new(tables)));
+    (Arc::new(SecurityProtocols::new(protocols)), Arc::new(followed))
 }
 
 /// The program `ace-kdc`, with the profiles that are linked: a KDC with a profile of one's own is
-/// `use my_profile as _;` and this.
+/// `use my_profile as _;` and this. It runs until it is told to stop.
+pub fn main() -> ExitCode {
+    main_with(Parts::default())
+}
+
+/// The program `ace-kdc` with parts of one's own.
 #[tokio::main]
-pub async fn main() -> ExitCode {
+pub async fn main_with(parts: Parts) -> ExitCode {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let program = Program { name, version, about: "A Key Distribution Center for groups", role: Role::Kdc };
-    program.run::<Config, Options, Command>(async |loaded, url, options| run(loaded, url, options).await).await
+    let serve = async |loaded: &Loaded<Config>, url: &str, options: &Options| {
+        start_with(loaded, url, options, &parts).await?.until_stopped().await
+    };
+    program.run::<Config, Options, Command>(serve).await
 }
