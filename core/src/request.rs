@@ -334,6 +334,9 @@ pub struct Response {
     pub observed: bool,
     /// Whether the client is to ask again with a proof that it is reachable where it says (RFC 9175 section 2.3).
     pub asks_for_proof: bool,
+    /// The association that a token post has made. It is for the program, whose handshake has brought the token, and goes out
+    /// nowhere: what the client has to know of it is in the body.
+    pub association: Option<AssociationId>,
 }
 
 impl std::fmt::Debug for Response {
@@ -347,6 +350,7 @@ impl std::fmt::Debug for Response {
             .field("unprotected", &self.unprotected)
             .field("observed", &self.observed)
             .field("asks_for_proof", &self.asks_for_proof)
+            .field("association", &self.association)
             .finish()
     }
 }
@@ -364,6 +368,7 @@ impl Response {
             unprotected: false,
             observed: false,
             asks_for_proof: false,
+            association: None,
         }
     }
 

@@ -114,6 +114,10 @@ impl App for KdcApp {
                 let dropped = self.pendings.insert(now, *pending);
                 out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
             }
+            Event::Established { id, material } => out.push(match self.pendings.establish(&id, material.clone()) {
+                Some(profile) => AssociationNotice::New { id, profile, material },
+                None => AssociationNotice::Unavailable { id },
+            }),
             Event::Entered { process, incarnation } => {
                 (self.process, self.incarnation) = (Some(process), Some(incarnation));
             }
@@ -194,7 +198,10 @@ impl App for KdcApp {
         match task {
             // A client waits, and asks again.
             Task::Association(
-                AssociationNeed::Unknown(id) | AssociationNeed::Claim(id) | AssociationNeed::Challenge(id),
+                AssociationNeed::Unknown(id)
+                | AssociationNeed::Claim(id)
+                | AssociationNeed::Challenge(id)
+                | AssociationNeed::Established(id, _),
             ) => {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 None

@@ -49,6 +49,13 @@ pub(crate) enum Absence {
 pub(crate) enum Event {
     /// An association was made and waits for its proof.
     Pending(Box<Pending>),
+    /// The handshake of an association that waits has ended.
+    Established {
+        /// The name of the association.
+        id: AssociationId,
+        /// What its keys are derived from.
+        material: Secret,
+    },
     /// This process has a number.
     Entered {
         /// The number that it has taken.

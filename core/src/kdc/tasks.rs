@@ -19,6 +19,10 @@ impl KdcApp {
             Task::Association(AssociationNeed::Challenge(id)) => self.challenge_numbers(view, id),
             Task::Association(AssociationNeed::Unknown(id)) => self.load(view, id),
             Task::Association(AssociationNeed::Claim(id)) => self.claim(view, id),
+            Task::Association(AssociationNeed::Established(id, material)) => {
+                let (id, material) = (id.clone(), material.clone());
+                Ok(Outcome::done().with_event(Event::Established { id, material }))
+            }
             Task::Association(AssociationNeed::Unobserved(id, registration)) => self.unobserve(view, id, registration),
         }
     }

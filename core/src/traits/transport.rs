@@ -4,6 +4,8 @@ use crate::Secret;
 use crate::id::AssociationId;
 use crate::request::Registration;
 use ace_groupcomm_messages::{Confirmation, Label, RawCbor, TokenTransferRequest};
+use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::task::{Context, Poll};
 use thiserror::Error;
 
@@ -57,6 +59,13 @@ pub enum TransportRefusal {
 }
 
 /// ACE's part of a transport profile, for a resource server.
+///
+/// # Tokens that come with a handshake
+///
+/// A token that does not come by a post, but in a handshake (`psk_identity` of DTLS, External Authorization Data of EDHOC), is handed in
+/// as the same request all the same: the network side makes a POST to authz-info of it, and calls the engine. The association's name
+/// is in [`Response::association`](crate::Response::association), and its material has come by [`AssociationNotice::New`] before that
+/// answer. Where the keys come of the handshake itself, [`AssociationNeed::Established`] says what they are.
 pub trait TransportProfile: Send + Sync {
     /// Returns its registered number, `ace_profile`.
     fn number(&self) -> i64;
@@ -165,7 +174,7 @@ pub enum AssociationNotice {
 }
 
 /// What the network side needs for an association.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AssociationNeed {
     /// More sequence numbers for its context.
@@ -181,6 +190,23 @@ pub enum AssociationNeed {
     Claim(AssociationId),
     /// One of its observations has ended: what is stored of the registration goes.
     Unobserved(AssociationId, Registration),
+    /// Its handshake has ended, which makes keys of its own (EDHOC, say): this is what they are derived from, in place of what
+    /// [`TransportProfile::associate`] had. The answer is [`AssociationNotice::New`], and messages under it are taken from then on,
+    /// not before; or [`AssociationNotice::Unavailable`] where no association of this name waits for its proof.
+    Established(AssociationId, Secret),
+}
+
+/// Needs have an order for sets of them. Material counts by its hash: how secrets compare is not to be told by time.
+impl Ord for AssociationNeed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for AssociationNeed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl AssociationNeed {
@@ -192,7 +218,19 @@ impl AssociationNeed {
             | Self::Challenge(id)
             | Self::Unknown(id)
             | Self::Claim(id)
-            | Self::Unobserved(id, _) => id,
+            | Self::Unobserved(id, _)
+            | Self::Established(id, _) => id,
+        }
+    }
+
+    fn order(&self) -> (u8, &AssociationId, Option<&Registration>, Option<[u8; 32]>) {
+        match self {
+            Self::Sequence(id) => (0, id, None, None),
+            Self::Challenge(id) => (1, id, None, None),
+            Self::Unknown(id) => (2, id, None, None),
+            Self::Claim(id) => (3, id, None, None),
+            Self::Unobserved(id, registration) => (4, id, Some(registration), None),
+            Self::Established(id, material) => (5, id, None, Some(Sha256::digest(material.expose()).into())),
         }
     }
 }

@@ -222,6 +222,13 @@ impl Pendings {
         }
     }
 
+    /// The handshake of one has ended, with this material. Returns its transport profile, where it waits still.
+    pub(in crate::kdc) fn establish(&mut self, id: &AssociationId, material: Secret) -> Option<i64> {
+        let (_, pending) = self.by_id.get_mut(id)?;
+        pending.material = material;
+        Some(pending.profile)
+    }
+
     /// One has been proven. The later ones for its token or its key may take its place, the earlier ones may not. Returns
     /// these, which go.
     pub(in crate::kdc) fn proven(&mut self, id: &AssociationId) -> Vec<AssociationId> {

@@ -95,7 +95,7 @@ impl KdcApp {
         if let Some(known) = self.pendings.of_post(&digest) {
             // The very same post again: a client that missed the answer, or somebody who replays it.
             let answer = transfer_response(post, &groups, known.answer.clone(), known.kdcchallenge.clone());
-            return Ok(Outcome::answer(answer));
+            return Ok(Outcome::answer(Response { association: Some(known.id.clone()), ..answer }));
         }
         let client = PrincipalId::of(&valid.issuer, &valid.subject);
         let host = caller.proven_host();
@@ -121,6 +121,7 @@ impl KdcApp {
         let former = former.and_then(|client| Some(client.tokens.get(client.place_of(&held)?)?.association.clone()));
         let kdcchallenge = needs_challenge(&valid, &groups).then(|| view.random_bytes::<CHALLENGE_LEN>("N_S").to_vec());
         let response = transfer_response(post, &groups, new.answer.clone(), kdcchallenge.clone());
+        let response = Response { association: Some(new.id.clone()), ..response };
         let pending = Pending {
             id: new.id,
             profile,
