@@ -1,5 +1,5 @@
 //! Key provisioning to groups with ACE (RFC 9594), as engines without I/O: a Key Distribution Center ([`kdc`]), an
-//! Authorization Server ([`auth_server`]) and a [`member`].
+//! Authorization Server ([`auth_server`]) and a [`member`]. The [`guide`] begins with what that is, and goes on to parts of your own.
 //!
 //! An engine is a value. Requests, answers of storage and the time go in; what it wants done comes out as effects:
 //! records to read, transactions to commit, signatures to make, answers to send. So one KDC runs behind CoAP, behind
@@ -15,6 +15,18 @@
 //! | see who may do what | [`access`] |
 //! | have a KDC that runs do something | [`command`] |
 //! | know which refusal has which code | [`refusal`] |
+//!
+//! The traits, each with an example:
+//!
+//! | trait | who implements it |
+//! | --- | --- |
+//! | [`ApplicationProfile`](traits::profile::ApplicationProfile), [`GroupRules`](traits::profile::GroupRules), [`KeyingMaterialProducer`](traits::profile::KeyingMaterialProducer) | a kind of group, at the KDC |
+//! | [`MemberRules`](traits::member::MemberRules), [`ClientTransport`](traits::member::ClientTransport), [`BegunTransfer`](traits::member::BegunTransfer) | a kind of group, and a transport, at a member |
+//! | [`TransportProfile`](traits::transport::TransportProfile), [`Associations`](traits::transport::Associations) | a transport, at the KDC |
+//! | [`TokenValidator`](traits::token::TokenValidator) | tokens of another form |
+//! | [`Storage`](traits::storage::Storage), [`Snapshot`](traits::storage::Snapshot), [`RecordType`] | state, and what is in it |
+//! | [`CryptoProvider`](traits::crypto::CryptoProvider), [`SigningKey`](traits::crypto::SigningKey), [`AgreementKey`](traits::crypto::AgreementKey) | cryptography, and keys that a device holds |
+//! | [`Machine`](engine::Machine) | an engine, as its driver sees it |
 //!
 //! [`testkit`] needs the feature of that name.
 //!
@@ -67,6 +79,8 @@ pub mod check;
 pub mod command;
 pub mod config;
 pub mod engine;
+#[cfg(any(test, feature = "testkit"))]
+pub mod guide;
 mod id;
 pub mod kdc;
 pub mod member;

@@ -178,6 +178,24 @@ impl Notifier {
 }
 
 /// Serves requests. `call` does not wait: it answers at once, or hands the responder on.
+///
+/// ```
+/// use ace_backend_coap::{Received, Responder, Service};
+/// use ace_coap::{Code, Message};
+/// use tokio::sync::mpsc::UnboundedSender;
+///
+/// /// Hands requests on to whoever has the time; an answer that never comes is 5.00.
+/// struct Queue(UnboundedSender<(Received, Responder)>);
+///
+/// impl Service for Queue {
+///     fn call(&self, request: Received, responder: Responder) {
+///         match request.message.code {
+///             Code::GET => drop(self.0.send((request, responder))),
+///             _ => responder.send(Message::response(Code::METHOD_NOT_ALLOWED)),
+///         }
+///     }
+/// }
+/// ```
 pub trait Service: Send + Sync {
     /// Takes a request.
     fn call(&self, request: Received, responder: Responder);

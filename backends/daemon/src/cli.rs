@@ -42,6 +42,22 @@ impl From<Maintenance> for Act {
 }
 
 /// What a configuration says to all programs alike.
+///
+/// ```
+/// use ace_backend_daemon::{ProgramConfig, StorageConfig};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Config {
+///     #[serde(default)]
+///     storage: StorageConfig,
+/// }
+///
+/// impl ProgramConfig for Config {
+///     fn storage(&self) -> &StorageConfig {
+///         &self.storage
+///     }
+/// }
+/// ```
 pub trait ProgramConfig: DeserializeOwned {
     /// What storage on disk needs.
     fn storage(&self) -> &StorageConfig;

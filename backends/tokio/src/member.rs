@@ -15,6 +15,24 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 /// Where a member's state is kept.
+///
+/// ```
+/// use ace_backend_tokio::MemberStore;
+/// use ace_groupcomm::member::State;
+///
+/// /// Keeps it in memory: whoever starts anew gets a token and joins anew.
+/// #[derive(Default)]
+/// struct InMemory(Option<State>);
+///
+/// impl MemberStore for InMemory {
+///     type Error = std::convert::Infallible;
+///
+///     fn save(&mut self, state: State) -> Result<(), Self::Error> {
+///         self.0 = Some(state);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait MemberStore: Send {
     /// Why it cannot be kept.
     type Error: Send;

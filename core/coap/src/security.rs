@@ -173,6 +173,50 @@ pub enum ResponseError {
 
 /// Protects messages between CoAP's layers, on the side of a server.
 ///
+/// The peer's name in an option, which proves nothing; it shows how a request and its answer go through:
+///
+/// ```
+/// use ace_coap::security::{
+///     Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding,
+/// };
+/// use ace_coap::{Code, Message};
+///
+/// const NAME: u16 = 65_000;
+///
+/// struct Named;
+///
+/// impl MessageSecurity for Named {
+///     fn unprotect(&self, mut message: Message) -> Inbound {
+///         let Some(name) = message.options.first(NAME).map(<[u8]>::to_vec) else { return Inbound::Plain(message) };
+///         message.options.remove(NAME);
+///         Inbound::Verified { peer: PeerId::new(&name), message, binding: ReplyBinding::new(name), fresh: false }
+///     }
+///
+///     fn protect(&self, mut response: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
+///         let name = binding.into_inner::<Vec<u8>>().ok_or(ProtectError::ForeignBinding)?;
+///         response.options.set(NAME, &name);
+///         Ok(response)
+///     }
+///
+///     fn observe(&self, _binding: &ReplyBinding) -> Option<ObservationBinding> {
+///         None
+///     }
+///
+///     fn notify(&self, _response: Message, _binding: &ObservationBinding) -> Result<Message, ProtectError> {
+///         Err(ProtectError::ForeignBinding)
+///     }
+/// }
+///
+/// let mut request = Message::request(Code::GET);
+/// request.options.set(NAME, b"lamp");
+/// let Inbound::Verified { peer, binding, .. } = Named.unprotect(request) else { unreachable!("it has the option") };
+/// assert_eq!(peer, PeerId::new(b"lamp"));
+/// let answer = Named.protect(Message::response(Code::CONTENT), binding)?;
+/// assert_eq!(answer.options.first(NAME), Some(&b"lamp"[..]));
+/// # Ok::<(), ProtectError>(())
+/// ```
+///
+///
 /// Implementations never wait: what is not in memory is refused, or asked for in the background.
 pub trait MessageSecurity: Send + Sync {
     /// Verifies a request, or passes on what was not protected.
@@ -252,7 +296,37 @@ pub trait MessageSecurity: Send + Sync {
     }
 }
 
-/// Protects messages between CoAP's layers under one association, on the side of the client that has it.
+/// Protects messages between CoAP's layers under one association, on the side of the client that has it. `ace_oscore::Context` is one.
+///
+/// ```
+/// use ace_coap::security::{ClientSecurity, ProtectError, ResponseError, SentRequest};
+/// use ace_coap::{Code, Message};
+///
+/// /// Counts requests, and protects nothing.
+/// struct Counting(u64);
+///
+/// impl ClientSecurity for Counting {
+///     fn protect_request(&mut self, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
+///         self.0 += 1;
+///         Ok((request.clone(), SentRequest::new(self.0)))
+///     }
+///
+///     fn unprotect_response(&mut self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
+///         // What belongs to another request, or another protocol, is not taken.
+///         sent.inner::<u64>().ok_or(ResponseError::NotVerified)?;
+///         Ok(response.clone())
+///     }
+///
+///     fn is_protected(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// let mut security = Counting(0);
+/// let (_, mut sent) = security.protect_request(&Message::request(Code::GET))?;
+/// assert!(security.unprotect_response(&Message::response(Code::CONTENT), &mut sent).is_ok());
+/// # Ok::<(), ProtectError>(())
+/// ```
 pub trait ClientSecurity: Send {
     /// Protects a request.
     ///

@@ -41,6 +41,48 @@ use std::time::Duration;
 ///
 /// `ace-backend-tokio` has a driver for a server. The test kit has one for a single thread, `testkit::desk::settle`, in forty lines,
 /// and the simulation's, which does what effects ask for in the order that a seed gives.
+///
+/// # Example
+///
+/// A request that has its answer at once, and what the driver would do after it:
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::engine::{Machine, Reply};
+/// use ace_groupcomm::kdc::Kdc;
+/// use ace_groupcomm::testkit::{TestStore, build, desk, toy};
+/// use ace_groupcomm::traits::storage::Sharing;
+/// use ace_groupcomm::{Caller, Method, Now, Request, Status, UnixTime};
+/// use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let validator = Box::new(build::validator(&["lamps"]));
+/// let mut kdc = Kdc::new(desk::config(&["lamps"]), &toy::registry(), validator, Sharing::Exclusive, Arc::new(AwsLc))?;
+/// // A driver reads the clock for each batch, and has randomness of the operating system.
+/// let now = Now::new(1_000_000, Duration::from_secs(1));
+/// let (mut rng, mut out, store) = (ChaCha12Rng::seed_from_u64(1), Vec::new(), TestStore::new(Sharing::Exclusive));
+///
+/// kdc.start(now, &mut rng, &mut out);
+/// // Loads, commits and signatures, until there are none: this is the test kit's driver.
+/// desk::settle(&AwsLc, &mut kdc, &store, now, out);
+/// while kdc.next_timeout(now).is_some_and(|at| at <= now.mono) {
+///     let mut out = Vec::new();
+///     kdc.timeout(now, &mut rng, &mut out);
+///     desk::settle(&AwsLc, &mut kdc, &store, now, out);
+/// }
+/// assert!(kdc.is_ready());
+///
+/// let mut out = Vec::new();
+/// let request = Request::new(Method::Get, ["ace-group", "lamps"]);
+/// let Reply::Now(answer) = kdc.request(now, Caller::anonymous(), request, &mut rng, &mut out) else {
+///     return Err("nobody has to be asked for this".into());
+/// };
+/// assert_eq!(answer.into_inner().status, Status::Unauthorized);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Machine: Send {
     /// What the world outside learns, in order with the answers.
     type Notice: Send;

@@ -13,6 +13,22 @@ pub const FIRST_FORMAT: u8 = 1;
 pub struct Corrupt;
 
 /// A kind of record. Implement it with [`plain_record!`](crate::plain_record) for types that serde knows.
+///
+/// ```
+/// use ace_groupcomm::RecordType;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Note {
+///     text: String,
+/// }
+///
+/// ace_groupcomm::plain_record!(Note);
+///
+/// let note = Note { text: "hello".into() };
+/// assert_eq!(Note::decode(&note.encode()), Ok(note));
+/// assert!(Note::decode(&[9, 1, 2]).is_err(), "a format that comes later");
+/// ```
 pub trait RecordType: Any + Send + Sync + Sized {
     /// Reads the bytes.
     ///

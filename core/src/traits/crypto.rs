@@ -70,6 +70,19 @@ pub type Mac = [u8; MAC_LEN];
 
 /// A private key for signing, wherever it is held: in memory, or in a device that signs for others. A [`CryptoProvider`] makes
 /// one of a secret.
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::Secret;
+/// use ace_groupcomm::traits::crypto::{CryptoProvider, PublicKey, SignatureAlgorithm};
+///
+/// let seed = Secret::new(vec![7; 32]);
+/// let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &seed).ok_or("no key")?;
+/// let signature = key.sign(b"hello").ok_or("no signature")?;
+/// let public = PublicKey::Signature(key.algorithm(), key.public().to_vec().into());
+/// assert!(AwsLc.verifies(&public, b"hello".to_vec(), signature));
+/// # Ok::<(), &str>(())
+/// ```
 pub trait SigningKey: Send + Sync {
     /// Returns the algorithm that the key is for.
     fn algorithm(&self) -> SignatureAlgorithm;
@@ -82,6 +95,19 @@ pub trait SigningKey: Send + Sync {
 }
 
 /// A private key for Diffie-Hellman, wherever it is held. A [`CryptoProvider`] makes one of a secret.
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::Secret;
+/// use ace_groupcomm::traits::crypto::{AgreementAlgorithm, CryptoProvider};
+///
+/// let key = |byte: u8| AwsLc.agreement_key(AgreementAlgorithm::X25519, &Secret::new(vec![byte; 32]));
+/// let (one, other) = (key(1).ok_or("no key")?, key(2).ok_or("no key")?);
+/// assert_eq!(one.agree(other.public()), other.agree(one.public()));
+/// // A point of low order shares nothing.
+/// assert_eq!(one.agree(&[0; 32]), None);
+/// # Ok::<(), &str>(())
+/// ```
 pub trait AgreementKey: Send + Sync {
     /// Returns the algorithm that the key is for.
     fn algorithm(&self) -> AgreementAlgorithm;
@@ -176,7 +202,18 @@ pub enum CryptoOutput {
     Failed,
 }
 
-/// Does work in batches.
+/// Does work in batches. The module's page has an implementation.
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::Secret;
+/// use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, CryptoProvider, SignatureAlgorithm};
+///
+/// let key = AwsLc.signing_key(SignatureAlgorithm::Es256, &Secret::new(vec![7; 32])).ok_or("no key")?;
+/// let outputs = AwsLc.run(&[CryptoJob::Sign { key, message: b"hello".to_vec() }]);
+/// assert!(matches!(outputs.as_slice(), [CryptoOutput::Signature(signature)] if signature.len() == 64));
+/// # Ok::<(), &str>(())
+/// ```
 pub trait CryptoProvider: Send + Sync {
     /// The signing key of a secret, whose form [`SignatureAlgorithm`] says. `None` where the secret is none, or the algorithm
     /// is not there.

@@ -95,6 +95,33 @@ impl From<Option<&[u8]>> for KeyPart {
 }
 
 /// An application profile for one member of one group: its identity and roles are within.
+///
+/// A profile makes it of a member's parameters. The Join Request has a proof that the KDC can verify:
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::config::{ConfigMap, ConfigValue};
+/// use ace_groupcomm::messages::pop;
+/// use ace_groupcomm::testkit::toy::{TALKER, Toy};
+/// use ace_groupcomm::traits::crypto::CryptoProvider;
+/// use ace_groupcomm::traits::profile::ApplicationProfile;
+/// use std::sync::Arc;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut parameters = ConfigMap::default();
+/// parameters.insert("key", ConfigValue::Text("11".repeat(32)));
+/// let member = Toy.member("lamps", TALKER, parameters, Arc::new(AwsLc))?;
+///
+/// let (challenge, cnonce) = ([1; 8], [2; 8]);
+/// let join = member.join(&challenge, &cnonce, None)?;
+/// let scope = join.scope.clone().ok_or("a scope")?;
+/// let identity = member.identity().ok_or("a talker has one")?;
+/// let key = member.key_of(&identity.cred).ok_or("a key")?;
+/// let proof = join.client_cred_verify.clone().ok_or("a proof")?;
+/// assert!(AwsLc.verifies(&key, pop::client_input(&scope, &challenge, &cnonce), proof));
+/// # Ok(())
+/// # }
+/// ```
 pub trait MemberRules: Send + Sync {
     /// Returns the GROUPNAME.
     fn gname(&self) -> &str;
@@ -213,6 +240,58 @@ pub fn join_request(
 }
 
 /// A client's side of a transport profile.
+///
+/// That of the bearer in the guide, `guide::write_a_transport`:
+///
+/// ```
+/// use ace_groupcomm::Secret;
+/// use ace_groupcomm::messages::{
+///     Confirmation, Label, RawCbor, TokenResponse, TokenTransferRequest, TokenTransferResponse,
+/// };
+/// use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable};
+///
+/// const NUMBER: i64 = -70_020;
+/// const BEARER: Label = Label::Int(-70_021);
+///
+/// struct BearerOverTls;
+///
+/// impl ClientTransport for BearerOverTls {
+///     fn takes(&self, response: &TokenResponse) -> Result<(), Unsuitable> {
+///         let is_ours = response.ace_profile == Some(NUMBER);
+///         is_ours.then_some(()).ok_or_else(|| Unsuitable::new("the token is for another profile"))
+///     }
+///
+///     fn begin(
+///         &self,
+///         access_token: Vec<u8>,
+///         _cnf: &Confirmation,
+///         _nonce: [u8; 8],
+///         _client_id: Vec<u8>,
+///     ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), Unsuitable> {
+///         let post = TokenTransferRequest { access_token, ..TokenTransferRequest::default() };
+///         Ok((post, Box::new(Posted)))
+///     }
+/// }
+///
+/// struct Posted;
+///
+/// impl BegunTransfer for Posted {
+///     fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, Unsuitable> {
+///         let bearer = response.extra.iter().find(|(label, _)| *label == BEARER);
+///         let bearer = bearer.and_then(|(_, value)| value.as_bytes_item());
+///         bearer.map(Secret::new).ok_or_else(|| Unsuitable::new("there is no bearer"))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Unsuitable> {
+/// let (post, begun) = BearerOverTls.begin(vec![1], &Confirmation::Kid(vec![2]), [3; 8], vec![4])?;
+/// assert_eq!(post.access_token, [1]);
+/// let extra = vec![(BEARER, RawCbor::bytes(&[5; 32]))];
+/// let kept = begun.finish(&TokenTransferResponse { extra, ..TokenTransferResponse::default() })?;
+/// assert_eq!(kept.expose(), [5; 32]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait ClientTransport: Send + Sync {
     /// Whether the token of an answer can be used with this profile: the profile that the AS names, and the keys.
     ///
@@ -234,7 +313,26 @@ pub trait ClientTransport: Send + Sync {
     ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), Unsuitable>;
 }
 
-/// A token post under way.
+/// A token post under way. [`ClientTransport`] has an example of both.
+///
+/// ```
+/// use ace_groupcomm::Secret;
+/// use ace_groupcomm::messages::TokenTransferResponse;
+/// use ace_groupcomm::traits::member::{BegunTransfer, Unsuitable};
+///
+/// /// The association's key is a pre-shared one that the client had before.
+/// struct PreShared(Secret);
+///
+/// impl BegunTransfer for PreShared {
+///     fn finish(self: Box<Self>, _response: &TokenTransferResponse) -> Result<Secret, Unsuitable> {
+///         Ok(self.0)
+///     }
+/// }
+///
+/// let begun: Box<dyn BegunTransfer> = Box::new(PreShared(Secret::new(vec![7; 16])));
+/// assert_eq!(begun.finish(&TokenTransferResponse::default())?.expose(), [7; 16]);
+/// # Ok::<(), Unsuitable>(())
+/// ```
 pub trait BegunTransfer {
     /// What the association is made of, in the profile's own form.
     ///

@@ -35,6 +35,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A kind of group: what RFC 9594 leaves to an application profile (its appendix A), at the KDC and at members.
+///
+/// A whole one is in the guide, `guide::write_a_profile`. Roles have three forms, which are the same:
+///
+/// ```
+/// use ace_groupcomm::Roles;
+/// use ace_groupcomm::testkit::toy::Toy;
+/// use ace_groupcomm::traits::profile::ApplicationProfile;
+///
+/// let roles = Toy.roles_from_names("talker+listener")?;
+/// assert_eq!((roles, Toy.role_names(roles)), (Roles(3), vec!["talker", "listener"]));
+/// assert_eq!(Toy.roles(&Toy.permissions(roles)), Some(roles));
+/// assert!(Toy.roles_from_names("sender").is_err());
+/// # Ok::<(), ace_groupcomm::traits::profile::UnknownRole>(())
+/// ```
 pub trait ApplicationProfile: Send + Sync {
     /// Returns each role with the name that configurations, policies and command lines have for it.
     fn named_roles(&self) -> &'static [NamedRole];
@@ -138,6 +152,33 @@ pub enum KeyAudience<'a> {
 }
 
 /// Makes the secrets of an epoch, and shows them.
+///
+/// A key of 16 bytes, the same for all members:
+///
+/// ```
+/// use ace_groupcomm::messages::{Label, RawCbor};
+/// use ace_groupcomm::traits::profile::{KeyAudience, KeyingMaterialProducer};
+/// use ace_groupcomm::{Gid, Secret};
+///
+/// struct OneKey;
+///
+/// impl KeyingMaterialProducer for OneKey {
+///     fn key_type(&self) -> Label {
+///         Label::Int(-70_030)
+///     }
+///     fn fresh(&self, random: &dyn Fn(&'static str) -> [u8; 32]) -> Secret {
+///         let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = random("the key");
+///         Secret::new(key.to_vec())
+///     }
+///     fn key(&self, secret: &Secret, _gid: &Gid, _audience: KeyAudience<'_>) -> Option<RawCbor> {
+///         Some(RawCbor::bytes(secret.expose()))
+///     }
+/// }
+///
+/// let secret = OneKey.fresh(&|_| [7; 32]);
+/// let key = OneKey.key(&secret, &Gid::from(vec![1]), KeyAudience::Group);
+/// assert_eq!(key, Some(RawCbor::bytes(&[7; 16])));
+/// ```
 pub trait KeyingMaterialProducer: Send + Sync {
     /// The key type, `gkty` (RFC 9594 REQ18).
     fn key_type(&self) -> Label;
@@ -150,6 +191,25 @@ pub trait KeyingMaterialProducer: Send + Sync {
 }
 
 /// The rules of one group.
+///
+/// A whole implementation is in the guide, `guide::write_a_profile`. A KDC asks the rules of a group like this:
+///
+/// ```
+/// use ace_backend_aws_lc::AwsLc;
+/// use ace_groupcomm::config::ConfigMap;
+/// use ace_groupcomm::testkit::toy::{LISTENER, READER, TALKER, Toy};
+/// use ace_groupcomm::traits::profile::ApplicationProfile;
+///
+/// let rules = Toy.configure("lamps", ConfigMap::default(), &AwsLc)?;
+/// assert!(rules.shows_credential(TALKER) && rules.gets_identifier(TALKER));
+/// assert!(rules.may_join_with(LISTENER) && !rules.shows_credential(LISTENER));
+/// assert!(!rules.may_join_with(READER) && rules.reads_creds_as_non_member(READER));
+/// assert_eq!(rules.peers_of(LISTENER), TALKER);
+/// // What it was configured with makes the same rules again.
+/// let again = Toy.configure("lamps", rules.parameters().to_config(), &AwsLc)?;
+/// assert_eq!(again.parameters(), rules.parameters());
+/// # Ok::<(), ace_groupcomm::config::ConfigError>(())
+/// ```
 pub trait GroupRules: Send + Sync {
     /// The parameters that the group was configured with, all of them, with defaults where nothing was said. A group that
     /// is configured with [`Parameters::to_config`] has the same rules and the same parameters.

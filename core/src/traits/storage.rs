@@ -132,7 +132,22 @@ pub enum Sharing {
     Shared,
 }
 
-/// Ordered keys with durable, conditional commits; see the contract in the module's documentation.
+/// Ordered keys with durable, conditional commits; see the contract in the module's documentation. A whole one is in the guide,
+/// `guide::write_a_storage`.
+///
+/// ```
+/// use ace_backend_memory::MemoryStorage;
+/// use ace_groupcomm::traits::storage::{CommitOutcome, Key, Storage, Txn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let (storage, key) = (MemoryStorage::new(), Key::new("lamp"));
+/// let create = Txn { expect: vec![(key.clone(), None)], write: vec![(key.clone(), Some("on".into()))] };
+/// // Of two who make one key, the second learns what stands there.
+/// let outcomes = storage.commit(vec![create.clone(), create]).await;
+/// assert!(matches!(outcomes.as_slice(), [CommitOutcome::Done(_), CommitOutcome::Conflict(_)]), "{outcomes:?}");
+/// # }
+/// ```
 #[async_trait]
 pub trait Storage: Send + Sync {
     /// Reads several keys at one moment.
@@ -162,6 +177,32 @@ pub trait Storage: Send + Sync {
 }
 
 /// Everything as it was at one moment.
+///
+/// ```
+/// use ace_backend_memory::MemoryStorage;
+/// use ace_groupcomm::traits::storage::{Key, Storage, Txn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ace_groupcomm::traits::storage::StorageError> {
+/// let storage = MemoryStorage::new();
+/// let write = |key: &'static str| Txn { expect: vec![], write: vec![(Key::new(key), Some("1".into()))] };
+/// storage.commit(vec![write("a"), write("b")]).await;
+/// let snapshot = storage.snapshot().await?;
+/// storage.commit(vec![write("c")]).await;
+///
+/// let (mut keys, mut after) = (Vec::new(), None);
+/// loop {
+///     let page = snapshot.page(after.as_ref(), 1).await?;
+///     keys.extend(page.records.into_iter().map(|(key, _)| key));
+///     after = keys.last().cloned();
+///     if !page.more {
+///         break;
+///     }
+/// }
+/// assert_eq!(keys, [Key::new("a"), Key::new("b")]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Snapshot: Send + Sync {
     /// Reads the keys behind `after`, at most `limit` of them.

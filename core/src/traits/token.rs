@@ -1,25 +1,4 @@
 //! Who checks tokens. [`crate::token`] has the types, and a validator of CWTs.
-//!
-//! A validator that takes reference tokens asks the Authorization Server what they mean:
-//!
-//! ```
-//! use ace_groupcomm::engine::Question;
-//! use ace_groupcomm::token::{TokenRefusal, ValidToken};
-//! use ace_groupcomm::traits::token::TokenValidator;
-//! use ace_groupcomm::{Stop, UnixTime, View};
-//! use ace_groupcomm_messages::Claims;
-//!
-//! struct Introspection;
-//!
-//! impl TokenValidator for Introspection {
-//!     fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
-//!         // The run ends here until the service has answered, and begins anew then.
-//!         let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
-//!         let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
-//!         Ok(ValidToken::of_claims("as", "kdc", token, claims, now, self.leeway())?.confidential())
-//!     }
-//! }
-//! ```
 
 use crate::engine::store::view::{Stop, View};
 use crate::time::UnixTime;
@@ -27,6 +6,27 @@ use crate::token::{LEEWAY, Trust, ValidToken};
 use std::time::Duration;
 
 /// Checks access tokens that clients post (RFC 9200 section 5.10.1).
+///
+/// A validator that takes reference tokens asks the Authorization Server what they mean:
+///
+/// ```
+/// use ace_groupcomm::engine::Question;
+/// use ace_groupcomm::token::{TokenRefusal, ValidToken};
+/// use ace_groupcomm::traits::token::TokenValidator;
+/// use ace_groupcomm::{Stop, UnixTime, View};
+/// use ace_groupcomm_messages::Claims;
+///
+/// struct Introspection;
+///
+/// impl TokenValidator for Introspection {
+///     fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
+///         // The run ends here until the service has answered, and begins anew then.
+///         let answer = view.asked(Question { service: "introspection", content: token.to_vec() })?;
+///         let claims = Claims::decode(answer.expose()).map_err(|_| TokenRefusal::Unverified)?;
+///         Ok(ValidToken::of_claims("as", "kdc", token, claims, now, self.leeway())?.confidential())
+///     }
+/// }
+/// ```
 pub trait TokenValidator: Send + Sync {
     /// Checks a token at this time. It is called several times for one post, and must not block: what takes time it asks the
     /// view for, [signatures](View::verified) and [services outside](View::asked).

@@ -66,6 +66,27 @@ pub enum TransportRefusal {
 /// as the same request all the same: the network side makes a POST to authz-info of it, and calls the engine. The association's name
 /// is in [`Response::association`](crate::Response::association), and its material has come by [`AssociationNotice::New`] before that
 /// answer. Where the keys come of the handshake itself, [`AssociationNeed::Established`] says what they are.
+///
+/// # Example
+///
+/// A whole one is in the guide, `guide::write_a_transport`. The toy one of the test kit, as the KDC calls it:
+///
+/// ```
+/// use ace_groupcomm::messages::{Confirmation, OscoreInputMaterial};
+/// use ace_groupcomm::testkit::{build::transfer, toy::ToyTransport};
+/// use ace_groupcomm::traits::transport::{Offer, TransportProfile, TransportRefusal};
+/// use ace_groupcomm::{AssociationId, Secret};
+///
+/// let post = transfer(b"token", &[1; 8]);
+/// let cnf = Confirmation::Osc(OscoreInputMaterial::new(vec![1], vec![2; 16]));
+/// let associate = |names: Vec<AssociationId>| {
+///     let offer = Offer { random: [3; 32], secret: Secret::new(vec![4; 32]), names: &mut names.into_iter() };
+///     ToyTransport.associate(&post, &cnf, offer)
+/// };
+/// assert_eq!(associate(vec![AssociationId::from(vec![5])])?.id.as_bytes(), [5]);
+/// assert_eq!(associate(Vec::new()), Err(TransportRefusal::NoName));
+/// # Ok::<(), TransportRefusal>(())
+/// ```
 pub trait TransportProfile: Send + Sync {
     /// Returns its registered number, `ace_profile`.
     fn number(&self) -> i64;
@@ -236,6 +257,40 @@ impl AssociationNeed {
 }
 
 /// The network side's table of associations.
+///
+/// One that knows which there are, and looks none up:
+///
+/// ```
+/// use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
+/// use ace_groupcomm::{AssociationId, Secret};
+/// use std::collections::BTreeMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use std::task::{Context, Poll};
+///
+/// #[derive(Default)]
+/// struct Known(Mutex<BTreeMap<AssociationId, Secret>>);
+///
+/// impl Associations for Known {
+///     fn notice(&self, notice: AssociationNotice) {
+///         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         match notice {
+///             AssociationNotice::New { id, material, .. } => drop(known.insert(id, material)),
+///             AssociationNotice::Gone { id } | AssociationNotice::Ended { id } => drop(known.remove(&id)),
+///             // Notices that one does not know, or need, are for others.
+///             _ => (),
+///         }
+///     }
+///
+///     fn poll_needs(&self, _context: &mut Context<'_>) -> Poll<Vec<AssociationNeed>> {
+///         Poll::Pending
+///     }
+/// }
+///
+/// let (known, id) = (Known::default(), AssociationId::from(vec![1]));
+/// known.notice(AssociationNotice::New { id: id.clone(), profile: -70_000, material: Secret::new(vec![7; 16]) });
+/// known.notice(AssociationNotice::Gone { id });
+/// assert!(known.0.lock().is_ok_and(|known| known.is_empty()));
+/// ```
 pub trait Associations: Send + Sync {
     /// Follows a change. Changes come in order, before the answers that rest on them.
     fn notice(&self, notice: AssociationNotice);
