@@ -6,6 +6,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token};
+use ace_groupcomm::testkit::world::{Crash, Fate};
 use ace_groupcomm::traits::member::Unsuitable;
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -13,7 +14,7 @@ use ace_groupcomm_messages::{
     CredsResponse, JoinRefusal, JoinResponse, KeyDistribution, Label, RawCbor, Scope, ScopeEntry, ScopeValue,
     TokenResponse, TokenTransferResponse,
 };
-use device::{Crash, Device, Fate};
+use device::Device;
 use std::time::Duration;
 
 /// The toy profile's.
@@ -96,7 +97,7 @@ fn lost_messages_cost_an_operation_and_nothing_else() {
     let mut device = Device::new();
     device.run(Operation::Token);
     for operation in [Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds] {
-        device.fate = vec![Fate::Lost];
+        device.fate = [Fate::Lost].into();
         let lost = Some(Err(MemberError::Exchange(ExchangeError::Failed("no answer".into()))));
         assert_eq!(device.run(operation), lost, "{operation:?}");
         assert_eq!(device.run(operation), Some(Ok(())), "{operation:?}");
@@ -112,10 +113,10 @@ fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
     }
     let session = device.disk.session.clone();
     // Twice is no matter; three times, and the token is posted anew.
-    device.fate = vec![Fate::Doubtful, Fate::Doubtful];
+    device.fate = [Fate::Doubtful, Fate::Doubtful].into();
     assert_eq!(device.run(Operation::Creds), Some(Ok(())));
     assert_eq!(device.posts, 1);
-    device.fate = vec![Fate::Doubtful, Fate::Doubtful, Fate::Doubtful];
+    device.fate = [Fate::Doubtful, Fate::Doubtful, Fate::Doubtful].into();
     assert_eq!(device.run(Operation::Creds), Some(Ok(())));
     assert_eq!(device.posts, 2);
     assert_ne!(device.disk.session.as_ref().map(|s| &s.client_id), session.as_ref().map(|s| &s.client_id));
@@ -123,7 +124,7 @@ fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
     let session = device.disk.session.clone();
     let lie = TokenTransferResponse { nonce2: Some(vec![0; 8]), ..TokenTransferResponse::default() };
     let lie = Response::new(Status::Created).with_payload(19, lie.encode());
-    device.fate = vec![Fate::Answer(lie)];
+    device.fate = [Fate::Answer(lie)].into();
     assert!(matches!(device.run(Operation::Upload), Some(Err(MemberError::Unsuitable(_)))));
     assert_eq!(device.disk.session, session);
     device.disk.offered = session.clone();
@@ -164,7 +165,7 @@ fn versions_come_in_any_order_and_none_goes_back() {
         }
         let mut newest = 0;
         for num in order {
-            device.fate = vec![Fate::Answer(distribution(num, u8::try_from(num).unwrap()))];
+            device.fate = [Fate::Answer(distribution(num, u8::try_from(num).unwrap()))].into();
             // A second time under one identifier it would have to join first: that is as if it had not been used.
             let mut fresh = device.disk.clone();
             fresh.groups.values_mut().for_each(|group| group.spent.clear());
@@ -188,13 +189,13 @@ fn credentials_are_those_of_one_version() {
         let answer = CredsResponse { num, peers: vec![] };
         Fate::Answer(Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, answer.encode()))
     };
-    device.fate = vec![creds(-1)];
+    device.fate = [creds(-1)].into();
     assert!(matches!(device.run(Operation::Creds), Some(Err(MemberError::Unusable(text))) if text.contains("older")));
     // Those of a newer one: the keys first, then once more.
-    device.fate = vec![creds(4), Fate::Answer(distribution(4, 4)), creds(4)];
+    device.fate = [creds(4), Fate::Answer(distribution(4, 4)), creds(4)].into();
     assert_eq!(device.run(Operation::Creds), Some(Ok(())));
     assert_eq!(device.member.group().unwrap().num, 4);
-    device.fate = vec![creds(5), Fate::Answer(distribution(5, 5)), creds(6), Fate::Answer(distribution(6, 6))];
+    device.fate = [creds(5), Fate::Answer(distribution(5, 5)), creds(6), Fate::Answer(distribution(6, 6))].into();
     assert!(matches!(device.run(Operation::Creds), Some(Err(MemberError::Unusable(_)))), "it never ends otherwise");
 }
 
@@ -226,7 +227,8 @@ fn what_has_ended_is_not_used() {
         (ended.exi, ended.exp) = (exi, exp);
         let answer = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, ended.encode());
         let without_group = device.disk.session.is_none();
-        device.fate = if without_group { vec![Fate::Well, Fate::Answer(answer)] } else { vec![Fate::Answer(answer)] };
+        device.fate =
+            if without_group { [Fate::Well, Fate::Answer(answer)].into() } else { [Fate::Answer(answer)].into() };
         let result = device.run(Operation::Keys).unwrap();
         assert_eq!(result.is_ok(), taken, "{exi:?} {exp:?}: {result:?}");
     }
@@ -254,7 +256,7 @@ fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the
         device.disk = State::default();
         device.restart(false);
     }
-    device.desk.now.unix = device.desk.now.unix.minus(Duration::from_secs(1_000));
+    device.world.desk.now.unix = device.world.desk.now.unix.minus(Duration::from_secs(1_000));
     assert_eq!(device.run(Operation::Token), Some(Ok(())));
 }
 
@@ -364,12 +366,12 @@ fn a_challenge_that_is_wrong_or_gone_is_replaced() {
     let good = device.disk.session.as_ref().and_then(|session| session.kdcchallenge.clone()).unwrap();
     device.disk.session.as_mut().unwrap().kdcchallenge = None;
     device.restart(true);
-    device.fate = vec![refusal(Some(good.0.clone()), ACE_GROUPCOMM_CBOR)];
+    device.fate = [refusal(Some(good.0.clone()), ACE_GROUPCOMM_CBOR)].into();
     assert_eq!(device.run(Operation::Join), Some(Ok(())));
     assert_eq!(device.posts, 2);
     // What is no such offer is a refusal.
     for fate in [refusal(Some(good.0.clone()), 60), refusal(None, ACE_GROUPCOMM_CBOR)] {
-        device.fate = vec![fate];
+        device.fate = [fate].into();
         let refused = device.run(Operation::Join);
         assert!(matches!(refused, Some(Err(MemberError::Refused { status: Status::BadRequest, .. }))), "{refused:?}");
     }
@@ -400,13 +402,13 @@ fn a_join_response_that_cannot_be_right_changes_nothing() {
     }
     let group = device.member.group().cloned();
     for lie in lies {
-        device.fate = vec![Fate::Changed(lie)];
+        device.fate = [Fate::Changed(lie)].into();
         let result = device.run(Operation::Join);
         assert!(matches!(result, Some(Err(MemberError::Unusable(_)))), "{result:?}");
         assert_eq!(device.member.group(), group.as_ref());
     }
     // A newer one is what a rekeying leaves behind.
-    device.fate = vec![Fate::Changed(|response| with_num(response, 7))];
+    device.fate = [Fate::Changed(|response| with_num(response, 7))].into();
     assert_eq!(device.run(Operation::Join), Some(Ok(())));
     assert_eq!(device.member.group().unwrap().num, 7);
 }
@@ -425,7 +427,7 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
             group.spent.clear();
         }
         device.restart(true);
-        device.fate = vec![Fate::Answer(distribution(num + ahead, 3))];
+        device.fate = [Fate::Answer(distribution(num + ahead, 3))].into();
         assert_eq!(device.run(Operation::Keys), Some(Ok(())));
         assert_eq!(device.member.group().unwrap().peers.contains(&peer), known, "{ahead} ahead");
     }
@@ -435,11 +437,12 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
 fn a_member_knows_the_others_and_does_not_count_itself() {
     let mut device = Device::new();
     let other = TestClient::new(&AwsLc, 2).unwrap();
-    let post = |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.unix().seconds() + 1_000));
+    let post =
+        |device: &Device| token(1, &other.claims(&[("g1", TALKER)], device.world.desk.now.unix.seconds() + 1_000));
     let posted = post(&device);
-    let (caller, challenge) = device.desk.post_token(&posted).unwrap();
+    let (caller, challenge) = device.world.desk.post_token(&posted).unwrap();
     let join = join_post("g1", &other.join("g1", TALKER, &challenge, &[7; 8]));
-    assert_eq!(device.desk.ask(&caller, join).status, Status::Created);
+    assert_eq!(device.world.desk.ask(&caller, join).status, Status::Created);
     for operation in [Operation::Token, Operation::Upload, Operation::Join] {
         assert_eq!(device.run(operation), Some(Ok(())));
     }

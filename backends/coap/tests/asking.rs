@@ -4,6 +4,7 @@ use ace_backend_coap::{AddressPair, Endpoint, Inputs, Limits, Received, RequestE
 use ace_coap::numbers::option;
 use ace_coap::security::{PeerId, ProtectError};
 use ace_coap::{Code, Message, Type};
+use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
 use ace_oscore::{Aead, Context, Hkdf, Incoming, Parameters, Sequence};
 use ace_profile_oscore::{OscoreServer, Responses};
 use rand_chacha::ChaCha12Rng;
@@ -55,6 +56,7 @@ struct Lab {
     endpoint: Endpoint,
     inputs: Inputs,
     requester: Requester,
+    security: Arc<OscoreServer>,
     client: Context,
     now: Duration,
 }
@@ -62,12 +64,13 @@ struct Lab {
 impl Lab {
     fn new(sequence: Sequence, limits: Limits) -> Self {
         let security = OscoreServer::new(Box::new(ChaCha12Rng::seed_from_u64(1)), Responses::ReuseNonce);
+        let security = Arc::new(security);
         security.add(peer(), &parameters(1, 2), sequence, true).unwrap();
         let local = "192.0.2.1:5683".parse().unwrap();
-        let (endpoint, inputs) = Endpoint::new(local, Arc::new(security), Arc::new(Nothing), limits, [1; 32]);
+        let (endpoint, inputs) = Endpoint::new(local, Arc::clone(&security) as _, Arc::new(Nothing), limits, [1; 32]);
         let requester = endpoint.requester();
         let client = Context::fresh(&parameters(2, 1), Sequence::all()).unwrap();
-        Self { endpoint, inputs, requester, client, now: Duration::ZERO }
+        Self { endpoint, inputs, requester, security, client, now: Duration::ZERO }
     }
 
     fn settle(&mut self) {
@@ -272,4 +275,37 @@ fn a_request_waits_for_sequence_numbers_a_while() {
     lab.endpoint.notifier().unavailable(peer());
     lab.settle();
     assert_eq!(poll(&mut outcome), Some(Err(ProtectError::NeedSequence.into())));
+    // They come: it is sent at once. What is told after that changes nothing.
+    let mut outcome = lab.ask(peer(), control(b"4"));
+    lab.security.notice(AssociationNotice::Sequence { id: vec![2].into(), start: 6, limit: 8 });
+    lab.endpoint.notifier().ready(peer());
+    lab.settle();
+    let request = lab.sent().unwrap();
+    lab.endpoint.notifier().ready(peer());
+    lab.endpoint.notifier().unavailable(peer());
+    lab.settle();
+    assert_eq!((lab.sent(), poll(&mut outcome).is_none()), (None, true));
+    let answer = lab.answer(&request, Type::Acknowledgement, request.id);
+    lab.comes(&answer);
+    assert_eq!(payload(&mut outcome), b"4");
+}
+
+#[test]
+fn an_echo_that_the_client_wants_is_sent_once() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    let mut outcome = lab.ask(peer(), control(b"1"));
+    let mut echoes = Vec::new();
+    for round in 1..=2_u8 {
+        let request = lab.sent().unwrap();
+        let Incoming::Accepted { message, right, .. } = lab.client.unprotect_request(&request).unwrap() else {
+            panic!()
+        };
+        echoes.push(message.options.first(option::ECHO).map(<[u8]>::to_vec));
+        let mut wants = lab.client.ask_for_echo(right, [round; 8]).unwrap();
+        (wants.kind, wants.id, wants.token) = (Type::Acknowledgement, request.id, request.token);
+        lab.comes(&wants);
+    }
+    assert_eq!(echoes, [None, Some(vec![1; 8])]);
+    assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::UNAUTHORIZED, "the second answer is the answer");
+    assert_eq!((lab.sent(), lab.endpoint.next_timeout()), (None, None));
 }

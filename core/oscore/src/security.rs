@@ -64,3 +64,34 @@ impl ClientSecurity for Context {
         self.sequence.runs_low()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Aead, Hkdf, Parameters, Sequence};
+    use ace_coap::Code;
+    use alloc::vec;
+
+    #[test]
+    fn numbers_that_come_are_used_and_their_end_is_seen() {
+        let parameters = Parameters {
+            master_secret: vec![1; 16],
+            master_salt: vec![],
+            sender_id: vec![1],
+            recipient_id: vec![2],
+            id_context: None,
+            aead: Aead::default(),
+            hkdf: Hkdf::default(),
+        };
+        let mut context = Context::restored(&parameters, Sequence::none()).unwrap();
+        let security: &mut dyn ClientSecurity = &mut context;
+        let get = Message::request(Code::GET);
+        assert!(security.runs_low() && security.is_protected());
+        assert_eq!(security.protect_request(&get).unwrap_err(), ProtectError::NeedSequence);
+        security.extend(0, 4_096);
+        assert!(!security.runs_low() && security.protect_request(&get).is_ok());
+        let foreign = ReplyBinding::new(1_u8);
+        assert_eq!(security.protect_response(get.clone(), foreign), Err(ProtectError::ForeignBinding));
+        assert_eq!(security.unprotect_response(&get, &mut SentRequest::new(1_u8)), Err(ResponseError::NotVerified));
+    }
+}

@@ -1,5 +1,5 @@
 //! For those who test an engine, a backend or a profile: a suite for each trait ([`storage`], [`profile`], [`transport`], [`token`]),
-//! a store that fails on command, the smallest profiles that go through every trait, builders, and a simulation.
+//! a store that fails on command, the smallest profiles that go through every trait, builders, a world of AS, KDC and members ([`world`]), and a simulation.
 //!
 //! Nothing here belongs into a deployment: keys are fixed and randomness is seeded.
 
@@ -13,6 +13,7 @@ pub mod store;
 pub mod token;
 pub mod toy;
 pub mod transport;
+pub mod world;
 
 pub use desk::Desk;
 pub use store::TestStore;

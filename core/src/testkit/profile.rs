@@ -15,10 +15,12 @@
 //! # }
 //! ```
 
+use super::world::{Device, World};
 use super::{Desk, Failure, TestStore, build, desk, require, toy};
 use crate::config::{ConfigMap, ConfigValue};
 use crate::id::NodeName;
 use crate::kdc::GroupConfig;
+use crate::member::Operation;
 use crate::registry::{ApplicationProfileDescriptor, Registry};
 use crate::request::{Caller, Method, Response, Status};
 use crate::traits::crypto::CryptoProvider;
@@ -31,10 +33,11 @@ use ace_groupcomm_messages::{
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// GROUPNAME of the group that all joins of the suite are for.
-const GROUP: &str = "g";
+const GROUP: &str = World::GROUP;
 /// When its tokens end.
 const LATER: u64 = 2_000_000;
 /// N_C of its joins.
@@ -85,6 +88,7 @@ pub fn suite(
         suite.bad_proofs(roles)?;
         suite.bad_credentials(roles)?;
         suite.bad_answers(roles)?;
+        suite.the_whole_way(roles)?;
     }
     Ok(())
 }
@@ -222,6 +226,29 @@ impl Suite<'_> {
             known.is_none_or(|peer| peer.roles.as_ref().is_none_or(|read| self.reads(read, roles))),
             "with the roles",
         )
+    }
+
+    /// Two members come from the AS to the keys, and one of them comes back after a crash.
+    fn the_whole_way(&self, roles: Roles) -> Result<(), Failure> {
+        let clients = ["one", "two"].map(|name| (name, roles));
+        let mut world = World::new(self.crypto, *self.descriptor, self.sides.group.clone(), &clients)?;
+        let mut ids = Vec::new();
+        for (number, (name, _)) in clients.into_iter().enumerate() {
+            let mut device = Device::new(name, self.member(number, roles)?);
+            let mut does = |device: &mut Device, operation| {
+                let done = device.run(&mut world, operation);
+                require(done == Some(Ok(())), &format!("a member does {operation:?}, not {done:?}"))
+            };
+            for operation in [Operation::Token, Operation::Upload, Operation::Join, Operation::Keys, Operation::Creds] {
+                does(&mut device, operation)?;
+            }
+            ids.extend(device.id());
+            device.restart(true);
+            does(&mut device, Operation::Keys)?;
+            ids.extend(device.id());
+        }
+        let (count, distinct) = (ids.len(), ids.into_iter().collect::<BTreeSet<_>>().len());
+        require(count == distinct, "keys are handed out once under each identifier")
     }
 
     fn reads(&self, permissions: &RawCbor, roles: Roles) -> bool {

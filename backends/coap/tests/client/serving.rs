@@ -166,3 +166,28 @@ async fn a_client_that_has_lost_its_window_asks_whether_requests_are_new_once_a_
     assert!(matches!(client.request(Message::request(Code::GET)).await, Err(ClientError::Timeout)));
     assert!(matches!(client.request(Message::request(Code::GET)).await, Err(ClientError::Protect(_))));
 }
+
+#[tokio::test]
+async fn the_last_sixteen_answers_are_kept() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await.protect_with(context(1, 2));
+    let mut server = context(2, 1);
+    met(&mut other, &mut client, &mut server).await;
+    let seen = serve(&mut client);
+    let requests: Vec<_> = (1..=17).map(|id| control(&mut server, id, b"x").0).collect();
+    for request in &requests {
+        other.send(request).await;
+    }
+    listen(&mut client).await;
+    let mut answers = Vec::new();
+    for _ in &requests {
+        answers.push(other.receive().await);
+    }
+    other.send(&requests[0]).await;
+    other.send(&requests[1]).await;
+    listen(&mut client).await;
+    // The oldest is gone: what comes again is a replay now, and not acted on either.
+    assert_eq!(other.receive().await.code, Code::UNAUTHORIZED);
+    assert_eq!(other.receive().await, answers[1]);
+    assert_eq!(seen.lock().unwrap().len(), 17);
+}
