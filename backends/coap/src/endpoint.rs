@@ -55,6 +55,7 @@ pub use asking::{RequestError, Requester};
 
 use crate::Limits;
 use crate::block::Transfers;
+use crate::datagrams::DatagramSecurity;
 use crate::discovery::Links;
 use crate::exchange::{Exchanges, MessageKey};
 use crate::held::Held;
@@ -204,6 +205,7 @@ pub struct Endpoint {
     now: Duration,
     local: SocketAddr,
     security: Arc<dyn MessageSecurity>,
+    datagrams: Option<Box<dyn DatagramSecurity>>,
     service: Arc<dyn Service>,
     links: Links,
     limits: Limits,
@@ -249,6 +251,7 @@ impl Endpoint {
             now: Duration::ZERO,
             local,
             security,
+            datagrams: None,
             service,
             links: Links::default(),
             limits,
@@ -283,6 +286,13 @@ impl Endpoint {
         self
     }
 
+    /// Has datagrams protected below CoAP. Nothing is taken then that did not come in a session, nor sent outside of one.
+    #[must_use]
+    pub fn with_datagram_security(mut self, datagrams: Box<dyn DatagramSecurity>) -> Self {
+        self.datagrams = Some(datagrams);
+        self
+    }
+
     /// Tells the endpoint of changed resources.
     #[must_use]
     pub fn notifier(&self) -> Notifier {
@@ -298,7 +308,16 @@ impl Endpoint {
     /// Takes in a datagram.
     pub fn handle(&mut self, now: Duration, from: AddressPair, datagram: &[u8]) {
         self.now = now;
-        self.datagram(from, datagram);
+        match &mut self.datagrams {
+            None => self.datagram(from, datagram),
+            Some(datagrams) => {
+                let mut messages = Vec::new();
+                datagrams.receive(now, from, datagram, &mut messages);
+                for (session, message) in messages {
+                    self.datagram(AddressPair { session: Some(session), ..from }, &message);
+                }
+            }
+        }
         self.report_ended();
     }
 
@@ -311,7 +330,14 @@ impl Endpoint {
 
     /// Takes the oldest datagram that waits to be sent; `None` where none waits.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.outgoing.pop_front()
+        let Some(datagrams) = &mut self.datagrams else { return self.outgoing.pop_front() };
+        while let Some(message) = self.outgoing.pop_front() {
+            let protected = message.to.session.and_then(|session| datagrams.protect(self.now, session, message));
+            if protected.is_some() {
+                return protected;
+            }
+        }
+        datagrams.poll_transmit()
     }
 
     /// The moment at which [`Self::timeout`] has to be called, on the clock of `now`; it may have passed. `None` where nothing will be
@@ -320,12 +346,16 @@ impl Endpoint {
     pub fn next_timeout(&self) -> Option<Duration> {
         // What is to be asked for first is due at once.
         let first = (!self.to_ask.is_empty() && self.notifying < NOTIFYING).then_some(self.now);
-        first.or_else(|| self.next_due())
+        let below = self.datagrams.as_ref().and_then(|datagrams| datagrams.next_timeout());
+        first.or_else(|| [self.next_due(), below].into_iter().flatten().min())
     }
 
     /// Does what is due.
     pub fn timeout(&mut self, now: Duration) {
         self.now = now;
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.timeout(now);
+        }
         self.due();
         self.report_ended();
     }

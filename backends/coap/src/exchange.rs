@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn from(port: u16) -> AddressPair {
-        AddressPair { remote: ([127, 0, 0, 1], port).into(), local: None }
+        std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()
     }
 
     fn at(seconds: u64) -> Duration {

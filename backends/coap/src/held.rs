@@ -55,7 +55,7 @@ impl<T> Held<T> {
 mod tests {
     use super::*;
     use crate::exchange::Exchanges;
-    use crate::socket::AddressPair;
+
     use ace_coap::Code;
     use std::time::Duration;
 
@@ -63,9 +63,7 @@ mod tests {
     fn messages_wait_in_order_and_within_a_bound() {
         let mut held = Held::new(&Limits { held: 3 * (OVERHEAD + 10), ..Limits::default() });
         let exchanges = Exchanges::new(&Limits::default());
-        let key = |id| {
-            exchanges.see(Duration::ZERO, AddressPair { remote: ([127, 0, 0, 1], 1).into(), local: None }, id, b"").0
-        };
+        let key = |id| exchanges.see(Duration::ZERO, std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), id, b"").0;
         let (one, other) = (PeerId::new(b"1"), PeerId::new(b"2"));
         let message = Message { payload: vec![0; 10], ..Message::request(Code::POST) };
         for (number, peer) in [(1, &one), (2, &other), (3, &one), (3, &other), (4, &one)] {

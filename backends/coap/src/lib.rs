@@ -49,6 +49,7 @@
 
 mod block;
 mod client;
+mod datagrams;
 mod discovery;
 pub mod endpoint;
 mod exchange;
@@ -64,6 +65,7 @@ mod socket;
 
 pub use block::bad_option;
 pub use client::{Client, ClientError, Observation};
+pub use datagrams::DatagramSecurity;
 pub use discovery::{Link, Links, link_format};
 pub use endpoint::{Endpoint, Input, Inputs, RequestError, Requester, ServerStats, StatsHandle, Transmit};
 pub use limits::Limits;

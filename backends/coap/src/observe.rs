@@ -7,12 +7,13 @@ mod former;
 
 use crate::Limits;
 use crate::owner::{Owner, Shares};
+use crate::socket::AddressPair;
 use ace_coap::numbers::option;
 use ace_coap::security::ObservationBinding;
 use ace_coap::{Code, Message, Token};
 use former::FormerNumbers;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The longest registration that is kept.
@@ -35,8 +36,8 @@ pub(crate) struct Notifies {
 
 /// One observation.
 pub(crate) struct Observation {
-    /// The address of ours that the client uses, where that is known.
-    pub(crate) local: Option<IpAddr>,
+    /// Where the client is, and the session that it is in.
+    pub(crate) at: AddressPair,
     /// The registration, which is asked again for each notification.
     pub(crate) request: Message,
     pub(crate) binding: Option<ObservationBinding>,
@@ -51,12 +52,12 @@ pub(crate) struct Observation {
 
 impl Observation {
     pub(crate) const fn new(
-        local: Option<IpAddr>,
+        at: AddressPair,
         request: Message,
         binding: Option<ObservationBinding>,
         is_kept: bool,
     ) -> Self {
-        Self { local, request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
+        Self { at, request, binding, number: 0, serial: 0, under_way: false, changed_again: false, is_kept }
     }
 }
 
@@ -316,7 +317,8 @@ mod tests {
     use super::*;
 
     fn observation(path: &str) -> Observation {
-        Observation::new(None, Message::request(Code::GET).with_path(path.split('/')), None, false)
+        let at = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        Observation::new(at, Message::request(Code::GET).with_path(path.split('/')), None, false)
     }
 
     fn at(seconds: u64) -> Duration {

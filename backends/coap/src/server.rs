@@ -3,6 +3,7 @@
 //! Everything runs in one task. A tick takes all datagrams that wait and all answers that are ready, so that
 //! under load the cost of waking up is shared.
 
+use crate::datagrams::DatagramSecurity;
 use crate::endpoint::{Endpoint, Inputs, Requester, StatsHandle};
 use crate::service::{Notifier, Registration, Service};
 use crate::socket::{AddressPair, Buffers, Socket};
@@ -46,6 +47,13 @@ impl Server {
     #[must_use]
     pub fn with_links(mut self, links: Links) -> Self {
         self.endpoint = self.endpoint.with_links(links);
+        self
+    }
+
+    /// Has datagrams protected below CoAP: see [`Endpoint::with_datagram_security`].
+    #[must_use]
+    pub fn with_datagram_security(mut self, datagrams: Box<dyn DatagramSecurity>) -> Self {
+        self.endpoint = self.endpoint.with_datagram_security(datagrams);
         self
     }
 

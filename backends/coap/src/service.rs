@@ -1,9 +1,9 @@
 //! What a server serves: requests come in, answers go out when they are ready.
 
 use crate::endpoint::Outgoing;
+use crate::socket::AddressPair;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
-use std::net::SocketAddr;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A request, whole and verified as far as it was protected.
@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct Received {
     /// Who sent it; `None` where nobody is known to have.
     pub peer: Option<PeerId>,
-    /// Where it came from: for answers alone, it proves nothing.
-    pub endpoint: SocketAddr,
+    /// Where it came from: answers go there, and what is asked of the peer may ([`Requester`](crate::Requester)). It proves nothing.
+    pub from: AddressPair,
     /// Whether it also proved by Echo that it is fresh and its sender reachable.
     pub fresh: bool,
     /// Whether the sender of an unprotected request has proven by Echo to be reachable where it came from.

@@ -1,6 +1,7 @@
 //! A UDP socket that knows at which of its addresses a datagram came in, and answers from there (RFC 7252 section 5.3.2):
 //! a socket on `0.0.0.0` or `[::]` has many.
 
+use ace_coap::security::SessionId;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 use std::io::{self, IoSliceMut};
@@ -20,12 +21,14 @@ pub struct AddressPair {
     pub remote: SocketAddr,
     /// The address of ours that it uses, where the operating system tells.
     pub local: Option<IpAddr>,
+    /// The session that it is in, where a protocol below CoAP protects it ([`DatagramSecurity`](crate::DatagramSecurity)).
+    pub session: Option<SessionId>,
 }
 
-/// Which address of ours is used is not known.
+/// Which address of ours is used is not known, and there is no session.
 impl From<SocketAddr> for AddressPair {
     fn from(remote: SocketAddr) -> Self {
-        Self { remote, local: None }
+        Self { remote, local: None, session: None }
     }
 }
 
@@ -75,7 +78,7 @@ impl Socket {
         let filled = self.io.try_io(Interest::READABLE, receive)?;
         let mut count = 0_usize;
         for (meta, buffer) in metas.iter().zip(buffers.0.chunks_exact(BUFFER)).take(filled) {
-            let pair = AddressPair { remote: meta.addr, local: meta.dst_ip };
+            let pair = AddressPair { remote: meta.addr, local: meta.dst_ip, session: None };
             let bytes = buffer.get(..meta.len).unwrap_or_default();
             // An empty datagram has no stride.
             for datagram in bytes.chunks(meta.stride.max(1)) {

@@ -88,7 +88,7 @@ fn answer(response: &Response) -> Answer {
 
 impl Service for EngineService {
     fn call(&self, received: Received, responder: Responder) {
-        let (host, proven) = (host(received.endpoint.ip()), received.proven);
+        let (host, proven) = (host(received.from.remote.ip()), received.proven);
         let somebody = || Caller::Anonymous(Some(Endpoint { host, proven }));
         let caller = received.peer.map_or_else(somebody, |peer| Caller::peer(peer.as_bytes()));
         match request(received.message) {

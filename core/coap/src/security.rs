@@ -38,6 +38,11 @@ impl core::fmt::Debug for PeerId {
     }
 }
 
+/// Names a session of a protocol below CoAP, e.g. of DTLS: what comes in it is its peer's. No two sessions of an endpoint have one
+/// name, also one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
 /// The right to protect one response to one verified request.
 pub struct ReplyBinding(Box<dyn Any + Send + Sync>);
 
@@ -221,6 +226,11 @@ pub enum ResponseError {
 pub trait MessageSecurity: Send + Sync {
     /// Verifies a request, or passes on what was not protected.
     fn unprotect(&self, outer: Message) -> Inbound;
+
+    /// Says whose a request is that came in a session; [`Inbound::Plain`] where the session is none of this protocol's.
+    fn unprotect_session(&self, _session: SessionId, message: Message) -> Inbound {
+        Inbound::Plain(message)
+    }
 
     /// Whether a critical option marks messages of this protocol: a request with one that nobody knows is refused before
     /// [`Self::unprotect`] sees it (RFC 7252 section 5.4.1). The OSCORE option is known without that.

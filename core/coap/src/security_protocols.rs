@@ -3,6 +3,7 @@
 use crate::Message;
 use crate::security::{
     Inbound, MessageSecurity, ObservationBinding, PeerId, ProtectError, ReplyBinding, ResponseError, SentRequest,
+    SessionId,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,7 +30,7 @@ impl SecurityProtocols {
         Self(protocols.into_iter().collect())
     }
 
-    fn first(&self, mut message: Message, verify: fn(&dyn MessageSecurity, Message) -> Inbound) -> Inbound {
+    fn first(&self, mut message: Message, verify: impl Fn(&dyn MessageSecurity, Message) -> Inbound) -> Inbound {
         for (which, protocol) in self.0.iter().enumerate() {
             match verify(&**protocol, message) {
                 Inbound::Plain(passed) => message = passed,
@@ -64,6 +65,10 @@ impl MessageSecurity for SecurityProtocols {
 
     fn unprotect_again(&self, outer: Message) -> Inbound {
         self.first(outer, |protocol, message| protocol.unprotect_again(message))
+    }
+
+    fn unprotect_session(&self, session: SessionId, message: Message) -> Inbound {
+        self.first(message, |protocol, message| protocol.unprotect_session(session, message))
     }
 
     fn knows_option(&self, number: u16) -> bool {
@@ -166,6 +171,15 @@ mod tests {
             }
         }
 
+        /// The session with the number of the option is this protocol's.
+        fn unprotect_session(&self, session: SessionId, message: Message) -> Inbound {
+            if session != SessionId(self.0.into()) {
+                return Inbound::Plain(message);
+            }
+            let binding = ReplyBinding::new((self.0, b"in session".to_vec()));
+            Inbound::Verified { peer: PeerId::new(b"in session"), message, binding, fresh: true }
+        }
+
         fn protect(&self, mut message: Message, binding: ReplyBinding) -> Result<Message, ProtectError> {
             let (number, name) = binding.into_inner::<(u16, Vec<u8>)>().ok_or(ProtectError::ForeignBinding)?;
             assert_eq!(number, self.0, "it gets no other's binding");
@@ -266,6 +280,18 @@ mod tests {
         // Where both could take it, the first does.
         let (peer, _) = verified(both.unprotect(request(&[(FIRST, b"1"), (SECOND, b"2")])));
         assert_eq!(peer, PeerId::new(b"1"));
+    }
+
+    #[test]
+    fn a_session_is_its_protocols() {
+        let both = both();
+        for number in [FIRST, SECOND] {
+            let session = SessionId(number.into());
+            let (peer, binding) = verified(both.unprotect_session(session, request(&[])));
+            assert_eq!(peer, PeerId::new(b"in session"));
+            assert!(both.protect(Message::response(Code::CONTENT), binding).unwrap().options.has(number));
+        }
+        assert!(matches!(both.unprotect_session(SessionId(1), request(&[])), Inbound::Plain(_)));
     }
 
     #[test]

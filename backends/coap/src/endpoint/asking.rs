@@ -196,7 +196,7 @@ impl Endpoint {
     pub(super) fn end_request(&mut self, peer: &PeerId, outcome: Result<Message, RequestError>) {
         let Some((asked, id)) = self.asking.remove(peer) else { return };
         if let Some(id) = id {
-            self.retransmissions.settle(asked.outgoing.to.remote, id);
+            self.retransmissions.settle(asked.outgoing.to, id);
         }
         let _ = asked.outgoing.answer.send(outcome);
     }
@@ -265,7 +265,10 @@ impl Endpoint {
     }
 
     fn is_asked_at(&self, peer: &PeerId, from: AddressPair) -> bool {
-        self.asking.of.get(peer).is_some_and(|asked| asked.outgoing.to.remote == from.remote)
+        self.asking
+            .of
+            .get(peer)
+            .is_some_and(|asked| (asked.outgoing.to.remote, asked.outgoing.to.session) == (from.remote, from.session))
     }
 
     /// The response as the client made it; `None` where it is not the true one.
@@ -284,7 +287,7 @@ impl Endpoint {
         if let Some(echo) = echo.filter(|_| wants_echo) {
             let Some((mut asked, id)) = self.asking.remove(peer) else { return };
             if let Some(id) = id {
-                self.retransmissions.settle(asked.outgoing.to.remote, id);
+                self.retransmissions.settle(asked.outgoing.to, id);
             }
             asked.outgoing.message.options.set(option::ECHO, &echo);
             let until = self.now().saturating_add(self.limits.response_timeout);

@@ -9,7 +9,7 @@ use crate::retransmit::Sent;
 use crate::service::{Purpose, Received, Responder, Settled};
 use crate::socket::AddressPair;
 use ace_coap::numbers::{LINK_FORMAT, is_unprotected, option};
-use ace_coap::security::{Inbound, MessageSecurity, PeerId};
+use ace_coap::security::{Inbound, MessageSecurity, PeerId, SessionId};
 use ace_coap::{Code, MAX_TOKEN, Message, Type, peek};
 
 /// Options that this server knows; another critical one is refused (RFC 7252 section 5.4.1).
@@ -70,7 +70,7 @@ impl Endpoint {
 
     /// A message of ours has come to its end. A reset ends an observation (RFC 7641 section 3.6).
     pub(super) fn settled(&mut self, from: AddressPair, message: &Message) {
-        let Some(waiting) = self.retransmissions.settle(from.remote, message.id) else { return };
+        let Some(waiting) = self.retransmissions.settle(from, message.id) else { return };
         let is_reset = message.kind == Type::Reset;
         match waiting.what {
             Sent::Notification(notifies) if is_reset => self.observations.end(&notifies),
@@ -124,8 +124,19 @@ impl Endpoint {
             }
         };
         let Some(message) = self.outer_blocks(&mut exchange, message) else { return };
-        let inbound = self.security.unprotect(message);
+        let inbound = match from.session {
+            None => self.security.unprotect(message),
+            Some(session) => self.in_session(session, message),
+        };
         self.verified(exchange, key, inbound);
+    }
+
+    /// Whose a message is that came in a session. A session that nobody knows is nobody's.
+    fn in_session(&self, session: SessionId, message: Message) -> Inbound {
+        match self.security.unprotect_session(session, message) {
+            Inbound::Plain(_) => Inbound::Discard,
+            inbound => inbound,
+        }
     }
 
     /// What a peer's messages waited for is there, or could not be had.
@@ -133,7 +144,10 @@ impl Endpoint {
         for (exchange, message) in self.held.take(peer) {
             let Some(key) = exchange.message else { continue };
             let inbound = match settled {
-                Settled::Ready => self.security.unprotect_again(message),
+                Settled::Ready => match exchange.from.session {
+                    None => self.security.unprotect_again(message),
+                    Some(session) => self.in_session(session, message),
+                },
                 Settled::Unavailable => Inbound::Answer(unavailable()),
             };
             self.verified(exchange, key, inbound);
@@ -275,13 +289,13 @@ impl Endpoint {
             let at = now.saturating_add(self.limits.separate_after);
             self.to_acknowledge.push_back((at, self.next_exchange));
         }
-        let endpoint = exchange.from.remote;
+        let from = exchange.from;
         let purpose = if exchange.block.is_some() { Purpose::Permission } else { Purpose::Answer };
         // Room for an observation is taken here, so only for what may become one.
         let registration = if purpose == Purpose::Answer { self.registration_of(&exchange) } else { None };
         exchange.is_kept = registration.is_some();
         let proven = exchange.budget.is_none();
-        self.call(exchange, Received { peer, endpoint, fresh, proven, message, purpose, registration });
+        self.call(exchange, Received { peer, from, fresh, proven, message, purpose, registration });
     }
 
     pub(super) fn call(&mut self, exchange: InFlight, request: Received) {

@@ -112,8 +112,8 @@ impl Endpoint {
             },
         };
         let now = self.now();
-        let (local, request) = (exchange.from.local, exchange.request.clone());
-        let observation = Observation::new(local, request, binding, exchange.is_kept);
+        let request = exchange.request.clone();
+        let observation = Observation::new(exchange.from, request, binding, exchange.is_kept);
         let Some(notifies) = self.observations.add(now, exchange.observation(), observation) else { return };
         let number = self.observations.of(&notifies).map_or(0, |observation| observation.number);
         message.options.remove(option::OBSERVE);
@@ -216,8 +216,8 @@ impl Endpoint {
         let request = observation.request.clone();
         let mut message = request.clone();
         message.options.remove(option::OBSERVE);
-        let ObservationId { owner, to, token } = notifies.id.clone();
-        let from = AddressPair { remote: to, local: observation.local };
+        let ObservationId { owner, token, .. } = notifies.id.clone();
+        let from = observation.at;
         let peer = match &owner {
             Owner::Peer(peer) => Some(peer.clone()),
             Owner::Proven(_) | Owner::Stranger(_) => None,
@@ -244,7 +244,7 @@ impl Endpoint {
         self.notifying = self.notifying.saturating_add(1);
         let received = Received {
             peer,
-            endpoint: to,
+            from,
             fresh: false,
             proven: false,
             message,
@@ -328,7 +328,7 @@ impl Endpoint {
     fn end_observation(&mut self, notifies: Notifies, last_word: LastWord) {
         let Some(observation) = self.observations.of(&notifies) else { return };
         let message = last_word(&observation.request.options.uri_path().unwrap_or_default());
-        let to = AddressPair { remote: notifies.id.to, local: observation.local };
+        let to = observation.at;
         let is_wanted = !is_unwanted(&observation.request, message.code);
         let protected = observation.binding.as_ref().map(|binding| self.security.notify(message, binding));
         match protected {

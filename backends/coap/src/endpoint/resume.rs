@@ -7,6 +7,7 @@ use super::{Endpoint, InFlight};
 use crate::Registration;
 use crate::observe::{Observation, ObservationId, is_registration};
 use crate::owner::Owner;
+use crate::socket::AddressPair;
 use ace_coap::security::{ObservationBinding, PeerId};
 use ace_coap::{Message, Token};
 use serde::{Deserialize, Serialize};
@@ -107,8 +108,10 @@ impl Endpoint {
         let Name { at, to, token } = postcard::from_bytes(&registration.name).ok()?;
         let State { request, binding, local } = State::read(&registration.state)?;
         let request = Message::decode(&request).ok().filter(|_| at == self.local.into())?;
-        let observation = Observation::new(local, request, Some(self.security.resume(&binding)?), true);
-        let id = ObservationId { owner: Owner::Peer(peer.clone()), to: to.into(), token: Token::new(&token) };
+        let to = to.into();
+        let at = AddressPair { local, ..AddressPair::from(to) };
+        let observation = Observation::new(at, request, Some(self.security.resume(&binding)?), true);
+        let id = ObservationId { owner: Owner::Peer(peer.clone()), to, token: Token::new(&token) };
         Some((id, observation))
     }
 
@@ -116,7 +119,7 @@ impl Endpoint {
     pub(super) fn report_ended(&mut self) {
         for (id, observation) in self.observations.take_ended() {
             let (Owner::Peer(peer), Some(binding)) = (&id.owner, &observation.binding) else { continue };
-            if let Some(registration) = self.registration(&id, observation.local, &observation.request, binding) {
+            if let Some(registration) = self.registration(&id, observation.at.local, &observation.request, binding) {
                 self.service.ended(peer, registration);
             }
         }
