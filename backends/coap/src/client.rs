@@ -410,9 +410,10 @@ impl<S: ClientSecurity> Client<S> {
                 }
                 Ok(Ok(length)) => length,
             };
-            let Ok(message) = Message::decode(buffer.get(..length).unwrap_or_default()) else { continue };
+            let datagram = buffer.get(..length).unwrap_or_default();
+            let Ok(message) = Message::decode(datagram) else { continue };
             if message.code.is_request() {
-                self.answer(message).await?;
+                self.answer(message, datagram).await?;
                 continue;
             }
             self.observed.retain(|_, (held, _)| held.strong_count() > 0);

@@ -309,3 +309,48 @@ fn an_echo_that_the_client_wants_is_sent_once() {
     assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::UNAUTHORIZED, "the second answer is the answer");
     assert_eq!((lab.sent(), lab.endpoint.next_timeout()), (None, None));
 }
+
+#[test]
+fn an_address_is_asked_one_thing_at_a_time_and_whoever_waits_no_more_takes_no_place() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    lab.security.add(PeerId::new(b"other"), &parameters(3, 4), Sequence::all(), true).unwrap();
+    let first = lab.ask(peer(), control(b"1"));
+    assert!(lab.sent().is_some());
+    let mut other = lab.ask(PeerId::new(b"other"), control(b"2"));
+    assert_eq!(poll(&mut other), Some(Err(RequestError::Busy)), "both are at one address");
+    drop(first);
+    let mut second = lab.ask(peer(), control(b"3"));
+    let request = lab.sent().unwrap();
+    let answer = lab.answer(&request, Type::Acknowledgement, request.id);
+    lab.comes(&answer);
+    assert_eq!(payload(&mut second), b"3");
+    assert_eq!(lab.endpoint.next_timeout(), None, "the first one is sent no more");
+}
+
+#[test]
+fn what_is_said_to_be_there_and_is_not_is_tried_a_few_times_and_costs_no_message_ids() {
+    let mut lab = Lab::new(Sequence::none(), Limits::default());
+    let mut outcome = lab.ask(peer(), control(b"1"));
+    for _ in 0..70_000 {
+        lab.endpoint.notifier().ready(peer());
+        lab.settle();
+    }
+    assert!(poll(&mut outcome).is_none());
+    lab.security.notice(AssociationNotice::Sequence { id: vec![2].into(), start: 0, limit: 8 });
+    lab.wait();
+    let request = lab.sent().unwrap();
+    let answer = lab.answer(&request, Type::Acknowledgement, request.id);
+    lab.comes(&answer);
+    assert_eq!(payload(&mut outcome), b"1");
+}
+
+#[test]
+fn what_somebody_adds_outside_of_a_true_answer_means_nothing() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    let mut outcome = lab.ask(peer(), control(b"1"));
+    let request = lab.sent().unwrap();
+    let mut answer = lab.answer(&request, Type::Acknowledgement, request.id);
+    answer.options.push(option::URI_HOST, b"elsewhere");
+    lab.comes(&answer);
+    assert_eq!(payload(&mut outcome), b"1");
+}

@@ -92,18 +92,8 @@ pub(crate) struct Control {
 }
 
 /// Takes commands for as long as it is polled.
-pub(crate) async fn serve(control: Control) {
+pub(crate) async fn serve(listener: UnixListener, control: Control) {
     let path = control.path.clone();
-    // One is left where a process was killed. Whatever else a configuration names is not ours to remove.
-    if is_socket(&path) && !is_served(Some(&path)).await {
-        let _ = std::fs::remove_file(&path);
-    }
-    let listener = match bind(&path) {
-        Ok(listener) => listener,
-        Err(error) => {
-            return tracing::error!(%error, path = %path.display(), "no commands can be taken");
-        }
-    };
     let _socket = Socket(path.clone());
     let (control, places) = (Arc::new(control), Arc::new(Semaphore::new(AT_ONCE)));
     loop {
@@ -125,6 +115,16 @@ pub(crate) async fn serve(control: Control) {
             }
         }
     }
+}
+
+/// Listens for commands at this path; `None` where that cannot be, which is said.
+pub(crate) async fn listen(path: &Path) -> Option<UnixListener> {
+    // One is left where a process was killed. Whatever else a configuration names is not ours to remove.
+    if is_socket(path) && !is_served(Some(path)).await {
+        let _ = std::fs::remove_file(path);
+    }
+    let bound = bind(path);
+    bound.inspect_err(|error| tracing::error!(%error, path = %path.display(), "no commands can be taken")).ok()
 }
 
 fn is_socket(path: &Path) -> bool {

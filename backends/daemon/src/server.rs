@@ -83,10 +83,15 @@ impl Running {
         let mut resumed = vec![false; kept.len()];
         let shared = opened.storage.sharing() == Sharing::Shared;
         let (groups, come_or_gone) = watch::channel(());
-        let commands = serving.control.map(|path| {
+        // Whoever sees it listen can give it commands.
+        let mut commands = None;
+        if let Some(path) = serving.control
+            && let Some(listener) = control::listen(&path).await
+        {
             let (handle, durable) = (handle.clone(), opened.durable);
-            tokio::spawn(control::serve(Control { path, durable, role, handle, groups, storage: Mutex::default() }))
-        });
+            let control = Control { path, durable, role, handle, groups, storage: Mutex::default() };
+            commands = Some(tokio::spawn(control::serve(listener, control)));
+        }
         if let Err(error) = handle.ready().await {
             handle.stop().await;
             // Whoever learns of it may open the storage again.

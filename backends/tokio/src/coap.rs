@@ -152,7 +152,8 @@ impl Associations for Followed {
             AssociationNotice::Gone { id } => Some((Notifier::gone, PeerId::new(id.as_bytes()))),
             AssociationNotice::Ended { id } => Some((ended, PeerId::new(id.as_bytes()))),
             AssociationNotice::Restricted { id } => Some((Notifier::restricted, PeerId::new(id.as_bytes()))),
-            AssociationNotice::Loaded { id, .. }
+            AssociationNotice::New { id, .. }
+            | AssociationNotice::Loaded { id, .. }
             | AssociationNotice::Claimed { id }
             | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id.as_bytes()))),
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id.as_bytes()))),
@@ -164,7 +165,7 @@ impl Associations for Followed {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed_below(&path));
             }
-            // A new association, one that another process has now, and what a later version may tell.
+            // One that another process has now, and what a later version may tell.
             _ => None,
         };
         // First the table: messages that waited for this are looked at again.

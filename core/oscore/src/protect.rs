@@ -295,6 +295,8 @@ impl Context {
         if !message.code.is_response() {
             return Err(Error::Content);
         }
+        // A response has none of these: somebody on the way has put them there.
+        message.options.retain(|number| !is_outer_only(number));
         if message.options.has(option::OBSERVE) {
             if !pending.observe {
                 return Err(Error::Content);

@@ -101,6 +101,12 @@ pub trait TransportProfile: Send + Sync {
         true
     }
 
+    /// Whether the keys of an association come of a handshake after the post. Where they do, nothing is taken under it before
+    /// [`AssociationNeed::Established`] says what they are.
+    fn awaits_handshake(&self) -> bool {
+        false
+    }
+
     /// Makes an association of an unprotected post. It is called several times for one post: of the same post, key and offer it
     /// makes the same association.
     ///
@@ -213,7 +219,8 @@ pub enum AssociationNeed {
     Unobserved(AssociationId, Registration),
     /// Its handshake has ended, which makes keys of its own (EDHOC, say): this is what they are derived from, in place of what
     /// [`TransportProfile::associate`] had. The answer is [`AssociationNotice::New`], and messages under it are taken from then on,
-    /// not before; or [`AssociationNotice::Unavailable`] where no association of this name waits for its proof.
+    /// not before; or [`AssociationNotice::Unavailable`] where no association of this name waits for a handshake
+    /// ([`TransportProfile::awaits_handshake`]), e.g. since one has ended already.
     Established(AssociationId, Secret),
 }
 

@@ -114,6 +114,10 @@ pub async fn start_with(
     let opened = open_storage(storage_url, &loaded.config.storage, &loaded.path, Role::Kdc).await?;
     let storage = Arc::clone(&opened.storage);
     let validator = (parts.validate)(validator);
+    if !loaded.config.issuers.is_empty() && validator.trust().is_none() {
+        let reason = "the validator names no issuers, so that nobody looks for which groups each may speak: it has to hand on `trust`";
+        return Err(loaded.error(&["[[issuer]]"], reason));
+    }
     let kdc = Kdc::new(engine, &registry, validator, storage.sharing(), Arc::new(AwsLc))
         .map_err(|error| config::setup_error(loaded, &error))?;
     let responses = match storage.sharing() {

@@ -56,7 +56,8 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Validates tokens with what this makes of the validator of the configured issuers.
+    /// Validates tokens with what this makes of the validator of the configured issuers. A validator that holds that one hands its
+    /// `trust` and `leeway` on: where issuers are configured, one without `trust` is refused at the start.
     #[must_use]
     pub fn with_validator(
         mut self,

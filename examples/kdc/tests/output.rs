@@ -158,6 +158,13 @@ fn what_is_on_a_disk_that_takes_nothing_is_checked_and_backed_up() {
     let folder = folder();
     let mut child = kdc(folder.path(), &[]).stderr(Stdio::null()).spawn().unwrap();
     serves(folder.path(), &mut child);
+    let has_groups = || {
+        let groups = kdc(folder.path(), &["groups"]).output().unwrap();
+        String::from_utf8_lossy(&groups.stdout).contains("lamps")
+    };
+    while !has_groups() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     signal(&child, "-TERM");
     child.wait().unwrap();
     // A namespace of its own, in which the folder is mounted read-only.

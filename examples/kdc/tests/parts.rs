@@ -24,6 +24,15 @@ ace_groupcomm::registry::submit! { toy::TRANSPORT }
 /// Takes references too: a service has the tokens that they stand for.
 struct References(CwtValidator);
 
+/// Forgets whom to trust with what.
+struct Forgetful(CwtValidator);
+
+impl TokenValidator for Forgetful {
+    fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
+        self.0.validate(view, token, now)
+    }
+}
+
 impl TokenValidator for References {
     fn validate(&self, view: &View<'_>, token: &[u8], now: UnixTime) -> Result<ValidToken, Stop> {
         if !token.starts_with(b"ref:") {
@@ -98,6 +107,11 @@ async fn a_kdc_takes_a_validator_its_services_and_a_transport_from_outside() {
     nobody.options.push(NAME, b"nobody");
     assert_eq!(client.request(nobody).await.unwrap().code, Code::UNAUTHORIZED);
     running.stop().await;
+
+    let parts = Parts::default().with_validator(|configured| Box::new(Forgetful(configured)));
+    let refused = ace_kdc::start_with(&loaded, "memory:", &ace_kdc::Options::default(), &parts).await;
+    let why = refused.err().unwrap().to_string();
+    assert!(why.contains("names no issuers") && why.contains("kdc.toml:"), "{why}");
 }
 
 #[tokio::test]

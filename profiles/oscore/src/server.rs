@@ -351,15 +351,19 @@ impl MessageSecurity for OscoreServer {
     fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
         let mut table = self.lock();
         let Some(kid) = table.kid_of(peer) else {
-            let is_asked_for = self.looks_up && table.look_up(peer.as_bytes());
-            return Err(if is_asked_for { ProtectError::NeedSequence } else { ProtectError::NoAssociation });
+            if self.looks_up {
+                table.look_up(peer.as_bytes());
+                return Err(ProtectError::NeedSequence);
+            }
+            return Err(ProtectError::NoAssociation);
         };
-        let slot = table.get(&kid).ok_or(ProtectError::NoAssociation)?;
+        // What asks for numbers of an association proves it: that is its client's to do.
+        let slot = table.get(&kid).filter(|slot| slot.is_proven()).ok_or(ProtectError::NoAssociation)?;
         if !slot.is_owned() {
             return Err(ProtectError::NotOwned);
         }
         let protected = slot.context.protect_request(request);
-        table.note_need(&kid);
+        table.note_own_need(&kid);
         let (message, pending) = protected?;
         Ok((message, SentRequest::new(Asked { kid, pending })))
     }

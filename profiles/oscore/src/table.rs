@@ -52,6 +52,11 @@ impl Slot {
         self.owner == Owner::This
     }
 
+    /// Whether its client has used it: what waits for that is stored nowhere, and has no sequence numbers.
+    pub(crate) const fn is_proven(&self) -> bool {
+        self.stored
+    }
+
     /// Notes that it is claimed. Returns whether that has to be asked for.
     pub(crate) fn claim(&mut self) -> bool {
         std::mem::replace(&mut self.owner, Owner::Claimed) != Owner::Claimed
@@ -251,6 +256,14 @@ impl Table {
             let is_proven = slot.is_owned() && slot.context.is_synchronised();
             let need = if is_proven { AssociationNeed::Sequence } else { AssociationNeed::Challenge };
             self.need(need(kid.into()));
+        }
+    }
+
+    /// The same for messages that the server sends by itself: nobody can replay them.
+    pub(crate) fn note_own_need(&mut self, kid: &[u8]) {
+        let Some(slot) = self.slots.get_mut(kid) else { return };
+        if slot.context.sequence().runs_low() && !std::mem::replace(&mut slot.asked, true) {
+            self.need(AssociationNeed::Sequence(kid.into()));
         }
     }
 

@@ -15,10 +15,10 @@ const ANSWERED: usize = 16;
 /// somebody replays asks for it too.
 const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What answers, and what was answered of late: by message ID, the datagram.
+/// What answers, and what was answered of late: when, which datagram, and with which.
 pub(super) struct Serving {
     answer: Box<dyn FnMut(Message) -> Message + Send>,
-    answered: VecDeque<(u16, Vec<u8>)>,
+    answered: VecDeque<(Instant, Vec<u8>, Vec<u8>)>,
     /// When the server was asked last whether a request is new.
     challenged: Option<Instant>,
 }
@@ -29,8 +29,8 @@ impl Serving {
         self.challenged.is_none_or(|at| at.elapsed() >= CHALLENGE_INTERVAL)
     }
 
-    fn keep(&mut self, id: u16, datagram: Vec<u8>) {
-        self.answered.push_back((id, datagram));
+    fn keep(&mut self, request: &[u8], answer: Vec<u8>) {
+        self.answered.push_back((Instant::now(), request.to_vec(), answer));
         if self.answered.len() > ANSWERED {
             self.answered.pop_front();
         }
@@ -62,13 +62,20 @@ impl<S: ClientSecurity> Client<S> {
         Ok(())
     }
 
-    /// Answers a request of the server.
-    pub(super) async fn answer(&mut self, request: Message) -> Result<(), ClientError> {
+    /// Answers a request of the server, which came in this datagram.
+    pub(super) async fn answer(&mut self, request: Message, datagram: &[u8]) -> Result<(), ClientError> {
         let (kind, id, token) = (request.kind, request.id, request.token.clone());
         let Some(serving) = &mut self.serving else { return self.reset(kind, id).await };
-        if let Some((_, datagram)) = serving.answered.iter().find(|(answered, _)| *answered == id) {
-            let datagram = datagram.clone();
-            return self.send(&datagram).await;
+        let lifetime = self.limits.exchange_lifetime;
+        serving.answered.retain(|(at, ..)| at.elapsed() < lifetime);
+        // The same bytes are the same message; whoever takes its ID for other bytes makes another one of it.
+        if let Some((.., answer)) = serving.answered.iter().find(|(_, answered, _)| answered == datagram) {
+            let answer = answer.clone();
+            return self.send(&answer).await;
+        }
+        if [option::PROXY_URI, option::PROXY_SCHEME].into_iter().any(|number| request.options.has(number)) {
+            // They are not protected: somebody may have put them there, and the true message is to come yet.
+            return Ok(());
         }
         self.next_token = self.next_token.wrapping_add(1);
         let echo = serving.may_challenge().then(|| self.next_token.to_be_bytes());
@@ -100,11 +107,11 @@ impl<S: ClientSecurity> Client<S> {
             (answer.kind, answer.id) = (Type::NonConfirmable, self.next_id);
         }
         answer.token = token;
-        let datagram = answer.encode();
+        let answer = answer.encode();
         if is_servers {
-            serving.keep(id, datagram.clone());
+            serving.keep(datagram, answer.clone());
         }
-        self.send(&datagram).await
+        self.send(&answer).await
     }
 
     /// Refuses a message that nobody here takes.

@@ -1,6 +1,6 @@
 //! Requests of the server to its clients, under the associations by which these ask: both roles on one socket.
 //!
-//! A client is asked one thing at a time (NSTART, RFC 7252 section 4.7). Request and answer fit into one datagram each. An answer
+//! A client, and an address, is asked one thing at a time (NSTART, RFC 7252 section 4.7). Request and answer fit into one datagram each. An answer
 //! counts only when it verifies. A Reset is believed after a moment in which no true answer has come.
 
 use super::{Endpoint, PROTECT_AGAIN};
@@ -18,6 +18,9 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+/// How often a request is tried at once when what it waits for is said to be there.
+const PROMPT_TRIES: u32 = 4;
+
 /// Why a request of the server came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -28,7 +31,7 @@ pub enum RequestError {
     /// The client does not take the message, or somebody says so: a reset is never protected.
     #[error("the message was reset")]
     Reset,
-    /// The client is being asked something already, or too many clients are.
+    /// The client, or its address, is being asked something already, or too many clients are.
     #[error("the client, or too many of them, are being asked")]
     Busy,
     /// The request does not fit into one datagram.
@@ -78,8 +81,8 @@ pub(crate) struct Outgoing {
 
 /// How far a request has come.
 enum Progress {
-    /// It waits for what is needed to protect it, until then.
-    Unsent(Duration),
+    /// It waits for what is needed to protect it, until then; and how often that was said to be there.
+    Unsent(Duration, u32),
     /// It was sent with this message ID and token.
     Sent { id: u16, token: Token, sent: SentRequest },
 }
@@ -124,7 +127,7 @@ impl Asking {
         self.set_due(peer, None);
         let asked = self.of.remove(peer)?;
         let id = match &asked.progress {
-            Progress::Unsent(_) => None,
+            Progress::Unsent(..) => None,
             Progress::Sent { id, token, .. } => {
                 self.tokens.remove(token);
                 Some(*id)
@@ -143,7 +146,13 @@ impl Endpoint {
 
     pub(super) fn ask(&mut self, outgoing: Outgoing) {
         let peer = outgoing.peer.clone();
-        let refusal = if self.asking.of.contains_key(&peer) || self.asking.of.len() >= self.limits.asking {
+        if self.asking.of.get(&peer).is_some_and(|asked| asked.outgoing.answer.is_closed()) {
+            // Nobody waits for the answer to the former one any more.
+            self.end_request(&peer, Err(RequestError::Silent));
+        }
+        let at_once = |asked: &Asked| asked.outgoing.to.remote == outgoing.to.remote;
+        let is_busy = self.asking.of.contains_key(&peer) || self.asking.of.values().any(at_once);
+        let refusal = if is_busy || self.asking.of.len() >= self.limits.asking {
             Some(RequestError::Busy)
         } else if outgoing.message.payload.len() > (Block { num: 0, more: false, szx: Block::MAX_SZX }).size() {
             Some(RequestError::TooLarge)
@@ -157,7 +166,7 @@ impl Endpoint {
         let until = self.now().saturating_add(self.limits.response_timeout);
         self.asking.of.insert(
             peer.clone(),
-            Asked { outgoing, progress: Progress::Unsent(until), echoed: false, doubted: false, due: None },
+            Asked { outgoing, progress: Progress::Unsent(until, 0), echoed: false, doubted: false, due: None },
         );
         self.send_request(&peer);
     }
@@ -167,12 +176,12 @@ impl Endpoint {
         let now = self.now();
         let Some(asked) = self.asking.of.get(peer) else { return };
         let (to, mut message) = (asked.outgoing.to, asked.outgoing.message.clone());
-        let may_wait = matches!(asked.progress, Progress::Unsent(until) if now.saturating_add(PROTECT_AGAIN) <= until);
-        let Some(id) = self.fresh_id(to.remote) else { return self.end_request(peer, Err(RequestError::Busy)) };
+        let may_wait =
+            matches!(asked.progress, Progress::Unsent(until, _) if now.saturating_add(PROTECT_AGAIN) <= until);
         let token = Token::new(&self.asking.next_token.to_be_bytes());
         self.asking.next_token = self.asking.next_token.wrapping_add(1);
-        (message.kind, message.id, message.token) = (Type::Confirmable, id, token.clone());
-        let (message, sent) = match self.security.protect_request(peer, &message) {
+        (message.kind, message.token) = (Type::Confirmable, token.clone());
+        let (mut message, sent) = match self.security.protect_request(peer, &message) {
             Ok(protected) => protected,
             Err(ProtectError::NeedSequence) => {
                 return match may_wait {
@@ -182,6 +191,8 @@ impl Endpoint {
             }
             Err(error) => return self.end_request(peer, Err(error.into())),
         };
+        let Some(id) = self.fresh_id(to.remote) else { return self.end_request(peer, Err(RequestError::Busy)) };
+        message.id = id;
         self.asking.set_due(peer, None);
         self.asking.tokens.insert(token.clone(), peer.clone());
         if let Some(asked) = self.asking.of.get_mut(peer) {
@@ -218,11 +229,17 @@ impl Endpoint {
 
     /// What a request to this peer waited for is there, or could not be had.
     pub(super) fn request_settled(&mut self, peer: &PeerId, settled: Settled) {
-        let waits = self.asking.of.get(peer).is_some_and(|asked| matches!(asked.progress, Progress::Unsent(_)));
+        let asked = self.asking.of.get_mut(peer);
+        let Some(Progress::Unsent(_, tries)) = asked.map(|asked| &mut asked.progress) else { return };
         match settled {
-            Settled::Ready if waits => self.send_request(peer),
-            Settled::Unavailable if waits => self.end_request(peer, Err(ProtectError::NeedSequence.into())),
-            _ => (),
+            Settled::Unavailable => self.end_request(peer, Err(ProtectError::NeedSequence.into())),
+            Settled::Ready => {
+                *tries = tries.saturating_add(1);
+                // What is there and does not help is asked for again each time: then it is tried once a second.
+                if *tries <= PROMPT_TRIES {
+                    self.send_request(peer);
+                }
+            }
         }
     }
 
@@ -233,7 +250,7 @@ impl Endpoint {
             let Some(asked) = self.asking.of.get_mut(&peer) else { continue };
             asked.due = None;
             match asked.progress {
-                Progress::Unsent(_) => self.send_request(&peer),
+                Progress::Unsent(..) => self.send_request(&peer),
                 Progress::Sent { .. } if asked.doubted => self.end_request(&peer, Err(RequestError::Reset)),
                 Progress::Sent { .. } => self.end_request(&peer, Err(RequestError::Silent)),
             }
@@ -291,7 +308,7 @@ impl Endpoint {
             }
             asked.outgoing.message.options.set(option::ECHO, &echo);
             let until = self.now().saturating_add(self.limits.response_timeout);
-            (asked.echoed, asked.progress) = (true, Progress::Unsent(until));
+            (asked.echoed, asked.doubted, asked.progress) = (true, false, Progress::Unsent(until, 0));
             self.asking.of.insert(peer.clone(), asked);
             return self.send_request(peer);
         }

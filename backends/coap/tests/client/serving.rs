@@ -109,7 +109,10 @@ async fn what_is_not_the_servers_is_not_acted_on() {
     let refusal = other.receive().await;
     assert_eq!((refusal.code, refusal.id), (Code::BAD_REQUEST, 3));
     assert_eq!(server.unprotect_response(&other.receive().await, &mut pending).unwrap().payload, b"true");
-    // The same under another message ID is a replay.
+    // The same under another message ID is a replay; with an option for a proxy it is nobody's.
+    let mut proxied = true_one.clone();
+    proxied.options.push(option::PROXY_SCHEME, b"coap");
+    other.send(&proxied).await;
     other.send(&Message { id: 4, ..true_one }).await;
     // What cannot be understood, or comes in blocks, is refused, and under protection.
     let mut request = Message::request(Code::POST);
@@ -190,4 +193,20 @@ async fn the_last_sixteen_answers_are_kept() {
     assert_eq!(other.receive().await.code, Code::UNAUTHORIZED);
     assert_eq!(other.receive().await, answers[1]);
     assert_eq!(seen.lock().unwrap().len(), 17);
+}
+
+#[tokio::test]
+async fn another_message_with_the_id_of_an_earlier_one_is_acted_on() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await.protect_with(context(1, 2));
+    let mut server = context(2, 1);
+    met(&mut other, &mut client, &mut server).await;
+    let seen = serve(&mut client);
+    for payload in [b"one", b"two"] {
+        let (request, mut pending) = control(&mut server, 7, payload);
+        other.send(&request).await;
+        listen(&mut client).await;
+        assert_eq!(server.unprotect_response(&other.receive().await, &mut pending).unwrap().payload, payload);
+    }
+    assert_eq!(*seen.lock().unwrap(), [b"one", b"two"]);
 }

@@ -21,6 +21,7 @@ const FIRST_TERM: u64 = 1;
 impl KdcApp {
     /// Takes the token in. The request runs again when that is durable.
     pub(in crate::kdc) fn activate(&self, view: &View<'_>, pending: &Pending) -> Result<Outcome<Event>, Stop> {
+        pending.is_established()?;
         let id = PrincipalId::of(&pending.issuer, &pending.subject);
         let name = keys::association(&pending.id);
         let (time, trusted) = (self.time(view), self.still_trusted(view, &pending.issuer, &pending.token));

@@ -124,6 +124,7 @@ impl KdcApp {
     /// about to answer: that proves it.
     pub(in crate::kdc) fn sequence(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
         if let Some(pending) = self.pendings.get(id) {
+            pending.is_established()?;
             return match self.activate(view, pending) {
                 Err(Stop::Refuse(_)) => Ok(gone(id)),
                 // Nothing is to run again behind it.
@@ -142,6 +143,7 @@ impl KdcApp {
     /// shown that it is its client.
     pub(in crate::kdc) fn load(&self, view: &View<'_>, id: &AssociationId) -> Result<Outcome<Event>, Stop> {
         if let Some(pending) = self.pendings.get(id) {
+            pending.is_established()?;
             let (id, profile, material) = (id.clone(), pending.profile, pending.material.clone());
             return Ok(Outcome::done().with_event(Event::Loaded { id, profile, material, owned: true }));
         }

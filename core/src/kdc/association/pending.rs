@@ -8,6 +8,7 @@
 use crate::Secret;
 use crate::id::AssociationId;
 use crate::id::TokenHash;
+use crate::refusal::Refusal;
 use crate::schema::keys::PrincipalId;
 use crate::schema::records::StoredToken;
 use crate::time::{Now, UnixTime};
@@ -64,6 +65,8 @@ pub(crate) struct Pending {
     pub answer: Vec<(Label, RawCbor)>,
     /// Whether its messages need sequence numbers.
     pub has_sequence_numbers: bool,
+    /// Whether its keys are to come of a handshake.
+    pub awaits_handshake: bool,
     /// N_S, where one was sent.
     pub kdcchallenge: Option<Vec<u8>>,
     /// The association that the client had when the post came; it is the one that this takes the place of.
@@ -75,6 +78,17 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Whether it has its keys.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] while its handshake goes on.
+    pub(in crate::kdc) const fn is_established(&self) -> Result<(), Refusal> {
+        if self.awaits_handshake {
+            return Err(Refusal::Unavailable("the association waits for its handshake", 1));
+        }
+        Ok(())
+    }
+
     /// Returns the client whose association it is.
     fn client(&self) -> PrincipalId {
         PrincipalId::of(&self.issuer, &self.subject)
@@ -222,9 +236,12 @@ impl Pendings {
         }
     }
 
-    /// The handshake of one has ended, with this material. Returns its transport profile, where it waits still.
+    /// The handshake of one has ended, with this material. Returns its transport profile, where that was waited for.
     pub(in crate::kdc) fn establish(&mut self, id: &AssociationId, material: Secret) -> Option<i64> {
         let (_, pending) = self.by_id.get_mut(id)?;
+        if !std::mem::replace(&mut pending.awaits_handshake, false) {
+            return None;
+        }
         pending.material = material;
         Some(pending.profile)
     }

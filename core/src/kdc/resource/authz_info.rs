@@ -132,6 +132,7 @@ impl KdcApp {
             subject: valid.subject,
             answer: new.answer,
             has_sequence_numbers: self.has_sequence_numbers(profile),
+            awaits_handshake: self.awaits_handshake(profile),
             kdcchallenge,
             former,
             post: digest,
@@ -185,6 +186,11 @@ impl KdcApp {
     pub(in crate::kdc) fn has_sequence_numbers(&self, profile: i64) -> bool {
         let transport = self.transports.iter().find(|transport| transport.number() == profile);
         transport.is_none_or(|transport| transport.has_sequence_numbers())
+    }
+
+    /// Whether the keys of a transport profile come of a handshake.
+    fn awaits_handshake(&self, profile: i64) -> bool {
+        self.transports.iter().any(|transport| transport.number() == profile && transport.awaits_handshake())
     }
 
     /// Two names that no association has, waiting or live: one of them may be the client's own identifier.

@@ -4,6 +4,7 @@ use crate::lab::*;
 use ace_coap::security::{ClientSecurity, Inbound, MessageSecurity, PeerId, ProtectError, ResponseError, SentRequest};
 use ace_coap::{Code, Message};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations, NewAssociation};
+use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::{Context, Sequence};
 use ace_profile_oscore::{OscoreServer, Responses};
 
@@ -37,8 +38,9 @@ fn client_and_server_ask_each_other_under_one_association() {
     let server = server(Responses::ReuseNonce);
     let (mut client, new) = agree(None);
     admit(&server, &new);
-    assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NeedSequence);
-    assert_eq!(sequences(&server), std::slice::from_ref(&new.id));
+    // Its client has not proven itself: nothing is asked for, and nothing sent.
+    assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NoAssociation);
+    assert!(needs(&server).is_empty());
     numbers(&server, &new, 0, 2);
     asks(&server, &peer(&new), &mut client);
     verified(server.unprotect(request(&mut client).0));
@@ -70,6 +72,18 @@ fn the_process_that_owns_an_association_asks_and_no_other() {
     restored(&server, &new, 64, false);
     assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NotOwned);
     server.notice(AssociationNotice::Claimed { id: new.id.clone() });
+    asks(&server, &peer(&new), &mut client);
+}
+
+#[test]
+fn a_server_that_has_lost_its_window_spends_no_challenge_on_its_own_requests() {
+    let server = server(Responses::ReuseNonce).with_look_up();
+    let (mut client, new) = agree(None);
+    let (id, material) = (new.id.clone(), new.material.clone());
+    server.notice(AssociationNotice::Loaded { id, profile: COAP_OSCORE, material, owned: true });
+    assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NeedSequence);
+    assert_eq!(needs(&server), [AssociationNeed::Sequence(new.id.clone())]);
+    numbers(&server, &new, 64, 128);
     asks(&server, &peer(&new), &mut client);
 }
 

@@ -26,6 +26,7 @@ fn pending(id: u8, number: u8) -> Pending {
         },
         answer: vec![],
         has_sequence_numbers: true,
+        awaits_handshake: false,
         kdcchallenge: None,
         former: None,
         post: [id; 32],
