@@ -78,6 +78,7 @@ pub mod auth_server;
 pub mod check;
 pub mod command;
 pub mod config;
+mod debug;
 pub mod engine;
 #[cfg(any(test, feature = "testkit"))]
 pub mod guide;

@@ -1,10 +1,11 @@
 //! Bytes that nobody may see.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Secret bytes: wiped when dropped, absent from `Debug`.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Default)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Default)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
@@ -18,6 +19,21 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// In a time that depends on the lengths alone.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 

@@ -151,7 +151,7 @@ fn lanes_are_for_groups_that_there_are() {
     let mut out = Vec::new();
     for (path, lanes) in [("made-up", 0), ("g1", 1), ("made-up-too", 1)] {
         let post = group_request(Method::Post, path, &[]);
-        desk.kdc.request(desk.now, caller.clone(), post, &mut desk.rng, &mut out);
+        let _ = desk.kdc.request(desk.now, caller.clone(), post, &mut desk.rng, &mut out);
         desk.kdc.flush(desk.now, &mut out);
         assert_eq!(desk.kdc.lanes(), lanes, "{path}");
     }
@@ -168,7 +168,7 @@ fn shared_storage_is_read_by_one_load_at_a_time_and_ones_own_by_many() {
         let ask = |desk: &mut Desk, caller: &Caller| {
             let mut out = Vec::new();
             let request = group_request(Method::Get, "g1", &["num"]);
-            desk.kdc.request(desk.now, caller.clone(), request, &mut desk.rng, &mut out);
+            let _ = desk.kdc.request(desk.now, caller.clone(), request, &mut desk.rng, &mut out);
             desk.kdc.flush(desk.now, &mut out);
             out
         };
@@ -243,7 +243,7 @@ fn storage_that_fails_or_answers_too_little_is_said_so_at_once() {
         let (caller, _) = member(&mut desk, 1);
         let mut out = Vec::new();
         let request = group_request(Method::Get, "g1", &["num"]);
-        desk.kdc.request(desk.now, caller.clone(), request.clone(), &mut desk.rng, &mut out);
+        let _ = desk.kdc.request(desk.now, caller.clone(), request.clone(), &mut desk.rng, &mut out);
         desk.kdc.flush(desk.now, &mut out);
         let Some(Effect::Load(op, mut keys)) = out.pop() else { panic!("a load") };
         desk.store.set_unreadable(unreadable);

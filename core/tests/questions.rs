@@ -1,8 +1,8 @@
 //! A validator that asks a service: its answer comes late, never, twice, or is outdated.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::engine::{Answered, Machine, Question};
-use ace_groupcomm::testkit::build::{AUDIENCE, TestClient, group_request, token_post_with, validator};
+use ace_groupcomm::engine::{Answered, Effect, Machine, Question, Reply};
+use ace_groupcomm::testkit::build::{AUDIENCE, TestClient, group_request, token, token_post_with, validator};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::token::{CwtValidator, TokenRefusal, ValidToken};
 use ace_groupcomm::traits::storage::Sharing;
@@ -215,4 +215,30 @@ fn slow_services_do_not_count_as_storage_that_does_not_work() {
     desk.pass(Duration::from_secs(6));
     assert_eq!(desk.answer_to(ticket).unwrap().status, Status::ServiceUnavailable, "its patience has ended");
     assert!(desk.kdc.is_ready());
+}
+
+#[test]
+fn storage_that_stays_silent_counts_as_storage_that_does_not_work() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = Desk::new(&AwsLc, store, desk::config(&["g1"])).unwrap();
+    let token = token(1, &TestClient::new(&AwsLc, 1).unwrap().claims(&[("g1", 1)], LATER));
+    let mut out = Vec::new();
+    let reply = desk.kdc.request(desk.now, at(1), token_post_with(&token, &[1; 8]), &mut desk.rng, &mut out);
+    desk.kdc.flush(desk.now, &mut out);
+    assert!(matches!(reply, Reply::Later(_)) && out.iter().any(|effect| matches!(effect, Effect::Load(..))));
+    // Nobody completes the load.
+    let later = desk.now.plus(Duration::from_secs(60));
+    let mut out = Vec::new();
+    desk.kdc.timeout(later, &mut desk.rng, &mut out);
+    let answered = out.into_iter().find_map(|effect| match effect {
+        Effect::Answer(_, durable) => Some(durable.into_inner().status),
+        _ => None,
+    });
+    assert_eq!((answered, desk.kdc.is_ready()), (Some(Status::ServiceUnavailable), false));
+}
+
+#[test]
+fn a_question_shows_its_service_and_not_what_is_asked() {
+    let shown = format!("{:?}", Question { service: "introspection", content: b"token".to_vec() });
+    assert_eq!(shown, "Question(introspection, 5 bytes)");
 }

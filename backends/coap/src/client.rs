@@ -114,6 +114,13 @@ impl Client<Unprotected> {
     }
 }
 
+impl<S> Client<S> {
+    /// Returns the address of the server.
+    pub const fn server(&self) -> SocketAddr {
+        self.server
+    }
+}
+
 impl<S: ClientSecurity> Client<S> {
     /// Where it sends from, and is asked at.
     ///
@@ -124,7 +131,7 @@ impl<S: ClientSecurity> Client<S> {
     }
 
     /// The security, e.g. to give it sequence numbers.
-    pub const fn security(&mut self) -> &mut S {
+    pub const fn security_mut(&mut self) -> &mut S {
         &mut self.security
     }
 

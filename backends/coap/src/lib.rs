@@ -50,6 +50,7 @@
 mod block;
 mod client;
 mod datagrams;
+mod debug;
 mod discovery;
 pub mod endpoint;
 mod exchange;

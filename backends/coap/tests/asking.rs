@@ -65,7 +65,7 @@ impl Lab {
     fn new(sequence: Sequence, limits: Limits) -> Self {
         let security = OscoreServer::new(Box::new(ChaCha12Rng::seed_from_u64(1)), Responses::ReuseNonce);
         let security = Arc::new(security);
-        security.add(peer(), &parameters(1, 2), sequence, true).unwrap();
+        security.add_fresh(peer(), &parameters(1, 2), sequence).unwrap();
         let local = "192.0.2.1:5683".parse().unwrap();
         let (endpoint, inputs) = Endpoint::new(local, Arc::clone(&security) as _, Arc::new(Nothing), limits, [1; 32]);
         let requester = endpoint.requester();
@@ -313,7 +313,7 @@ fn an_echo_that_the_client_wants_is_sent_once() {
 #[test]
 fn an_address_is_asked_one_thing_at_a_time_and_whoever_waits_no_more_takes_no_place() {
     let mut lab = Lab::new(Sequence::all(), Limits::default());
-    lab.security.add(PeerId::new(b"other"), &parameters(3, 4), Sequence::all(), true).unwrap();
+    lab.security.add_fresh(PeerId::new(b"other"), &parameters(3, 4), Sequence::all()).unwrap();
     let first = lab.ask(peer(), control(b"1"));
     assert!(lab.sent().is_some());
     let mut other = lab.ask(PeerId::new(b"other"), control(b"2"));

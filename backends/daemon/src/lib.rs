@@ -9,6 +9,7 @@
 mod audit;
 mod cli;
 mod control;
+mod debug;
 mod figures;
 mod key_file;
 mod maintenance;

@@ -54,8 +54,9 @@ impl From<AnchorError> for OpenError {
     }
 }
 
-impl From<lsm_tree::Error> for OpenError {
-    fn from(error: lsm_tree::Error) -> Self {
+impl OpenError {
+    /// What the tree says when it is opened.
+    pub(crate) fn of_tree(error: lsm_tree::Error) -> Self {
         match error {
             lsm_tree::Error::Io(source) => Self::Io { path: PathBuf::new(), source },
             other => Self::Damaged(other.to_string()),

@@ -48,6 +48,12 @@ pub struct DiskStorage {
     _lock: File,
 }
 
+impl std::fmt::Debug for DiskStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskStorage").finish_non_exhaustive()
+    }
+}
+
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError + '_ {
     |source| OpenError::Io { path: path.to_owned(), source }
 }

@@ -54,7 +54,7 @@ impl Tables {
     pub(crate) fn open(path: &Path, cache: u64) -> Result<Self, OpenError> {
         let (next, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let config = Config::new(path, next.clone(), visible.clone());
-        let tree = config.use_cache(Arc::new(Cache::with_capacity_bytes(cache))).open()?;
+        let tree = config.use_cache(Arc::new(Cache::with_capacity_bytes(cache))).open().map_err(OpenError::of_tree)?;
         let past = tree.get_highest_persisted_seqno().map_or(1, |last| last.saturating_add(1));
         next.fetch_max(past);
         visible.fetch_max(past);

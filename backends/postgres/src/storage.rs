@@ -21,6 +21,12 @@ pub struct PostgresStorage {
     committer: Committer,
 }
 
+impl std::fmt::Debug for PostgresStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStorage").finish_non_exhaustive()
+    }
+}
+
 impl PostgresStorage {
     /// Opens the storage of this URL, `postgres://USER@HOST/DATABASE`, and makes its tables where they are not there.
     ///

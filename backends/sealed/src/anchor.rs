@@ -31,6 +31,12 @@ pub struct Anchor {
     failed: bool,
 }
 
+impl std::fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Anchor").finish_non_exhaustive()
+    }
+}
+
 fn sealed(revision: u64) -> [u8; 12] {
     let mut out = [0; 12];
     let bytes = revision.to_le_bytes();

@@ -40,6 +40,12 @@ pub struct Anchored {
     anchor: Mutex<(Anchor, u64)>,
 }
 
+impl std::fmt::Debug for Anchored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Anchored").finish_non_exhaustive()
+    }
+}
+
 impl Anchored {
     /// Opens the anchor in this file, and tries storage by a commit that changes nothing.
     ///

@@ -90,6 +90,12 @@ pub struct Sealed {
     rng: Mutex<Box<dyn CryptoRng + Send>>,
 }
 
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").finish_non_exhaustive()
+    }
+}
+
 fn away(why: impl Into<String>) -> StorageError {
     StorageError::Unavailable(why.into())
 }

@@ -84,7 +84,10 @@ impl Handle {
         }
     }
 
-    /// Has the engine see to what is needed of an association, when it takes more. It is to be called on a runtime.
+    /// Has the engine see to what is needed of an association, when it takes more.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn need(&self, need: AssociationNeed) {
         if let Err(TrySendError::Full(message)) = self.messages.try_send(Message::Need(need)) {
             let messages = self.messages.clone();
@@ -177,6 +180,9 @@ struct Driver<M> {
 ///
 /// Watch the task: a validator, a profile or a transport that panics ends it with an error ([`JoinHandle`]), and all that is asked
 /// from then on is answered 5.03. [`Handle::is_ready`] is false then, and [`Handle::ended`] returns.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn spawn<M>(
     machine: M,
     storage: Arc<dyn Storage>,
@@ -191,6 +197,9 @@ where
 }
 
 /// The same, with services outside that parts of the engine ask: a token validator its Authorization Server, say.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn spawn_with_services<M>(
     machine: M,
     storage: Arc<dyn Storage>,

@@ -44,6 +44,7 @@ mod clock;
 mod coap;
 mod committer;
 mod crypto_pool;
+mod debug;
 mod driver;
 mod member;
 mod services;

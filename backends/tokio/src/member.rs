@@ -35,7 +35,7 @@ use thiserror::Error;
 /// ```
 pub trait MemberStore: Send {
     /// Why it cannot be kept.
-    type Error: Send;
+    type Error: std::error::Error + Send + Sync + 'static;
 
     /// Writes the state, which outlives a crash when this returns. Nothing else is done meanwhile: it may block.
     ///
@@ -88,10 +88,10 @@ pub struct SeenExchange<'a> {
 /// Why an operation came to nothing.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum MemberRunError<E> {
+pub enum MemberRunError<E: std::error::Error + 'static> {
     /// The state could not be saved.
     #[error("the state cannot be saved")]
-    Store(E),
+    Store(#[source] E),
     /// The member's engine says so.
     #[error(transparent)]
     Member(#[from] MemberError),
@@ -196,7 +196,7 @@ impl<S: MemberStore> MemberDriver<S> {
             Exchange::Protected { session, numbers, request } => {
                 let mut protected = self.protected(&session, numbers).await?;
                 let result = ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await;
-                let runs_low = protected.client.security().runs_low();
+                let runs_low = protected.client.security_mut().runs_low();
                 self.kdc = Some(protected);
                 Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
             }
@@ -207,7 +207,7 @@ impl<S: MemberStore> MemberDriver<S> {
     async fn protected(&mut self, session: &Session, numbers: Numbers) -> Result<Protected, MemberRunError<S::Error>> {
         if let Some(mut protected) = self.kdc.take().filter(|protected| protected.client_id == session.client_id.0) {
             if protected.numbers != numbers {
-                protected.client.security().extend(numbers.start, numbers.limit);
+                protected.client.security_mut().extend(numbers.start, numbers.limit);
                 protected.numbers = numbers;
             }
             return Ok(protected);

@@ -16,9 +16,9 @@ use std::time::Duration;
 struct Counting(u32);
 
 impl MemberStore for Counting {
-    type Error = ();
+    type Error = std::convert::Infallible;
 
-    fn save(&mut self, _state: State) -> Result<(), ()> {
+    fn save(&mut self, _state: State) -> Result<(), Self::Error> {
         self.0 += 1;
         Ok(())
     }

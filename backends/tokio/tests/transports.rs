@@ -119,7 +119,7 @@ async fn oscore_and_a_second_transport_serve_their_peers_at_once_and_after_a_res
     let running = Running::start(&storage).await;
     assert_eq!(ask_as_toy(&running, &name).await.code, Code::FORBIDDEN);
     assert_eq!(ask_as_toy(&running, &oscores).await.code, Code::UNAUTHORIZED);
-    let (start, limit) = protected.security().sequence().range();
+    let (start, limit) = protected.security_mut().sequence().range();
     let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
     let mut again = running.client().await.protect_with(context);
     assert_eq!(again.request(num()).await.unwrap().code, Code::FORBIDDEN);
@@ -181,7 +181,7 @@ async fn the_kdc_asks_its_clients_under_the_associations_by_which_it_is_asked() 
 
     // Another process of the KDC: it asks once its client has proven itself to it, and the client takes no message twice.
     let running = Running::start(&storage).await;
-    let (start, limit) = lamp.security().sequence().range();
+    let (start, limit) = lamp.security_mut().sequence().range();
     let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
     let mut lamp = running.client().await.protect_with(context);
     lamp.serve(answer("lamp again"));
@@ -193,7 +193,7 @@ async fn the_kdc_asks_its_clients_under_the_associations_by_which_it_is_asked() 
     );
     // A client that serves nothing says so.
     let mut lamp = lamp;
-    let (start, limit) = lamp.security().sequence().range();
+    let (start, limit) = lamp.security_mut().sequence().range();
     let context = Context::restored(&parameters, Sequence::block(start, limit)).unwrap();
     let mut deaf = running.client().await.protect_with(context);
     assert_eq!(asked(&running, &oscores, &mut deaf, "5").await, Err(RequestError::Reset));

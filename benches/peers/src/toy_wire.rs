@@ -87,7 +87,7 @@ impl MessageSecurity for ToyWire {
     }
 
     fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-        let peer = sent.inner::<PeerId>().ok_or(ResponseError::NotVerified)?;
+        let peer = sent.inner_mut::<PeerId>().ok_or(ResponseError::NotVerified)?;
         let is_peers = response.options.first(OF) == Some(peer.as_bytes());
         is_peers.then(|| response.clone()).ok_or(ResponseError::NotProtected)
     }

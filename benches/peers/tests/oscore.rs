@@ -64,7 +64,13 @@ impl Service for Resources {
 /// Our server, which knows its replay window or does not.
 async fn server(known: bool, sequence: Sequence) -> SocketAddr {
     let security = OscoreServer::new(Box::new(os_random()), Responses::ReuseNonce);
-    security.add(PeerId::new(b"aiocoap"), &parameters(2, 1), sequence, known).unwrap();
+    let peer = PeerId::new(b"aiocoap");
+    let added = if known {
+        security.add_fresh(peer, &parameters(2, 1), sequence)
+    } else {
+        security.add_restored(peer, &parameters(2, 1), sequence)
+    };
+    added.unwrap();
     let resources = Arc::new(Resources::default());
     let any = "127.0.0.1:0".parse().unwrap();
     let server =

@@ -107,7 +107,7 @@ impl SentRequest {
 
     /// Returns what is inside; `None` where it is of another type.
     #[must_use]
-    pub fn inner<T: Any>(&mut self) -> Option<&mut T> {
+    pub fn inner_mut<T: Any>(&mut self) -> Option<&mut T> {
         self.0.downcast_mut()
     }
 }
@@ -323,7 +323,7 @@ pub trait MessageSecurity: Send + Sync {
 ///
 ///     fn unprotect_response(&mut self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
 ///         // What belongs to another request, or another protocol, is not taken.
-///         sent.inner::<u64>().ok_or(ResponseError::NotVerified)?;
+///         sent.inner_mut::<u64>().ok_or(ResponseError::NotVerified)?;
 ///         Ok(response.clone())
 ///     }
 ///

@@ -119,7 +119,7 @@ impl MessageSecurity for SecurityProtocols {
     }
 
     fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-        let Of(which, inner) = sent.inner::<Of<SentRequest>>().ok_or(ResponseError::NotVerified)?;
+        let Of(which, inner) = sent.inner_mut::<Of<SentRequest>>().ok_or(ResponseError::NotVerified)?;
         self.0.get(*which).ok_or(ResponseError::NotVerified)?.unprotect_response(response, inner)
     }
 
@@ -218,7 +218,7 @@ mod tests {
         }
 
         fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-            let number = sent.inner::<u16>().ok_or(ResponseError::NotVerified)?;
+            let number = sent.inner_mut::<u16>().ok_or(ResponseError::NotVerified)?;
             assert_eq!(*number, self.0, "it gets no other's request");
             Ok(response.clone())
         }

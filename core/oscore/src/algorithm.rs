@@ -82,7 +82,8 @@ impl Aead {
         self.nonce_len().saturating_sub(6)
     }
 
-    /// Encrypts in place and appends the tag; `None` when key or nonce have a wrong length.
+    /// Encrypts in place and appends the tag; `None` when key or nonce have a wrong length: `text` is as it was then.
+    #[must_use = "nothing is encrypted where this is None"]
     pub fn seal(self, key: &[u8], nonce: &[u8], aad: &[u8], text: &mut Vec<u8>) -> Option<()> {
         match self {
             Self::AesCcm16_64_128 => seal::<AesCcm16_64_128>(key, nonce, aad, text),
@@ -115,7 +116,7 @@ fn open<C: KeyInit + AeadInOut>(key: &[u8], nonce: &[u8], aad: &[u8], text: &[u8
 }
 
 /// An HMAC-based key derivation function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Hkdf {
     /// HKDF SHA-256, the default.
@@ -127,6 +128,7 @@ pub enum Hkdf {
 
 impl Hkdf {
     /// Extract and expand in one (RFC 5869); `None` when more is asked for than HKDF gives.
+    #[must_use = "nothing is derived where this is None"]
     pub fn derive(self, salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) -> Option<()> {
         match self {
             Self::Sha256 => hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), secret).expand(info, out).ok(),

@@ -28,7 +28,7 @@ impl ClientSecurity for Context {
     }
 
     fn unprotect_response(&mut self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-        let pending = sent.inner::<PendingRequest>().ok_or(ResponseError::NotVerified)?;
+        let pending = sent.inner_mut::<PendingRequest>().ok_or(ResponseError::NotVerified)?;
         Ok(Self::unprotect_response(self, response, pending)?)
     }
 

@@ -28,6 +28,7 @@ impl Durable {
 }
 
 /// What the engine says to a request at once.
+#[must_use = "the client waits for its answer"]
 #[derive(Debug)]
 pub enum Reply {
     /// Nothing had to be waited for: this is the answer.

@@ -97,6 +97,7 @@ pub enum ExchangeError {
 }
 
 /// What has to be done for an operation.
+#[must_use = "the member goes on when it is told what came of it"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Write the state, and say so when it is safe.

@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use ace_groupcomm_messages::{Claims, Confirmation, Scope, ScopeValue};
 use std::time::Duration;
+use thiserror::Error;
 
 /// A token that was verified. Third parties build it from their own formats with [`ValidToken::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,22 +139,29 @@ impl ValidToken {
 }
 
 /// Why a token is refused; where several reasons hold, the first in this order (RFC 9200 section 5.10.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TokenRefusal {
     /// The bytes are no token of a kind that is taken.
+    #[error("the token is malformed")]
     Malformed,
     /// No key of an issuer verifies it.
+    #[error("the token does not verify")]
     Unverified,
     /// A claim is missing or cannot be used.
+    #[error("a claim is missing or unusable")]
     Claims,
     /// The issuer calls itself otherwise, or speaks for a group that is not its own.
+    #[error("the token's issuer may not say so")]
     Issuer,
     /// It has expired, or is not good yet.
+    #[error("the token has expired, or is not good yet")]
     Expired,
     /// It is for somebody else.
+    #[error("the token is for another audience")]
     Audience,
     /// Its scope cannot be read.
+    #[error("the token's scope cannot be read")]
     Scope,
 }
 

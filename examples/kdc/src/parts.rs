@@ -44,6 +44,12 @@ pub struct Parts {
     pub(crate) transports: Vec<(Arc<dyn MessageSecurity>, Arc<dyn Associations>)>,
 }
 
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
 impl Default for Parts {
     /// `ace-kdc` as it is: tokens of the configured issuers, no services outside, OSCORE alone.
     fn default() -> Self {

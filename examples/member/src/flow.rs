@@ -19,6 +19,12 @@ pub struct Member<'a> {
     observer: Box<dyn FnMut(ShownExchange) + Send + 'a>,
 }
 
+impl std::fmt::Debug for Member<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").finish_non_exhaustive()
+    }
+}
+
 impl MemberStore for StateFile {
     type Error = ProgramError;
 

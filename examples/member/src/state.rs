@@ -39,6 +39,12 @@ pub struct StateFile {
     pub content: Content,
 }
 
+impl std::fmt::Debug for StateFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateFile").finish_non_exhaustive()
+    }
+}
+
 /// Names this boot of this machine; empty where the operating system does not say.
 fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()

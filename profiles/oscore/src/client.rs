@@ -1,11 +1,11 @@
 //! The client's side: posting a token, and what the answer makes of it (RFC 9203 sections 4.1 and 4.3).
 
-use crate::derivation::{Exchanged, Unsuitable, derive};
+use crate::derivation::{DerivationError, Exchanged, derive};
 use crate::transport::{restore, stored};
 use ace_coap::security::ClientSecurity;
 use ace_groupcomm::Secret;
 use ace_groupcomm::member::Numbers;
-use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable as NotForMember};
+use ace_groupcomm::traits::member::{BegunTransfer, ClientTransport, Unsuitable};
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_groupcomm_messages::{
     Confirmation, OscoreInputMaterial, TokenResponse, TokenTransferRequest, TokenTransferResponse,
@@ -22,7 +22,7 @@ pub enum UploadError {
     Missing,
     /// No context can be derived.
     #[error(transparent)]
-    Unsuitable(#[from] Unsuitable),
+    Derivation(#[from] DerivationError),
 }
 
 /// A token post under way. It is kept until its answer has come; each post has an N1 of its own.
@@ -75,15 +75,15 @@ impl Upload {
 pub struct OscoreClient;
 
 impl ClientTransport for OscoreClient {
-    fn takes(&self, response: &TokenResponse) -> Result<(), NotForMember> {
+    fn takes(&self, response: &TokenResponse) -> Result<(), Unsuitable> {
         if let Some(profile) = response.ace_profile.filter(|profile| *profile != COAP_OSCORE) {
-            return Err(NotForMember::new(format_args!(
+            return Err(Unsuitable::new(format_args!(
                 "the token is for the transport profile {profile}, not for coap_oscore ({COAP_OSCORE})"
             )));
         }
         match response.cnf {
             Some(Confirmation::Osc(_)) => Ok(()),
-            _ => Err(NotForMember::new("the token response has no OSCORE input material (cnf with osc)")),
+            _ => Err(Unsuitable::new("the token response has no OSCORE input material (cnf with osc)")),
         }
     }
 
@@ -93,9 +93,9 @@ impl ClientTransport for OscoreClient {
         cnf: &Confirmation,
         nonce: [u8; 8],
         client_id: Vec<u8>,
-    ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), NotForMember> {
+    ) -> Result<(TokenTransferRequest, Box<dyn BegunTransfer>), Unsuitable> {
         let Confirmation::Osc(material) = cnf else {
-            return Err(NotForMember::new("the token's key is for another profile"));
+            return Err(Unsuitable::new("the token's key is for another profile"));
         };
         let upload = Upload::new(material.clone(), nonce.to_vec(), client_id);
         Ok((upload.request(access_token), Box::new(upload)))
@@ -103,8 +103,8 @@ impl ClientTransport for OscoreClient {
 }
 
 impl BegunTransfer for Upload {
-    fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, NotForMember> {
-        Self::finish(*self, response).map(|parameters| stored(&parameters)).map_err(NotForMember::new)
+    fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, Unsuitable> {
+        Self::finish(*self, response).map(|parameters| stored(&parameters)).map_err(Unsuitable::new)
     }
 }
 
@@ -169,9 +169,9 @@ mod tests {
         let mut bare = upload();
         bare.material.ms.clear();
         let bare = bare.finish(&answer(Some(&[2; 8]), Some(&[2]))).map(|_| ());
-        assert_eq!(bare, Err(UploadError::Unsuitable(Unsuitable::Length)), "what the AS left out");
+        assert_eq!(bare, Err(UploadError::Derivation(DerivationError::Length)), "what the AS left out");
         let same = upload().finish(&answer(Some(&[2]), Some(&[1]))).map(|_| ());
-        assert_eq!(same, Err(UploadError::Unsuitable(Unsuitable::SameIds)));
+        assert_eq!(same, Err(UploadError::Derivation(DerivationError::SameIds)));
         let derived = upload().finish(&answer(Some(&[2; 8]), Some(&[2]))).unwrap();
         assert_eq!((derived.sender_id.as_slice(), derived.id_context.as_deref()), (&[2][..], Some(&[3][..])));
         assert!(!format!("{:?}", upload()).contains("1, 1, 1"));

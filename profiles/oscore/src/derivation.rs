@@ -26,7 +26,7 @@ pub struct Exchanged<'a> {
 /// Why no context can be derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Unsuitable {
+pub enum DerivationError {
     /// The version of OSCORE is not 1.
     #[error("unknown version of OSCORE")]
     Version,
@@ -42,19 +42,19 @@ pub enum Unsuitable {
 }
 
 /// The AEAD algorithm of the input material.
-pub(crate) fn aead(material: &OscoreInputMaterial) -> Result<Aead, Unsuitable> {
+pub(crate) fn aead(material: &OscoreInputMaterial) -> Result<Aead, DerivationError> {
     match &material.alg {
         None => Ok(Aead::default()),
-        Some(Label::Int(number)) => Aead::from_cose(*number).ok_or(Unsuitable::Algorithm),
-        Some(Label::Text(_)) => Err(Unsuitable::Algorithm),
+        Some(Label::Int(number)) => Aead::from_cose(*number).ok_or(DerivationError::Algorithm),
+        Some(Label::Text(_)) => Err(DerivationError::Algorithm),
     }
 }
 
-fn hkdf(material: &OscoreInputMaterial) -> Result<Hkdf, Unsuitable> {
+fn hkdf(material: &OscoreInputMaterial) -> Result<Hkdf, DerivationError> {
     match &material.hkdf {
         None => Ok(Hkdf::default()),
-        Some(Label::Int(number)) => hkdf_from_cose(*number).ok_or(Unsuitable::Algorithm),
-        Some(Label::Text(_)) => Err(Unsuitable::Algorithm),
+        Some(Label::Int(number)) => hkdf_from_cose(*number).ok_or(DerivationError::Algorithm),
+        Some(Label::Text(_)) => Err(DerivationError::Algorithm),
     }
 }
 
@@ -64,10 +64,10 @@ fn hkdf(material: &OscoreInputMaterial) -> Result<Hkdf, Unsuitable> {
 /// one byte.
 ///
 /// # Errors
-/// [`Unsuitable`].
-pub fn derive(material: &OscoreInputMaterial, exchanged: Exchanged<'_>) -> Result<Parameters, Unsuitable> {
+/// [`DerivationError`].
+pub fn derive(material: &OscoreInputMaterial, exchanged: Exchanged<'_>) -> Result<Parameters, DerivationError> {
     if material.version.is_some_and(|version| version != 1) {
-        return Err(Unsuitable::Version);
+        return Err(DerivationError::Version);
     }
     let (aead, hkdf) = (aead(material)?, hkdf(material)?);
     let salt = material.salt.as_deref().unwrap_or_default();
@@ -78,10 +78,10 @@ pub fn derive(material: &OscoreInputMaterial, exchanged: Exchanged<'_>) -> Resul
         || exchanged.client_id.len() > aead.max_id_len()
         || exchanged.server_id.len() > aead.max_id_len()
     {
-        return Err(Unsuitable::Length);
+        return Err(DerivationError::Length);
     }
     if exchanged.client_id == exchanged.server_id {
-        return Err(Unsuitable::SameIds);
+        return Err(DerivationError::SameIds);
     }
     let parts = [salt, exchanged.nonce1, exchanged.nonce2].map(RawCbor::bytes);
     Ok(Parameters {
@@ -119,7 +119,7 @@ mod tests {
         client_id: &[u8],
         server_id: &[u8],
         change: impl Fn(&mut OscoreInputMaterial),
-    ) -> Result<Parameters, Unsuitable> {
+    ) -> Result<Parameters, DerivationError> {
         let mut material = material();
         change(&mut material);
         let (nonce1, nonce2) = (hex("018a278f7faab55a"), hex("25a8991cd700ac01"));
@@ -158,29 +158,29 @@ mod tests {
         };
         assert_eq!(algorithm(24, 7), Ok((Aead::ChaCha20Poly1305, Hkdf::Sha512)));
         assert_eq!(algorithm(1, -10), Ok((Aead::A128Gcm, Hkdf::Sha256)));
-        assert_eq!(algorithm(2, 5), Err(Unsuitable::Algorithm));
-        assert_eq!(algorithm(10, 6), Err(Unsuitable::Algorithm));
+        assert_eq!(algorithm(2, 5), Err(DerivationError::Algorithm));
+        assert_eq!(algorithm(10, 6), Err(DerivationError::Algorithm));
         // No HKDF, and no AEAD.
-        assert_eq!(algorithm(10, 10), Err(Unsuitable::Algorithm));
-        assert_eq!(algorithm(5, 5), Err(Unsuitable::Algorithm));
+        assert_eq!(algorithm(10, 10), Err(DerivationError::Algorithm));
+        assert_eq!(algorithm(5, 5), Err(DerivationError::Algorithm));
         let context = with(&[1], &[2], |m| m.context_id = Some(vec![7])).unwrap();
         assert_eq!(context.id_context.as_deref(), Some(&[7][..]));
         let err = |change: &dyn Fn(&mut OscoreInputMaterial)| with(&[1], &[2], change).map(|_| ()).unwrap_err();
-        assert_eq!(err(&|m| m.alg = Some(Label::Text("AES".into()))), Unsuitable::Algorithm);
-        assert_eq!(err(&|m| m.hkdf = Some(Label::Text("HKDF".into()))), Unsuitable::Algorithm);
-        assert_eq!(err(&|m| m.version = Some(2)), Unsuitable::Version);
-        assert_eq!(err(&|m| m.ms.clear()), Unsuitable::Length);
-        assert_eq!(err(&|m| m.ms = vec![0; 65]), Unsuitable::Length);
+        assert_eq!(err(&|m| m.alg = Some(Label::Text("AES".into()))), DerivationError::Algorithm);
+        assert_eq!(err(&|m| m.hkdf = Some(Label::Text("HKDF".into()))), DerivationError::Algorithm);
+        assert_eq!(err(&|m| m.version = Some(2)), DerivationError::Version);
+        assert_eq!(err(&|m| m.ms.clear()), DerivationError::Length);
+        assert_eq!(err(&|m| m.ms = vec![0; 65]), DerivationError::Length);
         assert!(with(&[1], &[2], |m| m.ms = vec![0; 64]).is_ok());
-        assert_eq!(err(&|m| m.salt = Some(vec![0; 65])), Unsuitable::Length);
-        assert_eq!(err(&|m| m.context_id = Some(vec![0; 65])), Unsuitable::Length);
+        assert_eq!(err(&|m| m.salt = Some(vec![0; 65])), DerivationError::Length);
+        assert_eq!(err(&|m| m.context_id = Some(vec![0; 65])), DerivationError::Length);
         assert!(with(&[1], &[2], |m| (m.version, m.context_id) = (Some(1), Some(vec![0; 64]))).is_ok());
-        assert_eq!(with(&[1], &[1], |_| ()).map(|_| ()), Err(Unsuitable::SameIds));
+        assert_eq!(with(&[1], &[1], |_| ()).map(|_| ()), Err(DerivationError::SameIds));
         assert!(with(&[1; 7], &[], |_| ()).is_ok() && with(&[], &[1; 7], |_| ()).is_ok());
-        assert_eq!(with(&[1; 8], &[], |_| ()).map(|_| ()), Err(Unsuitable::Length));
-        assert_eq!(with(&[], &[1; 8], |_| ()).map(|_| ()), Err(Unsuitable::Length));
+        assert_eq!(with(&[1; 8], &[], |_| ()).map(|_| ()), Err(DerivationError::Length));
+        assert_eq!(with(&[], &[1; 8], |_| ()).map(|_| ()), Err(DerivationError::Length));
         let gcm = |m: &mut OscoreInputMaterial| m.alg = Some(Label::Int(1));
         assert!(with(&[1; 6], &[], gcm).is_ok());
-        assert_eq!(with(&[1; 7], &[], gcm).map(|_| ()), Err(Unsuitable::Length));
+        assert_eq!(with(&[1; 7], &[], gcm).map(|_| ()), Err(DerivationError::Length));
     }
 }

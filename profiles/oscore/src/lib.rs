@@ -50,6 +50,6 @@ mod table;
 mod transport;
 
 pub use client::{OscoreClient, Upload, UploadError, client_parameters, client_security};
-pub use derivation::{Exchanged, MAX_NONCE, Unsuitable, derive};
+pub use derivation::{DerivationError, Exchanged, MAX_NONCE, derive};
 pub use server::{OscoreServer, Responses};
 pub use transport::{CoapOscore, DESCRIPTOR};

@@ -63,6 +63,12 @@ pub struct OscoreServer {
     unknown: Option<Message>,
 }
 
+impl std::fmt::Debug for OscoreServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OscoreServer").finish_non_exhaustive()
+    }
+}
+
 impl OscoreServer {
     /// No contexts yet. `rng` gives Echo values.
     #[must_use]
@@ -116,14 +122,24 @@ impl OscoreServer {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a context that was agreed on beforehand, e.g. at the registration of a client. Its messages come from
-    /// `peer`.
+    /// Adds a context that was agreed on beforehand, e.g. at the registration of a client, and never used: requests under it are
+    /// taken at once. Its messages come from `peer`.
     ///
     /// # Errors
     /// [`Error::Parameter`] where no context can be derived, or one with its Recipient ID is there.
-    pub fn add(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence, known: bool) -> Result<(), Error> {
-        let context =
-            if known { Context::fresh(parameters, sequence) } else { Context::restored(parameters, sequence) }?;
+    pub fn add_fresh(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence) -> Result<(), Error> {
+        self.add(peer, Context::fresh(parameters, sequence)?)
+    }
+
+    /// The same of a context that may have been used by a former process: its client is asked for an Echo first.
+    ///
+    /// # Errors
+    /// As [`Self::add_fresh`].
+    pub fn add_restored(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence) -> Result<(), Error> {
+        self.add(peer, Context::restored(parameters, sequence)?)
+    }
+
+    fn add(&self, peer: PeerId, context: Context) -> Result<(), Error> {
         let mut table = self.lock();
         if table.has(context.recipient_id()) {
             return Err(Error::Parameter);
@@ -133,14 +149,14 @@ impl OscoreServer {
         Ok(())
     }
 
-    /// Adds a context like [`Self::add`], for a client that may not know which sequence numbers it has used. A request with
+    /// Adds a context like [`Self::add_restored`], for a client that may not know which sequence numbers it has used. A request with
     /// an ID Context comes under another context of the same secret: the first one is asked for an Echo. The sequence
     /// numbers of `sequence`, and those that follow by notices, are shared by all of them.
     ///
     /// # Errors
-    /// As [`Self::add`].
+    /// As [`Self::add_restored`].
     pub fn add_with_runs(&self, peer: PeerId, parameters: &Parameters, sequence: Sequence) -> Result<(), Error> {
-        self.add(peer.clone(), parameters, sequence, false)?;
+        self.add_restored(peer.clone(), parameters, sequence)?;
         self.lock().runs.add(parameters.recipient_id.clone(), peer, parameters.clone());
         Ok(())
     }
@@ -369,7 +385,7 @@ impl MessageSecurity for OscoreServer {
     }
 
     fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
-        let Asked { kid, pending } = sent.inner().ok_or(ResponseError::NotVerified)?;
+        let Asked { kid, pending } = sent.inner_mut().ok_or(ResponseError::NotVerified)?;
         let mut table = self.lock();
         let slot = table.used(kid).ok_or(ResponseError::NotVerified)?;
         Ok(slot.context.unprotect_response(response, pending)?)

@@ -1,6 +1,6 @@
 //! ACE's part at the resource server: what a token post carries, and what it makes (RFC 9203 section 4.2).
 
-use crate::derivation::{Exchanged, Unsuitable, aead, derive};
+use crate::derivation::{DerivationError, Exchanged, aead, derive};
 use ace_groupcomm::Secret;
 use ace_groupcomm::record::FIRST_FORMAT;
 use ace_groupcomm::registry::TransportProfileDescriptor;
@@ -29,11 +29,11 @@ ace_groupcomm::registry::submit! { DESCRIPTOR }
 /// Length of N2: 64 bits are recommended (RFC 9203 section 4.2).
 const NONCE_LEN: usize = 8;
 
-impl From<Unsuitable> for TransportRefusal {
-    fn from(unsuitable: Unsuitable) -> Self {
+impl From<DerivationError> for TransportRefusal {
+    fn from(unsuitable: DerivationError) -> Self {
         match unsuitable {
-            Unsuitable::Version | Unsuitable::Algorithm => Self::Unsupported,
-            Unsuitable::Length | Unsuitable::SameIds => Self::OutOfBounds,
+            DerivationError::Version | DerivationError::Algorithm => Self::Unsupported,
+            DerivationError::Length | DerivationError::SameIds => Self::OutOfBounds,
         }
     }
 }

@@ -130,7 +130,7 @@ async fn what_anybody_can_send_does_not_end_a_protected_request() {
     };
     let (answer, ()) = tokio::join!(client.request(get()), serve);
     assert!(matches!(answer, Err(ClientError::Unprotected(Code::UNAUTHORIZED, _))));
-    assert!(!client.security().sequence().runs_low());
+    assert!(!client.security_mut().sequence().runs_low());
     // Without protection nothing better can come.
     let mut client = other.client(Limits { unprotected_wait: Duration::from_secs(60), ..quick() }).await;
     let serve = async {

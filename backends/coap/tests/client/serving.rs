@@ -165,7 +165,7 @@ async fn a_client_that_has_lost_its_window_asks_whether_requests_are_new_once_a_
     assert_eq!(server.unprotect_response(&other.receive().await, &mut pending).unwrap().payload, b"new");
     assert_eq!(*seen.lock().unwrap(), [b"new"]);
     // A second later it may ask again; without a number it cannot, and keeps silent.
-    assert!(matches!(client.security().sequence().range(), (2, 3)));
+    assert!(matches!(client.security_mut().sequence().range(), (2, 3)));
     assert!(matches!(client.request(Message::request(Code::GET)).await, Err(ClientError::Timeout)));
     assert!(matches!(client.request(Message::request(Code::GET)).await, Err(ClientError::Protect(_))));
 }

@@ -70,7 +70,13 @@ impl End {
         };
         let rng = Box::new(ChaCha12Rng::seed_from_u64(u64::from(number)));
         let security = OscoreServer::new(rng, Responses::ReuseNonce);
-        security.add(PeerId::new(b"the other"), &parameters, Sequence::all(), known).unwrap();
+        let (peer, sequence) = (PeerId::new(b"the other"), Sequence::all());
+        let added = if known {
+            security.add_fresh(peer, &parameters, sequence)
+        } else {
+            security.add_restored(peer, &parameters, sequence)
+        };
+        added.unwrap();
         let acted_on = Arc::new(Echoes::default());
         let service = Arc::clone(&acted_on) as Arc<dyn Service>;
         let (endpoint, inputs) =

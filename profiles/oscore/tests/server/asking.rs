@@ -91,7 +91,7 @@ fn a_server_that_has_lost_its_window_spends_no_challenge_on_its_own_requests() {
 fn a_client_that_was_registered_is_asked_under_its_context_unless_it_has_one_for_each_run() {
     let (registered, runs) = (server(Responses::ReuseNonce), server(Responses::ReuseNonce));
     let peer = PeerId::new(b"client");
-    registered.add(peer.clone(), &configured(false), Sequence::all(), true).unwrap();
+    registered.add_fresh(peer.clone(), &configured(false), Sequence::all()).unwrap();
     let mut client = Context::fresh(&configured(true), Sequence::all()).unwrap();
     asks(&registered, &peer, &mut client);
     runs.add_with_runs(peer.clone(), &configured(false), Sequence::all()).unwrap();

@@ -128,8 +128,8 @@ fn where_others_answer_too_each_answer_has_a_number_of_its_own() {
 fn a_context_that_outlived_its_window_asks_for_an_echo() {
     let server = server(Responses::ReuseNonce);
     let peer = PeerId::new(b"client1");
-    server.add(peer.clone(), &configured(false), Sequence::none(), false).unwrap();
-    let twice = server.add(peer.clone(), &configured(false), Sequence::all(), true);
+    server.add_restored(peer.clone(), &configured(false), Sequence::none()).unwrap();
+    let twice = server.add_fresh(peer.clone(), &configured(false), Sequence::all());
     assert_eq!((twice, server.len()), (Err(Error::Parameter), 1));
     let mut client = Context::fresh(&configured(true), Sequence::all()).unwrap();
     let (protected, mut pending) = request(&mut client);
