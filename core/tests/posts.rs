@@ -1,7 +1,7 @@
 //! Token posts and proofs of others than the owner: a listener who replays, a flood, a peer that proves falsely.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_groupcomm::kdc::{KdcConfig, PostLimits};
+use ace_groupcomm::kdc::{KdcConfig, PendingLimits, PostLimits};
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post_with};
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::crypto::CryptoJob;
@@ -97,6 +97,33 @@ fn a_flood_of_posts_meets_a_rate_before_any_token_is_looked_at() {
         (0..20).map(|_| desk.ask(&at(66, true), token_post_with(b"no token", &[1; 8])).status).collect();
     assert_eq!(answers.iter().filter(|status| **status == Status::TooManyRequests).count(), 10);
     assert!((0..1_000).all(|_| is_live(&mut desk, &caller)));
+}
+
+// Covers: TH-6-01/no-write, TH-6-01/total-bound, TH-6-01/established-served
+#[test]
+fn a_flood_of_good_tokens_writes_nothing_stays_within_its_bound_and_does_not_stop_those_who_are_known() {
+    let config = desk::config(&["g1"]);
+    let pending = PendingLimits { total: 50, ..config.pending };
+    let posts = PostLimits { unproven: u32::MAX, proven: u32::MAX };
+    let config = KdcConfig { pending, posts, ..config };
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
+    let known = association(&post(&mut desk, 1, &token(1, &client.claims(&[("g1", 1)], LATER)), 1));
+    assert!(is_live(&mut desk, &known));
+    let before = desk.store.dump();
+    let clients: Vec<TestClient> = (2..42).map(|number| TestClient::new(&AwsLc, number).unwrap()).collect();
+    let mut refused = 0;
+    for round in 0..40_u8 {
+        for client in &clients {
+            let bytes = token(1, &client.claims(&[("g1", 1)], LATER + u64::from(round)));
+            let answer = desk.ask(&at(round, round % 2 == 0), token_post_with(&bytes, &[round; 8]));
+            refused += u32::from(answer.status != Status::Created);
+            assert!(desk.kdc.pending() <= 50);
+        }
+        assert!(is_live(&mut desk, &known), "round {round}");
+    }
+    assert!(refused > 500, "{refused}");
+    assert_eq!(desk.store.dump(), before, "no post has written anything");
 }
 
 // Covers: TH-6-04/slowed-peer, TH-6-04/false-signatures

@@ -209,8 +209,8 @@ pub enum AssociationNeed {
     /// A few sequence numbers, to ask for an Echo whose message has verified, and who may replay it. There are only so many an
     /// hour; beyond that the answer is [`AssociationNotice::Unavailable`].
     Challenge(AssociationId),
-    /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Loaded`] or
-    /// [`AssociationNotice::Gone`].
+    /// All of it: a message came under a name that is not known here. The answer is [`AssociationNotice::Loaded`],
+    /// [`AssociationNotice::Gone`], or [`AssociationNotice::Unavailable`] where it may be asked for again.
     Unknown(AssociationId),
     /// It is to be this process's: its client has proven here, by Echo, that it asks now. Nothing less may take an
     /// association from another process, else a replay could.
