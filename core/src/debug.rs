@@ -8,19 +8,28 @@ use crate::member::{Member, Setup};
 use crate::registry::Registry;
 use crate::traits::profile::{OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest};
 use crate::traits::transport::Offer;
-use std::fmt;
 
-macro_rules! opaque {
+/// Implements `Debug` for types that show their name alone: because of secrets in them, or because there is nothing to
+/// show.
+///
+/// ```
+/// struct Door(#[allow(dead_code)] [u8; 16]);
+///
+/// ace_groupcomm::opaque_debug!("Door": Door);
+/// assert_eq!(format!("{:?}", Door([7; 16])), "Door { .. }");
+/// ```
+#[macro_export]
+macro_rules! opaque_debug {
     ($($name:literal: $type:ty),* $(,)?) => {$(
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Debug for $type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct($name).finish_non_exhaustive()
             }
         }
     )*};
 }
 
-opaque! {
+opaque_debug! {
     "AuthServer": AuthServer,
     "Check": Check,
     "View": View<'_>,

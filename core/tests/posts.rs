@@ -99,7 +99,6 @@ fn a_flood_of_posts_meets_a_rate_before_any_token_is_looked_at() {
     assert!((0..1_000).all(|_| is_live(&mut desk, &caller)));
 }
 
-// Covers: TH-6-01/no-write, TH-6-01/total-bound, TH-6-01/established-served
 #[test]
 fn a_flood_of_good_tokens_writes_nothing_stays_within_its_bound_and_does_not_stop_those_who_are_known() {
     let config = desk::config(&["g1"]);

@@ -3,6 +3,7 @@
 //! It retransmits, takes separate responses, sends and gets bodies in blocks, answers one Echo a request, and
 //! observes. It answers what its server asks of it ([`Client::serve`]).
 
+mod observation;
 mod serving;
 
 use crate::Limits;
@@ -10,6 +11,7 @@ use crate::server::concerns_one_peer;
 use ace_coap::numbers::option;
 use ace_coap::security::{ClientSecurity, ProtectError, ResponseError, SentRequest, Unprotected};
 use ace_coap::{Block, Code, Message, Token, Type};
+pub use observation::Observation;
 use serving::Serving;
 use std::collections::HashMap;
 use std::io;
@@ -470,33 +472,4 @@ impl Exchange {
 /// The Echo that a server wants before it answers (RFC 9175 section 2.3).
 fn wanted_echo(answer: &Message) -> Option<&[u8]> {
     answer.options.first(option::ECHO).filter(|_| answer.code == Code::UNAUTHORIZED)
-}
-
-/// An observation of a resource. Who drops it is sent no more: the next notification is reset.
-pub struct Observation {
-    exchange: Exchange,
-    request: Message,
-    /// The number of the newest notification, and when it came.
-    last: Option<(u32, Instant)>,
-    _held: Arc<()>,
-}
-
-impl Observation {
-    /// Whether a notification is newer than those before (RFC 7641 section 3.4); the last one has no number. OSCORE
-    /// has seen to that where it protects them.
-    fn is_newer(&mut self, notification: &Message) -> bool {
-        if self.exchange.is_protected {
-            return true;
-        }
-        let Some(number) = notification.options.uint(option::OBSERVE) else { return true };
-        let now = Instant::now();
-        let newer = self.last.is_none_or(|(before, at)| {
-            let ahead = number.wrapping_sub(before) & 0xff_ffff;
-            (1..0x80_0000).contains(&ahead) || now.duration_since(at) > Duration::from_secs(128)
-        });
-        if newer {
-            self.last = Some((number, now));
-        }
-        newer
-    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Whoever implements it implements [`MessageSecurity`](ace_coap::security::MessageSecurity) too, by the same table of sessions: its
 /// `unprotect_session` says which association, and so which peer, a session is of, and what it protects it leaves as it is. An
 /// [`Endpoint`](crate::Endpoint) has one of them ([`with_datagram_security`](crate::Endpoint::with_datagram_security)), and takes
-/// nothing then that did not come in a session.
+/// nothing then that did not come in a session. What a service wants to go out unprotected goes in the session, too.
 pub trait DatagramSecurity: Send {
     /// Takes in a datagram: a part of a handshake, or protected messages, which go into `messages` with the sessions that they came
     /// in. What does not verify, or came before, is dropped.

@@ -319,6 +319,10 @@ fn an_address_is_asked_one_thing_at_a_time_and_whoever_waits_no_more_takes_no_pl
     let mut other = lab.ask(PeerId::new(b"other"), control(b"2"));
     assert_eq!(poll(&mut other), Some(Err(RequestError::Busy)), "both are at one address");
     drop(first);
+    // It gives way, also to another peer at its address.
+    let others = lab.ask(PeerId::new(b"other"), control(b"2"));
+    assert!(lab.sent().is_some());
+    drop(others);
     let mut second = lab.ask(peer(), control(b"3"));
     let request = lab.sent().unwrap();
     let answer = lab.answer(&request, Type::Acknowledgement, request.id);

@@ -2,19 +2,10 @@
 
 use crate::backup::Reader;
 use crate::{Clock, CryptoPool, EngineService, Followed, Handle, MemberDriver, MemberHooks, Transports};
+use ace_groupcomm::opaque_debug;
 use std::fmt;
 
-macro_rules! opaque {
-    ($($name:literal: $type:ty),* $(,)?) => {$(
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct($name).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-opaque! {
+opaque_debug! {
     "Clock": Clock,
     "CryptoPool": CryptoPool,
     "EngineService": EngineService,

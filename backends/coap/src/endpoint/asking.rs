@@ -59,6 +59,7 @@ impl Requester {
 
     /// Asks the peer of an association, at an address at which it was seen, and returns its verified answer. It is sent as a
     /// confirmable message; type, ID and token are the endpoint's business. An Echo that the client wants is sent once (RFC 9175).
+    /// A request whose future was dropped gives way to the next one.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -81,8 +82,12 @@ pub(crate) struct Outgoing {
 
 /// How far a request has come.
 enum Progress {
-    /// It waits for what is needed to protect it, until then; and how often that was said to be there.
-    Unsent(Duration, u32),
+    /// It waits for what is needed to protect it.
+    Unsent {
+        until: Duration,
+        /// How often that was said to be there.
+        tries: u32,
+    },
     /// It was sent with this message ID and token.
     Sent { id: u16, token: Token, sent: SentRequest },
 }
@@ -127,7 +132,7 @@ impl Asking {
         self.set_due(peer, None);
         let asked = self.of.remove(peer)?;
         let id = match &asked.progress {
-            Progress::Unsent(..) => None,
+            Progress::Unsent { .. } => None,
             Progress::Sent { id, token, .. } => {
                 self.tokens.remove(token);
                 Some(*id)
@@ -146,12 +151,17 @@ impl Endpoint {
 
     pub(super) fn ask(&mut self, outgoing: Outgoing) {
         let peer = outgoing.peer.clone();
-        if self.asking.of.get(&peer).is_some_and(|asked| asked.outgoing.answer.is_closed()) {
-            // Nobody waits for the answer to the former one any more.
-            self.end_request(&peer, Err(RequestError::Silent));
+        let of_place =
+            |(other, asked): &(&PeerId, &Asked)| **other == peer || asked.outgoing.to.remote == outgoing.to.remote;
+        let former: Vec<PeerId> = self.asking.of.iter().filter(of_place).map(|(other, _)| other.clone()).collect();
+        let mut is_busy = false;
+        for other in former {
+            let is_given_up = self.asking.of.get(&other).is_some_and(|asked| asked.outgoing.answer.is_closed());
+            if is_given_up {
+                self.end_request(&other, Err(RequestError::Silent));
+            }
+            is_busy |= !is_given_up;
         }
-        let at_once = |asked: &Asked| asked.outgoing.to.remote == outgoing.to.remote;
-        let is_busy = self.asking.of.contains_key(&peer) || self.asking.of.values().any(at_once);
         let refusal = if is_busy || self.asking.of.len() >= self.limits.asking {
             Some(RequestError::Busy)
         } else if outgoing.message.payload.len() > (Block { num: 0, more: false, szx: Block::MAX_SZX }).size() {
@@ -166,7 +176,13 @@ impl Endpoint {
         let until = self.now().saturating_add(self.limits.response_timeout);
         self.asking.of.insert(
             peer.clone(),
-            Asked { outgoing, progress: Progress::Unsent(until, 0), echoed: false, doubted: false, due: None },
+            Asked {
+                outgoing,
+                progress: Progress::Unsent { until, tries: 0 },
+                echoed: false,
+                doubted: false,
+                due: None,
+            },
         );
         self.send_request(&peer);
     }
@@ -177,7 +193,7 @@ impl Endpoint {
         let Some(asked) = self.asking.of.get(peer) else { return };
         let (to, mut message) = (asked.outgoing.to, asked.outgoing.message.clone());
         let may_wait =
-            matches!(asked.progress, Progress::Unsent(until, _) if now.saturating_add(PROTECT_AGAIN) <= until);
+            matches!(asked.progress, Progress::Unsent { until, .. } if now.saturating_add(PROTECT_AGAIN) <= until);
         let token = Token::new(&self.asking.next_token.to_be_bytes());
         self.asking.next_token = self.asking.next_token.wrapping_add(1);
         (message.kind, message.token) = (Type::Confirmable, token.clone());
@@ -230,7 +246,7 @@ impl Endpoint {
     /// What a request to this peer waited for is there, or could not be had.
     pub(super) fn request_settled(&mut self, peer: &PeerId, settled: Settled) {
         let asked = self.asking.of.get_mut(peer);
-        let Some(Progress::Unsent(_, tries)) = asked.map(|asked| &mut asked.progress) else { return };
+        let Some(Progress::Unsent { tries, .. }) = asked.map(|asked| &mut asked.progress) else { return };
         match settled {
             Settled::Unavailable => self.end_request(peer, Err(ProtectError::NeedSequence.into())),
             Settled::Ready => {
@@ -250,7 +266,7 @@ impl Endpoint {
             let Some(asked) = self.asking.of.get_mut(&peer) else { continue };
             asked.due = None;
             match asked.progress {
-                Progress::Unsent(..) => self.send_request(&peer),
+                Progress::Unsent { .. } => self.send_request(&peer),
                 Progress::Sent { .. } if asked.doubted => self.end_request(&peer, Err(RequestError::Reset)),
                 Progress::Sent { .. } => self.end_request(&peer, Err(RequestError::Silent)),
             }
@@ -308,7 +324,7 @@ impl Endpoint {
             }
             asked.outgoing.message.options.set(option::ECHO, &echo);
             let until = self.now().saturating_add(self.limits.response_timeout);
-            (asked.echoed, asked.doubted, asked.progress) = (true, false, Progress::Unsent(until, 0));
+            (asked.echoed, asked.doubted, asked.progress) = (true, false, Progress::Unsent { until, tries: 0 });
             self.asking.of.insert(peer.clone(), asked);
             return self.send_request(peer);
         }

@@ -144,3 +144,23 @@ fn a_token_has_a_bound_of_its_own_and_who_has_proven_its_address_gets_in() {
     // What is old enough goes for anybody.
     assert_eq!(table.place(at(30), client(1), &b"d".into(), None), Place::Instead(named(6)));
 }
+
+// Covers: TH-6-01/total-bound
+#[test]
+fn a_million_posts_stay_within_the_bound_of_all() {
+    let mut table = Pendings::new(PendingLimits::default());
+    let template = pending(1, 1);
+    for number in 0..1_000_000_u32 {
+        let name = number.to_be_bytes();
+        let mut post = [0; 32];
+        post[..4].copy_from_slice(&name);
+        let token = StoredToken { hash: name.to_vec().into(), ..template.token.clone() };
+        // Each from a client of its own, and half of them from a host that has proven where it is.
+        let host = number.is_multiple_of(2).then(|| Bytes::copy_from_slice(&name));
+        let (id, subject) = (AssociationId::from(name.to_vec()), number.to_string());
+        table.insert(at(u64::from(number / 1_000)), Pending { id, subject, token, post, host, ..template.clone() });
+    }
+    assert_eq!((table.len(), table.by_age.len(), table.by_post.len()), (65_536, 65_536, 65_536));
+    assert_eq!(table.by_client.len(), 65_536);
+    assert!(table.unproven.len() <= 65_536);
+}
