@@ -46,7 +46,7 @@ fn get(path: &[&str]) -> Request {
 
 fn bytes(response: &Response) -> Vec<u8> {
     assert_eq!((response.status, response.content_format), (Status::Content, Some(CBOR)), "{response:?}");
-    RawCbor::new(&response.payload).unwrap().as_bytes_item().unwrap()
+    RawCbor::new(&response.payload).unwrap().to_byte_string().unwrap()
 }
 
 fn names(response: &Response) -> Vec<u8> {
@@ -228,7 +228,7 @@ fn what_a_profile_keeps_of_a_member_goes_with_its_membership() {
     join.extra = vec![(NOTE, RawCbor::text("here"))];
     assert_eq!(desk.ask(&two, join_post("g1", &join)).status, Status::Created);
     let notes =
-        |desk: &mut Desk| RawCbor::new(&names(&desk.ask(&one, get(&["notes"])))).unwrap().as_array().unwrap().len();
+        |desk: &mut Desk| RawCbor::new(&names(&desk.ask(&one, get(&["notes"])))).unwrap().to_array().unwrap().len();
     assert_eq!(notes(&mut desk), 1);
     desk.pass(Duration::from_secs(100));
     assert_eq!(desk.ask(&two, get(&["num"])).status, Status::Unauthorized, "its token has ended");

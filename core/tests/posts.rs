@@ -125,6 +125,34 @@ fn a_flood_of_good_tokens_writes_nothing_stays_within_its_bound_and_does_not_sto
     assert_eq!(desk.store.dump(), before, "no post has written anything");
 }
 
+// Covers: TH-6-01/memory-only, TH-6-01/next-turn
+#[test]
+fn a_million_hostile_posts_write_nothing_and_a_known_peer_is_served_in_the_turn_in_which_it_asks() {
+    let mut desk = desk();
+    let client = TestClient::new(&AwsLc, 1).unwrap();
+    let known = association(&post(&mut desk, 1, &token(1, &client.claims(&[("g1", 1)], LATER)), 1));
+    assert!(is_live(&mut desk, &known));
+    let before = desk.store.dump();
+    let captured = token(1, &TestClient::new(&AwsLc, 2).unwrap().claims(&[("g1", 1)], LATER));
+    let hostile = (at(66, false), token_post_with(&captured, &[1; 8]));
+    let asks = (known, group_request(Method::Get, "g1", &["num"]));
+    for turn in 0..1_000_u32 {
+        // Half of all turns come later, so that the rate lets more of them through to the token.
+        desk.pass(Duration::from_millis(u64::from(turn % 2)));
+        let mut asked = vec![hostile.clone(); 1_000];
+        for (number, (_, request)) in asked.iter_mut().enumerate() {
+            if number % 100 == 0 {
+                *request = token_post_with(&captured, &(u64::from(turn) << 16 | number as u64).to_be_bytes());
+            }
+        }
+        asked.push(asks.clone());
+        let answers = desk.ask_all(asked);
+        assert_eq!(answers.last().unwrap().status, Status::Forbidden, "turn {turn}: it is known, and no member");
+        assert!(desk.kdc.pending() <= 4);
+    }
+    assert_eq!(desk.store.dump(), before, "no post has written anything");
+}
+
 // Covers: TH-6-04/slowed-peer, TH-6-04/false-signatures
 #[test]
 fn a_peer_whose_proofs_fail_is_slowed_and_costs_others_little() {

@@ -145,13 +145,13 @@ impl RawCbor {
 
     /// Returns the item as a text string, if it is one.
     #[must_use]
-    pub fn as_text(&self) -> Option<String> {
+    pub fn to_text(&self) -> Option<String> {
         self.item()?.text()
     }
 
     /// Returns the entries of the item, if it is a map; their order is that of the map.
     #[must_use]
-    pub fn as_map(&self) -> Option<Vec<(Label, Self)>> {
+    pub fn to_map(&self) -> Option<Vec<(Label, Self)>> {
         MapReader::from_item(self.item()?, "map").ok().map(MapReader::rest)
     }
 
@@ -165,7 +165,7 @@ impl RawCbor {
 
     /// Returns the items of the item, if it is an array.
     #[must_use]
-    pub fn as_array(&self) -> Option<Vec<Self>> {
+    pub fn to_array(&self) -> Option<Vec<Self>> {
         map::array("array", map::raw)(self.item()?).ok()
     }
 
@@ -179,7 +179,7 @@ impl RawCbor {
 
     /// The item as a byte string, if it is one.
     #[must_use]
-    pub fn as_bytes_item(&self) -> Option<Vec<u8>> {
+    pub fn to_byte_string(&self) -> Option<Vec<u8>> {
         self.item()?.byte_string()
     }
 

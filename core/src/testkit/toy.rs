@@ -216,7 +216,7 @@ impl KeyingMaterialProducer for ToyRules {
 /// The identifier of the member in its `key` object: behind 16 bytes of secret, the length of the Gid, and that.
 #[must_use]
 pub fn id_in(key: &RawCbor) -> Option<Vec<u8>> {
-    let bytes = key.as_bytes_item()?;
+    let bytes = key.to_byte_string()?;
     let (length, rest) = bytes.get(16..)?.split_first()?;
     rest.get(usize::from(*length)..).map(<[u8]>::to_vec).filter(|id| !id.is_empty())
 }
@@ -295,7 +295,7 @@ impl MemberRules for ToyMember {
     }
 
     fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
-        let is_toys = distribution.key.as_bytes_item().is_some_and(|bytes| bytes.len() > 16);
+        let is_toys = distribution.key.to_byte_string().is_some_and(|bytes| bytes.len() > 16);
         is_toys.then(|| distribution.key.clone()).ok_or_else(|| Unsuitable::new("a key of another profile"))
     }
 

@@ -278,7 +278,7 @@ pub fn join_request(
 /// impl BegunTransfer for Posted {
 ///     fn finish(self: Box<Self>, response: &TokenTransferResponse) -> Result<Secret, Unsuitable> {
 ///         let bearer = response.extra.iter().find(|(label, _)| *label == BEARER);
-///         let bearer = bearer.and_then(|(_, value)| value.as_bytes_item());
+///         let bearer = bearer.and_then(|(_, value)| value.to_byte_string());
 ///         bearer.map(Secret::new).ok_or_else(|| Unsuitable::new("there is no bearer"))
 ///     }
 /// }

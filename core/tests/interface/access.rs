@@ -112,7 +112,7 @@ fn groups_are_found_by_their_gid() {
     let response = desk.ask(&caller, fetch(asked));
     assert_eq!((response.status, response.content_format), (Status::Content, Some(261)));
     let groups = GroupNamesResponse::decode(&response.payload).unwrap().groups;
-    assert!(gids.contains(&groups[0].gid.as_bytes_item().unwrap().to_vec()));
+    assert!(gids.contains(&groups[0].gid.to_byte_string().unwrap().to_vec()));
     assert_eq!(
         groups.iter().map(|g| (g.gname.as_str(), g.guri.as_str())).collect::<Vec<_>>(),
         [("g1", "/ace-group/g1")]

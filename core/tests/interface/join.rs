@@ -354,7 +354,7 @@ fn members_read_what_the_group_has() {
         response
     };
     let group = KeyDistribution::decode(&get(&[]).payload).unwrap();
-    let (all, mine) = (group.key.as_bytes_item().unwrap(), joined.material.key.as_bytes_item().unwrap());
+    let (all, mine) = (group.key.to_byte_string().unwrap(), joined.material.key.to_byte_string().unwrap());
     assert_eq!(all, mine[..20], "the group's part has no identifier");
     let node = KeyDistribution::decode(&get(&["nodes", &response.location_path[3]]).payload).unwrap();
     assert_eq!(node.key, joined.material.key);

@@ -122,7 +122,7 @@ async fn a_member_joins_over_http_and_goes_on_after_a_kill() {
     let answer = TokenTransferResponse::decode(&posted.bytes().await.unwrap()).unwrap();
     let (label, bearer) = &answer.extra[0];
     assert_eq!((label, asked.load(Ordering::SeqCst)), (&BEARER, 1));
-    let bearer: String = bearer.as_bytes_item().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let bearer: String = bearer.to_byte_string().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
     let join = member().join(&answer.kdcchallenge.unwrap(), &[7; 8], None).unwrap().encode();
     let body = Some((ACE_GROUPCOMM_CBOR, join));
     let joined = kdc.ask(Method::POST, "ace-group/lamps", Some(&bearer), body.clone()).await;
@@ -156,7 +156,7 @@ async fn who_has_no_bearer_or_no_token_is_told_so() {
     );
     let posted = kdc.post_token(b"good").await;
     let answer = TokenTransferResponse::decode(&posted.bytes().await.unwrap()).unwrap();
-    let bearer = answer.extra[0].1.as_bytes_item().unwrap();
+    let bearer = answer.extra[0].1.to_byte_string().unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let status = async |shown: &[u8]| kdc.ask(Method::GET, "ace-group/lamps", Some(&hex(shown)), None).await.status();
     let (name, secret) = bearer.split_at(bearer.len() - 32);

@@ -149,7 +149,7 @@ impl GroupRules for MediaGroup {
         let sender = request.member.filter(|member| member.sender_id.is_some_and(|own| own.to_string() == ssrc));
         let id = sender.ok_or(Refusal::Forbidden("another member's stream"))?.node.as_str().as_bytes();
         let stream = request.records.get::<Stream>(STREAMS, id)?.ok_or(Refusal::NotFound)?;
-        let title = RawCbor::new(&request.request.payload).ok().and_then(|item| item.as_text());
+        let title = RawCbor::new(&request.request.payload).ok().and_then(|item| item.to_text());
         let title = title.ok_or(Refusal::BadRequest("a title is text"))?;
         let mut changes = OwnChanges::default();
         changes.put(STREAMS, id, Stream { title, ..stream.clone() });

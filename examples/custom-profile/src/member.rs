@@ -37,7 +37,7 @@ impl MediaMember {
 
 /// Master key, master salt, Gid, and for a sender its SSRC.
 fn parts(key: &RawCbor) -> Option<Vec<Vec<u8>>> {
-    let parts: Vec<Vec<u8>> = key.as_array()?.iter().map(RawCbor::as_bytes_item).collect::<Option<_>>()?;
+    let parts: Vec<Vec<u8>> = key.to_array()?.iter().map(RawCbor::to_byte_string).collect::<Option<_>>()?;
     (parts.len() == 3 || parts.get(3).is_some_and(|ssrc| ssrc.len() == 4 && parts.len() == 4)).then_some(parts)
 }
 

@@ -204,11 +204,11 @@ fn debug_of_a_raw_item_tells_its_length_alone() {
     assert_eq!(RawCbor::uint(300).as_bytes(), hex("19012c"));
     assert_eq!(RawCbor::uint(300).as_uint(), Some(300));
     assert_eq!(RawCbor::new(&hex("20")).unwrap().as_uint(), None);
-    assert_eq!(RawCbor::bytes(&[1]).as_bytes_item(), Some(vec![1]));
-    assert_eq!(RawCbor::uint(1).as_bytes_item(), None);
+    assert_eq!(RawCbor::bytes(&[1]).to_byte_string(), Some(vec![1]));
+    assert_eq!(RawCbor::uint(1).to_byte_string(), None);
     let items = [RawCbor::uint(1), RawCbor::text("a")];
-    assert_eq!(RawCbor::array(&items).as_array().as_deref(), Some(&items[..]));
-    assert_eq!(RawCbor::uint(1).as_array(), None);
+    assert_eq!(RawCbor::array(&items).to_array().as_deref(), Some(&items[..]));
+    assert_eq!(RawCbor::uint(1).to_array(), None);
 }
 
 #[test]
@@ -287,8 +287,8 @@ fn items_of_ones_own_are_made_and_looked_into() {
     assert_eq!(hex::encode(map.as_bytes()), "a20126616e646c616d70");
     entries.push((Label::Int(1), RawCbor::uint(9)));
     assert_eq!(RawCbor::map(&entries), None, "a label stands once");
-    let entries = map.as_map().unwrap();
-    assert_eq!((entries[0].1.as_int(), entries[0].1.as_uint(), entries[0].1.as_text()), (Some(-7), None, None));
-    assert_eq!((entries[1].1.as_text(), entries[1].1.as_map()), (Some("lamp".into()), None));
+    let entries = map.to_map().unwrap();
+    assert_eq!((entries[0].1.as_int(), entries[0].1.as_uint(), entries[0].1.to_text()), (Some(-7), None, None));
+    assert_eq!((entries[1].1.to_text(), entries[1].1.to_map()), (Some("lamp".into()), None));
     assert_eq!(RawCbor::uint(u64::MAX).as_int(), None);
 }

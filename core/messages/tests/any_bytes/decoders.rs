@@ -52,9 +52,9 @@ pub(crate) fn every_decoder(bytes: &[u8]) {
     }
     if let Ok(raw) = RawCbor::new(bytes) {
         assert_eq!(raw.as_bytes(), bytes);
-        let _ = (raw.as_uint(), raw.as_int(), raw.as_text());
-        if let Some(map) = raw.as_map().and_then(|entries| RawCbor::map(&entries)) {
-            assert_eq!(map.as_map(), raw.as_map());
+        let _ = (raw.as_uint(), raw.as_int(), raw.to_text());
+        if let Some(map) = raw.to_map().and_then(|entries| RawCbor::map(&entries)) {
+            assert_eq!(map.to_map(), raw.to_map());
         }
         if let Ok(material) = GroupOscoreInputMaterial::decode(&raw) {
             assert_eq!(GroupOscoreInputMaterial::decode(&material.encode()), Ok(material));

@@ -33,7 +33,7 @@ impl KdcApp {
         }
         let mut groups: Vec<GroupName> = Vec::new();
         for gid in asked.gids {
-            let bytes = gid.as_bytes_item().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
+            let bytes = gid.to_byte_string().ok_or(Refusal::BadRequest("a group identifier is a byte string"))?;
             if let Some(name) = own.remove(&Gid::from(bytes)) {
                 groups.push(GroupName { gid, gname: name.to_owned(), guri: format!("/{ROOT}/{name}") });
             }

@@ -67,7 +67,7 @@ pub(super) fn serve(request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, 
         ("notes", Method::Post, Some(name)) => {
             let known = records.get::<Note>(NOTES, name.as_bytes())?;
             let writes = records.get::<Writes>(WRITES, name.as_bytes())?.map_or(0, |writes| writes.0);
-            let words = RawCbor::new(&request.request.payload).ok().and_then(|item| item.as_bytes_item());
+            let words = RawCbor::new(&request.request.payload).ok().and_then(|item| item.to_byte_string());
             let words = words.and_then(|words| String::from_utf8(words).ok());
             let words = words.filter(|words| !words.is_empty());
             let empty = Refusal::Problem { status: Status::BadRequest, id: EMPTY_NOTE, title: "the note is empty" };
@@ -91,7 +91,7 @@ pub(super) fn serve(request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, 
 /// A joiner may leave a note under its NODENAME at once.
 pub(super) fn joins(join: &ProfileJoin<'_, '_>) -> Result<ProfileJoined, Stop> {
     let Some(note) = join.parameter(&NOTE) else { return Ok(ProfileJoined::default()) };
-    let words = note.as_text().ok_or(Refusal::BadRequest("the note is no text"))?;
+    let words = note.to_text().ok_or(Refusal::BadRequest("the note is no text"))?;
     let mut changes = OwnChanges::default();
     let name = join.node.as_str();
     changes.put(NOTES, name.as_bytes(), Note { name: name.into(), text: words });

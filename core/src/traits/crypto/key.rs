@@ -153,7 +153,7 @@ fn p256(key: &CoseKey) -> Option<Vec<u8>> {
     if key.kty != cose_key::EC2 || key.crv != Some(cose_key::P256) {
         return None;
     }
-    let (x, y) = (key.x.as_ref()?, key.y.as_ref()?.as_bytes_item()?);
+    let (x, y) = (key.x.as_ref()?, key.y.as_ref()?.to_byte_string()?);
     (x.len() == P256_COORDINATE && y.len() == P256_COORDINATE).then(|| [&[UNCOMPRESSED][..], x, &y].concat())
 }
 
