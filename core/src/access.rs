@@ -15,11 +15,14 @@
 //! | /ace-group/GROUPNAME/policies | GET | member | - | 261 |
 //! | /ace-group/GROUPNAME/num | GET | member | - | 261 |
 //! | /ace-group/GROUPNAME/nodes/NODENAME | GET | owner | - | 261 |
+//! | /ace-group/GROUPNAME/nodes/NODENAME | POST | owner | - | 261 |
+//! | /ace-group/GROUPNAME/nodes/NODENAME | DELETE | owner | - | - |
+//! | /ace-group/GROUPNAME/nodes/NODENAME/cred | POST | owner | 261 | - |
 //!
 //! 19 is application/ace+cbor, 261 is application/ace-groupcomm+cbor.
 
 use crate::request::Method;
-use ace_groupcomm_messages::paths::{AUTHZ_INFO, CREDS, KDC_CRED, NODES, NUM, POLICIES, ROOT};
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, CRED, CREDS, KDC_CRED, NODES, NUM, POLICIES, ROOT};
 use std::fmt;
 
 /// A resource of the KDC, as a path names it.
@@ -42,6 +45,8 @@ pub enum Resource<'a> {
     Num,
     /// /ace-group/GROUPNAME/nodes/NODENAME
     Node(&'a str),
+    /// /ace-group/GROUPNAME/nodes/NODENAME/cred
+    NodeCred(&'a str),
     /// Another one under /ace-group/GROUPNAME: a profile may have it.
     Own(&'a str),
     /// What is one segment below that.
@@ -100,6 +105,7 @@ impl<'a> Resource<'a> {
             [ROOT, group, POLICIES] => (Self::Policies, group),
             [ROOT, group, NUM] => (Self::Num, group),
             [ROOT, group, NODES, node] => (Self::Node(node), group),
+            [ROOT, group, NODES, node, CRED] => (Self::NodeCred(node), group),
             [ROOT, group, name] if *name != NODES => (Self::Own(name), group),
             [ROOT, group, name, below] if !CORE.contains(name) => (Self::Below(name, below), group),
             [ROOT, group, ..] => (Self::Nothing, group),
@@ -107,10 +113,11 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// Whether members may be told of its changes (RFC 9594 sections 4.8.1 and 6.1). A profile says so of its own.
+    /// Whether members may be told of its changes (RFC 9594 sections 4.8.1 and 6.1). A profile says so of its own. Credentials and
+    /// the version are not among them: a rekeying message has both.
     #[must_use]
     pub const fn is_observable(self) -> bool {
-        matches!(self, Self::Group | Self::Creds | Self::Num | Self::Node(_))
+        matches!(self, Self::Group | Self::Node(_))
     }
 
     /// Its kind, in a word that no client has chosen.
@@ -125,6 +132,7 @@ impl<'a> Resource<'a> {
             Self::Policies => POLICIES,
             Self::Num => NUM,
             Self::Node(_) => "node",
+            Self::NodeCred(_) => "node_cred",
             Self::Own(_) | Self::Below(..) => "profile",
             Self::Nothing => "none",
         }
@@ -143,6 +151,7 @@ impl<'a> Resource<'a> {
                 | (Self::Policies, Resource::Policies)
                 | (Self::Num, Resource::Num)
                 | (Self::Node(_), Resource::Node(_))
+                | (Self::NodeCred(_), Resource::NodeCred(_))
         )
     }
 }
@@ -159,6 +168,7 @@ impl fmt::Display for Resource<'_> {
             Self::Policies => below(f, POLICIES),
             Self::Num => below(f, NUM),
             Self::Node(_) => write!(f, "/{ROOT}/GROUPNAME/{NODES}/NODENAME"),
+            Self::NodeCred(_) => write!(f, "/{ROOT}/GROUPNAME/{NODES}/NODENAME/{CRED}"),
             Self::Own(name) => below(f, name),
             Self::Below(name, segment) => write!(f, "/{ROOT}/GROUPNAME/{name}/{segment}"),
             Self::Nothing => below(f, "…"),
@@ -213,6 +223,8 @@ mod tests {
             ("ace-group/g/notes/one/two", Some((Resource::Nothing, "g"))),
             ("ace-group/g/num/x", Some((Resource::Nothing, "g"))),
             ("ace-group/g/nodes", Some((Resource::Nothing, "g"))),
+            ("ace-group/g/nodes/n/cred", Some((Resource::NodeCred("n"), "g"))),
+            ("ace-group/g/nodes/n/creds", Some((Resource::Nothing, "g"))),
             ("ace-group/g/nodes/n/cred/x", Some((Resource::Nothing, "g"))),
             ("ace-groups/g", None),
             ("authz-info/x", None),

@@ -8,6 +8,7 @@ use crate::id::Gid;
 use crate::id::NodeName;
 use crate::id::SenderId;
 use crate::schema::records::{MemberRecord, Principal, RekeyReason};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The target of the events.
@@ -27,7 +28,7 @@ pub struct Entry {
     /// The member's Sender ID, where it has one.
     pub sender_id: Option<SenderId>,
     /// Why, in a few fixed words, where there are several reasons.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// The version of the keying material, and the Gid.
     pub version: Option<(u64, Gid)>,
 }
@@ -61,15 +62,15 @@ impl Entry {
         }
     }
 
-    pub(crate) const fn because(mut self, why: RekeyReason) -> Self {
-        self.reason = Some(match why {
-            RekeyReason::Expired => "the token has expired",
-            RekeyReason::Narrowed => "a newer token does not cover the membership",
-            RekeyReason::Revoked => "the token was revoked",
-            RekeyReason::Profile => "the application profile asked for it",
-            RekeyReason::Distrusted => "the issuer is not trusted any more",
-            RekeyReason::Evicted => "the operator has put the member out",
-        });
+    pub(crate) fn because(mut self, why: RekeyReason) -> Self {
+        self.reason = Some(why.words().into());
+        self
+    }
+
+    /// The same for several reasons.
+    pub(crate) fn because_all<'a>(mut self, reasons: impl IntoIterator<Item = &'a RekeyReason>) -> Self {
+        let words: Vec<&str> = reasons.into_iter().map(|reason| reason.words()).collect();
+        self.reason = Some(words.join(", ").into());
         self
     }
 
@@ -91,7 +92,7 @@ impl Entry {
             subject,
             node = self.node.as_ref().map(NodeName::as_str),
             sender_id = sender_id.as_deref(),
-            reason = self.reason,
+            reason = self.reason.as_deref(),
             num,
             gid = gid.as_deref(),
         );

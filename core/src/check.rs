@@ -19,8 +19,8 @@ use crate::id::TokenHash;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
-    Head, HeldToken, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, RevocationEnd, Revoked,
-    SenderIdRecord, SequenceLimit, TrustedIssuers,
+    Head, HeldToken, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, Provoked, ProvokedEnd,
+    RevocationEnd, Revoked, SenderIdRecord, SequenceLimit, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
 use crate::time::UnixTime;
@@ -111,6 +111,8 @@ pub struct Check {
     deletions: BTreeSet<GroupId>,
     bans: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     ban_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
+    provoked: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
+    provoked_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     heads: BTreeMap<GroupId, Head>,
     configured: BTreeSet<GroupId>,
     secrets: BTreeSet<(GroupId, u64)>,
@@ -179,6 +181,13 @@ impl Check {
             Kind::BanEnd(at, group, client) => {
                 BanEnd::decode(value)?;
                 self.ban_ends.insert((at, group, client));
+            }
+            Kind::Provoked(group, client) => {
+                self.provoked.insert((Provoked::decode(value)?.end(), group, client));
+            }
+            Kind::ProvokedEnd(at, group, client) => {
+                ProvokedEnd::decode(value)?;
+                self.provoked_ends.insert((at, group, client));
             }
             Kind::Gid(gid) => drop(self.gids.insert(gid.into(), GidOwner::decode(value)?.group)),
             Kind::Principal(client) => {
@@ -271,6 +280,10 @@ impl Check {
         for (_, group, client) in &self.bans {
             self.findings.require(self.names.contains(group), || keys::ban(*group, *client), "is of no group");
         }
+        // An end may be that of an earlier hour.
+        for (_, group, client) in self.provoked.difference(&self.provoked_ends) {
+            self.findings.wrong(keys::provoked(*group, *client), "has an end that is not recorded");
+        }
         let mut counted: BTreeMap<GroupId, u64> = BTreeMap::new();
         for (group, _) in self.members.keys() {
             let members = counted.entry(*group).or_default();
@@ -288,6 +301,11 @@ impl Check {
             is.require(self.secrets.contains(&(*group, head.num)), key, "has no secret of its version");
             let members = counted.remove(group).unwrap_or_default();
             is.require(head.members == members, key, "counts other members than there are");
+            let held =
+                self.holders.range((*group, SenderId::from(&[]))..).take_while(|((of, _), _)| of == group).count();
+            // Of a group of an earlier format who only monitors is counted too.
+            let fits = (count(held)..=head.members).contains(&head.held) && head.taken >= head.held;
+            is.require(fits, key, "counts other Sender IDs than members hold");
             is.require(self.meta.is_some(), keys::meta, "is missing");
         }
         for group in counted.keys() {

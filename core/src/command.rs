@@ -8,6 +8,7 @@
 //! | [`Groups`](Command::Groups), [`Group`](Command::Group), [`Members`](Command::Members), [`Bans`](Command::Bans) | what there is, in pages |
 //! | [`Create`](Command::Create), [`Activate`](Command::Activate), [`Deactivate`](Command::Deactivate), [`Delete`](Command::Delete) | a group comes, rests, goes |
 //! | [`Evict`](Command::Evict), [`Lift`](Command::Lift) | a member is put out, and may come back |
+//! | [`Rekey`](Command::Rekey) | a group gets its next version now |
 //! | [`Revoke`](Command::Revoke) | a token is good no more |
 //! | [`Status`](Command::Status) | how the engine does |
 
@@ -61,6 +62,8 @@ pub enum Command {
         /// The NODENAME that it had.
         node: NodeName,
     },
+    /// Gives a group its next version now: new keying material, which its members are told of.
+    Rekey(String),
     /// Ends what the token with this hash allows (RFC 9770 section 3), and refuses it from now on.
     Revoke(TokenHash),
     /// Has a group take members (again).
@@ -271,6 +274,13 @@ pub enum Report {
         /// Whether that is new.
         is_new: bool,
     },
+    /// A group has its next version.
+    Rekeyed {
+        /// Which one.
+        num: u64,
+        /// Its Gid, in hexadecimal.
+        gid: String,
+    },
     /// A group was made.
     Created {
         /// Its Gid, in hexadecimal.
@@ -311,6 +321,9 @@ pub enum CommandError {
     /// There is a group of this name.
     #[error("group {0:?} is there")]
     Exists(String),
+    /// The group is stored, and this program cannot serve it.
+    #[error("group {0:?} is not served here: its profile is not linked, or refuses its parameters")]
+    NotServed(String),
     /// The group cannot be made.
     #[error("{0}")]
     Setup(#[from] SetupError),

@@ -268,6 +268,12 @@ impl ConfigMap {
         Ok((signing, secret))
     }
 
+    /// Takes the values of these keys, as a map of its own.
+    pub(crate) fn take_all(&mut self, keys: &[&str]) -> Self {
+        let taken = keys.iter().filter_map(|key| self.values.remove_entry(*key));
+        Self { values: taken.collect(), taken: self.taken.clone() }
+    }
+
     /// Refuses what nobody has taken.
     ///
     /// # Errors

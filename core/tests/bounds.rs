@@ -161,7 +161,7 @@ fn nodes_have_names_of_their_own_and_associations_too() {
 
 #[test]
 fn a_member_joins_again_as_often_as_it_may() {
-    let config = ace_groupcomm::kdc::KdcConfig { rejoins_per_hour: 3, ..desk::config(&["g1"]) };
+    let config = ace_groupcomm::kdc::KdcConfig { changes_per_hour: 3, ..desk::config(&["g1"]) };
     let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
     let (caller, _) = member(&mut desk, 1, TALKER);
     let again = JoinRequest {

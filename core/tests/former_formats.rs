@@ -101,7 +101,7 @@ fn to_first_member(store: &TestStore, id: PrincipalId) -> (Key, Key) {
         clientchallenge: member.clientchallenge,
         birth_gid: member.birth_gid,
         control_uri: member.control_uri,
-        rejoins: member.rejoins,
+        rejoins: (0, UnixTime::EPOCH),
     };
     let of = |name| keys::credential(group(store), name);
     let (former, today) = (of(&first_name), of(&credential.thumbprint));

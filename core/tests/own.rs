@@ -163,7 +163,7 @@ fn a_change_can_ask_for_a_rekeying_and_tells_observers() {
     assert_eq!(head(&store).rekey_due, None);
     let delete = group_request(Method::Delete, "g1", &["notes", "a"]);
     assert_eq!(desk.ask(&one, delete.clone()).status, Status::Deleted);
-    assert_eq!(head(&store).rekey_due.unwrap().why, RekeyReason::Profile);
+    assert_eq!(head(&store).rekey_due.unwrap().reasons, [RekeyReason::Profile].into());
     let changed = AssociationNotice::Changed { path: delete.path };
     assert!(desk.notices.contains(&changed), "{:?}", desk.notices);
     let list = AssociationNotice::Changed { path: get(&["notes"]).path };

@@ -92,7 +92,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
     assert!(head(&store).rekey_due.is_some());
     let (observer, challenge) = desk.post_token(&token_of(1, Some(1_000))).unwrap();
     desk.ask(&observer, join_post("g1", &client(1).join("g1", 1, &challenge, &[7; 8])));
-    let mut observing = group_request(Method::Get, "g1", &["num"]);
+    let mut observing = group_request(Method::Get, "g1", &[]);
     observing.observe = Some(Registration { name: Bytes::new(), state: Bytes::from_static(b"state") });
     assert!(desk.ask(&observer, observing).observed);
     let backup = store.dump();
@@ -110,7 +110,7 @@ fn nothing_comes_twice_and_the_evicted_stay_out() {
         let mut old = head(&store);
         assert!(old.rekey_due.is_none(), "nobody is there who was told of a key");
         // What a renewal finds due is done by it, and Sender IDs begin anew under its Gid.
-        let due = RekeyDue { why: RekeyReason::Evicted, since: UnixTime::new(now) };
+        let due = RekeyDue { reasons: [RekeyReason::Evicted].into(), since: UnixTime::new(now) };
         (old.rekey_due, old.cursor) = (Some(due), 77);
         let NamedGroup { id: group, .. } = store.record(&keys::name("g1")).unwrap();
         store.plant(&keys::head(group), &old);
@@ -214,8 +214,11 @@ fn one_backup_restored_twice_at_once_has_no_gid_twice() {
         gids
     };
     let (one, other) = (gids(10), gids(20));
-    let both: Vec<_> = one.intersection(&other).collect();
-    assert_eq!(both, [&vec![1, 0, 0]], "what the backup had, and nobody uses any more");
+    assert_eq!(one.intersection(&other).count(), 0);
+    assert!(
+        !one.contains(&vec![1, 0, 0]) && !other.contains(&vec![1, 0, 0]),
+        "what the backup had nobody uses any more"
+    );
     assert!(one.iter().all(|gid| gid.len() <= 10), "{one:?}");
 }
 

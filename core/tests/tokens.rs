@@ -53,7 +53,10 @@ fn records<T: RecordType>(desk: &Desk, part: &[u8]) -> Vec<T> {
 }
 
 fn rekey_reasons(desk: &Desk) -> Vec<RekeyReason> {
-    records::<Head>(desk, b"/head").into_iter().filter_map(|head| head.rekey_due.map(|due| due.why)).collect()
+    records::<Head>(desk, b"/head")
+        .into_iter()
+        .flat_map(|head| head.rekey_due.into_iter().flat_map(|due| due.reasons))
+        .collect()
 }
 
 fn post(token: &[u8]) -> Request {
@@ -199,9 +202,8 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     desk.notices.clear();
     assert_eq!(desk.ask(&caller, post(&narrower)).status, Status::Created);
     let Caller::Peer(id) = &caller else { panic!("a peer") };
-    let changed = AssociationNotice::Changed { path: ["ace-group", "g1", "creds"].map(Into::into).to_vec() };
     let restricted = AssociationNotice::Restricted { id: id.clone() };
-    assert_eq!(desk.notices, [restricted, changed], "what is kept for it is dropped, and others learn of it");
+    assert_eq!(desk.notices, [restricted], "what is kept for it is dropped");
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Forbidden, "its role is gone, and its membership");
     assert_eq!(num(&mut desk, &caller, "g2").status, Status::Content);
     assert_eq!(rekey_reasons(&desk), [RekeyReason::Narrowed]);

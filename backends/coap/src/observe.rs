@@ -232,6 +232,16 @@ impl Observations {
         }
     }
 
+    /// Ends what an owner observes of the resource with this path, and below it.
+    pub(crate) fn forget_below(&mut self, owner: &Owner, path: &[String]) {
+        for Notifies { id, .. } in self.named(owner) {
+            let of = self.all.get(&id).and_then(|observation| observation.request.options.uri_path());
+            if of.is_some_and(|of| of.starts_with(path)) {
+                self.remove(&id);
+            }
+        }
+    }
+
     /// When the next client has to be asked whether it is still there.
     pub(crate) fn next_check(&self) -> Option<Duration> {
         self.checks.front().map(|(at, _)| *at)

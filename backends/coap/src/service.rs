@@ -80,6 +80,7 @@ pub(crate) enum LoopInput {
     Forget(PeerId),
     Ended(PeerId, LastWord),
     Restricted(PeerId),
+    Unobserve(PeerId, Vec<String>),
     Settled(PeerId, Settled),
     Request(Box<Outgoing>),
 }
@@ -163,6 +164,12 @@ impl Notifier {
     /// [`Inbound::Later`]: ace_coap::security::Inbound::Later
     pub fn ready(&self, peer: PeerId) {
         let _ = self.0.send(LoopInput::Settled(peer, Settled::Ready));
+    }
+
+    /// A peer observes nothing any more of the resource with this path, and below it: that ends without a word.
+    pub fn unobserve(&self, peer: PeerId, path: &[&str]) {
+        let path = path.iter().map(|segment| (*segment).into()).collect();
+        let _ = self.0.send(LoopInput::Unobserve(peer, path));
     }
 
     /// A peer is gone, or there is none: nothing is kept for it, and messages that wait for it are looked at again.

@@ -93,6 +93,11 @@ pub enum Operator {
         /// GROUPNAME.
         name: String,
     },
+    /// Gives a group its next version now, and tells its members.
+    Rekey {
+        /// GROUPNAME.
+        name: String,
+    },
     /// Makes a group of a file: name, profile, issuers and parameters, as a `[[group]]` of the configuration has them.
     Create {
         /// The file.
@@ -123,6 +128,7 @@ pub(crate) enum Wire {
     Revoke { hash: String },
     Activate { name: String },
     Deactivate { name: String },
+    Rekey { name: String },
     Create { text: GroupFile },
     Delete { name: String, with_members: bool },
     Status,
@@ -169,6 +175,7 @@ impl Wire {
             Self::Revoke { hash } => Command::Revoke(token_hash(&hash)?),
             Self::Activate { name } => Command::Activate(name),
             Self::Deactivate { name } => Command::Deactivate(name),
+            Self::Rekey { name } => Command::Rekey(name),
             Self::Create { text } => {
                 let NewGroup { name: gname, profile, issuers, parameters } =
                     Loaded::parse(Path::new("the group's file"), text.0.clone())?.config;
@@ -247,6 +254,7 @@ fn wire(operator: &Operator) -> Wire {
         Operator::Revoke { hash, .. } => Wire::Revoke { hash: hash.unwrap_or_default() },
         Operator::Activate { name } => Wire::Activate { name },
         Operator::Deactivate { name } => Wire::Deactivate { name },
+        Operator::Rekey { name } => Wire::Rekey { name },
         Operator::Delete { name, yes } => Wire::Delete { name, with_members: yes },
         Operator::Create { .. } | Operator::Status => Wire::Status,
     }

@@ -54,6 +54,7 @@ pub(crate) fn report(report: &Value) -> String {
             let before = if report["is_new"] == true { "now" } else { "already" };
             format!("the group is {before} {state}\n")
         }
+        "rekeyed" => format!("the group has version {}, with the Gid {}\n", text("num"), text("gid")),
         "created" => format!("the group is there, with the Gid {}\n", text("gid")),
         "deleted" => format!("the group is gone; it had {} members\n", text("members")),
         _ => fields(report.as_object().unwrap_or(&Map::new()), 0),
@@ -83,7 +84,7 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Number(number) if TIMES.contains(&name) => time(number.as_u64().unwrap_or_default()),
         Value::Number(number) => number.to_string(),
         Value::Array(values) => values.iter().map(|value| plain("", value)).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => match (fields.get("since"), fields.get("why")) {
+        Value::Object(fields) => match (fields.get("since"), fields.get("reasons")) {
             (Some(since), Some(why)) => format!("since {} ({})", plain("since", since), plain("", why).to_lowercase()),
             _ => fields.iter().map(|(name, value)| plain(name, value)).collect::<Vec<_>>().join(", "),
         },
@@ -140,8 +141,8 @@ mod tests {
         assert_eq!(lines[0].split("  ").filter(|cell| !cell.is_empty()).count(), 7);
         assert_eq!(lines[1], "0a    lamp\\u001b[2J  as1     -          requester, x  2027-01-15T08:00:00Z  01");
         assert_eq!(lines[2], "more: --after 00ff");
-        let due = json!({"report": "group", "rekey_due": {"why": "Evicted", "since": 0}});
-        assert_eq!(report(&due), "rekey_due: since 1970-01-01T00:00:00Z (evicted)\n");
+        let due = json!({"report": "group", "rekey_due": {"reasons": ["Evicted", "Left"], "since": 0}});
+        assert_eq!(report(&due), "rekey_due: since 1970-01-01T00:00:00Z (evicted, left)\n");
         assert_eq!(report(&json!({"report": "bans", "entries": [], "more": null})), "nobody is banned\n");
     }
 

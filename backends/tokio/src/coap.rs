@@ -157,6 +157,10 @@ impl Associations for Followed {
             | AssociationNotice::Claimed { id }
             | AssociationNotice::Sequence { id, .. } => Some((Notifier::ready, PeerId::new(id.as_bytes()))),
             AssociationNotice::Unavailable { id } => Some((Notifier::unavailable, PeerId::new(id.as_bytes()))),
+            AssociationNotice::Unobserved { id, path } => {
+                let (peer, path) = (PeerId::new(id.as_bytes()), path.iter().map(String::as_str).collect::<Vec<&str>>());
+                return self.each(|server| server.unobserve(peer.clone(), &path));
+            }
             AssociationNotice::Changed { path } => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 return self.each(|server| server.changed(&path));

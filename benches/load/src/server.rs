@@ -47,7 +47,7 @@ fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
         posts: PostLimits { unproven: u32::MAX, ..PostLimits::default() },
         accept_issuers: false,
-        rejoins_per_hour: u32::MAX,
+        changes_per_hour: u32::MAX,
     };
     let issuer = Issuer {
         name: "as".into(),

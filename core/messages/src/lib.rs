@@ -27,7 +27,7 @@
 //! | 1, client and AS | [`TokenRequest`], [`TokenResponse`], [`TokenError`], [`CreationHints`], [`Cwt`], [`Claims`], [`Confirmation`], [`Scope`] |
 //! | 2, token to KDC | [`TokenTransferRequest`], [`TokenTransferResponse`], [`CredentialInfo`] |
 //! | 2, join | [`JoinRequest`], [`JoinResponse`], [`JoinRefusal`], [`pop`] |
-//! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`retrieval`] |
+//! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`VerifData`], [`retrieval`] |
 //! | errors | [`ProblemDetails`], [`GroupcommError`] |
 //! | numbers and paths | [`labels`], [`paths`] |
 
@@ -65,6 +65,7 @@ mod rekeying;
 pub mod retrieval;
 mod sign_info;
 mod token;
+mod verif_data;
 
 pub use aif::{GroupTwice, Scope, ScopeEntry, ScopeValue, extended_scope_tag};
 pub use authz_info::{TokenTransferRequest, TokenTransferResponse};
@@ -80,3 +81,4 @@ pub use rekeying::RekeyingMessage;
 pub use retrieval::{GroupName, GroupNamesRequest, GroupNamesResponse};
 pub use sign_info::{AlgorithmInfo, CredentialInfo, KdcDhCred};
 pub use token::{CreationHints, TokenError, TokenErrorCode, TokenRequest, TokenResponse};
+pub use verif_data::VerifData;

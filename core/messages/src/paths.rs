@@ -14,5 +14,11 @@ pub const POLICIES: &str = "policies";
 pub const NUM: &str = "num";
 /// Above the members' own resources (RFC 9594 section 4.1).
 pub const NODES: &str = "nodes";
+/// A member's own credential, below its resource (RFC 9594 section 4.1).
+pub const CRED: &str = "cred";
+/// What a signature verifier needs (Group OSCORE profile section 8.3).
+pub const VERIF_DATA: &str = "verif-data";
+/// Which Sender IDs have gone stale (Group OSCORE profile section 8.4).
+pub const STALE_SIDS: &str = "stale-sids";
 /// Whether the group is active (Group OSCORE profile section 8.2).
 pub const ACTIVE: &str = "active";

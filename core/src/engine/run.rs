@@ -56,6 +56,10 @@ impl<A: App> Engine<A> {
             self.note_needs(ticket, log);
             return Ran::Waits;
         }
+        if log.defers {
+            // It stays among those that are ready, before all that came later.
+            return Ran::Waits;
+        }
         match result {
             Ok(outcome) => Ran::Done(outcome, log),
             Err(Stop::Refuse(refusal)) => Ran::Refused(refusal, log),

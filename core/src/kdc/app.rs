@@ -11,6 +11,7 @@ use crate::kdc::config::{KdcConfig, SetupError};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::group::{Group, Groups};
 use crate::kdc::keying::material::Lives;
+use crate::kdc::keying::rekey::Rekeyings;
 use crate::kdc::scene::Scene;
 use crate::kdc::start::Start;
 use crate::kdc::token::expiry::Expiries;
@@ -24,6 +25,7 @@ use crate::traits::storage::Sharing;
 use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
 use ace_groupcomm_messages::CreationHints;
+use ace_groupcomm_messages::paths::{NODES, ROOT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
@@ -46,7 +48,8 @@ pub(crate) struct KdcApp {
     pub(super) failed_proofs: FailedProofs,
     pub(super) challenges: Challenges,
     pub(super) lives: Lives,
-    pub(super) rejoins_per_hour: u32,
+    pub(super) rekeyings: Rekeyings,
+    pub(super) changes_per_hour: u32,
     pub(super) process: Option<u16>,
     /// The incarnation in which this process has started: groups of others get new keys first.
     pub(super) incarnation: Option<u32>,
@@ -91,12 +94,14 @@ impl App for KdcApp {
             Input::Task(Task::Expire | Task::Issuers(_) | Task::Clear(_)) | Input::Command(Command::Revoke(_)) => {
                 Some("evict".into())
             }
+            Input::Task(Task::Rekey { gname, .. }) => Some(format!("g/{gname}")),
             Input::Command(Command::Create { .. }) => Some("create".into()),
             Input::Command(
                 Command::Evict { group: gname, .. }
                 | Command::Lift { group: gname, .. }
                 | Command::Activate(gname)
                 | Command::Deactivate(gname)
+                | Command::Rekey(gname)
                 | Command::Delete { group: gname, .. },
             ) if self.is_known(gname) => Some(format!("g/{gname}")),
             Input::Task(_) | Input::Command(_) => None,
@@ -160,10 +165,22 @@ impl App for KdcApp {
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),
             Event::Start(event) => self.note_start(event),
-            Event::Created { gname, created, expires } => {
+            Event::Created { gname, created, expires, interval } => {
                 self.missing.remove(&gname);
-                self.lives.begin(&gname, created, expires);
+                self.lives.begin(&gname, created, expires, interval);
             }
+            Event::Rekeyed { gname, created, expires, interval } => {
+                self.rekeyings.forget(&gname);
+                self.lives.begin(&gname, created, expires, interval);
+                let path = [ROOT, &gname].map(Into::into).to_vec();
+                let nodes = [ROOT, &gname, NODES].map(Into::into).to_vec();
+                out.push(AssociationNotice::Changed { path });
+                out.push(AssociationNotice::ChangedBelow { path: nodes });
+            }
+            Event::RekeyDue { gname, delay, why } => {
+                self.rekeyings.note(&gname, now.mono.saturating_add(delay), why);
+            }
+            Event::Unobserved { id, path } => out.push(AssociationNotice::Unobserved { id, path }),
             Event::Audit(entry) => entry.say(),
             Event::Absent { gname, why } => self.note_absent(&gname, why),
             Event::Deleted { gname, group } => self.note_deleted(&gname, group, out),
@@ -229,15 +246,17 @@ impl App for KdcApp {
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {
-        let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now)];
+        let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now), self.rekeyings.next()];
         self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
     }
 
     fn due(&mut self, now: Now, out: &mut Vec<AssociationNotice>) -> Vec<Task> {
         let gone = self.pendings.expire(now);
         out.extend(gone.into_iter().map(|id| AssociationNotice::Gone { id }));
-        self.lives.say(now);
         let mut tasks = self.start.take();
+        let lives = self.lives.take(now).into_iter().map(|(gname, why)| Task::Rekey { gname, why: Some(why) });
+        tasks.extend(lives);
+        tasks.extend(self.rekeyings.take(now.mono).into_iter().map(|(gname, why)| Task::Rekey { gname, why }));
         tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
         tasks
     }
@@ -300,7 +319,8 @@ impl Kdc {
             failed_proofs: FailedProofs::new(),
             challenges: Challenges::new(),
             lives: Lives::default(),
-            rejoins_per_hour: config.rejoins_per_hour,
+            rekeyings: Rekeyings::default(),
+            changes_per_hour: config.changes_per_hour,
             process: None,
             incarnation: None,
             sharing,

@@ -19,8 +19,8 @@ pub struct GroupConfig {
     pub parameters: ConfigMap,
 }
 
-/// How often a member may join again in an hour, where nothing else is said.
-pub const REJOINS_PER_HOUR: u32 = 6;
+/// How often in an hour a member may do what costs others, where nothing else is said.
+pub const CHANGES_PER_HOUR: u32 = 6;
 
 /// How a KDC is set up.
 #[derive(Clone, Debug)]
@@ -35,8 +35,9 @@ pub struct KdcConfig {
     pub pending: PendingLimits,
     /// How many token posts are looked at.
     pub posts: PostLimits,
-    /// How often a member may join again in an hour: above that, 4.29.
-    pub rejoins_per_hour: u32,
+    /// How often in an hour a member may leave, join again, or ask for another Sender ID or credential: above that, 4.29. A leave
+    /// counts, and is never refused.
+    pub changes_per_hour: u32,
     /// Whether it starts also where its issuers are others than those that storage knows. Clients that nobody vouches for
     /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](crate::kdc::StartRefusal::Issuers)).
     pub accept_issuers: bool,
@@ -52,7 +53,7 @@ impl KdcConfig {
             limits: Limits::default(),
             pending: PendingLimits::default(),
             posts: PostLimits::default(),
-            rejoins_per_hour: REJOINS_PER_HOUR,
+            changes_per_hour: CHANGES_PER_HOUR,
             accept_issuers: false,
         }
     }

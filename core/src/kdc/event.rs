@@ -7,9 +7,11 @@ use crate::kdc::Pending;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
+use crate::schema::records::RekeyReason;
 use crate::time::UnixTime;
 use crate::traits::storage::Key;
 use crate::traits::transport::AssociationNeed;
+use std::time::Duration;
 
 /// What the KDC does of its own accord.
 #[derive(Clone, Debug)]
@@ -29,6 +31,13 @@ pub(crate) enum Task {
     Create(String),
     /// Removes what is stored of a group that was deleted, page by page.
     Clear(GroupId),
+    /// Rekeys a group, for what is stored of it; and for this reason, if it is one still.
+    Rekey {
+        /// The GROUPNAME.
+        gname: String,
+        /// A reason that memory alone knows of.
+        why: Option<RekeyReason>,
+    },
     /// Ends what tokens that have expired allowed.
     Expire,
     /// Gives the network side what it needs for an association.
@@ -137,6 +146,28 @@ pub(crate) enum Event {
         created: UnixTime,
         /// When its keying material ends.
         expires: UnixTime,
+        /// After how long it is rekeyed, whatever happens.
+        interval: Option<Duration>,
+    },
+    /// A group has its next version.
+    Rekeyed {
+        /// The GROUPNAME.
+        gname: String,
+        /// When its keying material was made.
+        created: UnixTime,
+        /// When its keying material ends.
+        expires: UnixTime,
+        /// After how long it is rekeyed, whatever happens.
+        interval: Option<Duration>,
+    },
+    /// A group has to be rekeyed.
+    RekeyDue {
+        /// The GROUPNAME.
+        gname: String,
+        /// After how long.
+        delay: Duration,
+        /// The reason, where it is not stored.
+        why: Option<RekeyReason>,
     },
     /// A group that is configured or stored is not served.
     Absent {
@@ -160,4 +191,11 @@ pub(crate) enum Event {
     ProofFailed(PrincipalId),
     /// The resource with this path has changed.
     Changed(Vec<String>),
+    /// A client observes nothing any more of the resource with this path, and below it.
+    Unobserved {
+        /// The name of its association.
+        id: AssociationId,
+        /// The path, segment by segment.
+        path: Vec<String>,
+    },
 }

@@ -3,7 +3,9 @@
 //! Each run reads a group's configuration through its view, so that its commit expects the configuration to be as the run
 //! found it. The rules that a profile makes of one are kept in memory, and made anew when it has changed.
 
+use crate::config::{ConfigError, ConfigMap, Parameters};
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::keying::policy::RekeyPolicy;
 use crate::kdc::{GroupConfig, KdcApp, SetupError};
 use crate::refusal::Refusal;
 use crate::registry::{ApplicationProfileDescriptor, Registry};
@@ -23,6 +25,9 @@ pub(super) struct Group {
     pub(super) gname: String,
     pub(super) profile: ApplicationProfileDescriptor,
     pub(super) rules: Arc<dyn GroupRules>,
+    pub(super) policy: RekeyPolicy,
+    /// Those of the profile, and those that each group has.
+    pub(super) parameters: Parameters,
     /// The issuers that may speak for it; none where any may, or where that is not recorded.
     pub(super) issuers: Option<BTreeSet<String>>,
 }
@@ -42,7 +47,7 @@ impl Group {
     pub(super) fn configuration(&self) -> GroupConfiguration {
         GroupConfiguration {
             profile: self.profile.name.into(),
-            parameters: self.rules.parameters().clone(),
+            parameters: self.parameters.clone(),
             issuers: self.issuers.clone(),
         }
     }
@@ -74,6 +79,40 @@ struct Met {
     group: Arc<Group>,
 }
 
+/// What a configuration makes of a group.
+pub(super) struct Configured {
+    rules: Arc<dyn GroupRules>,
+    policy: RekeyPolicy,
+    /// All parameters, with their defaults.
+    pub(super) parameters: Parameters,
+}
+
+/// Reads a group's configuration: the parameters that each group has, and those of its profile.
+///
+/// # Errors
+/// [`ConfigError`] where one is refused.
+pub(super) fn configure(
+    profile: ApplicationProfileDescriptor,
+    gname: &str,
+    mut config: ConfigMap,
+    crypto: &dyn CryptoProvider,
+) -> Result<Configured, ConfigError> {
+    let (policy, parameters) = RekeyPolicy::take(&mut config)?;
+    let rules = profile.profile.configure(gname, config, crypto)?;
+    let parameters = rules.parameters().iter().fold(parameters, |all, (name, value)| all.with(name, value.clone()));
+    Ok(Configured { rules, policy, parameters })
+}
+
+impl GroupConfig {
+    /// Checks the parameters: those that each group has, and those of the profile.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first one that is refused.
+    pub fn check(&self, profile: ApplicationProfileDescriptor, crypto: &dyn CryptoProvider) -> Result<(), ConfigError> {
+        configure(profile, &self.gname, self.parameters.clone(), crypto).map(|_| ())
+    }
+}
+
 impl Groups {
     pub(super) fn new(registry: &Registry, crypto: Arc<dyn CryptoProvider>) -> Self {
         Self { registry: registry.clone(), crypto, met: RefCell::default() }
@@ -93,16 +132,14 @@ impl Groups {
         let name = || gname.clone();
         let profile =
             self.registry.application(&profile).map_err(|source| SetupError::Profile { gname: name(), source })?;
-        let rules = profile
-            .profile
-            .configure(&gname, parameters, &*self.crypto)
+        let Configured { rules, policy, parameters } = configure(profile, &gname, parameters, &*self.crypto)
             .map_err(|source| SetupError::Parameters { gname: name(), source })?;
         check_rules(&profile, &gname, &*rules, &*self.crypto).map_err(|fault| SetupError::Unfit {
             gname: name(),
             profile: profile.name,
             fault,
         })?;
-        Ok(Group { gname, profile, rules, issuers })
+        Ok(Group { gname, profile, rules, policy, parameters, issuers })
     }
 
     /// The rules of a group that is stored so.

@@ -12,6 +12,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Request};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
+use ace_groupcomm_messages::paths::KDC_CRED;
 
 /// What a handler comes to.
 pub(in crate::kdc) type Answer = Result<Outcome<Event>, Stop>;
@@ -49,6 +50,20 @@ const AUTHZ_INFO: Route = Route {
     gives: Some(ACE_CBOR),
 };
 
+/// A request for another Sender ID has no payload, and neither has who leaves.
+const RENEWAL: Route = Route {
+    resource: Resource::Node(""),
+    method: Method::Post,
+    who: Who::Owner,
+    takes: None,
+    gives: Some(ACE_GROUPCOMM_CBOR),
+};
+
+const LEAVING: Route = Route { method: Method::Delete, gives: None, ..RENEWAL };
+
+const NODE_CRED: Route =
+    Route { resource: Resource::NodeCred(""), takes: Some(ACE_GROUPCOMM_CBOR), gives: None, ..RENEWAL };
+
 /// The table.
 const ROWS: &[Row] = &[
     // What is wrong with the form of an update is a 4.01, so that the handler looks at it.
@@ -62,6 +77,9 @@ const ROWS: &[Row] = &[
     row(Resource::Policies, Method::Get, Who::Member, Handler::Member(KdcApp::policies)),
     row(Resource::Num, Method::Get, Who::Member, Handler::Member(KdcApp::num)),
     row(Resource::Node(""), Method::Get, Who::Owner, Handler::Member(KdcApp::get_node)),
+    Row { route: RENEWAL, handler: Handler::Member(KdcApp::renew_node) },
+    Row { route: LEAVING, handler: Handler::Member(KdcApp::leave) },
+    Row { route: NODE_CRED, handler: Handler::Member(KdcApp::update_cred) },
 ];
 
 /// All routes of the KDC's own.
@@ -74,13 +92,18 @@ impl KdcApp {
         let request = scene.request;
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
         let outcome = self.serve(scene, resource, gname);
-        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(request, stop))?;
+        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(resource, request, stop))?;
         let is_observable = match resource {
             Resource::Own(name) => self.is_own_observable(scene.view, gname, name, None)?,
             Resource::Below(name, below) => self.is_own_observable(scene.view, gname, name, Some(below))?,
             other => other.is_observable(),
         };
-        Ok(if is_observable { self.observed(scene.caller, request, outcome) } else { outcome })
+        if !is_observable {
+            return Ok(outcome);
+        }
+        let group = self.group(scene.view, gname)?;
+        let interval = group.and_then(|live| live.group.rules.policies().key_update_check_interval);
+        Ok(self.observed(scene.caller, request, outcome, interval))
     }
 
     fn serve(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, gname: &str) -> Answer {
@@ -114,6 +137,10 @@ impl KdcApp {
         match resource {
             Resource::Own(name) => self.own(scene, &authorised, name, None),
             Resource::Below(name, below) => self.own(scene, &authorised, name, Some(below)),
+            // A method that RFC 9594 does not have there, and the profile adds.
+            Resource::KdcCred if row.is_none() && authorised.adds(KDC_CRED, scene.request.method) => {
+                self.own(scene, &authorised, KDC_CRED, None)
+            }
             _ => self.within_group(scene, resource, row, &authorised),
         }
     }

@@ -5,11 +5,11 @@ use crate::access::{Resource, Who};
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Purpose, Request};
+use crate::request::{Caller, Method, Purpose, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::records::{Association, Head, HeldToken, MemberRecord, NameState, Principal};
 use crate::time::UnixTime;
-use crate::traits::profile::Roles;
+use crate::traits::profile::{ProfileRoute, Roles};
 use ace_groupcomm_messages::{GroupcommError, RawCbor};
 use std::sync::Arc;
 
@@ -51,6 +51,14 @@ pub(super) struct Authorised<'a> {
     pub(super) id: GroupId,
     /// The roles that the token grants in the group.
     pub(super) granted: Roles,
+}
+
+impl Authorised<'_> {
+    /// Whether the profile has this method at a resource that RFC 9594 has.
+    pub(super) fn adds(&self, name: &str, method: Method) -> bool {
+        let is_it = |route: &ProfileRoute| (route.name, route.is_below, route.method) == (name, false, method);
+        self.group.rules.routes().iter().any(is_it)
+    }
 }
 
 /// The group as it stands.
@@ -149,7 +157,7 @@ impl KdcApp {
             }
             return Err(Refusal::Groupcomm(GroupcommError::NotAMember).into());
         };
-        if let (Who::Owner, Resource::Node(node)) = (who, resource)
+        if let (Who::Owner, Resource::Node(node) | Resource::NodeCred(node)) = (who, resource)
             && node != member.node.as_str()
         {
             return Err(Refusal::Forbidden("another member's resource").into());

@@ -8,6 +8,7 @@
 use crate::config::Difference;
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::group::configure;
 use crate::kdc::token::issuers::{Counted, IssuerStep};
 use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::schema::keys::{self, GroupId};
@@ -206,9 +207,9 @@ impl Group {
         crypto: &dyn CryptoProvider,
     ) -> Option<GroupDifferences> {
         let differences = if stored.profile == self.profile.name {
-            let again = self.profile.profile.configure(&self.gname, stored.parameters.to_config(), crypto);
-            let stored = again.as_ref().map_or(&stored.parameters, |rules| rules.parameters());
-            stored.differences(self.rules.parameters())
+            let again = configure(self.profile, &self.gname, stored.parameters.to_config(), crypto);
+            let stored = again.as_ref().map_or(&stored.parameters, |again| &again.parameters);
+            stored.differences(&self.parameters)
         } else {
             let (stored, configured) = (Some(stored.profile.clone()), Some(self.profile.name.into()));
             vec![Difference { parameter: "profile".into(), stored, configured }]

@@ -14,6 +14,7 @@ impl KdcApp {
             Task::TakeUp { after } => self.take_up_stored(view, after.as_ref()),
             Task::Create(gname) => self.create(view, gname),
             Task::Clear(group) => self.clear(view, *group),
+            Task::Rekey { gname, why } => self.rekey(view, gname, *why),
             Task::Expire => self.sweep(view),
             Task::Association(AssociationNeed::Sequence(id)) => self.sequence(view, id),
             Task::Association(AssociationNeed::Challenge(id)) => self.challenge_numbers(view, id),

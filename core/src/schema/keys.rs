@@ -142,6 +142,30 @@ pub fn stale(group: GroupId, num: u64, id: &SenderId) -> Key {
     key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/", id.as_bytes()])
 }
 
+/// All Sender IDs that went stale under one version.
+#[must_use]
+pub fn stale_under(group: GroupId, num: u64) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/"])
+}
+
+/// How often a member has done what costs others.
+#[must_use]
+pub fn provoked(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"pv/", group.as_bytes(), b"/", principal.as_bytes()])
+}
+
+/// All ends of hours in which that is counted, in their order.
+#[must_use]
+pub fn provoked_ends() -> Key {
+    key(&[b"px/"])
+}
+
+/// When such an hour ends.
+#[must_use]
+pub fn provoked_end(at: UnixTime, group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"px/", &at.seconds().to_be_bytes(), b"/", group.as_bytes(), b"/", principal.as_bytes()])
+}
+
 /// Claimed by a batch that lost several times, and expected by every batch (see the engine's documentation).
 #[must_use]
 pub fn turn(lane: &str) -> Key {
@@ -401,6 +425,8 @@ mod tests {
             ban(group, someone),
             ban(other, someone),
             ban_end(UnixTime::new(1), group, someone),
+            provoked(group, someone),
+            provoked_end(UnixTime::new(1), group, someone),
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[..at].contains(key), "{key:?}");
@@ -408,6 +434,7 @@ mod tests {
         assert!(own_record(group, KEPT, b"/").starts_with(&own_records(group, KEPT)));
         assert!(ban(group, someone).starts_with(&bans(group)) && head(group).starts_with(&of_group(group)));
         assert!(member(group, someone).starts_with(&members(group)));
+        assert!(stale(group, 1, &vec![].into()).starts_with(&stale_under(group, 1)));
         assert!(!member(other, someone).starts_with(&members(group)));
         assert!(expiry(UnixTime::new(255), &b"b".into()) < expiry(UnixTime::new(256), &b"a".into()));
     }

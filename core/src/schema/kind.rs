@@ -32,6 +32,8 @@ pub(crate) enum Kind<'a> {
     Deletion(GroupId),
     Ban(GroupId, PrincipalId),
     BanEnd(UnixTime, GroupId, PrincipalId),
+    Provoked(GroupId, PrincipalId),
+    ProvokedEnd(UnixTime, GroupId, PrincipalId),
     Turn,
     Meta,
     Issuers,
@@ -53,6 +55,13 @@ fn number(bytes: &[u8]) -> Option<u64> {
 fn group_and_principal(bytes: &[u8]) -> Option<(GroupId, PrincipalId)> {
     let (group, rest) = bytes.split_first_chunk::<16>()?;
     Some((GroupId::new(*group), principal(rest.strip_prefix(b"/")?)?))
+}
+
+/// When something ends, of a client in a group.
+fn end_of(bytes: &[u8]) -> Option<(UnixTime, GroupId, PrincipalId)> {
+    let (at, rest) = bytes.split_first_chunk::<8>()?;
+    let (group, client) = group_and_principal(rest.strip_prefix(b"/")?)?;
+    Some((time(*at), group, client))
 }
 
 fn principal(bytes: &[u8]) -> Option<PrincipalId> {
@@ -132,10 +141,17 @@ impl<'a> Kind<'a> {
                 let (group, client) = group_and_principal(rest)?;
                 Some(Self::Ban(group, client))
             }
+            b"pv/" => {
+                let (group, client) = group_and_principal(rest)?;
+                Some(Self::Provoked(group, client))
+            }
             b"bx/" => {
-                let (at, rest) = rest.split_first_chunk::<8>()?;
-                let (group, client) = group_and_principal(rest.strip_prefix(b"/")?)?;
-                Some(Self::BanEnd(time(*at), group, client))
+                let (at, group, client) = end_of(rest)?;
+                Some(Self::BanEnd(at, group, client))
+            }
+            b"px/" => {
+                let (at, group, client) = end_of(rest)?;
+                Some(Self::ProvokedEnd(at, group, client))
             }
             b"turn/" => Some(Self::Turn),
             b"ai/" => Some(Self::Issued(rest)),
@@ -183,6 +199,11 @@ mod tests {
             (keys::deletion(group), Kind::Deletion(group)),
             (keys::ban(group, client), Kind::Ban(group, client)),
             (keys::ban_end(UnixTime::new(0x2f), group, client), Kind::BanEnd(UnixTime::new(0x2f), group, client)),
+            (keys::provoked(group, client), Kind::Provoked(group, client)),
+            (
+                keys::provoked_end(UnixTime::new(0x2f), group, client),
+                Kind::ProvokedEnd(UnixTime::new(0x2f), group, client),
+            ),
             (keys::turn("g/x"), Kind::Turn),
             (keys::meta(), Kind::Meta),
             (keys::issuers(), Kind::Issuers),

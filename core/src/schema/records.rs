@@ -4,7 +4,7 @@ mod group;
 
 pub use group::{
     Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, MemberRecord, NameState, NamedGroup,
-    RekeyDue, RekeyReason, SenderIdRecord,
+    Provoked, ProvokedEnd, RekeyDue, RekeyReason, SenderIdRecord,
 };
 
 use crate::Secret;

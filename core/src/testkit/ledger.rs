@@ -70,6 +70,7 @@ pub struct Ledger {
     /// Sender IDs that were given, each with its epoch, and to whom.
     given: BTreeMap<(u64, SenderId), PrincipalId>,
     held: BTreeMap<SenderId, Option<PrincipalId>>,
+    epochs: BTreeSet<u64>,
     /// When each Sender ID was held.
     holdings: BTreeMap<SenderId, Vec<Interval>>,
 }
@@ -104,12 +105,18 @@ impl Ledger {
             let Some(rest) = of_group(key) else { continue };
             if rest == b"head" {
                 let head = value.as_ref().and_then(|value| Head::decode(value).ok());
-                self.version(head.ok_or(inconsistent("a head cannot be read"))?.num)?;
+                let head = head.ok_or(inconsistent("a head cannot be read"))?;
+                self.version(head.num)?;
+                self.epoch(head.epoch);
             } else if let Some(principal) = rest.strip_prefix(b"m/").and_then(principal_of) {
                 self.membership(principal, value.is_some());
             } else if let Some(id) = rest.strip_prefix(b"sid/") {
-                let state = value.as_ref().and_then(|value| SenderIdRecord::decode(value).ok());
-                self.sender_id(&id.into(), state.ok_or(inconsistent("a Sender ID cannot be read"))?)?;
+                // One whose record is gone is nobody's.
+                let state = match value {
+                    Some(value) => SenderIdRecord::decode(value),
+                    None => Ok(SenderIdRecord { holder: None, epoch: 0 }),
+                };
+                self.sender_id(&id.into(), state.map_err(|_| inconsistent("a Sender ID cannot be read"))?)?;
             }
         }
         Ok(())
@@ -124,6 +131,14 @@ impl Ledger {
         }
         self.versions.push((num, Interval { from: self.commits, until: None }));
         Ok(())
+    }
+
+    /// A Gid has come into use: what is held then is not to be given under it.
+    fn epoch(&mut self, epoch: u64) {
+        if self.epochs.insert(epoch) {
+            let held = self.held.iter().filter_map(|(id, holder)| Some(((epoch, id.clone()), (*holder)?)));
+            self.given.extend(held.collect::<Vec<_>>());
+        }
     }
 
     fn membership(&mut self, principal: PrincipalId, is_member: bool) {
@@ -164,8 +179,7 @@ impl Ledger {
         sender_id: &SenderId,
         since: u64,
     ) -> Result<(), Violation> {
-        let owner = self.given.iter().find(|((_, id), _)| id == sender_id).map(|(_, owner)| *owner);
-        if owner != Some(principal) {
+        if !self.given.iter().any(|((_, id), owner)| id == sender_id && *owner == principal) {
             return Err(Violation::NotDurable(format!("the join of {principal:?} as {sender_id:?}")));
         }
         self.was_told_key(principal, num, since)

@@ -9,7 +9,7 @@ pub use notes::{EMPTY_NOTE, ROUTES};
 use crate::Secret;
 use crate::config::{ConfigError, ConfigMap, Parameter, Parameters};
 use crate::engine::store::view::{Stop, View};
-use crate::id::Gid;
+use crate::id::{Gid, SenderId};
 use crate::registry::{ApplicationProfileDescriptor, Registry, TransportProfileDescriptor};
 use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm, is_sound_ed25519};
 use crate::traits::member::{BegunTransfer, ClientTransport, MemberRules, Unsuitable};
@@ -44,6 +44,9 @@ pub const ROLES: &[NamedRole] = &[
 
 /// A parameter of a Join Request: text that the group keeps as the joiner's note, and that comes back in the Join Response.
 pub const NOTE: Label = Label::Int(-70_002);
+
+/// The Sender ID in the answer to who asks for another one.
+pub const TOY_ID: Label = Label::Int(-70_003);
 
 /// The application profile.
 pub struct Toy;
@@ -173,6 +176,14 @@ impl GroupRules for ToyRules {
         notes::leaves(member)
     }
 
+    fn stale_sets(&self) -> u64 {
+        3
+    }
+
+    fn individual(&self, sender_id: &SenderId) -> Option<(Label, RawCbor)> {
+        Some((TOY_ID, RawCbor::bytes(sender_id.as_bytes())))
+    }
+
     fn lifetime(&self) -> Duration {
         Duration::from_secs(1_000_000)
     }
@@ -206,7 +217,7 @@ impl KeyingMaterialProducer for ToyRules {
     fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor> {
         let id = match audience {
             KeyAudience::Node { sender_id: Some(id), .. } => id.as_bytes(),
-            KeyAudience::Node { .. } | KeyAudience::Group => &[],
+            KeyAudience::Node { .. } | KeyAudience::Group | KeyAudience::Rekeying => &[],
         };
         let length = u8::try_from(gid.as_bytes().len()).ok()?;
         Some(RawCbor::bytes(&[secret.expose(), &[length], gid.as_bytes(), id].concat()))

@@ -89,7 +89,7 @@ impl World {
     ) -> Result<Self, Failure> {
         let registry = Registry::empty().with_transport(toy::TRANSPORT).and_then(|r| r.with_application(profile));
         let registry = registry.map_err(|error| error.to_string())?;
-        let mut config = KdcConfig { rejoins_per_hour: u32::MAX, ..desk::config(&[]) };
+        let mut config = KdcConfig { changes_per_hour: u32::MAX, ..desk::config(&[]) };
         let (gname, profile) = (Self::GROUP.into(), profile.name.into());
         config.groups.push(GroupConfig { gname, profile, parameters: group });
         let desk = Desk::with(crypto, TestStore::new(Sharing::Exclusive), config, &registry);

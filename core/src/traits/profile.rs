@@ -14,8 +14,8 @@ mod roles;
 pub use check::{ProfileFault, check_rules};
 pub use join::{ProfileJoin, ProfileJoined};
 pub use own::{
-    CallingMember, GroupState, OnRestore, OwnChanges, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute,
-    ProfileWho, RecordKind,
+    CallingMember, CurrentMaterial, GroupKeying, GroupState, OnRestore, OwnChanges, OwnRecords, ProfileOutcome,
+    ProfileRequest, ProfileRoute, ProfileWho, RecordKind,
 };
 pub use roles::{NamedRole, Roles, UnknownRole};
 
@@ -149,6 +149,8 @@ pub enum KeyAudience<'a> {
         /// Its Sender ID, if it has one.
         sender_id: Option<&'a SenderId>,
     },
+    /// Members that have the version before: a rekeying message. What they know already may be left out (RFC 9594 section 6).
+    Rekeying,
 }
 
 /// Makes the secrets of an epoch, and shows them.
@@ -329,6 +331,18 @@ pub trait GroupRules: Send + Sync {
     /// The group's policies (RFC 9594 REQ20).
     fn policies(&self) -> GroupPolicies {
         GroupPolicies::default()
+    }
+
+    /// Of how many of the latest versions members can learn which Sender IDs went stale under them; 2 at least where the profile has
+    /// this at all (Group OSCORE profile section 7.1). None are told of by default.
+    fn stale_sets(&self) -> u64 {
+        0
+    }
+
+    /// A member's own keying material in the answer to its request for another one (RFC 9594 section 4.8.2, REQ27): a parameter and
+    /// its value. A profile that has none of it leaves this out.
+    fn individual(&self, _sender_id: &SenderId) -> Option<(Label, RawCbor)> {
+        None
     }
 
     /// How long keying material is good; counted in whole seconds.

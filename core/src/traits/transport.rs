@@ -188,6 +188,13 @@ pub enum AssociationNotice {
         /// The name of the association.
         id: AssociationId,
     },
+    /// The client of an association has left a group: what it observes of this resource, and below it, ends without a word.
+    Unobserved {
+        /// The name of the association.
+        id: AssociationId,
+        /// The path, segment by segment.
+        path: Vec<String>,
+    },
     /// A resource and all below it have changed: who observes one of them is to be told.
     ChangedBelow {
         /// Its path, segment by segment.

@@ -17,7 +17,7 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     assert_eq!(desk.kdc.stats().commits, commits + 1, "membership, rekeying and ban are one commit");
     assert_eq!((ban.subject.as_str(), ban.since, ban.until), ("client1", UnixTime::new(NOW), UnixTime::new(END)));
     let due = head(&desk, "g1").unwrap().rekey_due.unwrap();
-    assert_eq!((due.why, head(&desk, "g1").unwrap().members), (RekeyReason::Evicted, 1));
+    assert_eq!((due.reasons, head(&desk, "g1").unwrap().members), ([RekeyReason::Evicted].into(), 1));
     assert!(desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Restricted { .. })), "observers end");
     assert_clean(&desk);
     // One group alone, and it stays a client.
@@ -79,7 +79,7 @@ fn a_revocation_says_whom_it_has_ended() {
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Unauthorized);
     assert_eq!(desk.command(Command::Revoke(hash)), Ok(Report::Revoked(Default::default())), "it is good for nothing");
     assert_eq!(desk.post_token(&token_of(1, scope, None)), None);
-    assert_eq!(head(&desk, "g2").unwrap().rekey_due.unwrap().why, RekeyReason::Revoked);
+    assert_eq!(head(&desk, "g2").unwrap().rekey_due.unwrap().reasons, [RekeyReason::Revoked].into());
     assert_clean(&desk);
 }
 

@@ -60,6 +60,7 @@ fn methods_and_paths_that_are_not_there() {
         (Method::Patch, &["creds"]),
         (Method::IPatch, &["nodes", "x"]),
         (Method::Post, &["active"]),
+        (Method::Get, &["nodes", "x", "cred"]),
     ] {
         let response = desk.ask(&caller, group_request(method, "g1", resource));
         assert_eq!(response.status, Status::MethodNotAllowed, "{method:?} {resource:?}");
@@ -81,7 +82,7 @@ fn methods_and_paths_that_are_not_there() {
         &[],
         &["ace-group", "g1", "unknown"],
         &["ace-group", "g1", "nodes"],
-        &["ace-group", "g1", "nodes", "x", "cred"],
+        &["ace-group", "g1", "nodes", "x", "credential"],
         &["authz-info", "x"],
     ] {
         let request = Request::new(Method::Get, path.iter().copied());

@@ -383,7 +383,7 @@ fn members_read_what_the_group_has() {
 #[test]
 fn identifiers_of_one_byte_run_out() {
     let mut config = testkit::desk::config(&["g1"]);
-    config.rejoins_per_hour = u32::MAX;
+    config.changes_per_hour = u32::MAX;
     config.groups[0].parameters.insert("max_id", ace_groupcomm::config::ConfigValue::Int(1));
     let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
     let mut seen = std::collections::BTreeSet::new();

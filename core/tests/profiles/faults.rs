@@ -76,6 +76,12 @@ fn faulty() -> Vec<(Altered, ProfileFault)> {
         (no_key(|_| None), ProfileFault::NoKey("the group")),
         (
             no_key(|audience| (audience == KeyAudience::Group).then(|| RawCbor::uint(1))),
+            ProfileFault::NoKey("a rekeying message"),
+        ),
+        (
+            no_key(|audience| {
+                [KeyAudience::Group, KeyAudience::Rekeying].contains(&audience).then(|| RawCbor::uint(1))
+            }),
             ProfileFault::NoKey("a member"),
         ),
         (
@@ -100,6 +106,10 @@ fn faulty() -> Vec<(Altered, ProfileFault)> {
             // What is stored is read as one more, each time.
             Altered { parameters: Some(one_more), ..as_it_is() },
             ProfileFault::Parameters("\"max_id\" is another".into()),
+        ),
+        (
+            Altered { parameters: Some(|it| it.clone().with("rekey_delay", Parameter::Uint(1))), ..as_it_is() },
+            ProfileFault::ParameterTaken("rekey_delay"),
         ),
         (
             Altered { parameters: Some(|it| it.clone().with("x", Parameter::Uint(1))), ..as_it_is() },

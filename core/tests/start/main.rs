@@ -9,7 +9,7 @@ use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::{KdcConfig, Restore, StartRefusal};
 use ace_groupcomm::keys::{self, PrincipalId};
-use ace_groupcomm::records::{GroupConfiguration, Head, NamedGroup, Principal, RekeyReason, TrustedIssuers};
+use ace_groupcomm::records::{GroupConfiguration, Head, NamedGroup, Principal, TrustedIssuers};
 use ace_groupcomm::testkit::build::{self, AUDIENCE, TestClient, group_request, join_post, token, token_post_with};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};

@@ -9,7 +9,7 @@ use ace_backend_tokio::StartError;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
 use ace_groupcomm::kdc::{
-    GroupConfig, KdcConfig, PendingLimits, PostLimits, REJOINS_PER_HOUR, SetupError, StartRefusal,
+    CHANGES_PER_HOUR, GroupConfig, KdcConfig, PendingLimits, PostLimits, SetupError, StartRefusal,
 };
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
@@ -108,8 +108,8 @@ pub struct LimitsConfig {
     pub pending_per_client: usize,
     /// The same in all.
     pub pending: usize,
-    /// How often a member may join again in an hour.
-    pub rejoins_per_hour: u32,
+    /// How often a member may join again, leave, or get another Sender ID or credential in an hour.
+    pub changes_per_hour: u32,
     /// Token posts a second of all who have proven no address.
     pub posts_per_second: u32,
     /// Token posts a second of one host that has proven its address.
@@ -126,7 +126,7 @@ impl Default for LimitsConfig {
             pending_per_token: pending.per_token,
             pending_per_client: pending.per_client,
             pending: pending.total,
-            rejoins_per_hour: REJOINS_PER_HOUR,
+            changes_per_hour: CHANGES_PER_HOUR,
             posts_per_second: posts.unproven,
             posts_per_second_and_host: posts.proven,
             leeway: LEEWAY.as_secs(),
@@ -203,7 +203,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>, registry: &Registry) -> Result<(Kd
             ..PendingLimits::default()
         },
         posts: PostLimits { unproven: config.limits.posts_per_second, proven: config.limits.posts_per_second_and_host },
-        rejoins_per_hour: config.limits.rejoins_per_hour,
+        changes_per_hour: config.limits.changes_per_hour,
         accept_issuers: false,
     };
     let validator =
@@ -239,10 +239,11 @@ fn group_keys(loaded: &Loaded<Config>, registry: &Registry) -> Result<Vec<Secret
     for group in &loaded.config.groups {
         let (gname, parameters) = (group.name.clone(), group.parameters.clone());
         let taken = parameters.secrets_taken();
+        let configured = GroupConfig { gname: gname.clone(), profile: group.profile.clone(), parameters };
         // What else is wrong with a group is told when it is set up.
         if let Ok(profile) = registry.application(&group.profile) {
-            let configured = profile.profile.configure(&gname, parameters, &AwsLc);
-            configured.map_err(|source| setup_error(loaded, &SetupError::Parameters { gname, source }))?;
+            let checked = configured.check(profile, &AwsLc);
+            checked.map_err(|source| setup_error(loaded, &SetupError::Parameters { gname, source }))?;
         }
         keys.extend(taken.to_vec().into_iter().map(SecretHex));
     }

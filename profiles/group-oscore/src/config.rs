@@ -39,10 +39,18 @@ pub(crate) fn nonce_len(number: i64) -> Option<usize> {
     ENCRYPTION.iter().find(|(_, (known, _))| *known == number).map(|(_, (_, length))| *length)
 }
 
+/// The length of the key of an encryption algorithm, by its COSE number; `None` where it is not known.
+pub(crate) fn key_len(number: i64) -> Option<usize> {
+    nonce_len(number).and_then(|_| ace_oscore::Aead::from_cose(number)).map(ace_oscore::Aead::key_len)
+}
+
 /// For how many seconds keys can be good at most: 136 years.
 const MAX_KEY_LIFETIME: u64 = 0xffff_ffff;
 /// The longest time that a policy can say, in seconds: what a configuration file can hold.
 const MAX_POLICY: u64 = i64::MAX.unsigned_abs();
+
+/// Of so many versions stale Sender IDs are kept at most: who has missed more drops all that it has.
+const MAX_STALE_SETS: u64 = 1_000;
 
 /// An HKDF: its HMAC algorithm, and the key agreement that goes with it.
 const HKDF: [(&str, (i64, i64)); 2] = [
@@ -88,17 +96,12 @@ impl ApplicationProfile for GroupOscore {
         } else {
             (None, group_nonce)
         };
-        if read.bool("backward_security", false)? {
-            return Err(ConfigError::new(
-                "backward_security",
-                "is not available yet: groups are not rekeyed on a join",
-            ));
-        }
         let key = read.signing_key("gm_key", SignatureAlgorithm::Ed25519, crypto)?;
         let key_lifetime = read.seconds("key_lifetime", 2_592_000, 1..=MAX_KEY_LIFETIME)?;
         let subject = read.text("gm_subject", "group-manager")?;
         let key_update_check_interval = read.seconds("key_update_check_interval", 3_600, 0..=MAX_POLICY)?;
         let expiration_delta = read.seconds("expiration_delta", 0, 0..=MAX_POLICY)?;
+        let max_stale_sets = read.uint("max_stale_sets", 3, 2..=MAX_STALE_SETS)?;
         let parameters = read.finish()?;
         Ok(Arc::new(OscoreGroup {
             gname: gname.into(),
@@ -111,6 +114,7 @@ impl ApplicationProfile for GroupOscore {
             key_update_check_interval,
             expiration_delta,
             key_lifetime,
+            max_stale_sets,
             nonce_len,
         }))
     }
@@ -217,8 +221,9 @@ mod tests {
         assert_eq!(configure(&[("mode", "group"), ("alg", "A128GCM")]).map(|_| ()).unwrap_err().key, "alg");
         let mut map = ConfigMap::default();
         assert_eq!(GroupOscore.configure("g", map.clone(), &AwsLc).map(|_| ()).unwrap_err().key, "gm_key");
-        map.insert("backward_security", ConfigValue::Bool(true));
-        assert_eq!(GroupOscore.configure("g", map, &AwsLc).map(|_| ()).unwrap_err().key, "backward_security");
+        map.insert("gm_key", ConfigValue::Text("11".repeat(32)));
+        map.insert("max_stale_sets", ConfigValue::Int(1));
+        assert_eq!(GroupOscore.configure("g", map, &AwsLc).map(|_| ()).unwrap_err().key, "max_stale_sets");
     }
 
     #[test]
@@ -239,8 +244,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            ["backward_security", "key_lifetime", "key_update_check_interval", "expiration_delta"].map(shown),
-            ["false", "2592000", "3600", "0"]
+            ["max_stale_sets", "key_lifetime", "key_update_check_interval", "expiration_delta"].map(shown),
+            ["3", "2592000", "3600", "0"]
         );
         // RFC 8032's algorithm makes this public key of 32 bytes of 0x11.
         let public = "d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";

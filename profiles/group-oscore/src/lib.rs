@@ -30,9 +30,12 @@
 //! | `key_update_check_interval` | 3600 | policy, in seconds |
 //! | `expiration_delta` | 0 | policy, in seconds |
 //! | `key_lifetime` | 2592000 | how long keying material is good, in seconds |
+//! | `max_stale_sets` | 3 | of how many versions members can learn which Sender IDs went stale: who has missed more drops all |
 //!
-//! What comes later is refused by name: other signature algorithms and credential formats, groups that are
-//! pairwise-only, and backward security.
+//! Each group has the parameters of `ace-groupcomm` beside these: `backward_security`, `rekey_delay`, `rekey_interval` and
+//! `rekey_on_restart`.
+//!
+//! What comes later is refused by name: other signature algorithms and credential formats, and groups that are pairwise-only.
 //!
 //! A member's side is in [`member`].
 
@@ -51,6 +54,7 @@
 mod config;
 mod material;
 pub mod member;
+mod resources;
 mod rules;
 pub mod scope;
 

@@ -1,17 +1,17 @@
 //! The rules of one OSCORE group.
 
+use crate::resources;
 use crate::scope;
 use ace_groupcomm::config::Parameters;
 use ace_groupcomm::traits::crypto::{Identity, PublicKey, SignatureAlgorithm};
 use ace_groupcomm::traits::profile::{
-    EligibleCredential, GroupRules, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho,
+    EligibleCredential, GroupRules, KeyingMaterialProducer, ProfileOutcome, ProfileRequest, ProfileRoute,
 };
-use ace_groupcomm::{Method, Roles, Stop, View};
-use ace_groupcomm_messages::labels::content_format::{AIF_OSCORE_GROUPCOMM_CBOR, CBOR};
-use ace_groupcomm_messages::labels::{cose_alg, cose_key};
-use ace_groupcomm_messages::paths::ACTIVE as ACTIVE_PATH;
+use ace_groupcomm::{Roles, SenderId, Stop, View};
+use ace_groupcomm_messages::labels::content_format::AIF_OSCORE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::labels::{cose_alg, cose_key, groupcomm};
 use ace_groupcomm_messages::{
-    AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag, retrieval,
+    AlgorithmInfo, AlgorithmParameters, CredentialInfo, GroupPolicies, Label, RawCbor, extended_scope_tag,
 };
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -34,19 +34,9 @@ pub(crate) struct OscoreGroup {
     pub(crate) key_update_check_interval: u64,
     pub(crate) expiration_delta: u64,
     pub(crate) key_lifetime: u64,
+    pub(crate) max_stale_sets: u64,
     pub(crate) nonce_len: usize,
 }
-
-/// The resource that tells whether the group is active (section 8.2 of the profile).
-const ACTIVE: ProfileRoute = ProfileRoute {
-    name: ACTIVE_PATH,
-    is_below: false,
-    method: Method::Get,
-    who: ProfileWho::Member,
-    takes: None,
-    gives: Some(CBOR),
-    is_observable: true,
-};
 
 /// `[kty]` or `[kty, crv]`, as capabilities are written.
 fn capabilities(values: &[i64]) -> Vec<RawCbor> {
@@ -162,12 +152,20 @@ impl GroupRules for OscoreGroup {
         self
     }
 
+    fn stale_sets(&self) -> u64 {
+        self.max_stale_sets
+    }
+
+    /// The new Sender ID, and nothing else (section 9.2 of the profile).
+    fn individual(&self, sender_id: &SenderId) -> Option<(Label, RawCbor)> {
+        Some((Label::Int(groupcomm::GROUP_SENDER_ID), RawCbor::bytes(sender_id.as_bytes())))
+    }
+
     fn routes(&self) -> &'static [ProfileRoute] {
-        &[ACTIVE]
+        resources::ROUTES
     }
 
     fn serve(&self, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
-        // It has one route.
-        Ok(ProfileOutcome::content(retrieval::encode_active(request.group.active)))
+        resources::serve(self, request)
     }
 }

@@ -52,6 +52,11 @@ impl Endpoint {
                 self.to_ask.extend(own);
                 self.ask_more();
             }
+            LoopInput::Unobserve(peer, path) => {
+                let owner = Owner::Peer(peer);
+                self.transfers.forget(&owner);
+                self.observations.forget_below(&owner, &path);
+            }
             LoopInput::Settled(peer, settled) => self.settled_for(&peer, settled),
             LoopInput::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);

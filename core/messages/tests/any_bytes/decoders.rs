@@ -4,7 +4,7 @@ use ace_groupcomm_messages::{
     Claims, Confirmation, CoseKey, CreationHints, CredsResponse, Cwt, GetCreds, GroupNamesRequest, GroupNamesResponse,
     GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, ProblemDetails,
     RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness, TokenError, TokenRequest, TokenResponse,
-    TokenTransferRequest, TokenTransferResponse, retrieval,
+    TokenTransferRequest, TokenTransferResponse, VerifData, retrieval,
 };
 
 macro_rules! comes_back {
@@ -38,6 +38,7 @@ pub(crate) fn every_decoder(bytes: &[u8]) {
         TokenResponse,
         TokenTransferRequest,
         TokenTransferResponse,
+        VerifData,
     );
     if let Ok(Some(message)) = CredsResponse::decode(bytes) {
         assert_eq!(CredsResponse::decode(&message.encode()), Ok(Some(message)));

@@ -69,6 +69,8 @@ pub(crate) struct Log {
     pub(crate) questions: Vec<Question>,
     /// Whether anything came from what is not durable yet.
     pub(crate) read_overlay: bool,
+    /// Whether the run is to be done when what others of its lane change is durable.
+    pub(crate) defers: bool,
 }
 
 impl Log {
@@ -147,6 +149,28 @@ impl<'a> View<'a> {
         entry.record().map_err(|_| Refusal::Internal("a record cannot be read").into())
     }
 
+    /// Ends the run, where others of its lane that go before it are about to change this record: it comes again when that is durable.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] where they are.
+    pub(crate) fn after_others(&self, key: &Key) -> Result<(), Stop> {
+        if self.overlay.is_some_and(|overlay| overlay.get(key).is_some()) {
+            self.log.borrow_mut().defers = true;
+            return Err(Stop::NotYet(NotYet(())));
+        }
+        Ok(())
+    }
+
+    /// A record as it is durable, whatever others of the same lane are about to change.
+    pub(crate) fn durable<T: RecordType>(&self, key: &Key) -> Result<Option<&'a T>, Stop> {
+        let Some(entry) = self.base.get(key) else {
+            self.log.borrow_mut().needs.push(key.clone());
+            return Err(Stop::NotYet(NotYet(())));
+        };
+        self.log.borrow_mut().reads.insert(key.clone(), entry.revision);
+        entry.record().map_err(|_| Refusal::Internal("a record cannot be read").into())
+    }
+
     /// The revision of a record that is durable and in memory: what was made of a record with the same one need not be made
     /// again.
     pub(crate) fn revision(&self, key: &Key) -> Option<Revision> {
@@ -191,6 +215,11 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Stop::NotYet`] until all are in memory; [`Stop::Refuse`] where one cannot be read.
     pub fn list<T: RecordType>(&self, prefix: &Key, guard: &Key) -> Result<Vec<&'a T>, Stop> {
+        Ok(self.list_keyed(prefix, guard)?.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// The same, each with its key.
+    pub(crate) fn list_keyed<T: RecordType>(&self, prefix: &Key, guard: &Key) -> Result<Vec<(&'a Key, &'a T)>, Stop> {
         self.expect_unchanged(guard)?;
         let shared = self.sharing == Sharing::Shared;
         let Some(guardian) = self.base.get(guard) else { return Err(Stop::NotYet(NotYet(()))) };
@@ -231,7 +260,7 @@ impl<'a> View<'a> {
             self.log.borrow_mut().read_overlay = true;
             found.extend(typed(change)?.map(|record| (key, record)));
         }
-        Ok(found.into_values().collect())
+        Ok(found.into_iter().collect())
     }
 
     /// The first records under a prefix, as they were at some moment since the request came: a hint of what there

@@ -5,10 +5,10 @@ use crate::audit::Entry;
 use crate::command::{CommandError, Report};
 use crate::engine::store::view::View;
 use crate::kdc::keying::delete::delete;
-use crate::kdc::keying::epoch::Begun;
+use crate::kdc::keying::epoch::{Begun, is_former};
 use crate::kdc::{Event, GroupConfig, KdcApp};
 use crate::schema::keys;
-use crate::schema::records::{Head, Meta, NameState, NamedGroup};
+use crate::schema::records::{GroupSecret, Head, Meta, NameState, NamedGroup, RekeyReason};
 use crate::time::UnixTime;
 use ace_groupcomm_messages::paths::{ACTIVE, ROOT};
 use std::collections::BTreeSet;
@@ -23,8 +23,32 @@ impl KdcApp {
         changes.put(keys::head(target.id), Head { active, ..target.head.clone() });
         let path = [ROOT, gname, ACTIVE].map(Into::into).to_vec();
         let event = if active { "group activated" } else { "group deactivated" };
-        let events = [Event::Changed(path), Event::Audit(Entry::of_group(event, gname))];
+        let mut events = vec![Event::Changed(path), Event::Audit(Entry::of_group(event, gname))];
+        // What had to wait meanwhile.
+        let secret = view.get::<GroupSecret>(&keys::secret(target.id, target.head.num))?;
+        let lives = secret.zip(target.group.as_ref()).filter(|_| active);
+        events.extend(lives.map(|(secret, group)| Event::Created {
+            gname: gname.into(),
+            created: secret.created,
+            expires: secret.expires,
+            interval: group.policy.interval,
+        }));
         Ok(changed(Report::State { active, is_new: true }, changes, events))
+    }
+
+    /// Gives a group its next version, whether that is due or not.
+    pub(super) fn rekey_by_command(&self, view: &View<'_>, gname: &str) -> Done {
+        let target = target!(self, view, gname);
+        let Some(group) = &target.group else { return Ok(refused(CommandError::NotServed(gname.into()))) };
+        let meta = view.get::<Meta>(&keys::meta())?.copied().unwrap_or_default();
+        if is_former(target.head, &meta) {
+            return Ok(refused(CommandError::Unavailable("the group gets new keys after a restore")));
+        }
+        let mut reasons = target.head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
+        reasons.insert(RekeyReason::Commanded);
+        let rekeyed = self.begin_rekeying(view, group, target.id, target.head, meta, &reasons)?;
+        let report = Report::Rekeyed { num: rekeyed.head.num, gid: rekeyed.head.gid.to_string() };
+        Ok(changed(report, rekeyed.changes, rekeyed.events))
     }
 
     pub(super) fn make_group(&self, view: &View<'_>, config: &GroupConfig, issuers: Option<&BTreeSet<String>>) -> Done {
@@ -53,7 +77,8 @@ impl KdcApp {
         };
         let Begun { changes, created, expires, gid } = self.begin_group(view, &group, state, meta)?;
         let entry = Entry::of_group("group created", gname).with_version(0, &gid);
-        let events = [Event::Created { gname: gname.clone(), created, expires }, Event::Audit(entry)];
+        let interval = group.policy.interval;
+        let events = [Event::Created { gname: gname.clone(), created, expires, interval }, Event::Audit(entry)];
         Ok(changed(Report::Created { gid: gid.to_string() }, changes, events))
     }
 

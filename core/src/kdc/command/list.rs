@@ -53,7 +53,7 @@ impl Target<'_> {
             members: self.head.members,
             num: self.head.num,
             gid: self.head.gid.to_string(),
-            rekey_due: self.head.rekey_due,
+            rekey_due: self.head.rekey_due.clone(),
         }
     }
 }
@@ -78,7 +78,7 @@ impl KdcApp {
     pub(super) fn show_group(&self, view: &View<'_>, gname: &str) -> Done {
         let target = target!(self, view, gname);
         let secret = view.get::<GroupSecret>(&keys::secret(target.id, target.head.num))?;
-        let parameters = target.group.as_ref().map(|group| group.rules.parameters().iter());
+        let parameters = target.group.as_ref().map(|group| group.parameters.iter());
         let details = GroupDetails {
             summary: target.summary(),
             epoch: target.head.epoch,

@@ -64,6 +64,7 @@ impl KdcApp {
             Command::Revoke(hash) => self.revoke(view, hash),
             Command::Activate(gname) => self.set_active(view, gname, true),
             Command::Deactivate(gname) => self.set_active(view, gname, false),
+            Command::Rekey(gname) => self.rekey_by_command(view, gname),
             Command::Create { config, issuers } => self.make_group(view, config, issuers.as_ref()),
             Command::Delete { group, with_members } => self.delete_group(view, group, *with_members),
             // The engine tells.

@@ -10,9 +10,10 @@ use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
-use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup};
+use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup, RekeyReason};
 use crate::time::UnixTime;
 use crate::traits::storage::Key;
+use std::time::Duration;
 
 /// How many names are looked at in one step.
 const PAGE: usize = 64;
@@ -21,7 +22,18 @@ const DELETIONS: usize = 512;
 
 /// A group whose version has begun.
 fn created(group: &Group, Begun { changes, created, expires, .. }: Begun) -> Outcome<Event> {
-    Outcome::done_with(changes).with_event(Event::Created { gname: group.gname.clone(), created, expires })
+    let interval = group.policy.interval;
+    Outcome::done_with(changes).with_event(Event::Created { gname: group.gname.clone(), created, expires, interval })
+}
+
+/// What was due when the former process ended is due at once; a start itself is a cause after the delay, where the policy says so.
+fn due_at_start(group: &Group, head: &Head) -> Option<Event> {
+    let gname = group.gname.clone();
+    if head.rekey_due.is_some() {
+        return Some(Event::RekeyDue { gname, delay: Duration::ZERO, why: None });
+    }
+    let (delay, why) = (group.policy.delay, Some(RekeyReason::Restarted));
+    group.policy.on_restart.then_some(Event::RekeyDue { gname, delay, why })
 }
 
 const BROKEN: Refusal = Refusal::Internal("a group has no head, or no secret of its version");
@@ -70,22 +82,25 @@ impl KdcApp {
         let (head, stored) = (view.get::<Head>(&keys::head(id)), view.get::<GroupConfiguration>(&keys::config(id)));
         let (head, stored) = (head?.ok_or(BROKEN)?, stored?);
         let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?.ok_or(BROKEN)?;
-        let event = Event::Created { gname: group.gname.clone(), created: secret.created, expires: secret.expires };
+        let interval = group.policy.interval;
+        let gname = group.gname.clone();
+        let event = Event::Created { gname, created: secret.created, expires: secret.expires, interval };
         // Another process may have made it since all was compared.
         if let Some(differing) = stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
             let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));
             return Ok(Outcome::done().with_event(Event::Start(refused)));
         }
         let configured = group.configuration();
+        let due = due_at_start(group, head);
         if stored == Some(&configured) {
-            return Ok(Outcome::done().with_event(event));
+            return Ok(due.into_iter().fold(Outcome::done().with_event(event), Outcome::with_event));
         }
         // What is served from now on stands there: of a parameter that is new the value that it has today. Who may speak for
         // the group was settled before.
         let issuers = stored.and_then(|stored| stored.issuers.clone()).or(configured.issuers);
         let mut changes = Changes::new();
         changes.put(keys::config(id), GroupConfiguration { issuers, ..configured });
-        Ok(Outcome::done_with(changes).with_event(event))
+        Ok(due.into_iter().fold(Outcome::done_with(changes).with_event(event), Outcome::with_event))
     }
 
     /// Looks at a page of names, for groups that no file names, and for what is left of those that were deleted.

@@ -69,6 +69,7 @@ impl KdcApp {
     pub(in crate::kdc) fn note_deleted(&mut self, gname: &str, group: GroupId, out: &mut Vec<AssociationNotice>) {
         self.groups.forget(gname);
         self.lives.end(gname);
+        self.rekeyings.forget(gname);
         self.start.todo(crate::kdc::Task::Clear(group));
         out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname].map(Into::into).to_vec() });
     }

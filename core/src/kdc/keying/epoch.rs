@@ -1,5 +1,5 @@
-//! The one place where a version of a group's keying material begins: num, Gid and secret, in one commit. Creation and
-//! restore call it.
+//! The one place where a version of a group's keying material begins: num, Gid and secret, in one commit. Creation, rekeying
+//! and restore call it.
 //!
 //! # Gids
 //!
@@ -76,6 +76,15 @@ pub(in crate::kdc) const fn is_former(head: &Head, meta: &Meta) -> bool {
     head.incarnation != meta.incarnation
 }
 
+/// What the KDC shares, with what tells its incarnation from all others.
+fn tagged(view: &View<'_>, mut meta: Meta) -> Meta {
+    if meta.incarnation != FIRST_INCARNATION && meta.tag.is_none() {
+        // It was restored by the first release, as others may have been from the same backup.
+        meta.tag = Some(view.random_bytes("incarnation"));
+    }
+    meta
+}
+
 /// A version that begins: when its keying material was made, and when that ends.
 pub(in crate::kdc) struct Begun {
     pub(in crate::kdc) changes: Changes,
@@ -91,8 +100,9 @@ impl KdcApp {
         view: &View<'_>,
         group: &Group,
         id: GroupId,
-        mut meta: Meta,
+        meta: Meta,
     ) -> Result<Begun, Stop> {
+        let mut meta = tagged(view, meta);
         let serial = meta.groups.checked_add(1).ok_or(Refusal::Internal("no more groups can be made"))?;
         meta.groups = serial;
         let head = Head {
@@ -106,11 +116,16 @@ impl KdcApp {
             incarnation: meta.incarnation,
             serial,
             deleted: None,
+            held: 0,
+            taken: 0,
         };
-        self.begin(view, group, id, head, meta)
+        let mut begun = self.begin(view, group, id, head, meta)?;
+        begun.changes.put(keys::meta(), meta);
+        Ok(begun)
     }
 
-    /// The next version of a group, so many numbers after the one of its head. Whoever is a member stays one.
+    /// The next version of a group, so many numbers after the one of its head. Whoever is a member stays one, with its Sender
+    /// ID. The secret of the version before goes: whoever has not got the new one is given that, and nothing else.
     pub(in crate::kdc) fn next_epoch(
         &self,
         view: &View<'_>,
@@ -124,37 +139,31 @@ impl KdcApp {
         let next = Head {
             num: head.num.checked_add(step).ok_or_else(used_up)?,
             epoch: head.epoch.checked_add(1).ok_or_else(used_up)?,
-            cursor: 0,
             rekey_due: None,
             incarnation: meta.incarnation,
+            // What was given up is free again.
+            taken: head.held,
             ..head.clone()
         };
-        let mut begun = self.begin(view, group, id, next, meta)?;
+        let tagged = tagged(view, meta);
+        let mut begun = self.begin(view, group, id, next, tagged)?;
+        if tagged != meta {
+            begun.changes.put(keys::meta(), tagged);
+        }
         begun.changes.delete(keys::secret(id, head.num));
+        begun.changes.delete(keys::gid(&head.gid));
         Ok(begun)
     }
 
-    fn begin(
-        &self,
-        view: &View<'_>,
-        group: &Group,
-        id: GroupId,
-        mut head: Head,
-        mut meta: Meta,
-    ) -> Result<Begun, Stop> {
-        if meta.incarnation != FIRST_INCARNATION && meta.tag.is_none() {
-            // It was restored by the first release, as others may have been from the same backup.
-            meta.tag = Some(view.random_bytes("incarnation"));
-        }
+    fn begin(&self, view: &View<'_>, group: &Group, id: GroupId, mut head: Head, meta: Meta) -> Result<Begun, Stop> {
+        let mut changes = Changes::new();
         let epoch = u32::try_from(head.epoch).map_err(|_| Refusal::Internal("Gids are used up"))?;
         head.gid = Gid::from(gid(meta.tag, head.serial, epoch));
         let created = view.arrived().unix;
         let material = group.rules.material().fresh(&|label| view.random_of_profile(label));
         let expires = created.plus(group.rules.lifetime());
-        let mut changes = Changes::new();
-        changes.put(keys::meta(), meta);
         changes.put(keys::gid(&head.gid), GidOwner { group: id, gname: group.gname.clone() });
-        changes.put(keys::secret(id, head.num), GroupSecret { material, created, expires });
+        changes.put(keys::secret(id, head.num), GroupSecret { material, created, expires, joined: Vec::new() });
         changes.put(keys::config(id), group.configuration());
         let gid = head.gid.clone();
         changes.put(keys::head(id), head);

@@ -55,7 +55,8 @@ impl Restore {
             }
             Kind::Head(_) => {
                 // Of no incarnation, so that it is a former one whatever the clock says.
-                let head = Head { members: 0, rekey_due: None, incarnation: 0, ..Head::decode(value)? };
+                let head =
+                    Head { members: 0, held: 0, taken: 0, rekey_due: None, incarnation: 0, ..Head::decode(value)? };
                 Ok(Some(head.encode().into()))
             }
             Kind::Name(_)
@@ -85,6 +86,8 @@ impl Restore {
             | Kind::Token(_)
             | Kind::Expiry(..)
             | Kind::Association(_)
+            | Kind::Provoked(..)
+            | Kind::ProvokedEnd(..)
             | Kind::Observation
             | Kind::Turn
             | Kind::Issuers
@@ -128,7 +131,7 @@ impl KdcApp {
             return Ok(None);
         }
         // Members were dropped by the restore; they join again.
-        let former = Head { members: 0, ..head.clone() };
+        let former = Head { members: 0, cursor: 0, held: 0, taken: 0, ..head.clone() };
         let mut begun = self.next_epoch(view, group, id, &former, LEAP, meta)?;
         let own = group.rules.renew(&OwnRecords::new(view, id))?;
         begun.changes.put_own(id, own);

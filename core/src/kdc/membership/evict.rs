@@ -5,12 +5,11 @@ use crate::audit::Entry;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
-use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::resource::own::calling_member;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
-use crate::schema::records::{Head, Mark, MemberRecord, Principal, RekeyDue, RekeyReason, SenderIdRecord};
+use crate::schema::records::{Head, Mark, MemberRecord, Principal, RekeyReason, SenderIdRecord};
 
 impl KdcApp {
     /// Whether roles that are granted cover those that a member has.
@@ -47,9 +46,14 @@ impl KdcApp {
             // All that is stored of the group goes.
             return Ok(Vec::new());
         }
+        let mut events = Vec::new();
         // Where this program cannot serve the group, the membership ends all the same.
         match self.group(view, gname) {
-            Ok(Some(live)) => changes.put_own(group, live.group.rules.leaves(calling_member(member))),
+            Ok(Some(live)) => {
+                changes.put_own(group, live.group.rules.leaves(calling_member(member)));
+                let delay = live.group.policy.delay;
+                events.push(Event::RekeyDue { gname: gname.clone(), delay, why: None });
+            }
             Ok(None) | Err(Stop::Refuse(_)) => (),
             Err(not_yet) => return Err(not_yet),
         }
@@ -57,18 +61,19 @@ impl KdcApp {
             changes.delete(keys::credential(group, thumbprint));
         }
         if let Some(sender_id) = &member.sender_id {
-            give_up(group, &head, sender_id, changes);
+            give_up(group, &mut head, sender_id, changes);
         }
         head.members = head.members.saturating_sub(1);
-        head.rekey_due.get_or_insert(RekeyDue { why, since: view.arrived().unix });
+        head.note_due(why, view.arrived().unix);
         changes.put(keys::head(group), head);
-        let entry = Entry::of_member("membership ended", gname, client, member).because(why);
-        Ok(vec![creds_changed(gname), Event::Audit(entry)])
+        events.push(Event::Audit(Entry::of_member("membership ended", gname, client, member).because(why)));
+        Ok(events)
     }
 }
 
 /// A Sender ID goes stale: it is not given again while this Gid is in use.
-pub(in crate::kdc) fn give_up(group: GroupId, head: &Head, sender_id: &SenderId, changes: &mut Changes) {
+pub(in crate::kdc) fn give_up(group: GroupId, head: &mut Head, sender_id: &SenderId, changes: &mut Changes) {
+    head.held = head.held.saturating_sub(1);
     changes.put(keys::sender_id(group, sender_id), SenderIdRecord { holder: None, epoch: head.epoch });
     changes.put(keys::stale(group, head.num, sender_id), Mark);
 }

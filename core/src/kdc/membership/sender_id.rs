@@ -4,10 +4,12 @@
 //! which the commit expects to be as it was read. So neither a cursor that went wrong nor a second KDC can give
 //! one twice.
 
+use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
-use crate::schema::keys::{self, GroupId};
-use crate::schema::records::{Head, SenderIdRecord};
+use crate::schema::keys::{self, GroupId, PrincipalId};
+use crate::schema::records::{Head, RekeyReason, SenderIdRecord};
+use crate::time::UnixTime;
 use std::ops::RangeInclusive;
 
 /// How many are looked at in all before the group counts as full.
@@ -60,23 +62,52 @@ fn is_small(len: &RangeInclusive<usize>) -> bool {
     at(u64::try_from(TRIES).unwrap_or(u64::MAX), len).is_none()
 }
 
+/// How many identifiers there are.
+fn count(len: &RangeInclusive<usize>) -> u64 {
+    len.clone().fold(0, |all: u64, length| all.saturating_add(1 << (8_usize.saturating_mul(length.min(COUNTED)))))
+}
+
+/// The part of all identifiers that is left when a group is rekeyed for more of them.
+const LEFT: u64 = 16;
+
+/// A member holds this identifier from now on.
+pub(in crate::kdc) fn take(group: GroupId, head: &mut Head, holder: PrincipalId, id: &SenderId, changes: &mut Changes) {
+    (head.held, head.taken) = (head.held.saturating_add(1), head.taken.saturating_add(1));
+    changes.put(keys::sender_id(group, id), SenderIdRecord { holder: Some(holder), epoch: head.epoch });
+}
+
+/// Notes that the group has to be rekeyed where hardly an identifier is left, and a new Gid frees enough of them: those that
+/// were given up. Returns whether it is so.
+pub(in crate::kdc) fn note_scarce(head: &mut Head, len: &RangeInclusive<usize>, at: UnixTime) -> bool {
+    let all = count(len);
+    let (margin, freed) = (all.div_ceil(LEFT), head.taken.saturating_sub(head.held));
+    let is_low = head.taken >= all.saturating_sub(margin) && freed >= margin;
+    let is_scarce = freed > 0 && (head.taken >= all || is_low);
+    if is_scarce {
+        head.note_due(RekeyReason::IdentifiersUsedUp, at);
+    }
+    is_scarce
+}
+
 /// Looks for a free identifier.
 ///
 /// The one at the cursor is nearly always free, and is taken without a look. Where it is not, the others are looked up,
 /// many at once. A group may have many members whose identifiers are neighbours, so that the cursor moves also where none
-/// is found.
+/// is found. Those that are barred are not given.
 pub(in crate::kdc) fn allocate(
     view: &View<'_>,
     group: GroupId,
     head: &mut Head,
     len: &RangeInclusive<usize>,
+    barred: &[SenderId],
 ) -> Result<Allocated, Stop> {
     let epoch = head.epoch;
-    let is_free =
-        |state: Option<&SenderIdRecord>| state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch);
+    let is_free = |id: &SenderId, state: Option<&SenderIdRecord>| {
+        !barred.contains(id) && state.is_none_or(|state| state.holder.is_none() && state.epoch < epoch)
+    };
     let mut places = places(head.cursor, len).take(TRIES);
     if let Some((place, id)) = places.next()
-        && is_free(view.assume_absent(&keys::sender_id(group, &id))?)
+        && is_free(&id, view.assume_absent(&keys::sender_id(group, &id))?)
     {
         head.cursor = place.saturating_add(1);
         return Ok(Allocated::Id(id));
@@ -90,7 +121,7 @@ pub(in crate::kdc) fn allocate(
         let states: Vec<_> = window.iter().map(|(_, id)| view.get(&keys::sender_id(group, id))).collect();
         for ((place, id), state) in window.into_iter().zip(states) {
             head.cursor = place.saturating_add(1);
-            if is_free(state?) {
+            if is_free(&id, state?) {
                 return Ok(Allocated::Id(id));
             }
         }
@@ -112,6 +143,34 @@ mod tests {
         assert_eq!(at(255, &(1..=1)), Some(vec![255].into()));
         assert_eq!(at(256, &(1..=1)), None);
         assert!(is_small(&(1..=1)) && !is_small(&(1..=2)));
+    }
+
+    #[test]
+    fn a_group_is_rekeyed_for_identifiers_where_a_new_gid_frees_some() {
+        let scarce = |held, taken, len: RangeInclusive<usize>| {
+            let mut head = Head {
+                num: 0,
+                gid: vec![1].into(),
+                epoch: 0,
+                cursor: 0,
+                members: held,
+                active: true,
+                rekey_due: None,
+                incarnation: 1,
+                serial: 1,
+                deleted: None,
+                held,
+                taken,
+            };
+            let is_scarce = note_scarce(&mut head, &len, UnixTime::new(7));
+            assert_eq!(head.rekey_due.is_some(), is_scarce);
+            is_scarce
+        };
+        assert!(!scarce(10, 239, 1..=1) && scarce(10, 240, 1..=1));
+        assert!(!scarce(225, 240, 1..=1) && scarce(224, 240, 1..=1), "a part is freed, and not one alone");
+        assert!(!scarce(256, 256, 1..=1) && scarce(255, 256, 1..=1), "unless none is left");
+        assert!(!scarce(0, 60_000, 1..=2) && scarce(0, 65_792, 1..=2));
+        assert_eq!((count(&(1..=1)), count(&(1..=2)), count(&(9..=9))), (256, 65_792, 1 << 56));
     }
 
     #[test]

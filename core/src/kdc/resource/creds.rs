@@ -3,11 +3,11 @@
 use crate::Roles;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
-use crate::kdc::KdcApp;
 use crate::kdc::resource::content;
 use crate::kdc::resource::group;
 use crate::kdc::route::Answer;
 use crate::kdc::scene::{Authorised, GroupState, Scene};
+use crate::kdc::{Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys;
 use crate::schema::records::MemberRecord;
@@ -93,17 +93,17 @@ fn peers(
     select: impl Fn(&MemberRecord, &SenderId) -> bool,
 ) -> Result<Vec<PeerCred>, Stop> {
     let members = view.list::<MemberRecord>(&keys::members(state.id), &keys::head(state.id))?;
-    let with_cred = members
-        .into_iter()
-        .filter_map(|member| Some((member, member.credential.as_ref()?, member.sender_id.as_ref()?)));
-    Ok(with_cred
-        .filter(|(member, _, id)| select(member, id))
-        .map(|(member, credential, id)| PeerCred {
-            cred: credential.cred.clone(),
-            roles: Some(authorised.group.permissions(Roles(member.roles))),
-            id: id.as_bytes().to_vec(),
-        })
-        .collect())
+    let is_selected = |member: &&MemberRecord| member.sender_id.as_ref().is_some_and(|id| select(member, id));
+    Ok(members.into_iter().filter(is_selected).filter_map(|member| peer(&authorised.group, member)).collect())
+}
+
+/// A member as others see it, where it has a credential.
+pub(in crate::kdc) fn peer(group: &Group, member: &MemberRecord) -> Option<PeerCred> {
+    Some(PeerCred {
+        cred: member.credential.as_ref()?.cred.clone(),
+        roles: Some(group.permissions(Roles(member.roles))),
+        id: member.sender_id.as_ref()?.as_bytes().to_vec(),
+    })
 }
 
 /// The credentials that a Join Response carries: of the others, and, where all are asked for, of those that the

@@ -1,6 +1,7 @@
 //! Joining: POST to /ace-group/GROUPNAME (RFC 9594 section 4.3.1, Group OSCORE profile sections 6.2 and 6.3).
 
-mod credential;
+mod admission;
+pub(in crate::kdc::resource) mod credential;
 
 use crate::Roles;
 use crate::audit::{Entry, hex};
@@ -12,7 +13,6 @@ use crate::kdc::membership::evict::give_up;
 use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
 use crate::kdc::resource::creds;
-use crate::kdc::resource::observe::creds_changed;
 use crate::kdc::resource::own::{calling_member, shown};
 use crate::kdc::route::Answer;
 use crate::kdc::scene::{Authorised, GroupState, Scene};
@@ -20,23 +20,20 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BelongsTo, Head, MemberRecord, SenderIdRecord};
-use crate::time::UnixTime;
+use crate::schema::records::{Ban, BelongsTo, GroupSecret, Head, MemberRecord};
 use crate::traits::profile::{KeyAudience, OwnRecords, ProfileJoin, ProfileJoined};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
 use ace_groupcomm_messages::{
     GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, Label, RawCbor, ScopeEntry, pop,
 };
+use admission::Admission;
 use credential::{AcceptedCredential, Proof};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
 
 /// Longest N_C: the KDC signs it, and keeps it.
-const MAX_CNONCE: usize = 64;
-/// In which time joins of one member are counted, in seconds.
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(in crate::kdc) const MAX_CNONCE: usize = 64;
 /// Longest scope: it is kept, for later proofs.
 const MAX_SCOPE: usize = 512;
 /// Longest credential that is kept for a member.
@@ -53,8 +50,6 @@ struct ValidatedJoin {
     cnonce: Vec<u8>,
     get_creds: Option<GetCreds>,
     control_uri: Option<String>,
-    /// How often the member has joined again since when.
-    rejoins: (u32, UnixTime),
     /// Parameters that the profile may know.
     own: Vec<(Label, RawCbor)>,
 }
@@ -66,7 +61,7 @@ impl KdcApp {
             return Err(Refusal::Forbidden("the token grants no role that joins").into());
         }
         let join = JoinRequest::decode(&request.payload)
-            .map_err(|_| self.with_hints(authorised, "the Join Request is malformed", None))?;
+            .map_err(|_| self.with_hints(authorised, "the Join Request is malformed"))?;
         let validated = self.validated(authorised, &join)?;
         let group = self.group_state(view, authorised)?;
         if !group.head.active {
@@ -76,14 +71,13 @@ impl KdcApp {
         if view.assume_absent::<Ban>(&ban)?.is_some_and(|ban| ban.until > self.expiry.time(view.now())) {
             return Err(Refusal::Forbidden("the operator has put the client out of the group").into());
         }
-        let former = view.get::<MemberRecord>(&key)?;
-        let rejoins = self.count_rejoin(view, former)?;
+        let (former, counted) =
+            (view.get::<MemberRecord>(&key), self.check_provoked(view, group.id, authorised.holder.id));
+        let former = former?;
+        counted?;
         match self.prove(view, authorised, &group, &join, &validated, former)? {
-            Proof::Accepted(credential) => {
-                let validated = ValidatedJoin { rejoins, ..validated };
-                self.admit(scene, authorised, &group, validated, credential, former)
-            }
-            Proof::NeedsChallenge => Ok(self.challenge(view, authorised)),
+            Proof::Accepted(credential) => self.admit(scene, authorised, &group, validated, credential, former),
+            Proof::NeedsChallenge => Ok(self.challenge(view, authorised, authorised.group.rules.credential_info())),
             Proof::Failed => {
                 let refusal = Refusal::Groupcomm(GroupcommError::InvalidProof);
                 let failed = Event::ProofFailed(authorised.holder.id);
@@ -92,33 +86,17 @@ impl KdcApp {
         }
     }
 
-    /// How often a member has joined again in this hour, with this time. Each time leaves a Sender ID behind that
-    /// cannot be given again under this Gid, so that there is a bound.
-    fn count_rejoin(&self, view: &View<'_>, former: Option<&MemberRecord>) -> Result<(u32, UnixTime), Refusal> {
-        let now = view.now().unix;
-        let Some(former) = former else { return Ok((0, now)) };
-        let (count, since) = former.rejoins;
-        let end = since.plus(HOUR);
-        if now >= end || now < since {
-            return Ok((1, now));
-        }
-        if count >= self.rejoins_per_hour {
-            let wait = u32::try_from(now.until(end).as_secs()).unwrap_or(u32::MAX);
-            return Err(Refusal::TooMany("the member joins again and again", wait));
-        }
-        Ok((count.saturating_add(1), since))
-    }
-
     /// 4.00 with what a client has to know to do better.
-    fn with_hints(&self, authorised: &Authorised<'_>, why: &'static str, kdcchallenge: Option<Vec<u8>>) -> Refusal {
-        Refusal::Join(why, Box::new(JoinRefusal { info: authorised.group.rules.credential_info(), kdcchallenge }))
+    fn with_hints(&self, authorised: &Authorised<'_>, why: &'static str) -> Refusal {
+        let info = authorised.group.rules.credential_info();
+        Refusal::Join(why, Box::new(JoinRefusal { info, kdcchallenge: None }))
     }
 
     /// Checks what the request says by itself, and against the token.
     fn validated(&self, authorised: &Authorised<'_>, join: &JoinRequest) -> Result<ValidatedJoin, Refusal> {
         let rules = &authorised.group.rules;
         let gname = &authorised.group.gname;
-        let bad = |why| self.with_hints(authorised, why, None);
+        let bad = |why| self.with_hints(authorised, why);
         let (roles, scope) = match &join.scope {
             Some(scope) if scope.len() > MAX_SCOPE => return Err(bad("the scope is too long")),
             Some(scope) => {
@@ -166,7 +144,6 @@ impl KdcApp {
             cnonce,
             get_creds: join.get_creds.clone(),
             control_uri,
-            rejoins: (0, UnixTime::EPOCH),
             own: join.extra.clone(),
         })
     }
@@ -182,33 +159,33 @@ impl KdcApp {
         former: Option<&MemberRecord>,
     ) -> Result<Outcome<Event>, Stop> {
         let (view, id) = (scene.view, authorised.holder.id);
-        let mut head = group.head.clone();
-        let mut changes = Changes::new();
         let rules = &authorised.group.rules;
+        let Admission { mut head, secret, mut changes, mut events, barred } =
+            self.admission(view, authorised, group, former)?;
         let sender_id = if rules.gets_identifier(validated.roles) {
-            match ids::allocate(view, group.id, &mut head, &rules.identifier_len())? {
+            match ids::allocate(view, group.id, &mut head, &rules.identifier_len(), &barred)? {
                 Allocated::Id(id) => Some(id),
-                Allocated::NotYet => {
-                    changes.put(keys::head(group.id), head);
-                    return Ok(Outcome::refused(Refusal::Unavailable("a free Sender ID is looked for", 1), changes));
-                }
-                Allocated::None => {
-                    return Err(Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial).into());
-                }
+                Allocated::NotYet => return Ok(look_further(group, &head)),
+                Allocated::None => return Ok(self.used_up(view, authorised, group)),
             }
         } else {
             None
         };
         if let Some(old) = former.and_then(|former| former.sender_id.as_ref()) {
-            give_up(group.id, &head, old, &mut changes);
+            give_up(group.id, &mut head, old, &mut changes);
         }
         if let Some(new) = &sender_id {
-            changes.put(keys::sender_id(group.id, new), SenderIdRecord { holder: Some(id), epoch: head.epoch });
+            ids::take(group.id, &mut head, id, new, &mut changes);
+        }
+        if ids::note_scarce(&mut head, &rules.identifier_len(), view.arrived().unix) {
+            events.push(due(authorised));
         }
         if let Some(old) = former.and_then(MemberRecord::claimed) {
             changes.delete(keys::credential(group.id, old));
         }
-        if former.is_none() {
+        if former.is_some() {
+            events.push(self.note_provoked(view, group.id, id, &mut changes)?);
+        } else {
             head.members = head.members.saturating_add(1);
             let mut principal = authorised.holder.principal.clone();
             // A group of this name that was deleted is none of its any more.
@@ -226,17 +203,43 @@ impl KdcApp {
             clientchallenge: ByteBuf::from(validated.cnonce),
             birth_gid: head.gid.clone(),
             control_uri: validated.control_uri,
-            rejoins: validated.rejoins,
         };
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
-        let own = own_part(scene, authorised, group, &validated.own, &member, former)?;
-        let response =
-            self.join_response(view, authorised, group, &member, validated.get_creds.as_ref(), own.parameters)?;
+        let state = GroupState { id: group.id, head: &head };
+        let own = own_part(scene, authorised, &state, &validated.own, &member, former)?;
+        let response = self.join_response(
+            view,
+            authorised,
+            (&state, &secret),
+            &member,
+            validated.get_creds.as_ref(),
+            own.parameters,
+        )?;
         changes.put_own(group.id, own.changes);
         changes.put(keys::head(group.id), head.clone());
-        Ok(self.admitted(authorised, &head, member, former, response, changes))
+        let admitted = self.admitted(authorised, &head, member, former, response, changes);
+        Ok(events.into_iter().fold(admitted, Outcome::with_event))
+    }
+
+    /// No Sender ID is free. Where a new Gid frees some, the group is rekeyed.
+    pub(in crate::kdc) fn used_up(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &GroupState<'_>,
+    ) -> Outcome<Event> {
+        let refusal = Refusal::Groupcomm(GroupcommError::NoIndividualKeyingMaterial);
+        let mut head = group.head.clone();
+        let mut changes = Changes::new();
+        if !ids::note_scarce(&mut head, &authorised.group.rules.identifier_len(), view.arrived().unix) {
+            return Outcome::refused(refusal, changes);
+        }
+        if head != *group.head {
+            changes.put(keys::head(group.id), head);
+        }
+        Outcome::refused(refusal, changes).with_event(due(authorised))
     }
 
     /// The outcome of a join that all have agreed to.
@@ -260,7 +263,6 @@ impl KdcApp {
         // Nobody observes a node that has just come to be.
         let own = former.map(|_| Event::Changed(answer.location_path.clone()));
         let outcome = Outcome::changed(answer, changes).with_event(entry);
-        let outcome = outcome.with_event(creds_changed(gname));
         own.into_iter().fold(outcome, Outcome::with_event)
     }
 
@@ -268,7 +270,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
-        group: &GroupState<'_>,
+        (group, secret): (&GroupState<'_>, &GroupSecret),
         member: &MemberRecord,
         get_creds: Option<&GetCreds>,
         extra: Vec<(Label, RawCbor)>,
@@ -280,7 +282,7 @@ impl KdcApp {
             None => None,
         };
         let audience = KeyAudience::Node { roles, sender_id: member.sender_id.as_ref() };
-        let material = self.distribution(view, authorised, group, audience)?;
+        let material = self.distribution_of(view, &authorised.group, group.head, secret, audience)?;
         let kdc_nonce = view.random_bytes::<KDC_NONCE_LEN>("N_KDC").to_vec();
         let input = pop::kdc_input(&member.clientchallenge, &kdc_nonce);
         let proof = rules.kdc_proves(view, member.credential.as_ref(), input)?;
@@ -294,6 +296,19 @@ impl KdcApp {
             extra,
         })
     }
+}
+
+/// The group is to be rekeyed after its delay.
+pub(in crate::kdc) fn due(authorised: &Authorised<'_>) -> Event {
+    let group = &authorised.group;
+    Event::RekeyDue { gname: group.gname.clone(), delay: group.policy.delay, why: None }
+}
+
+/// No free Sender ID was among those that were looked at: the next request looks further.
+pub(in crate::kdc) fn look_further(group: &GroupState<'_>, head: &Head) -> Outcome<Event> {
+    let mut changes = Changes::new();
+    changes.put(keys::head(group.id), Head { cursor: head.cursor, ..group.head.clone() });
+    Outcome::refused(Refusal::Unavailable("a free Sender ID is looked for", 1), changes)
 }
 
 /// What the profile says to a join, and stores.

@@ -7,6 +7,7 @@ pub(in crate::kdc) mod groups;
 pub(in crate::kdc) mod join;
 pub(in crate::kdc) mod kdc_cred;
 pub(in crate::kdc) mod node;
+pub(in crate::kdc) mod node_cred;
 pub(in crate::kdc) mod num;
 pub(in crate::kdc) mod observe;
 pub(in crate::kdc) mod own;

@@ -17,7 +17,6 @@ use crate::schema::records::Observation;
 use crate::traits::storage::{Sharing, Storage, StorageError};
 use crate::{Corrupt, RecordType};
 use ace_groupcomm_messages::GroupcommError;
-use ace_groupcomm_messages::paths::{CREDS, ROOT};
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
@@ -31,7 +30,17 @@ impl KdcApp {
         caller: &Caller,
         request: &Request,
         mut outcome: Outcome<Event>,
+        check_interval: Option<i64>,
     ) -> Outcome<Event> {
+        // As long as a notification is good, its client does not register anew: the default of a minute would have all of them do
+        // so each minute (RFC 7641 section 3.3.1).
+        let max_age = check_interval.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+        if let Some(Said::Response(response)) = &mut outcome.said
+            && request.purpose == Purpose::Notification
+            && response.status.is_success()
+        {
+            response.max_age = max_age;
+        }
         let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
         let is_observable = self.sharing == Sharing::Exclusive && request.method == Method::Get;
         if let Some(Said::Response(response)) = &mut outcome.said
@@ -39,6 +48,7 @@ impl KdcApp {
             && response.status.is_success()
         {
             response.observed = true;
+            response.max_age = max_age;
             let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
             let observation = Observation {
                 association: id.clone(),
@@ -68,12 +78,17 @@ impl KdcApp {
     }
 }
 
-/// Why a member that observes something of a group is told no more of it: its membership has ended meanwhile.
-pub(in crate::kdc) fn ended_meanwhile(request: &Request, stop: Stop) -> Stop {
+/// Why a member that observes its own resource is told no more of it: its membership has ended meanwhile (RFC 9594 section 5). What
+/// else it observes is not for it any more.
+pub(in crate::kdc) fn ended_meanwhile(resource: Resource<'_>, request: &Request, stop: Stop) -> Stop {
     let is_ended =
         |refusal: &Refusal| matches!(refusal, Refusal::Forbidden(_) | Refusal::Groupcomm(GroupcommError::NotAMember));
     match stop {
-        Stop::Refuse(refusal) if request.purpose == Purpose::Notification && is_ended(&refusal) => {
+        Stop::Refuse(refusal)
+            if matches!(resource, Resource::Node(_))
+                && request.purpose == Purpose::Notification
+                && is_ended(&refusal) =>
+        {
             Refusal::Groupcomm(GroupcommError::MembershipTerminated).into()
         }
         other => other,
@@ -88,11 +103,6 @@ pub fn last_word(path: &[String]) -> Response {
         Some((Resource::Node(_), _)) => Refusal::Groupcomm(GroupcommError::MembershipTerminated).response(),
         _ => Response::new(Status::Unauthorized),
     }
-}
-
-/// The members of a group, or their credentials, are others now.
-pub(in crate::kdc) fn creds_changed(gname: &str) -> Event {
-    Event::Changed([ROOT, gname, CREDS].map(Into::into).to_vec())
 }
 
 /// The registrations that a former process has stored, each with the name of its association. Hand them to the network

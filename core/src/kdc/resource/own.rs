@@ -9,9 +9,9 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Method, Response, Status};
 use crate::schema::keys;
-use crate::schema::records::{Head, MemberRecord, RekeyDue, RekeyReason};
+use crate::schema::records::{Head, MemberRecord, RekeyReason};
 use crate::traits::profile::{
-    CallingMember, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
+    CallingMember, GroupKeying, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
 };
 use ace_groupcomm_messages::GroupcommError;
 use ace_groupcomm_messages::paths::ROOT;
@@ -63,6 +63,7 @@ impl KdcApp {
         // Who may not use it learns nothing of what is there.
         let may = match route.map_or(ProfileWho::Member, |route| route.who) {
             ProfileWho::Member => member.is_some(),
+            ProfileWho::Authorised => true,
             ProfileWho::Granted(roles) => authorised.granted.meets(roles),
         };
         if !may {
@@ -83,6 +84,7 @@ impl KdcApp {
             member: member.map(calling_member),
             group: shown(group.head),
             records: OwnRecords::new(scene.view, group.id),
+            keying: GroupKeying::new(scene.view, group.id, group.head.num, self.expiry.time(scene.view.now())),
         })?;
         let ProfileOutcome { status, payload, changes: own, rekeys, is_changed, also_changed } = outcome;
         let response = Response::new(status.unwrap_or(Status::Content));
@@ -94,12 +96,15 @@ impl KdcApp {
         changes.put_own(group.id, own);
         if rekeys {
             let mut head = group.head.clone();
-            head.rekey_due.get_or_insert(RekeyDue { why: RekeyReason::Profile, since: scene.view.arrived().unix });
+            head.note_due(RekeyReason::Profile, scene.view.arrived().unix);
             changes.put(keys::head(group.id), head);
         }
+        let gname = &authorised.group.gname;
+        let delay = authorised.group.policy.delay;
+        let due = rekeys.then(|| Event::RekeyDue { gname: gname.clone(), delay, why: None });
         let itself = is_changed.then(|| scene.request.path.clone());
-        let also = also_changed.map(|name| [ROOT, &authorised.group.gname, name].map(Into::into).to_vec());
-        let changed = itself.into_iter().chain(also).map(Event::Changed);
+        let also = also_changed.map(|name| [ROOT, gname, name].map(Into::into).to_vec());
+        let changed = itself.into_iter().chain(also).map(Event::Changed).chain(due);
         Ok(changed.fold(Outcome::changed(response, changes), Outcome::with_event))
     }
 }

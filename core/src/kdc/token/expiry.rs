@@ -10,7 +10,9 @@ use crate::engine::store::view::{Stop, View};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BanEnd, Expiry, Meta, Principal, RekeyReason, RevocationEnd, StoredToken};
+use crate::schema::records::{
+    Ban, BanEnd, Expiry, Meta, Principal, ProvokedEnd, RekeyReason, RevocationEnd, StoredToken,
+};
 use crate::time::{Now, UnixTime};
 use crate::traits::storage::Sharing;
 use std::collections::BTreeSet;
@@ -109,31 +111,36 @@ impl KdcApp {
     /// Ends what tokens allowed that have expired, and forgets that they were revoked: by the time that is written with
     /// that they are expired for ever.
     pub(in crate::kdc) fn sweep(&self, view: &View<'_>) -> Result<Outcome<Event>, Stop> {
-        let (page, ends, bans, meta) = (
+        let (page, ends, bans, counts, meta) = (
             view.hint::<Expiry>(&keys::expiries(), PAGE),
             view.hint::<RevocationEnd>(&keys::revocation_ends(), PAGE),
             view.hint::<BanEnd>(&keys::ban_ends(), PAGE),
+            view.hint::<ProvokedEnd>(&keys::provoked_ends(), PAGE),
             view.get::<Meta>(&keys::meta()),
         );
-        let (page, ends, bans, meta) = (page?, ends?, bans?, meta?.copied());
+        let (page, ends, bans, counts, meta) = (page?, ends?, bans?, counts?, meta?.copied());
         let time = meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
         let due: Vec<Expiry> = due.cloned().collect();
         let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
         let lifted = bans.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
+        let over = counts.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
         let more = |length: usize| (length >= PAGE).then_some(time);
         let next = first(
             page.get(due.len()).map(|expiry| expiry.at).or(more(page.len())),
             ends.get(forgotten).map(|end| end.at).or(more(ends.len())),
         );
         let next = first(next, bans.get(lifted).map(|end| end.at).or(more(bans.len())));
+        let next = first(next, counts.get(over).map(|end| end.at).or(more(counts.len())));
         let nothing = due.is_empty() && forgotten == 0 && lifted == 0;
         let mut changes = Changes::new();
         for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
             changes.delete(keys::revoked(hash));
             changes.delete(keys::revocation_end(*at, hash));
         }
-        self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes)?;
+        let lifted = self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes);
+        self.forget_provoked(view, counts.get(..over).unwrap_or_default(), &mut changes)?;
+        lifted?;
         let mut events = vec![Event::Swept {
             next,
             time: meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(if nothing { UnixTime::EPOCH } else { time }),

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// Why a group has to be rekeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RekeyReason {
     /// The token of a member has expired.
@@ -32,15 +32,69 @@ pub enum RekeyReason {
     Distrusted,
     /// The operator has put a member out.
     Evicted,
+    /// A member has left.
+    Left,
+    /// A client has joined a group that has backward security.
+    Joined,
+    /// The keying material comes to its end.
+    MaterialEnds,
+    /// The group is rekeyed at regular times.
+    Scheduled,
+    /// Hardly a Sender ID is free under this Gid, and some were given back.
+    IdentifiersUsedUp,
+    /// The operator wants it.
+    Commanded,
+    /// The KDC has started, and the group's policy asks for it.
+    Restarted,
 }
 
-/// A rekeying that has to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl RekeyReason {
+    /// Returns the reason in a few fixed words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Expired => "the token has expired",
+            Self::Narrowed => "a newer token does not cover the membership",
+            Self::Revoked => "the token was revoked",
+            Self::Profile => "the application profile asked for it",
+            Self::Distrusted => "the issuer is not trusted any more",
+            Self::Evicted => "the operator has put the member out",
+            Self::Left => "the member has left",
+            Self::Joined => "a client has joined",
+            Self::MaterialEnds => "the keying material comes to its end",
+            Self::Scheduled => "it is time",
+            Self::IdentifiersUsedUp => "the Sender IDs are used up",
+            Self::Commanded => "the operator wants it",
+            Self::Restarted => "the KDC has started",
+        }
+    }
+}
+
+/// A rekeying that has to be done. What becomes due meanwhile becomes part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredDue")]
 pub struct RekeyDue {
-    /// The first of the reasons that there are.
-    pub why: RekeyReason,
-    /// When it became due.
+    /// The reasons: there is one at least.
+    pub reasons: BTreeSet<RekeyReason>,
+    /// When it became due first.
     pub since: UnixTime,
+}
+
+/// What is due, in this form or the former one, which had the first reason alone.
+#[derive(Deserialize)]
+struct StoredDue {
+    #[serde(default)]
+    why: Option<RekeyReason>,
+    #[serde(default)]
+    reasons: BTreeSet<RekeyReason>,
+    since: UnixTime,
+}
+
+impl From<StoredDue> for RekeyDue {
+    fn from(StoredDue { why, mut reasons, since }: StoredDue) -> Self {
+        reasons.extend(why);
+        Self { reasons, since }
+    }
 }
 
 /// The state of a group that each change of it replaces. It stays small: members have records of their own.
@@ -69,22 +123,42 @@ pub struct Head {
     /// When the group was deleted: what is stored of it goes, page by page.
     #[serde(default)]
     pub deleted: Option<UnixTime>,
+    /// How many Sender IDs members hold.
+    #[serde(default)]
+    pub held: u64,
+    /// How many Sender IDs are not free under this Gid: they were held when it came into use, or were given since.
+    #[serde(default)]
+    pub taken: u64,
+}
+
+impl Head {
+    /// Notes that a rekeying has to be done. One that is due already gets the reason too, and stays due since it was.
+    pub fn note_due(&mut self, why: RekeyReason, at: UnixTime) {
+        let due = self.rekey_due.get_or_insert_with(|| RekeyDue { reasons: BTreeSet::new(), since: at });
+        due.reasons.insert(why);
+    }
 }
 
 impl RecordType for Head {
-    /// In the first format incarnation and serial stood in the Gid alone; the third one knows of deleted groups.
+    /// In the first format incarnation and serial stood in the Gid alone; the third one knows of deleted groups, the fourth one of
+    /// rekeying.
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
-        let mut head: Self = record::from_bytes(bytes, 3)?;
+        const REKEYS: u8 = 4;
+        let mut head: Self = record::from_bytes(bytes, REKEYS)?;
         if bytes.first() == Some(&FIRST_FORMAT) {
             let (incarnation, rest) = head.gid.as_bytes().split_first_chunk().ok_or(Corrupt)?;
             let (serial, _) = rest.split_first_chunk().ok_or(Corrupt)?;
             (head.incarnation, head.serial) = (u32::from_be_bytes(*incarnation), u32::from_be_bytes(*serial));
         }
+        if bytes.first().is_some_and(|format| *format < REKEYS) {
+            // Not more than these: who only monitors holds none.
+            (head.held, head.taken) = (head.members, head.members.max(head.cursor));
+        }
         Ok(head)
     }
 
     fn encode(&self) -> Vec<u8> {
-        record::to_bytes(self, 3)
+        record::to_bytes(self, 4)
     }
 }
 
@@ -155,6 +229,9 @@ pub struct GroupSecret {
     pub created: UnixTime,
     /// When they end: members use them no longer.
     pub expires: UnixTime,
+    /// The members that were admitted with this version, under backward security; none where they are too many to be told of.
+    #[serde(default)]
+    pub joined: Vec<PrincipalId>,
 }
 
 /// One member of a group.
@@ -178,9 +255,6 @@ pub struct MemberRecord {
     pub birth_gid: Gid,
     /// Where the member takes requests of the KDC.
     pub control_uri: Option<String>,
-    /// How often it has joined again since that moment.
-    #[serde(default)]
-    pub rejoins: (u32, UnixTime),
 }
 
 impl MemberRecord {
@@ -212,21 +286,18 @@ struct FirstMember {
     clientchallenge: ByteBuf,
     birth_gid: Gid,
     control_uri: Option<String>,
-    #[serde(default)]
-    rejoins: (u32, UnixTime),
 }
 
 impl From<FirstMember> for MemberRecord {
     fn from(first: FirstMember) -> Self {
-        let FirstMember { node, sender_id, roles, cred, key, scope, clientchallenge, birth_gid, control_uri, rejoins } =
-            first;
+        let FirstMember { node, sender_id, roles, cred, key, scope, clientchallenge, birth_gid, control_uri } = first;
         let credential = cred.zip(key).and_then(|(cred, key)| {
             let key = PublicKey::Signature(SignatureAlgorithm::Ed25519, key);
             let thumbprint = Self::first_name(&key)?;
             Some(EligibleCredential { cred: cred.into_vec(), thumbprint, key, expires: None })
         });
         let is_proven = credential.is_some();
-        Self { node, sender_id, roles, credential, is_proven, scope, clientchallenge, birth_gid, control_uri, rejoins }
+        Self { node, sender_id, roles, credential, is_proven, scope, clientchallenge, birth_gid, control_uri }
     }
 }
 
@@ -250,6 +321,27 @@ pub struct SenderIdRecord {
     pub holder: Option<PrincipalId>,
     /// The last epoch in which somebody held it: under that Gid it is not given again.
     pub epoch: u64,
+}
+
+/// How often a member has done what costs others: it has left, joined again, asked for another Sender ID, or for another
+/// credential. It outlives the membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provoked {
+    /// How often, since then.
+    pub count: u32,
+    /// When the hour began in which it is counted.
+    pub since: UnixTime,
+}
+
+/// Leads from the end of that hour to the count, so that a sweep finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvokedEnd {
+    /// When the hour ends.
+    pub at: UnixTime,
+    /// The group that it is about.
+    pub group: GroupId,
+    /// The client that is counted.
+    pub principal: PrincipalId,
 }
 
 /// Whose Gid it is, or was: a Gid is never given to another group.
@@ -306,5 +398,7 @@ crate::plain_record!(
     // The second one holds the issuers.
     GroupConfiguration = 2,
     GroupSecret,
+    Provoked,
+    ProvokedEnd,
     SenderIdRecord,
 );

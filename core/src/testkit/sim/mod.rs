@@ -256,7 +256,7 @@ impl Simulation {
         let trusting = self.options.sabotage == Sabotage::TrustMemory;
         let sharing = if trusting { Sharing::Exclusive } else { self.options.sharing };
         let limits = Limits { page: self.options.page, records: self.options.records, ..Limits::default() };
-        let config = KdcConfig { limits, rejoins_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
+        let config = KdcConfig { limits, changes_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
         let validator = Box::new(build::validator(&[GROUP]));
         let kdc =
             Kdc::new(config, &toy::registry(), validator, sharing, Arc::new(StandIn)).map_err(|_| Violation::Setup)?;

@@ -82,13 +82,15 @@ impl Simulation {
         let Ok(gone) = MemberRecord::decode(&old_member.value) else { return Err(Violation::Setup) };
         head.num = head.num.saturating_add(1);
         head.members = head.members.saturating_sub(1);
+        head.held = head.held.saturating_sub(u64::from(gone.sender_id.is_some()));
         let going_back = self.options.sabotage == Sabotage::VersionGoesBack && head.num > 3;
         if going_back {
             head.num = 1;
         }
         owner.memberships.clear();
         let material = crate::Secret::new(vec![u8::try_from(head.num & 0xff).unwrap_or(0); 16]);
-        let secret = GroupSecret { material, created: UnixTime::EPOCH, expires: UnixTime::new(u64::MAX) };
+        let secret =
+            GroupSecret { material, created: UnixTime::EPOCH, expires: UnixTime::new(u64::MAX), joined: Vec::new() };
         let mut write = vec![
             (member.clone(), None),
             (keys::secret(group, head.num), Some(secret.encode().into())),

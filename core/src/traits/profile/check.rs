@@ -3,10 +3,11 @@
 use super::{GroupRules, KeyAudience, NamedRole, ProfileRoute, Roles};
 use crate::access::Resource;
 use crate::id::{Gid, SenderId};
+use crate::kdc::policy;
 use crate::registry::ApplicationProfileDescriptor;
 use crate::request::Method;
 use crate::traits::crypto::CryptoProvider;
-use ace_groupcomm_messages::paths::ROOT;
+use ace_groupcomm_messages::paths::{KDC_CRED, ROOT};
 use sha2::{Digest, Sha256};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -66,9 +67,15 @@ pub enum ProfileFault {
     /// Two epochs would have the same secrets, so that whoever has left reads on.
     #[error("`fresh` makes the same secret of other random bytes: ask `random` for all that is secret")]
     NotFresh,
+    /// One set of stale Sender IDs is of no use: it is that of the current version.
+    #[error("`stale_sets` is 1: it must be 0, or 2 and more")]
+    StaleSets,
     /// There is no `key` object of new secrets.
     #[error("`key` gives no object of a secret that `fresh` has made, for {0}")]
     NoKey(&'static str),
+    /// A parameter has a name that each group has of its own.
+    #[error("`parameters` has {0:?}, which each group has, whatever its profile: choose another name")]
+    ParameterTaken(&'static str),
     /// The parameters do not make the same group again.
     #[error("`configure` does not make the same parameters of what `parameters` says: {0}")]
     Parameters(String),
@@ -94,6 +101,12 @@ pub fn check_rules(
     if len.is_empty() || *len.start() == 0 || *len.end() > MAX_IDENTIFIER {
         return Err(ProfileFault::IdentifierLen(len));
     }
+    if let Some(taken) = policy::NAMES.into_iter().find(|name| rules.parameters().get(name).is_some()) {
+        return Err(ProfileFault::ParameterTaken(taken));
+    }
+    if rules.stale_sets() == 1 {
+        return Err(ProfileFault::StaleSets);
+    }
     routes(rules.routes())?;
     roles(descriptor)?;
     keys(descriptor.profile.named_roles(), rules)?;
@@ -112,7 +125,9 @@ fn routes(routes: &[ProfileRoute]) -> Result<(), ProfileFault> {
             return Err(ProfileFault::RouteName(name));
         }
         let path = [ROOT, "g", name].map(String::from);
-        if !matches!(Resource::of(&path), Some((Resource::Own(_), _))) {
+        // Group OSCORE has FETCH there for verifiers, who are no members.
+        let is_added = (name, route.is_below, route.method) == (KDC_CRED, false, Method::Fetch);
+        if !is_added && !matches!(Resource::of(&path), Some((Resource::Own(_), _))) {
             return Err(ProfileFault::RouteTaken(name));
         }
         let is_same =
@@ -184,6 +199,9 @@ fn keys(named: &[NamedRole], rules: &dyn GroupRules) -> Result<(), ProfileFault>
     let ids = [*rules.identifier_len().start(), *rules.identifier_len().end()].map(|len| SenderId::from(vec![0; len]));
     if material.key(&secret, &gid, KeyAudience::Group).is_none() {
         return Err(ProfileFault::NoKey("the group"));
+    }
+    if material.key(&secret, &gid, KeyAudience::Rekeying).is_none() {
+        return Err(ProfileFault::NoKey("a rekeying message"));
     }
     for roles in sums(named).into_iter().filter(|roles| rules.may_join_with(*roles)) {
         for id in &ids {

@@ -8,14 +8,19 @@
 //! [`GroupRules::serve`]: super::GroupRules::serve
 
 use super::Roles;
+use crate::Secret;
 use crate::engine::store::changes::Change;
 use crate::engine::store::view::{Stop, View};
 use crate::id::Gid;
 use crate::id::NodeName;
 use crate::id::SenderId;
+use crate::kdc::stale_under;
 use crate::keys::{self, GroupId};
+use crate::refusal::Refusal;
 use crate::request::{Method, Request, Status};
 use crate::schema::record::RecordType;
+use crate::schema::records::GroupSecret;
+use crate::time::UnixTime;
 use std::sync::Arc;
 
 /// What becomes of records of a kind when a KDC is restored from a backup.
@@ -92,6 +97,8 @@ pub enum ProfileWho {
     Member,
     /// Whoever was granted one of these roles in the group, a member or not.
     Granted(Roles),
+    /// Whoever has a token for the group. [`GroupRules::serve`](super::GroupRules::serve) says whom it refuses, and how.
+    Authorised,
 }
 
 /// A route of a profile's own: a method of /ace-group/GROUPNAME/NAME, or of what is one segment below it.
@@ -153,6 +160,58 @@ pub struct ProfileRequest<'s, 'v> {
     pub group: GroupState<'s>,
     /// The records that the profile keeps for this group.
     pub records: OwnRecords<'s, 'v>,
+    /// The group's secrets, and the Sender IDs that went stale.
+    pub keying: GroupKeying<'s, 'v>,
+}
+
+/// What a group's keying material is, for a resource of a profile's own.
+pub struct GroupKeying<'s, 'v> {
+    view: &'s View<'v>,
+    group: GroupId,
+    num: u64,
+    time: UnixTime,
+}
+
+/// The keying material of the current version.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CurrentMaterial<'v> {
+    /// The secrets, in the profile's own form.
+    pub secret: &'v Secret,
+    /// When they end, `exp`.
+    pub expires: UnixTime,
+    /// In how many seconds that is, `exi`.
+    pub left: u64,
+}
+
+impl<'s, 'v> GroupKeying<'s, 'v> {
+    pub(crate) const fn new(view: &'s View<'v>, group: GroupId, num: u64, time: UnixTime) -> Self {
+        Self { view, group, num, time }
+    }
+
+    /// Returns the keying material of the current version. Nothing of it is for who may not have it: a resource for others than
+    /// members shows what they need, and no more.
+    ///
+    /// # Errors
+    /// [`Stop`] until it is known; [`Refusal::Unavailable`] where it has come to its end.
+    pub fn current(&self) -> Result<CurrentMaterial<'v>, Stop> {
+        let secret = self.view.get::<GroupSecret>(&keys::secret(self.group, self.num))?;
+        let secret = secret.ok_or(Refusal::Internal("the keying material cannot be read"))?;
+        if secret.expires <= self.time {
+            return Err(Refusal::Unavailable("the keying material has come to its end", 5).into());
+        }
+        let left = self.view.arrived().unix.until(secret.expires).as_secs();
+        Ok(CurrentMaterial { secret: &secret.material, expires: secret.expires, left })
+    }
+
+    /// Returns the Sender IDs that went stale under a version: given up by who left, was put out, or has got another one. They are
+    /// known of the latest versions, as many as [`GroupRules::stale_sets`](super::GroupRules::stale_sets) says.
+    ///
+    /// # Errors
+    /// [`Stop`] until they are known.
+    pub fn stale_under(&self, num: u64) -> Result<Vec<SenderId>, Stop> {
+        stale_under(self.view, self.group, num)
+    }
 }
 
 /// What a profile answers, and what it changes.

@@ -160,7 +160,7 @@ async fn start_kdc(folder: &Path, storage: &str, listen: Vec<SocketAddr>) -> Run
         Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
     kdc.config.listen = listen;
     // One who is killed again and again asks more often than any other.
-    (kdc.config.limits.pending_per_client, kdc.config.limits.rejoins_per_hour) = (1_000, 10_000);
+    (kdc.config.limits.pending_per_client, kdc.config.limits.changes_per_hour) = (1_000, 10_000);
     kdc.config.limits.posts_per_second_and_host = 10_000;
     kdc.config.storage.keys = Some("storage-keys.toml".into());
     ace_kdc::start(&kdc, storage, &ace_kdc::Options::default()).await.unwrap()

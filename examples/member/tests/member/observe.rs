@@ -10,8 +10,8 @@ use ace_groupcomm::member::State;
 use ace_groupcomm::token::{TokenKey, seal_cwt};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
-    Claims, Confirmation, CredsResponse, GroupcommError, ProblemDetails, RawCbor, Scope, ScopeEntry, ScopeValue,
-    TokenTransferRequest,
+    Claims, Confirmation, GroupcommError, KeyDistribution, ProblemDetails, RawCbor, RekeyingMessage, Scope, ScopeEntry,
+    ScopeValue, TokenTransferRequest,
 };
 use ace_member::{Content, MemberSettings};
 use ace_oscore::{Aead, Context, Sequence};
@@ -40,10 +40,11 @@ fn kept(settings: &MemberSettings) -> State {
     kept.member
 }
 
-/// How many members' credentials an answer holds.
-fn members(answer: &Message) -> usize {
+/// The version in an answer, and for how many seconds it is good.
+fn version(answer: &Message) -> (i64, Option<u32>) {
     assert_eq!(answer.code, Code::CONTENT);
-    CredsResponse::decode(&answer.payload).unwrap().unwrap().peers.len()
+    let given = KeyDistribution::decode(&answer.payload).unwrap();
+    (given.num, answer.options.uint(option::MAX_AGE))
 }
 
 // Covers: GO-8.2.1-04, KG-6.1-01
@@ -52,21 +53,22 @@ async fn who_observes_is_told_of_changes_also_after_a_restart() {
     let mut house = House::on_disk().await;
     let lamp = house.settings();
     let mut client = client(&house, &lamp).await;
-    let (answer, observation) = client.observe(get(["ace-group", "lamps", "creds"])).await.unwrap();
-    assert_eq!(members(&answer), 1);
-    let mut creds = observation.expect("the credentials can be observed");
+    let (answer, observation) = client.observe(get(["ace-group", "lamps"])).await.unwrap();
+    // Its client need not register anew before it would ask anyway.
+    assert_eq!(version(&answer), (0, Some(3_600)));
+    let mut group = observation.expect("the group can be observed");
 
     house.restart_kdc().await;
-    let told = client.notification(&mut creds).await.unwrap();
-    assert_eq!(members(&told), 1, "how it is now, since it may have changed meanwhile");
-    let switch = house.switch();
-    let mut other = open(&switch);
-    joined(&mut other).await.unwrap();
-    let told = client.notification(&mut creds).await.unwrap();
-    assert_eq!(members(&told), 2, "another has joined");
+    let told = client.notification(&mut group).await.unwrap();
+    assert_eq!(version(&told), (0, Some(3_600)), "how it is now, since it may have changed meanwhile");
+    house.operate(Operator::Rekey { name: "lamps".into() }).await;
+    let told = client.notification(&mut group).await.unwrap();
+    assert_eq!(version(&told), (1, Some(3_600)));
+    let message = RekeyingMessage::decode(&told.payload).unwrap();
+    assert_eq!(message.stale_node_ids, Some(vec![]), "with what a rekeying message says");
 
     // What is left off is left off after a restart too.
-    assert_eq!(members(&client.cancel(creds).await.unwrap()), 2);
+    assert_eq!(version(&client.cancel(group).await.unwrap()).0, 1);
     assert_eq!(house.registrations().await, 0);
 }
 
@@ -76,11 +78,11 @@ async fn who_observes_learns_that_its_token_has_expired() {
     let house = House::with_lifetime(4).await;
     let lamp = house.settings();
     let mut client = client(&house, &lamp).await;
-    let (_, creds) = client.observe(get(["ace-group", "lamps", "creds"])).await.unwrap();
-    let mut creds = creds.expect("the credentials can be observed");
+    let (_, group) = client.observe(get(["ace-group", "lamps"])).await.unwrap();
+    let mut group = group.expect("the group can be observed");
     let last = loop {
         // Nothing changes, so what comes first is the last.
-        match client.notification(&mut creds).await {
+        match client.notification(&mut group).await {
             Err(ClientError::Timeout) => (),
             other => break other.unwrap(),
         }
@@ -154,9 +156,9 @@ async fn who_observes_is_told_once_that_it_is_out_or_that_the_group_is_gone() {
 
     let mut member = client(&house, &switch).await;
     let (_, group) = member.observe(get(["ace-group", "lamps"])).await.unwrap();
-    let (_, creds) = member.observe(get(["ace-group", "lamps", "creds"])).await.unwrap();
+    let (_, active) = member.observe(get(["ace-group", "lamps", "active"])).await.unwrap();
     house.operate(Operator::Delete { name: "lamps".into(), yes: true }).await;
-    for observation in [group, creds] {
+    for observation in [group, active] {
         let last = member.notification(&mut observation.unwrap()).await.unwrap();
         assert_last(&last, GroupcommError::GroupDeleted);
     }
@@ -168,18 +170,19 @@ async fn what_cannot_be_observed_is_answered_once() {
     let mut house = House::on_disk().await;
     let lamp = house.settings();
     let mut client = client(&house, &lamp).await;
-    for path in [["ace-group", "lamps", "policies"], ["ace-group", "lamps", "kdc-cred"]] {
+    for resource in ["policies", "kdc-cred", "creds", "num"] {
+        let path = ["ace-group", "lamps", resource];
         let (answer, observation) = client.observe(get(path)).await.unwrap();
         assert!(answer.code.is_success() && observation.is_none(), "{path:?}");
     }
     let (refused, observation) = client.observe(get(["ace-group", "lamps", "nothing"])).await.unwrap();
     assert!(refused.code == Code::NOT_FOUND && observation.is_none());
-    let (_, num) = client.observe(get(["ace-group", "lamps", "num"])).await.unwrap();
+    let (_, group) = client.observe(get(["ace-group", "lamps"])).await.unwrap();
     let (_, active) = client.observe(get(["ace-group", "lamps", "active"])).await.unwrap();
-    assert!(num.is_some() && active.is_some());
+    assert!(group.is_some() && active.is_some());
     assert_eq!(house.registrations().await, 2);
     // Who is gone rejects what comes, and is told no more.
-    drop((num, active));
+    drop((group, active));
     let mut left = 2;
     for _ in 0..5 {
         // The client reads what comes while it waits for an answer.

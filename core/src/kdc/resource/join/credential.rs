@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{BelongsTo, Challenge, ChallengeOrigin, MemberRecord};
 use crate::traits::profile::EligibleCredential;
-use ace_groupcomm_messages::{GroupcommError, JoinRequest, pop};
+use ace_groupcomm_messages::{CredentialInfo, GroupcommError, JoinRefusal, JoinRequest, pop};
 use serde_bytes::ByteBuf;
 
 /// A credential that the client may have in the group: none for who only monitors.
@@ -53,7 +53,7 @@ impl KdcApp {
         if !rules.shows_credential(validated.roles) {
             return Ok(Proof::Accepted(AcceptedCredential::NONE));
         }
-        let bad = |why| Stop::from(self.with_hints(authorised, why, None));
+        let bad = |why| Stop::from(self.with_hints(authorised, why));
         let proven = former.and_then(|member| member.credential.as_ref().filter(|_| member.is_proven));
         let stored = proven.filter(|credential| self.has_not_ended(view, credential)).cloned();
         let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
@@ -99,7 +99,12 @@ impl KdcApp {
     }
 
     /// A credential that fits the group, and has not come to its end.
-    fn eligible(&self, view: &View<'_>, authorised: &Authorised<'_>, cred: &[u8]) -> Result<EligibleCredential, Stop> {
+    pub(in crate::kdc::resource) fn eligible(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        cred: &[u8],
+    ) -> Result<EligibleCredential, Stop> {
         let eligible = if cred.len() <= MAX_CRED { authorised.group.rules.eligible(view, cred)? } else { None };
         let eligible = eligible.filter(|credential| self.has_not_ended(view, credential));
         eligible.ok_or_else(|| Refusal::Groupcomm(GroupcommError::IncompatibleCredential).into())
@@ -107,7 +112,7 @@ impl KdcApp {
 
     /// One credential belongs to one principal in a group: the proof names no KDC, so that another one could
     /// have had the client prove it there.
-    fn unclaimed(
+    pub(in crate::kdc::resource) fn unclaimed(
         &self,
         view: &View<'_>,
         authorised: &Authorised<'_>,
@@ -126,14 +131,20 @@ impl KdcApp {
         Ok(())
     }
 
-    /// 4.00 with a new N_S, which is stored (RFC 9594 section 4.3.1).
-    pub(super) fn challenge(&self, view: &View<'_>, authorised: &Authorised<'_>) -> Outcome<Event> {
+    /// 4.00 with a new N_S, which is stored (RFC 9594 sections 4.3.1 and 4.9.1).
+    pub(in crate::kdc::resource) fn challenge(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        info: CredentialInfo,
+    ) -> Outcome<Event> {
         let value = view.random_bytes::<8>("N_S").to_vec();
         let mut association = authorised.holder.association.clone();
         association.kdcchallenge =
             Some(Challenge { value: ByteBuf::from(value.clone()), origin: ChallengeOrigin::JoinRefusal });
         let mut changes = Changes::new();
         changes.put(keys::association(&authorised.holder.held.association), association);
-        Outcome::refused(self.with_hints(authorised, "there is no challenge any more", Some(value)), changes)
+        let hints = JoinRefusal { info, kdcchallenge: Some(value) };
+        Outcome::refused(Refusal::Join("there is no challenge any more", Box::new(hints)), changes)
     }
 }

@@ -1,0 +1,95 @@
+//! Which version a client gets that joins.
+//!
+//! Under backward security a new member gets a version that begins in the commit of its membership, and never one that was there
+//! before: others have used that already (Group OSCORE profile section 7). Clients whose memberships are one commit share one. A
+//! group without members is rekeyed for the one that joins, where somebody has had its keys.
+
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::id::SenderId;
+use crate::kdc::keying::material::is_near_end;
+use crate::kdc::keying::rekey::Rekeyed;
+use crate::kdc::membership::stale::stale_under;
+use crate::kdc::scene::{Authorised, GroupState};
+use crate::kdc::{Event, KdcApp};
+use crate::refusal::Refusal;
+use crate::schema::keys::{self, PrincipalId};
+use crate::schema::records::{GroupSecret, Head, MemberRecord, Meta, RekeyReason};
+
+/// Of so many new members others are told with the version; of more than that they are not: they ask when they meet one.
+pub(in crate::kdc) const MAX_JOINED: usize = 32;
+
+/// The version that a client gets, and what changes with it.
+pub(super) struct Admission {
+    pub(super) head: Head,
+    pub(super) secret: GroupSecret,
+    pub(super) changes: Changes,
+    pub(super) events: Vec<Event>,
+    /// Sender IDs that went stale under the version before: nobody gets one of them in the message that says so.
+    pub(super) barred: Vec<SenderId>,
+}
+
+impl GroupSecret {
+    /// Notes a member that was admitted with this version.
+    fn admit(&mut self, id: PrincipalId) {
+        if self.joined.len() <= MAX_JOINED {
+            self.joined.push(id);
+        }
+    }
+
+    /// The members that were admitted with this version; none where they are too many to be told of.
+    pub(in crate::kdc) fn admitted(&self) -> &[PrincipalId] {
+        if self.joined.len() > MAX_JOINED { &[] } else { &self.joined }
+    }
+}
+
+impl KdcApp {
+    /// The version that a client gets: the one that there is, or one that begins with its join.
+    pub(super) fn admission(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &GroupState<'_>,
+        former: Option<&MemberRecord>,
+    ) -> Result<Admission, Stop> {
+        let head = group.head;
+        let key = keys::secret(group.id, head.num);
+        let secret = view.get::<GroupSecret>(&key)?.ok_or(Refusal::Internal("the keying material cannot be read"))?;
+        let is_new = former.is_none() && authorised.group.policy.backward_security;
+        let is_shared = is_new && self.has_begun_with_others(view, group)?;
+        let mut reasons = head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
+        let is_unused = head.members == 0 && reasons.is_empty() && !is_near_end(secret, view.now().unix);
+        let goes_on = if head.members == 0 { is_unused } else { self.is_usable(view, secret) };
+        if is_new {
+            reasons.insert(RekeyReason::Joined);
+        }
+        if goes_on && !is_new || is_shared {
+            let (mut secret, mut changes) = (secret.clone(), Changes::new());
+            let mut barred = Vec::new();
+            if is_shared {
+                secret.admit(authorised.holder.id);
+                changes.put(key, secret.clone());
+                barred = stale_under(view, group.id, head.num.saturating_sub(1))?;
+            }
+            return Ok(Admission { head: head.clone(), secret, changes, events: Vec::new(), barred });
+        }
+        if reasons.is_empty() {
+            reasons.insert(RekeyReason::MaterialEnds);
+        }
+        let meta = view.get::<Meta>(&keys::meta())?.copied().unwrap_or_default();
+        let barred = stale_under(view, group.id, head.num)?;
+        let rekeyed = self.begin_rekeying(view, &authorised.group, group.id, head, meta, &reasons)?;
+        let Rekeyed { head, mut secret, mut changes, events } = rekeyed;
+        if is_new {
+            secret.admit(authorised.holder.id);
+            changes.put(keys::secret(group.id, head.num), secret.clone());
+        }
+        Ok(Admission { head, secret, changes, events, barred })
+    }
+
+    /// Whether the version begins in the commit that this join becomes part of.
+    fn has_begun_with_others(&self, view: &View<'_>, group: &GroupState<'_>) -> Result<bool, Stop> {
+        let durable = view.durable::<Head>(&keys::head(group.id))?;
+        Ok(durable.is_some_and(|durable| durable.num < group.head.num))
+    }
+}
