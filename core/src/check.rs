@@ -12,6 +12,7 @@
 //! ```
 
 use crate::RecordType;
+use crate::delivery::{ControlRecord, RekeyProgress};
 use crate::id::AssociationId;
 use crate::id::Gid;
 use crate::id::SenderId;
@@ -111,6 +112,7 @@ pub struct Check {
     deletions: BTreeSet<GroupId>,
     bans: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     ban_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
+    controls: BTreeSet<(GroupId, PrincipalId)>,
     provoked: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     provoked_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     heads: BTreeMap<GroupId, Head>,
@@ -182,6 +184,11 @@ impl Check {
                 BanEnd::decode(value)?;
                 self.ban_ends.insert((at, group, client));
             }
+            Kind::Control(group, client) => {
+                ControlRecord::decode(value)?;
+                self.controls.insert((group, client));
+            }
+            Kind::RekeyProgress(_) => drop(RekeyProgress::decode(value)?),
             Kind::Provoked(group, client) => {
                 self.provoked.insert((Provoked::decode(value)?.end(), group, client));
             }
@@ -261,6 +268,7 @@ impl Check {
         }
         let is_left = |group: &GroupId| !deletions.contains(group);
         self.members.retain(|(group, _), _| is_left(group));
+        self.controls.retain(|(group, _)| is_left(group));
         self.memberships.retain(|(group, _)| is_left(group));
         self.holders.retain(|(group, _), _| is_left(group));
         self.credentials.retain(|_, (group, _)| is_left(group));
@@ -344,6 +352,10 @@ impl Check {
                 );
                 owned.insert(credential);
             }
+        }
+        for (group, client) in &self.controls {
+            let there = self.members.contains_key(&(*group, *client));
+            is.require(there, || keys::control(*group, *client), "is of nobody who is a member");
         }
         for (group, client) in &self.memberships {
             let there = self.members.contains_key(&(*group, *client));

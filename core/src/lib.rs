@@ -79,6 +79,7 @@ pub mod check;
 pub mod command;
 pub mod config;
 mod debug;
+pub mod delivery;
 pub mod engine;
 #[cfg(any(test, feature = "testkit"))]
 pub mod guide;

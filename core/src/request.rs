@@ -1,5 +1,6 @@
 //! Requests and responses without a transport: CoAP, HTTP and tests use them alike.
 
+use crate::delivery::ReturnAddress;
 use crate::id::AssociationId;
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -132,17 +133,24 @@ pub struct Endpoint {
     /// Whether the sender has proven that it is reachable there: by Echo (RFC 9175 section 2.3), or by a handshake of
     /// the transport.
     pub proven: bool,
+    /// Where the client can be sent requests, if the network side can do that.
+    pub at: Option<ReturnAddress>,
 }
 
 impl Endpoint {
+    /// A host that has this name in the network side's own form.
+    #[must_use]
+    pub fn new(host: impl Into<Bytes>, proven: bool) -> Self {
+        Self { host: host.into(), proven, at: None }
+    }
+
     /// A host, by its IP address. A handshake has proven it, of TCP or TLS; a datagram has not.
     #[must_use]
     pub fn of_ip(ip: IpAddr, proven: bool) -> Self {
-        let host = match ip {
-            IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
-        };
-        Self { host, proven }
+        match ip {
+            IpAddr::V4(ip) => Self::new(Bytes::copy_from_slice(&ip.octets()), proven),
+            IpAddr::V6(ip) => Self::new(Bytes::copy_from_slice(&ip.octets()), proven),
+        }
     }
 }
 
@@ -155,8 +163,9 @@ impl Endpoint {
 pub enum Caller {
     /// Nobody is known to have sent it; where it came from, if the network side tells.
     Anonymous(Option<Endpoint>),
-    /// The other end of this association.
-    Peer(AssociationId),
+    /// The other end of this association, and where its request came from, if the network side tells. An address proves nothing:
+    /// it says where answers go, and what else is for the peer.
+    Peer(AssociationId, Option<Endpoint>),
 }
 
 impl Caller {
@@ -170,7 +179,7 @@ impl Caller {
     #[must_use]
     pub(crate) fn proven_host(&self) -> Option<&Bytes> {
         match self {
-            Self::Anonymous(Some(Endpoint { host, proven: true })) => Some(host),
+            Self::Anonymous(Some(Endpoint { host, proven: true, .. })) => Some(host),
             _ => None,
         }
     }
@@ -183,7 +192,15 @@ impl Caller {
     /// The other end of an association.
     #[must_use]
     pub fn peer(association: impl Into<AssociationId>) -> Self {
-        Self::Peer(association.into())
+        Self::Peer(association.into(), None)
+    }
+
+    /// Where the other end of an association can be sent requests.
+    pub(crate) fn return_address(&self) -> Option<&ReturnAddress> {
+        match self {
+            Self::Peer(_, Some(endpoint)) => endpoint.at.as_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -196,7 +213,7 @@ impl std::fmt::Display for Caller {
                 f.write_str("anonymous ")?;
                 endpoint.host.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
-            Self::Peer(id) => write!(f, "peer {id}"),
+            Self::Peer(id, _) => write!(f, "peer {id}"),
         }
     }
 }
@@ -408,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_caller_is_shown_in_hexadecimal() {
-        let at = |proven| Caller::Anonymous(Some(Endpoint { host: Bytes::from_static(&[127, 0, 0, 1]), proven }));
+        let at = |proven| Caller::Anonymous(Some(Endpoint::new(vec![127, 0, 0, 1], proven)));
         assert_eq!(Caller::anonymous().to_string(), "anonymous");
         assert_eq!(at(false).to_string(), "anonymous 7f000001");
         assert_eq!(Caller::peer(b"\x1b[2J").to_string(), "peer 1b5b324a");

@@ -221,7 +221,7 @@ fn a_request_runs_as_often_as_it_may_and_no_more() {
             ..desk::config(&["g1"])
         };
         let mut desk = Desk::new(&AwsLc, desk.store.clone(), config).unwrap();
-        let Caller::Peer(name) = &caller else { panic!("a peer") };
+        let Caller::Peer(name, _) = &caller else { panic!("a peer") };
         desk.need(AssociationNeed::Claim(name.clone()));
         let before = desk.kdc.stats().runs;
         let answer = desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));

@@ -58,7 +58,7 @@ fn a_token() -> Vec<u8> {
 fn handshake(desk: &mut Desk, token: &[u8]) -> (AssociationId, AssociationNotice) {
     desk.notices.clear();
     // The cookie of the handshake has shown where the client is.
-    let caller = Caller::Anonymous(Some(Endpoint { host: vec![192, 0, 2, 1].into(), proven: true }));
+    let caller = Caller::Anonymous(Some(Endpoint::new(vec![192, 0, 2, 1], true)));
     let answer = desk.ask(&caller, token_post_with(token, &[7; 8]));
     assert_eq!(answer.status, Status::Created);
     (answer.association.unwrap(), desk.notices.pop().unwrap())

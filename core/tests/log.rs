@@ -51,7 +51,7 @@ fn each_refusal_is_logged_with_who_what_and_why() {
     let client = TestClient::new(&AwsLc, 1).unwrap();
     let bytes = token(1, &client.claims(&[("g1", 1)], 2_000_000));
     let (caller, challenge) = desk.post_token(&bytes).unwrap();
-    let at = Caller::Anonymous(Some(Endpoint { host: vec![192, 0, 2, 1].into(), proven: false }));
+    let at = Caller::Anonymous(Some(Endpoint::new(vec![192, 0, 2, 1], false)));
     let wrong = client.join("g1", 2, &challenge, &[7; 8]);
     let false_proof = client.join("g1", 1, &[0; 8], &[7; 8]);
     let mut all = String::new();

@@ -23,7 +23,7 @@ fn desk(sharing: Sharing) -> Desk {
 
 fn id(caller: &Caller) -> AssociationId {
     match caller {
-        Caller::Peer(id) => id.clone(),
+        Caller::Peer(id, _) => id.clone(),
         _ => panic!("nobody"),
     }
 }

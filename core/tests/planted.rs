@@ -229,7 +229,7 @@ fn sequence_numbers_go_on_where_they_were_reserved() {
     let store = store();
     let mut desk = on(&store);
     let (_, caller, ..) = join(&mut desk, 1);
-    let Caller::Peer(name) = &caller else { panic!("a peer") };
+    let Caller::Peer(name, _) = &caller else { panic!("a peer") };
     let reserved = |desk: &mut Desk| {
         desk.notices.clear();
         desk.need(AssociationNeed::Sequence(name.clone()));

@@ -17,7 +17,7 @@ fn desk() -> Desk {
 }
 
 fn at(host: u8, proven: bool) -> Caller {
-    Caller::Anonymous(Some(Endpoint { host: vec![host].into(), proven }))
+    Caller::Anonymous(Some(Endpoint::new(vec![host], proven)))
 }
 
 /// Posts a token as a client does: where it is asked for a proof of its address, it gives one.

@@ -46,7 +46,7 @@ fn known(number: u16, seconds: u64) -> Answered {
 }
 
 fn at(host: u8) -> Caller {
-    Caller::Anonymous(Some(Endpoint { host: vec![host].into(), proven: true }))
+    Caller::Anonymous(Some(Endpoint::new(vec![host], true)))
 }
 
 fn post(token: &[u8], nonce: u8) -> ace_groupcomm::Request {
@@ -176,7 +176,7 @@ fn addresses_that_have_proven_nothing_have_a_share_of_the_questions() {
     let (store, now) = (TestStore::new(Sharing::Exclusive), Now::new(1_000_000, Duration::from_secs(1)));
     let validator = Box::new(Introspection(validator(&["g1"])));
     let mut desk = Desk::start(&AwsLc, store, config, &toy::registry(), validator, now).unwrap();
-    let forged = |host: u8| Caller::Anonymous(Some(Endpoint { host: vec![host].into(), proven: false }));
+    let forged = |host: u8| Caller::Anonymous(Some(Endpoint::new(vec![host], false)));
     for host in 1..=3 {
         desk.begin(&forged(host), post(&[host], host));
     }

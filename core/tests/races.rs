@@ -87,7 +87,7 @@ fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made()
     let client = one.client(1);
     one.join(&client);
     assert_eq!(one.held.len(), 1, "checked, and not committed");
-    let Caller::Peer(id) = &client.1 else { panic!("a peer") };
+    let Caller::Peer(id, _) = &client.1 else { panic!("a peer") };
     let mut out = Vec::new();
     other.kdc.need(other.now, AssociationNeed::Claim(id.clone()), &mut other.rng, &mut out);
     other.run(out);
@@ -103,7 +103,7 @@ fn what_came_before_an_association_came_back_is_not_acted_on() {
     let store = TestStore::new(Sharing::Shared);
     let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
     let client = one.client(1);
-    let Caller::Peer(id) = &client.1 else { panic!("a peer") };
+    let Caller::Peer(id, _) = &client.1 else { panic!("a peer") };
     let claim = |process: &mut Process| {
         let mut out = Vec::new();
         let need = AssociationNeed::Claim(id.clone());

@@ -25,7 +25,7 @@ fn admitted(desk: &mut Desk, number: u16) -> AssociationId {
     let client = TestClient::new(&AwsLc, number).unwrap();
     let (caller, _) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
     assert_eq!(desk.ask(&caller, num()).status, Status::Forbidden, "known, and no member");
-    let Caller::Peer(name) = caller else { panic!("a peer") };
+    let Caller::Peer(name, _) = caller else { panic!("a peer") };
     name
 }
 
@@ -190,7 +190,7 @@ fn of_several_that_wait_the_later_ones_may_follow() {
     desk.notices.clear();
     assert_eq!(desk.ask(&waiting[1], num()).status, Status::Forbidden);
     let gone = |caller: &Caller| match caller {
-        Caller::Peer(id) => AssociationNotice::Gone { id: id.clone() },
+        Caller::Peer(id, _) => AssociationNotice::Gone { id: id.clone() },
         other => panic!("{other:?}"),
     };
     assert!(desk.notices.contains(&gone(&waiting[0])), "nobody waits for an earlier one: {:?}", desk.notices);
@@ -207,7 +207,7 @@ fn an_activation_whose_outcome_was_unknown_gives_no_number_twice() {
     let (mut one, mut other) = (on(&store), on(&store));
     let client = TestClient::new(&AwsLc, 1).unwrap();
     let (caller, _) = one.post_token(&token(1, &client.claims(&[("g1", 1)], 2_000_000))).unwrap();
-    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    let Caller::Peer(id, _) = &caller else { panic!("a peer") };
     store.fail_next(Fault::UnknownDone);
     assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
     need(&mut other, AssociationNeed::Unknown(id.clone()));
@@ -224,7 +224,7 @@ fn an_activation_whose_outcome_was_unknown_takes_nothing_from_who_has_claimed_si
     let store = TestStore::new(Sharing::Shared);
     let (mut one, mut other) = (on(&store), on(&store));
     let caller = posted(&mut one, 1);
-    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    let Caller::Peer(id, _) = &caller else { panic!("a peer") };
     store.fail_next(Fault::UnknownDone);
     assert_eq!(one.ask(&caller, num()).status, Status::ServiceUnavailable);
     need(&mut other, AssociationNeed::Unknown(id.clone()));
@@ -244,7 +244,7 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
         let store = TestStore::new(sharing);
         let mut desk = on(&store);
         let caller = posted(&mut desk, 1);
-        let Caller::Peer(id) = &caller else { panic!("a peer") };
+        let Caller::Peer(id, _) = &caller else { panic!("a peer") };
         store.fail_next(Fault::NotDone);
         let asked = AssociationNeed::Sequence(id.clone());
         assert_eq!(need(&mut desk, asked.clone()), AssociationNotice::Unavailable { id: id.clone() });
@@ -256,7 +256,7 @@ fn who_needs_numbers_to_answer_has_verified_what_proves_the_association() {
     // One that can no longer be proven is gone.
     let mut desk = on(&TestStore::new(Sharing::Shared));
     let caller = posted(&mut desk, 1);
-    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    let Caller::Peer(id, _) = &caller else { panic!("a peer") };
     desk.pass(std::time::Duration::from_secs(1));
     desk.now.unix = UnixTime::new(2_000_001);
     assert_eq!(need(&mut desk, AssociationNeed::Sequence(id.clone())), AssociationNotice::Gone { id: id.clone() });

@@ -156,7 +156,7 @@ fn the_first_proven_request_swaps_associations() {
     assert!(matches!(desk.notices.as_slice(), [AssociationNotice::New { .. }]));
     assert_eq!(num(&mut desk, &first, "g1").status, Status::Content, "the old one lives until the new one is proven");
     assert_eq!(num(&mut desk, &second, "g1").status, Status::Content, "and it is the same member");
-    let Caller::Peer(old) = &first else { panic!() };
+    let Caller::Peer(old, _) = &first else { panic!() };
     assert!(desk.notices.contains(&AssociationNotice::Gone { id: old.clone() }));
     assert!(
         desk.notices.iter().any(|notice| matches!(notice, AssociationNotice::Sequence { start: 0, limit: 64, .. }))
@@ -201,7 +201,7 @@ fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     let narrower = token(1, &client.update(&[("g1", LISTENER), ("g2", TALKER)], LATER + 2));
     desk.notices.clear();
     assert_eq!(desk.ask(&caller, post(&narrower)).status, Status::Created);
-    let Caller::Peer(id) = &caller else { panic!("a peer") };
+    let Caller::Peer(id, _) = &caller else { panic!("a peer") };
     let restricted = AssociationNotice::Restricted { id: id.clone() };
     assert_eq!(desk.notices, [restricted], "what is kept for it is dropped");
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Forbidden, "its role is gone, and its membership");

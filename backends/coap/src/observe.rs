@@ -232,6 +232,12 @@ impl Observations {
         }
     }
 
+    /// Whether an owner observes the resource with one of these paths.
+    pub(crate) fn has_any(&self, owner: &Owner, paths: &[Vec<String>]) -> bool {
+        let own = self.by_owner.get(owner).into_iter().flatten().filter_map(|id| self.all.get(id));
+        own.filter_map(|observation| observation.request.options.uri_path()).any(|path| paths.contains(&path))
+    }
+
     /// Ends what an owner observes of the resource with this path, and below it.
     pub(crate) fn forget_below(&mut self, owner: &Owner, path: &[String]) {
         for Notifies { id, .. } in self.named(owner) {

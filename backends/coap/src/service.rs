@@ -81,6 +81,7 @@ pub(crate) enum LoopInput {
     Ended(PeerId, LastWord),
     Restricted(PeerId),
     Unobserve(PeerId, Vec<String>),
+    Observes(PeerId, Vec<Vec<String>>, tokio::sync::oneshot::Sender<bool>),
     Settled(PeerId, Settled),
     Request(Box<Outgoing>),
 }
@@ -170,6 +171,13 @@ impl Notifier {
     pub fn unobserve(&self, peer: PeerId, path: &[&str]) {
         let path = path.iter().map(|segment| (*segment).into()).collect();
         let _ = self.0.send(LoopInput::Unobserve(peer, path));
+    }
+
+    /// Whether a peer observes the resource with one of these paths; not where the server has ended.
+    pub async fn observes(&self, peer: PeerId, paths: Vec<Vec<String>>) -> bool {
+        let (answer, observes) = tokio::sync::oneshot::channel();
+        let _ = self.0.send(LoopInput::Observes(peer, paths, answer));
+        observes.await.unwrap_or(false)
     }
 
     /// A peer is gone, or there is none: nothing is kept for it, and messages that wait for it are looked at again.

@@ -113,7 +113,6 @@ impl Running {
         if serving.figures.is_some() {
             beside.push(figures::keep(handle.clone()));
         }
-        let service = Arc::new(EngineService::new(handle.clone()));
         let (stop, _) = watch::channel(false);
         let (end, ended) = mpsc::unbounded_channel();
         let of_engine = end.clone();
@@ -126,7 +125,8 @@ impl Running {
             let mut seed = [0; 32];
             os_random().fill_bytes(&mut seed);
             let failed = |source| ProgramError::Listen { address, source };
-            let (security, service) = (Arc::clone(&security), Arc::clone(&service));
+            let security = Arc::clone(&security);
+            let service = Arc::new(EngineService::of_next(running.handle.clone(), followed));
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
             let mut server = server.with_links(all_links.clone());
             for ((peer, registration), resumed) in kept.iter().zip(&mut resumed) {
@@ -136,7 +136,7 @@ impl Running {
                 };
                 *resumed |= server.resume(&PeerId::new(peer.as_bytes()), &kept);
             }
-            followed.add(server.notifier());
+            followed.add_server(&server);
             let local = server.local_addr().map_err(failed)?;
             tracing::info!(address = %local, "listening");
             running.addresses.push(local);

@@ -1,26 +1,62 @@
 //! An engine behind CoAP: requests and responses in the one form and the other.
 
+use crate::deliver::Deliverer;
 use crate::driver::Handle;
-use ace_backend_coap::{Answer, Notifier, Received, Responder, Service, bad_option};
+use ace_backend_coap::{
+    AddressPair, Answer, Notifier, Received, RequestError, Requester, Responder, Server, Service, bad_option,
+};
 use ace_coap::numbers::option;
 use ace_coap::security::PeerId;
 use ace_coap::{Code, Message};
+use ace_groupcomm::delivery::{Delivered, Delivery, ReturnAddress};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
 use ace_groupcomm::{Caller, Endpoint, Method, Purpose, Registration, Request, Response};
+use async_trait::async_trait;
 use bytes::Bytes;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 /// Serves an engine's resources.
-pub struct EngineService(Handle);
+pub struct EngineService {
+    handle: Handle,
+    /// Which of the servers that follow the engine's associations it is for, if its clients may be sent requests.
+    number: Option<usize>,
+}
 
 impl EngineService {
     /// Serves the engine with this handle.
     #[must_use]
     pub const fn new(handle: Handle) -> Self {
-        Self(handle)
+        Self { handle, number: None }
     }
+
+    /// The same for a server by which clients may be sent requests: the one that is added to these next
+    /// ([`Followed::add_server`]).
+    #[must_use]
+    pub fn of_next(handle: Handle, followed: &Followed) -> Self {
+        Self { handle, number: Some(followed.each_server(|_| ()).len()) }
+    }
+}
+
+/// Where a message came from, as the engine keeps it: which server, both addresses, and the session.
+fn return_address(number: usize, from: AddressPair) -> Option<ReturnAddress> {
+    // What is kept outlives the session that it was received in.
+    if from.session.is_some() {
+        return None;
+    }
+    let remote = SocketAddr::new(from.remote.ip().to_canonical(), from.remote.port());
+    let local = from.local.map(|local| local.to_string()).unwrap_or_default();
+    let opaque = format!("{number} {} {local}", from.remote);
+    Some(ReturnAddress { base: format!("coap://{remote}"), opaque: opaque.into() })
+}
+
+/// The server and the addresses that [`return_address`] has written.
+fn sent_to(opaque: &[u8]) -> Option<(usize, AddressPair)> {
+    let mut parts = std::str::from_utf8(opaque).ok()?.split(' ');
+    let (number, remote, local) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let local = if local.is_empty() { None } else { Some(local.parse().ok()?) };
+    Some((number, AddressPair { remote, local, session: None }))
 }
 
 const fn method(code: Code) -> Option<Method> {
@@ -88,9 +124,13 @@ fn answer(response: &Response) -> Answer {
 
 impl Service for EngineService {
     fn call(&self, received: Received, responder: Responder) {
-        let (host, proven) = (host(received.from.remote.ip()), received.proven);
-        let somebody = || Caller::Anonymous(Some(Endpoint { host, proven }));
-        let caller = received.peer.map_or_else(somebody, |peer| Caller::peer(peer.as_bytes()));
+        let proven = if received.peer.is_some() { received.fresh } else { received.proven };
+        let at = self.number.and_then(|number| return_address(number, received.from));
+        let endpoint = Endpoint { at, ..Endpoint::new(host(received.from.remote.ip()), proven) };
+        let caller = match received.peer {
+            Some(peer) => Caller::Peer(peer.as_bytes().into(), Some(endpoint)),
+            None => Caller::Anonymous(Some(endpoint)),
+        };
         match request(received.message) {
             Err(refusal) => responder.send(refusal),
             Ok(mut request) => {
@@ -100,13 +140,13 @@ impl Service for EngineService {
                     ace_backend_coap::Purpose::Notification => Purpose::Notification,
                     ace_backend_coap::Purpose::Permission => Purpose::Permission,
                 };
-                self.0.submit(caller, request, move |response| responder.send(answer(&response)));
+                self.handle.submit(caller, request, move |response| responder.send(answer(&response)));
             }
         }
     }
 
     fn ended(&self, peer: &PeerId, ended: ace_backend_coap::Registration) {
-        self.0.need(AssociationNeed::Unobserved(peer.as_bytes().into(), registration(ended)));
+        self.handle.need(AssociationNeed::Unobserved(peer.as_bytes().into(), registration(ended)));
     }
 }
 
@@ -114,7 +154,7 @@ impl Service for EngineService {
 /// the rights that it had.
 pub struct Followed {
     associations: Arc<dyn Associations>,
-    servers: Mutex<Vec<Notifier>>,
+    servers: Mutex<Vec<(Notifier, Option<Requester>)>>,
 }
 
 impl Followed {
@@ -126,11 +166,55 @@ impl Followed {
 
     /// One more server follows.
     pub fn add(&self, server: Notifier) {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).push((server, None));
+    }
+
+    /// One more server follows, by which clients may be sent requests.
+    pub fn add_server(&self, server: &Server) {
+        let (notifier, requester) = (server.notifier(), Some(server.requester()));
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).push((notifier, requester));
     }
 
     fn each(&self, tell: impl Fn(&Notifier)) {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(tell);
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|(server, _)| tell(server));
+    }
+
+    /// What this makes of each server.
+    fn each_server<T>(&self, make: impl Fn(&(Notifier, Option<Requester>)) -> T) -> Vec<T> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).iter().map(make).collect()
+    }
+}
+
+#[async_trait]
+impl Deliverer for Followed {
+    async fn deliver(&self, delivery: Delivery) -> Delivered {
+        let Delivery { association, observed, to, request, .. } = delivery;
+        let peer = PeerId::new(association.as_bytes());
+        if !observed.is_empty() {
+            for notifier in self.each_server(|(notifier, _)| notifier.clone()) {
+                if notifier.observes(peer.clone(), observed.clone()).await {
+                    return Delivered::Observed;
+                }
+            }
+        }
+        let Some((number, to)) = sent_to(&to) else { return Delivered::NotSent };
+        let requester = self.each_server(|(_, requester)| requester.clone()).into_iter().nth(number).flatten();
+        let Some(requester) = requester else { return Delivered::NotSent };
+        let mut message = Message::request(match request.method {
+            Method::Delete => Code::DELETE,
+            _ => Code::POST,
+        });
+        message = message.with_path(request.path.iter().map(String::as_str));
+        if let Some(format) = request.content_format {
+            message.options.push_uint(option::CONTENT_FORMAT, u32::from(format));
+        }
+        message.payload = request.payload.to_vec();
+        match requester.request(peer, to, message).await {
+            Ok(answer) if answer.code.is_success() => Delivered::Confirmed,
+            Ok(_) => Delivered::Refused,
+            Err(RequestError::Silent | RequestError::Reset | RequestError::Option(_)) => Delivered::Silent,
+            Err(_) => Delivered::NotSent,
+        }
     }
 }
 
@@ -187,7 +271,7 @@ impl Associations for Followed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ace_backend_coap::{Limits, Server};
+    use ace_backend_coap::Limits;
     use ace_coap::security::Unprotected;
 
     #[derive(Default)]

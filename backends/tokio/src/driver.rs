@@ -3,8 +3,10 @@
 use crate::clock::{Clock, os_random};
 use crate::committer;
 use crate::crypto_pool::CryptoPool;
+use crate::deliver::{Deliverer, NoDeliverer};
 use crate::services::{NoServices, Services};
 use ace_groupcomm::command::{Command, CommandError, Report};
+use ace_groupcomm::delivery::Delivered;
 use ace_groupcomm::engine::{Answered, Completion, Durable, Effect, Machine, OpId, Reply, Ticket};
 use ace_groupcomm::traits::storage::{Storage, StorageError, Txn};
 use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Associations};
@@ -162,6 +164,7 @@ fn unavailable() -> Response {
 struct Driver<M> {
     machine: M,
     services: Arc<dyn Services>,
+    deliverer: Arc<dyn Deliverer>,
     storage: Arc<dyn Storage>,
     associations: Arc<dyn Associations>,
     pool: CryptoPool,
@@ -193,20 +196,49 @@ pub fn spawn<M>(
 where
     M: Machine<Notice = AssociationNotice> + 'static,
 {
-    spawn_with_services(machine, storage, associations, pool, clock, Arc::new(NoServices))
+    spawn_with(machine, storage, associations, pool, clock, Outside::default())
 }
 
-/// The same, with services outside that parts of the engine ask: a token validator its Authorization Server, say.
+/// What an engine reaches outside, beside its storage: nothing, where it is not said otherwise.
+#[derive(Clone)]
+pub struct Outside {
+    /// Services that parts of the engine ask.
+    pub services: Arc<dyn Services>,
+    /// What sends requests to clients.
+    pub deliverer: Arc<dyn Deliverer>,
+}
+
+impl Outside {
+    /// With these services.
+    #[must_use]
+    pub fn services(services: Arc<dyn Services>) -> Self {
+        Self { services, ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { services: Arc::new(NoServices), deliverer: Arc::new(NoDeliverer) }
+    }
+}
+
+/// The same, with what the engine reaches outside: a token validator its Authorization Server, say.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn spawn_with_services<M>(
+pub fn spawn_with<M>(
     machine: M,
     storage: Arc<dyn Storage>,
     associations: Arc<dyn Associations>,
     mut pool: CryptoPool,
     clock: Clock,
-    services: Arc<dyn Services>,
+    outside: Outside,
 ) -> (Handle, JoinHandle<()>)
 where
     M: Machine<Notice = AssociationNotice> + 'static,
@@ -219,7 +251,8 @@ where
     let ready = Arc::new(AtomicBool::new(false));
     let driver = Driver {
         machine,
-        services,
+        services: outside.services,
+        deliverer: outside.deliverer,
         storage,
         associations,
         pool,
@@ -434,6 +467,15 @@ impl<M: Machine<Notice = AssociationNotice>> Driver<M> {
                 }
             }
             Effect::Notice(notice) => self.follow(notice),
+            Effect::Deliver(op, delivery) => {
+                let (deliverer, results) = (Arc::clone(&self.deliverer), self.results.clone());
+                let patience = delivery.patience;
+                tokio::spawn(async move {
+                    let sent = tokio::spawn(async move { deliverer.deliver(delivery).await });
+                    let delivered = within(patience, sent).await.unwrap_or(Delivered::Silent);
+                    let _ = results.send(Completion::Delivered(op, delivered));
+                });
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ async fn an_association_of_a_former_process_is_looked_up_and_one_that_ended_is_n
     assert_eq!((waiting.profile, waiting.material.expose().len()), (TOY, 48));
     assert_eq!(handle.resolve(&id).await.as_ref(), Some(&waiting), "also while it waits for its proof");
     let num = || build::group_request(Method::Get, "g1", &["num"]);
-    assert_eq!(handle.call(Caller::Peer(id.clone()), num()).await.status, Status::Forbidden, "proven, and no member");
+    assert_eq!(handle.call(Caller::peer(id.clone()), num()).await.status, Status::Forbidden, "proven, and no member");
     handle.stop().await;
     driver.await.unwrap();
 

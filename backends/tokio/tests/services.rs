@@ -2,7 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_memory::MemoryStorage;
-use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, Services, spawn, spawn_with_services};
+use ace_backend_tokio::{Clock, CryptoPool, Handle, NoAssociations, Outside, Services, spawn, spawn_with};
 use ace_groupcomm::engine::{Answered, Question};
 use ace_groupcomm::kdc::Kdc;
 use ace_groupcomm::testkit::{build, desk, toy};
@@ -58,7 +58,7 @@ async fn the_driver_asks_what_a_validator_wants_to_know() {
     let pool = CryptoPool::inline(Arc::new(AwsLc));
     let (kdc, no_associations) = (kdc(&storage), Arc::new(NoAssociations));
     let (handle, driver) =
-        spawn_with_services(kdc, storage, no_associations, pool, Clock::system(), Arc::clone(&services) as _);
+        spawn_with(kdc, storage, no_associations, pool, Clock::system(), Outside::services(Arc::clone(&services) as _));
     handle.ready().await.unwrap();
     let client = build::TestClient::new(&AwsLc, 1).unwrap();
     let now = Clock::system().now().unix.seconds();
@@ -112,8 +112,14 @@ async fn a_service_that_is_silent_is_asked_no_longer_than_the_engine_waits() {
     let validator = Box::new(Asking(build::validator(&["g1"])));
     let kdc = Kdc::new(config, &toy::registry(), validator, storage.sharing(), Arc::new(AwsLc)).unwrap();
     let pool = CryptoPool::inline(Arc::new(AwsLc));
-    let (handle, _driver) =
-        spawn_with_services(kdc, storage, Arc::new(NoAssociations), pool, Clock::system(), Arc::clone(&services) as _);
+    let (handle, _driver) = spawn_with(
+        kdc,
+        storage,
+        Arc::new(NoAssociations),
+        pool,
+        Clock::system(),
+        Outside::services(Arc::clone(&services) as _),
+    );
     handle.ready().await.unwrap();
     assert_eq!(post(&handle, b"any", 1).await, Status::ServiceUnavailable);
     // The engine has given up; what the driver had under way for it ends too.

@@ -100,6 +100,7 @@ impl App for AuthServerApp {
     type Task = Task;
     type Event = Event;
     type Notice = AssociationNotice;
+    type Delivery = std::convert::Infallible;
 
     fn admit(&mut self, _now: Now, _caller: &Caller, _request: &Request) -> Result<(), Refusal> {
         Ok(())
@@ -153,7 +154,7 @@ impl App for AuthServerApp {
         None
     }
 
-    fn failed(&mut self, task: &Task, _out: &mut Vec<AssociationNotice>) -> Option<Task> {
+    fn failed(&mut self, _now: Duration, task: &Task, _out: &mut Vec<AssociationNotice>) -> Option<Task> {
         Some(task.clone())
     }
 

@@ -39,7 +39,7 @@ fn refuse(code: TokenErrorCode, why: &'static str) -> Refusal {
 impl AuthServerApp {
     pub(super) fn authenticate<'a>(&'a self, caller: &Caller) -> Result<Authenticated<'a>, Refusal> {
         let unknown = || refuse(TokenErrorCode::InvalidClient, "the client is not authenticated");
-        let Caller::Peer(name) = caller else { return Err(unknown()) };
+        let Caller::Peer(name, _) = caller else { return Err(unknown()) };
         let name = std::str::from_utf8(name.as_bytes()).map_err(|_| unknown())?;
         self.clients.get(name).map(|name| Authenticated(name)).ok_or_else(unknown)
     }

@@ -1,6 +1,7 @@
 //! What runs on an engine.
 
 use crate::command::{Command, CommandError, Figure, Report};
+use crate::delivery::{Delivered, Delivery};
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::refusal::Refusal;
@@ -125,6 +126,8 @@ pub(crate) trait App: Send {
     type Event: Send;
     /// What the world outside learns then.
     type Notice: Send;
+    /// Names a delivery of the application's own.
+    type Delivery: Send;
 
     /// Looks at a request before anything is done for it, e.g. at how many came of late.
     ///
@@ -158,8 +161,16 @@ pub(crate) trait App: Send {
     /// What gives the network side what it needs, where that is the application's business.
     fn provide(&self, need: AssociationNeed) -> Option<Self::Task>;
 
-    /// A task came to nothing. Returns what is to be tried again, in a while.
-    fn failed(&mut self, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
+    /// A task came to nothing, at this moment of the clock that never jumps. Returns what is to be tried again, in a while.
+    fn failed(&mut self, now: Duration, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
+
+    /// Hands out what is to be sent to clients now.
+    fn take_deliveries(&mut self) -> Vec<(Self::Delivery, Delivery)> {
+        Vec::new()
+    }
+
+    /// Takes in what has become of a delivery.
+    fn delivered(&mut self, _now: Now, _delivery: Self::Delivery, _delivered: Delivered) {}
 
     /// The kind of resource that a request is for, for figures: one of a few words, none of which a client has chosen.
     fn resource(&self, _request: &Request) -> &'static str {

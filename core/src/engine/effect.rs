@@ -2,6 +2,7 @@
 
 use super::question::{Answered, Question};
 use crate::command::{CommandError, Report};
+use crate::delivery::{Delivered, Delivery};
 use crate::request::Response;
 use crate::traits::crypto::{CryptoJob, CryptoOutput};
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, StorageError, Txn};
@@ -57,6 +58,9 @@ pub enum Effect<N> {
     Report(Ticket, Result<Report, CommandError>),
     /// Something became true; in order with the answers.
     Notice(N),
+    /// Send a client this, now, and say what has become of it by [`Completion::Delivered`]. A driver that sends nothing says
+    /// [`Delivered::NotSent`].
+    Deliver(OpId, Delivery),
 }
 
 /// What became of an effect.
@@ -72,4 +76,6 @@ pub enum Completion {
     Answered(OpId, Answered),
     /// What came of an [`Effect::Commit`].
     Committed(OpId, CommitOutcome),
+    /// What came of an [`Effect::Deliver`].
+    Delivered(OpId, Delivered),
 }

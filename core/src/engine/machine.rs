@@ -1,6 +1,6 @@
 //! What a driver needs of an engine, whichever it is, and how ours does it.
 
-use super::{App, Completion, Effect, Engine, Input, Reply, Ticket};
+use super::{App, Completion, Effect, Engine, Input, Op, OpId, Reply, Ticket};
 use crate::command::{Command, Report};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
@@ -26,6 +26,7 @@ use std::time::Duration;
 /// | [`timeout`](Self::timeout) | when [`next_timeout`](Self::next_timeout) has come; a full queue of requests must not hold it up |
 /// | [`flush`](Self::flush) | after each batch of these, and again after what was completed at once, until `out` stays empty |
 ///
+/// * A [`Deliver`](Effect::Deliver) is sent behind the notices before it, or not at all.
 /// * Effects with an `OpId` do not depend on each other. Commits may be put together, or done at the same time: what must come
 ///   later is asked for later.
 /// * [`Notice`](Effect::Notice), [`Answer`](Effect::Answer) and [`Report`](Effect::Report) are done in the order of `out`; the notices
@@ -336,6 +337,11 @@ impl<A: App> Machine for Engine<A> {
             Completion::Crypto(op, outputs) => self.worked(now, op, outputs, out),
             Completion::Answered(op, answered) => self.answered(now, op, answered, out),
             Completion::Committed(op, outcome) => self.committed(now, op, outcome, out),
+            Completion::Delivered(op, delivered) => {
+                if let Some(Op::Deliver(delivery)) = self.ops.remove(&op) {
+                    self.app.delivered(now, delivery, delivered);
+                }
+            }
         }
         self.cache.loads_since(self.loads.first().copied());
     }
@@ -394,6 +400,11 @@ impl<A: App> Machine for Engine<A> {
             self.run_lane(now, &lane, out);
         }
         self.emit_needs(out);
+        for (delivery, sent) in self.app.take_deliveries() {
+            let op = OpId(self.number());
+            self.ops.insert(op, Op::Deliver(delivery));
+            out.push(Effect::Deliver(op, sent));
+        }
         if self.cache.len() > self.limits.records {
             let to = self.limits.records.saturating_sub(self.limits.records / 8);
             self.cache.shrink(to);

@@ -92,7 +92,8 @@ struct Waiting<T> {
 }
 
 /// What an operation is for.
-enum Op<E> {
+enum Op<E, D> {
+    Deliver(D),
     Load(LoadId, Vec<Key>, Vec<Ticket>),
     Scan(LoadId, Key),
     Page(PageAt, Ticket),
@@ -133,7 +134,7 @@ pub(crate) struct Engine<A: App> {
     watch: Watch,
     jumped: bool,
     lanes: BTreeMap<String, Lane>,
-    ops: BTreeMap<OpId, Op<A::Event>>,
+    ops: BTreeMap<OpId, Op<A::Event, A::Delivery>>,
     /// Keys to be loaded at the end of the tick, and who waits for them.
     wanted: BTreeMap<Key, Vec<Ticket>>,
     wanted_pages: Vec<(PageAt, usize, Ticket)>,
@@ -301,7 +302,7 @@ impl<A: App> Engine<A> {
 
     /// Whether what a request wants changed is on its way to storage: nobody can say that it does not happen.
     fn is_in_commit(&self, ticket: Ticket) -> bool {
-        let has = |op: &Op<A::Event>| matches!(op, Op::Commit(batch) if batch.members.iter().any(|member| member.ticket == ticket));
+        let has = |op: &Op<A::Event, A::Delivery>| matches!(op, Op::Commit(batch) if batch.members.iter().any(|member| member.ticket == ticket));
         self.ops.values().any(has)
     }
 
@@ -337,7 +338,7 @@ impl<A: App> Engine<A> {
             // What the application wants done is not given up for a failure that may pass.
             Input::Task(task) if matches!(said, Said::Refusal(_)) => {
                 let mut notices = Vec::new();
-                let again = self.app.failed(task, &mut notices);
+                let again = self.app.failed(self.latest, task, &mut notices);
                 out.extend(notices.into_iter().map(Effect::Notice));
                 self.failed.extend(again.map(|task| (self.latest.saturating_add(TASK_AGAIN), task)));
             }

@@ -89,7 +89,7 @@ impl<A: App> Engine<A> {
     /// Whose address a request counts against, and whether that is still to be proven.
     fn asker(&self, ticket: Ticket) -> (String, bool) {
         match self.waiting.get(&ticket).map(|waiting| &*waiting.input) {
-            Some(Input::Request(caller @ (Caller::Anonymous(Some(_)) | Caller::Peer(_)), _)) => {
+            Some(Input::Request(caller @ (Caller::Anonymous(Some(_)) | Caller::Peer(..)), _)) => {
                 (caller.to_string(), caller.can_prove())
             }
             _ => (String::new(), false),

@@ -2,12 +2,15 @@
 
 use crate::access::Resource;
 use crate::command::{Command, Figure};
+use crate::delivery::{Delivered, Delivery};
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{App, Engine, Input, Outcome, wraps_engine};
 use crate::kdc::association::ownership::Owned;
 use crate::kdc::association::pending::Pendings;
 use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
 use crate::kdc::config::{KdcConfig, SetupError};
+use crate::kdc::delivery::schedule::{Deliveries, Step, Told};
+use crate::kdc::delivery::send::{DeliveryKey, Sending};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::group::{Group, Groups};
 use crate::kdc::keying::material::Lives;
@@ -49,6 +52,9 @@ pub(crate) struct KdcApp {
     pub(super) challenges: Challenges,
     pub(super) lives: Lives,
     pub(super) rekeyings: Rekeyings,
+    pub(super) deliveries: Deliveries,
+    /// What leaves with the next effects.
+    pub(super) outbox: Vec<(DeliveryKey, Delivery)>,
     pub(super) changes_per_hour: u32,
     pub(super) process: Option<u16>,
     /// The incarnation in which this process has started: groups of others get new keys first.
@@ -64,6 +70,7 @@ impl App for KdcApp {
     type Task = Task;
     type Event = Event;
     type Notice = AssociationNotice;
+    type Delivery = DeliveryKey;
 
     fn admit(&mut self, now: Now, caller: &Caller, request: &Request) -> Result<(), Refusal> {
         match (caller, Resource::of(&request.path)) {
@@ -169,8 +176,9 @@ impl App for KdcApp {
                 self.missing.remove(&gname);
                 self.lives.begin(&gname, created, expires, interval);
             }
-            Event::Rekeyed { gname, created, expires, interval } => {
+            Event::Rekeyed { gname, group, num, created, expires, interval } => {
                 self.rekeyings.forget(&gname);
+                self.deliveries.begin(&gname, group, num, None);
                 self.lives.begin(&gname, created, expires, interval);
                 let path = [ROOT, &gname].map(Into::into).to_vec();
                 let nodes = [ROOT, &gname, NODES].map(Into::into).to_vec();
@@ -179,6 +187,17 @@ impl App for KdcApp {
             }
             Event::RekeyDue { gname, delay, why } => {
                 self.rekeyings.note(&gname, now.mono.saturating_add(delay), why);
+            }
+            Event::Distributes { gname, group, num, after } => self.deliveries.begin(&gname, group, num, after),
+            Event::ControlsRead { gname, num, clients, more } => {
+                self.deliveries.read(&gname, num, clients, more);
+                let over = self.deliveries.ended(&gname);
+                self.note_distributed(over);
+            }
+            Event::Deliver(key, delivery) => self.outbox.push((key, *delivery)),
+            Event::Told { gname, num, client, told } => {
+                let over = self.deliveries.told(now.mono, &gname, num, client, told);
+                self.note_distributed(over);
             }
             Event::Unobserved { id, path } => out.push(AssociationNotice::Unobserved { id, path }),
             Event::Audit(entry) => entry.say(),
@@ -211,7 +230,7 @@ impl App for KdcApp {
         Some(Task::Association(need))
     }
 
-    fn failed(&mut self, task: &Task, out: &mut Vec<AssociationNotice>) -> Option<Task> {
+    fn failed(&mut self, now: Duration, task: &Task, out: &mut Vec<AssociationNotice>) -> Option<Task> {
         match task {
             // A client waits, and asks again.
             Task::Association(
@@ -228,8 +247,22 @@ impl App for KdcApp {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 Some(task.clone())
             }
+            // The member is tried again, as one that has not answered.
+            Task::Deliver(Sending { gname, num, client, .. }) => {
+                let over = self.deliveries.told(now, gname, *num, *client, Told::Not);
+                self.note_distributed(over);
+                None
+            }
             other => Some(other.clone()),
         }
+    }
+
+    fn take_deliveries(&mut self) -> Vec<(DeliveryKey, Delivery)> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    fn delivered(&mut self, now: Now, key: DeliveryKey, delivered: Delivered) {
+        self.note_delivered(now.mono, key, delivered);
     }
 
     fn resource(&self, request: &Request) -> &'static str {
@@ -241,12 +274,19 @@ impl App for KdcApp {
         let own = [
             ("associations_waiting_for_proof", count(self.pendings.len())),
             ("groups_not_taken_up", count(self.missing.len())),
+            ("deliveries_under_way", count(self.deliveries.under_way())),
         ];
         own.into_iter().map(|(name, value)| Figure::new(name, value)).collect()
     }
 
     fn next_due(&self, now: Now) -> Option<Duration> {
-        let own = [self.expiry.next(now), self.pendings.next_timeout(), self.lives.next(now), self.rekeyings.next()];
+        let own = [
+            self.expiry.next(now),
+            self.pendings.next_timeout(),
+            self.lives.next(now),
+            self.rekeyings.next(),
+            self.deliveries.next(now.mono),
+        ];
         self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
     }
 
@@ -257,6 +297,7 @@ impl App for KdcApp {
         let lives = self.lives.take(now).into_iter().map(|(gname, why)| Task::Rekey { gname, why: Some(why) });
         tasks.extend(lives);
         tasks.extend(self.rekeyings.take(now.mono).into_iter().map(|(gname, why)| Task::Rekey { gname, why }));
+        tasks.extend(self.deliveries.take(now.mono).into_iter().map(Step::task));
         tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
         tasks
     }
@@ -320,6 +361,8 @@ impl Kdc {
             challenges: Challenges::new(),
             lives: Lives::default(),
             rekeyings: Rekeyings::default(),
+            deliveries: Deliveries::default(),
+            outbox: Vec::new(),
             changes_per_hour: config.changes_per_hour,
             process: None,
             incarnation: None,

@@ -2,8 +2,11 @@
 
 use crate::Secret;
 use crate::audit::Entry;
+use crate::delivery::Delivery;
 use crate::id::AssociationId;
 use crate::kdc::Pending;
+use crate::kdc::delivery::schedule::Told;
+use crate::kdc::delivery::send::{DeliveryKey, Sending};
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
@@ -37,6 +40,35 @@ pub(crate) enum Task {
         gname: String,
         /// A reason that memory alone knows of.
         why: Option<RekeyReason>,
+    },
+    /// Reads a page of members that take requests, to tell them of a version.
+    Controls {
+        /// The GROUPNAME.
+        gname: String,
+        /// The group that it is about.
+        group: GroupId,
+        /// The version that they are told of.
+        num: u64,
+        /// The member behind which it goes on.
+        after: Option<PrincipalId>,
+    },
+    /// Tells one member of a version.
+    Deliver(Sending),
+    /// Stores how far the members of a group were told.
+    Progress {
+        /// The group that it is about.
+        group: GroupId,
+        /// The version that they are told of.
+        num: u64,
+        /// Up to which member that has come.
+        after: Option<PrincipalId>,
+    },
+    /// Stores that all members were told.
+    Distributed {
+        /// The group that it is about.
+        group: GroupId,
+        /// The version that they were told of.
+        num: u64,
     },
     /// Ends what tokens that have expired allowed.
     Expire,
@@ -153,12 +185,51 @@ pub(crate) enum Event {
     Rekeyed {
         /// The GROUPNAME.
         gname: String,
+        /// The group itself.
+        group: GroupId,
+        /// The version.
+        num: u64,
         /// When its keying material was made.
         created: UnixTime,
         /// When its keying material ends.
         expires: UnixTime,
         /// After how long it is rekeyed, whatever happens.
         interval: Option<Duration>,
+    },
+    /// Members are to be told of a version, of which a former process has told some.
+    Distributes {
+        /// The GROUPNAME.
+        gname: String,
+        /// The group itself.
+        group: GroupId,
+        /// The version.
+        num: u64,
+        /// Up to which member that had come.
+        after: Option<PrincipalId>,
+    },
+    /// A page of members that take requests was read.
+    ControlsRead {
+        /// The GROUPNAME.
+        gname: String,
+        /// The version that they are told of.
+        num: u64,
+        /// The members.
+        clients: Vec<PrincipalId>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// A member is sent this.
+    Deliver(DeliveryKey, Box<Delivery>),
+    /// Something has become of a member that was to be told of a version.
+    Told {
+        /// The GROUPNAME.
+        gname: String,
+        /// The version that it is told of.
+        num: u64,
+        /// The member.
+        client: PrincipalId,
+        /// What has become of it.
+        told: Told,
     },
     /// A group has to be rekeyed.
     RekeyDue {

@@ -18,6 +18,7 @@ mod app;
 mod association;
 mod command;
 mod config;
+mod delivery;
 mod event;
 mod group;
 mod keying;

@@ -107,7 +107,7 @@ impl KdcApp {
     }
 
     fn serve(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, gname: &str) -> Answer {
-        if let Caller::Peer(id) = scene.caller {
+        if let Caller::Peer(id, _) = scene.caller {
             if let Some(pending) = self.pendings.get(id) {
                 return self.activate(scene.view, pending);
             }

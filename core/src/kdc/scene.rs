@@ -75,7 +75,7 @@ impl KdcApp {
 
     /// The token of a caller; it must be good at this moment.
     pub(super) fn token_holder<'a>(&self, view: &View<'a>, caller: &Caller) -> Result<TokenHolder<'a>, Stop> {
-        let Caller::Peer(name) = caller else { return Err(self.no_token(false).into()) };
+        let Caller::Peer(name, _) = caller else { return Err(self.no_token(false).into()) };
         let Some(association) = view.get::<Association>(&keys::association(name))? else {
             return Err(self.no_token(true).into());
         };

@@ -148,6 +148,24 @@ pub fn stale_under(group: GroupId, num: u64) -> Key {
     key(&[b"g/", group.as_bytes(), b"/stale/", &num.to_be_bytes(), b"/"])
 }
 
+/// All members of a group that take requests.
+#[must_use]
+pub fn controls(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/ctl/"])
+}
+
+/// Where a member takes requests.
+#[must_use]
+pub fn control(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/ctl/", principal.as_bytes()])
+}
+
+/// How far the members of a group were told of its version.
+#[must_use]
+pub fn rekey_progress(group: GroupId) -> Key {
+    key(&[b"g/", group.as_bytes(), b"/rk"])
+}
+
 /// How often a member has done what costs others.
 #[must_use]
 pub fn provoked(group: GroupId, principal: PrincipalId) -> Key {
@@ -426,6 +444,8 @@ mod tests {
             ban(other, someone),
             ban_end(UnixTime::new(1), group, someone),
             provoked(group, someone),
+            control(group, someone),
+            rekey_progress(group),
             provoked_end(UnixTime::new(1), group, someone),
         ];
         for (at, key) in keys.iter().enumerate() {

@@ -16,6 +16,8 @@ pub(crate) enum Kind<'a> {
     SenderId(GroupId, &'a [u8]),
     Credential(GroupId),
     Stale(GroupId),
+    Control(GroupId, PrincipalId),
+    RekeyProgress(GroupId),
     /// A record of a profile's own, and what a restore does with it.
     Own(GroupId, OnRestore),
     OwnGuard(GroupId),
@@ -92,6 +94,8 @@ fn of_group(bytes: &[u8]) -> Option<Kind<'_>> {
         b"sid" => Some(Kind::SenderId(id, rest)),
         b"cred" => Some(Kind::Credential(id)),
         b"stale" => Some(Kind::Stale(id)),
+        b"ctl" => principal(rest).map(|principal| Kind::Control(id, principal)),
+        b"rk" if rest.is_empty() => Some(Kind::RekeyProgress(id)),
         b"x" => {
             let (kind, rest) = rest.split_at_checked(3)?;
             rest.strip_prefix(b"/")?;
@@ -200,6 +204,8 @@ mod tests {
             (keys::ban(group, client), Kind::Ban(group, client)),
             (keys::ban_end(UnixTime::new(0x2f), group, client), Kind::BanEnd(UnixTime::new(0x2f), group, client)),
             (keys::provoked(group, client), Kind::Provoked(group, client)),
+            (keys::control(group, client), Kind::Control(group, client)),
+            (keys::rekey_progress(group), Kind::RekeyProgress(group)),
             (
                 keys::provoked_end(UnixTime::new(0x2f), group, client),
                 Kind::ProvokedEnd(UnixTime::new(0x2f), group, client),

@@ -2,6 +2,7 @@
 
 use crate::command::{Command, CommandError, Report};
 use crate::config::ConfigMap;
+use crate::delivery::{Delivered, Delivery};
 use crate::engine::{Answered, Completion, Durable, Effect, Machine, OpId, Question, Reply, Ticket};
 use crate::id::TokenHash;
 use crate::kdc::{GroupConfig, Kdc, KdcConfig, SetupError};
@@ -46,6 +47,8 @@ pub struct Settled {
     pub jobs: Vec<CryptoJob>,
     /// Questions to services outside, which nobody has answered.
     pub questions: Vec<(OpId, Question)>,
+    /// What was sent to clients, of which nobody has said what has become of it.
+    pub deliveries: Vec<(OpId, Delivery)>,
 }
 
 /// Does what the effects of an engine ask for, by this provider, on this store and at this time, until there are none.
@@ -90,6 +93,10 @@ pub fn settle(
                     settled.notices.push(notice);
                     continue;
                 }
+                Effect::Deliver(op, delivery) => {
+                    settled.deliveries.push((op, delivery));
+                    continue;
+                }
             };
             machine.complete(now, done, &mut out);
         }
@@ -114,6 +121,8 @@ pub struct Desk {
     pub jobs: Vec<CryptoJob>,
     /// Questions to services outside, in order; [`Self::answer`] answers one.
     pub questions: Vec<(OpId, Question)>,
+    /// What was sent to clients, of which nobody has said what has become of it.
+    pub deliveries: Vec<(OpId, Delivery)>,
     answers: BTreeMap<Ticket, Durable>,
 }
 
@@ -192,6 +201,7 @@ impl Desk {
             notices: Vec::new(),
             jobs: Vec::new(),
             questions: Vec::new(),
+            deliveries: Vec::new(),
             answers: BTreeMap::new(),
         }
     }
@@ -227,6 +237,7 @@ impl Desk {
         self.notices.extend(settled.notices);
         self.jobs.extend(settled.jobs);
         self.questions.extend(settled.questions);
+        self.deliveries.extend(settled.deliveries);
         settled.answers
     }
 
@@ -250,6 +261,14 @@ impl Desk {
     pub fn answer(&mut self, op: OpId, answered: Answered) {
         let mut out = Vec::new();
         self.kdc.complete(self.now, Completion::Answered(op, answered), &mut out);
+        let answers = self.settle(out);
+        self.answers.extend(answers);
+    }
+
+    /// Says what has become of something that was sent to a client.
+    pub fn delivered(&mut self, op: OpId, delivered: Delivered) {
+        let mut out = Vec::new();
+        self.kdc.complete(self.now, Completion::Delivered(op, delivered), &mut out);
         let answers = self.settle(out);
         self.answers.extend(answers);
     }
@@ -296,6 +315,7 @@ impl Desk {
         let settled = settle(self.crypto, &mut self.kdc, &self.store, self.now, out);
         self.notices.extend(settled.notices);
         self.jobs.extend(settled.jobs);
+        self.deliveries.extend(settled.deliveries);
         let report = settled.reports.into_iter().find(|(of, _)| *of == ticket);
         report.map_or(Err(CommandError::Unavailable("there is no report")), |(_, report)| report)
     }

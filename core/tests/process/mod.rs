@@ -1,6 +1,7 @@
 //! A KDC process whose commits happen when the test says so.
 
 use ace_backend_aws_lc::AwsLc;
+use ace_groupcomm::delivery::Delivered;
 use ace_groupcomm::engine::{Answered, Completion, Effect, Limits, Machine, Reply};
 use ace_groupcomm::kdc::{Kdc, KdcConfig};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token, token_post_with};
@@ -74,6 +75,7 @@ impl Process {
                         self.answers.push(durable.into_inner());
                         continue;
                     }
+                    Effect::Deliver(op, _) => Completion::Delivered(op, Delivered::NotSent),
                     Effect::Report(..) | Effect::Notice(_) => continue,
                 };
                 self.kdc.complete(self.now, done, &mut out);

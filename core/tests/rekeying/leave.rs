@@ -9,7 +9,7 @@ use std::time::Duration;
 
 fn id(caller: &Caller) -> AssociationId {
     match caller {
-        Caller::Peer(id) => id.clone(),
+        Caller::Peer(id, _) => id.clone(),
         _ => panic!("nobody"),
     }
 }

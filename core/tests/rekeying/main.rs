@@ -2,6 +2,7 @@
 //! sections 7, 10 and 11).
 
 mod causes;
+mod delivery;
 mod joins;
 mod leave;
 mod renewal;

@@ -58,5 +58,5 @@ pub async fn caller(known: &AssociationTable, handle: &Handle, bearer: &[u8]) ->
     let (id, shown) = bearer.split_at_checked(bearer.len().checked_sub(SECRET_LEN)?)?;
     let id = AssociationId::from(id);
     let secret = known.find(handle, &id).await?.material;
-    bool::from(secret.expose().ct_eq(shown)).then_some(Caller::Peer(id))
+    bool::from(secret.expose().ct_eq(shown)).then_some(Caller::peer(id))
 }

@@ -2,7 +2,7 @@
 //! Ed25519 key, 32 bytes in hexadecimal.
 
 use ace_backend_aws_lc::AwsLc;
-use ace_backend_tokio::{AssociationTable, Clock, CryptoPool, spawn_with_services};
+use ace_backend_tokio::{AssociationTable, Clock, CryptoPool, Outside, spawn_with};
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig};
 use ace_groupcomm::registry::Registry;
@@ -31,8 +31,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kdc = Kdc::new(config, &Registry::linked()?, Box::new(Introspection), storage.sharing(), Arc::new(AwsLc))?;
     let (known, pool) =
         (Arc::new(AssociationTable::new(bearer::NUMBER)), CryptoPool::for_this_machine(Arc::new(AwsLc)));
-    let services = Arc::new(AuthServer { url: url.clone(), client: reqwest::Client::new() });
-    let (handle, engine) = spawn_with_services(kdc, storage, Arc::clone(&known) as _, pool, Clock::system(), services);
+    let outside = Outside::services(Arc::new(AuthServer { url: url.clone(), client: reqwest::Client::new() }));
+    let (handle, engine) = spawn_with(kdc, storage, Arc::clone(&known) as _, pool, Clock::system(), outside);
     handle.ready().await?;
     let listener = tokio::net::TcpListener::bind(address).await?;
     writeln!(std::io::stdout(), "listening on {}", listener.local_addr()?)?;

@@ -23,7 +23,7 @@ use ace_backend_daemon::{
     Act, Loaded, Maintenance, Operator, Program, ProgramError, Role, Running, Serving, control_path, open_audit,
     open_storage,
 };
-use ace_backend_tokio::{Clock, CryptoPool, Followed, Transports, os_random, spawn_with_services};
+use ace_backend_tokio::{Clock, CryptoPool, Followed, Outside, Transports, os_random, spawn_with};
 use ace_coap::SecurityProtocols;
 use ace_coap::security::MessageSecurity;
 use ace_groupcomm::command::GroupSummary;
@@ -129,8 +129,8 @@ pub async fn start_with(
     let oscore = Arc::new(security.with_clock(move || echoes.now().mono));
     let (security, followed) = transports(parts, oscore);
     let pool = CryptoPool::for_this_machine(Arc::new(AwsLc));
-    let services = Arc::clone(&parts.services);
-    let (handle, driver) = spawn_with_services(kdc, storage, Arc::clone(&followed) as _, pool, clock, services);
+    let outside = Outside { services: Arc::clone(&parts.services), deliverer: Arc::clone(&followed) as _ };
+    let (handle, driver) = spawn_with(kdc, storage, Arc::clone(&followed) as _, pool, clock, outside);
     let running = Running::serve(Serving {
         listen: &loaded.config.listen,
         security,

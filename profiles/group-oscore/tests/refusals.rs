@@ -77,7 +77,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let mut desk = desk_on(store.clone());
     let (caller, challenge) = admitted(&mut desk, 1, "lamps", REQUESTER);
     desk.ask(&caller, group_request(Method::Get, "lamps", &["num"]));
-    let Caller::Peer(id) = &caller else { panic!("{caller:?}") };
+    let Caller::Peer(id, _) = &caller else { panic!("{caller:?}") };
     let key = keys::association(id);
     store.plant(&key, &Association { kdcchallenge: None, ..store.record(&key).unwrap() });
 

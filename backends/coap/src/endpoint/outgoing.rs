@@ -57,6 +57,9 @@ impl Endpoint {
                 self.transfers.forget(&owner);
                 self.observations.forget_below(&owner, &path);
             }
+            LoopInput::Observes(peer, paths, answer) => {
+                let _ = answer.send(self.observations.has_any(&Owner::Peer(peer), &paths));
+            }
             LoopInput::Settled(peer, settled) => self.settled_for(&peer, settled),
             LoopInput::Changed(path) => {
                 self.changes = self.changes.wrapping_add(1);

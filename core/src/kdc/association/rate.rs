@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn host(name: u8, proven: bool) -> Caller {
-        Caller::Anonymous(Some(Endpoint { host: Bytes::copy_from_slice(&[name]), proven }))
+        Caller::Anonymous(Some(Endpoint::new(Bytes::copy_from_slice(&[name]), proven)))
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
     fn hosts_that_are_remembered_have_a_bound() {
         let mut posts = Posts::new(PostLimits { unproven: 1, proven: 1 });
         for name in 0..2 * REMEMBERED {
-            let host = Endpoint { host: Bytes::copy_from_slice(&name.to_be_bytes()), proven: true };
+            let host = Endpoint::new(Bytes::copy_from_slice(&name.to_be_bytes()), true);
             assert_eq!(posts.admit(at(0), &Caller::Anonymous(Some(host))), Ok(()));
         }
         assert_eq!((posts.proven.entries.len(), posts.proven.order.len()), (REMEMBERED, REMEMBERED));

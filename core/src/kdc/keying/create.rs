@@ -1,5 +1,6 @@
 //! A group is made: its identifier, its first Gid, its first secrets, in one commit. One that is there is taken up.
 
+use crate::delivery::RekeyProgress;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -91,16 +92,21 @@ impl KdcApp {
             return Ok(Outcome::done().with_event(Event::Start(refused)));
         }
         let configured = group.configuration();
-        let due = due_at_start(group, head);
+        let told = view.get::<RekeyProgress>(&keys::rekey_progress(id))?.copied();
+        let goes_on = told.map_or(0, |told| told.told) < head.num && head.members > 0;
+        let after = told.filter(|told| told.num == head.num).and_then(|told| told.after);
+        let distributes =
+            goes_on.then(|| Event::Distributes { gname: group.gname.clone(), group: id, num: head.num, after });
+        let due = due_at_start(group, head).into_iter().chain(distributes);
         if stored == Some(&configured) {
-            return Ok(due.into_iter().fold(Outcome::done().with_event(event), Outcome::with_event));
+            return Ok(due.fold(Outcome::done().with_event(event), Outcome::with_event));
         }
         // What is served from now on stands there: of a parameter that is new the value that it has today. Who may speak for
         // the group was settled before.
         let issuers = stored.and_then(|stored| stored.issuers.clone()).or(configured.issuers);
         let mut changes = Changes::new();
         changes.put(keys::config(id), GroupConfiguration { issuers, ..configured });
-        Ok(due.into_iter().fold(Outcome::done_with(changes).with_event(event), Outcome::with_event))
+        Ok(due.fold(Outcome::done_with(changes).with_event(event), Outcome::with_event))
     }
 
     /// Looks at a page of names, for groups that no file names, and for what is left of those that were deleted.

@@ -149,7 +149,7 @@ impl KdcApp {
         let secret = changes.latest::<GroupSecret>(&keys::secret(id, head.num)).cloned().ok_or_else(broken)?;
         let entry = Entry::of_group("group rekeyed", gname).with_version(head.num, &gid).because_all(reasons);
         let interval = group.policy.interval;
-        let begun = Event::Rekeyed { gname: gname.clone(), created, expires, interval };
+        let begun = Event::Rekeyed { gname: gname.clone(), group: id, num: head.num, created, expires, interval };
         Ok(Rekeyed { head, secret, changes, events: vec![begun, Event::Audit(entry)] })
     }
 }

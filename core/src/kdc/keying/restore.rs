@@ -87,6 +87,8 @@ impl Restore {
             | Kind::Expiry(..)
             | Kind::Association(_)
             | Kind::Provoked(..)
+            | Kind::Control(..)
+            | Kind::RekeyProgress(_)
             | Kind::ProvokedEnd(..)
             | Kind::Observation
             | Kind::Turn

@@ -42,6 +42,9 @@ impl KdcApp {
         let head = changes.latest(&keys::head(group)).or(head);
         let mut head = head.ok_or(Refusal::Internal("a group has members and no head"))?.clone();
         changes.delete(keys::member(group, id));
+        if member.control_uri.is_some() {
+            changes.delete(keys::control(group, id));
+        }
         if head.deleted.is_some() {
             // All that is stored of the group goes.
             return Ok(Vec::new());

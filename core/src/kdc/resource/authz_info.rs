@@ -51,8 +51,8 @@ impl KdcApp {
                 self.transfer(view, caller, &post)
             }
             // Whatever is wrong with an update is answered 4.01 (RFC 9203 section 4.2).
-            Caller::Peer(_) if unsupported => Err(Refusal::TokenRejected("the post has another form").into()),
-            Caller::Peer(_) => {
+            Caller::Peer(..) if unsupported => Err(Refusal::TokenRejected("the post has another form").into()),
+            Caller::Peer(..) => {
                 let token = TokenTransferRequest::token_of_update(&request.payload);
                 let token = token.map_err(|_| Refusal::TokenRejected("the post is malformed"))?;
                 self.update(view, caller, &token)

@@ -5,10 +5,12 @@ pub(in crate::kdc::resource) mod credential;
 
 use crate::Roles;
 use crate::audit::{Entry, hex};
+use crate::delivery::ControlRecord;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::NodeName;
+use crate::kdc::delivery::control_uri;
 use crate::kdc::membership::evict::give_up;
 use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
@@ -137,6 +139,7 @@ impl KdcApp {
         {
             return Err(bad("the role filter is malformed"));
         }
+        // Somebody else's place is none: its member asks now and then.
         let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
         Ok(ValidatedJoin {
             roles,
@@ -207,6 +210,7 @@ impl KdcApp {
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
+        put_control(scene, authorised, group, &member, &mut changes);
         let state = GroupState { id: group.id, head: &head };
         let own = own_part(scene, authorised, &state, &validated.own, &member, former)?;
         let response = self.join_response(
@@ -295,6 +299,27 @@ impl KdcApp {
             control_group_uri: None,
             extra,
         })
+    }
+}
+
+/// Stores where a member takes requests, where that may be sent any.
+fn put_control(
+    scene: &Scene<'_, '_>,
+    authorised: &Authorised<'_>,
+    group: &GroupState<'_>,
+    member: &MemberRecord,
+    changes: &mut Changes,
+) {
+    let key = keys::control(group.id, authorised.holder.id);
+    let at = scene.caller.return_address();
+    let path = member.control_uri.as_ref().zip(at).and_then(|(uri, at)| control_uri::path(uri, &at.base));
+    match path.zip(at) {
+        Some((path, at)) => {
+            let to = ByteBuf::from(at.opaque.to_vec());
+            let association = authorised.holder.held.association.clone();
+            changes.put(key, ControlRecord { path, to, association, since: scene.view.arrived().unix });
+        }
+        None => changes.delete(key),
     }
 }
 

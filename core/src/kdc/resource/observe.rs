@@ -41,7 +41,7 @@ impl KdcApp {
         {
             response.max_age = max_age;
         }
-        let (Some(registration), Caller::Peer(id)) = (&request.observe, caller) else { return outcome };
+        let (Some(registration), Caller::Peer(id, _)) = (&request.observe, caller) else { return outcome };
         let is_observable = self.sharing == Sharing::Exclusive && request.method == Method::Get;
         if let Some(Said::Response(response)) = &mut outcome.said
             && is_observable

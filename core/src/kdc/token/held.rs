@@ -6,6 +6,7 @@
 use crate::Roles;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::AssociationId;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId, PrincipalId};
@@ -199,6 +200,28 @@ impl KdcApp {
             }
         }
         Ok(false)
+    }
+
+    /// The token by which a member is sent something: that of the association by which it takes requests, or another one that
+    /// covers the membership; none where it has come to its end with all of them.
+    pub(in crate::kdc) fn covering<'p>(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &'p Principal,
+        gname: &str,
+        group: GroupId,
+        by: &AssociationId,
+    ) -> Result<Option<&'p HeldToken>, Stop> {
+        let membership = (gname.to_owned(), group);
+        let first = principal.of_association(by);
+        let others = principal.tokens.iter().filter(|held| held.association != *by);
+        for held in first.into_iter().chain(others) {
+            if self.is_covered(view, id, &[&held.token], &membership)? {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
     }
 
     /// The roles that a token grants in a group; none where it does not mean it.

@@ -80,7 +80,7 @@ impl Simulation {
         client.nonce = client.nonce.saturating_add(1);
         let (host, caller, kind, request) = match client.association.clone() {
             Some((id, home, challenge)) if what > 0 => {
-                let caller = Caller::Peer(id);
+                let caller = Caller::peer(id);
                 let any_host = if roams { any_host } else { home };
                 match what {
                     // Until it is proven, only the process that made it knows an association.

@@ -2,6 +2,7 @@
 
 use super::{GROUP, Sabotage, Simulation};
 use crate::Secret;
+use crate::delivery::Delivered;
 use crate::engine::{Answered, Completion, Effect};
 use crate::keys::{self, GroupId};
 use crate::record::RecordType;
@@ -130,6 +131,7 @@ impl Simulation {
             Effect::Crypto(op, jobs) => Completion::Crypto(op, StandIn.run(&jobs)),
             Effect::Ask(op, ..) => Completion::Answered(op, Answered::Failed),
             Effect::Commit(op, txn) => Completion::Committed(op, self.commit(txn)?),
+            Effect::Deliver(op, _) => Completion::Delivered(op, Delivered::NotSent),
             Effect::Answer(..) | Effect::Report(..) | Effect::Notice(_) => return Ok(None),
         }))
     }

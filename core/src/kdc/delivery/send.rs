@@ -1,0 +1,207 @@
+//! What a member is sent, made when it is sent: of the head, and then of membership and token. So a queue holds no key, and nobody
+//! who is out meanwhile gets one.
+
+use crate::delivery::{ControlRecord, Delivered, Delivery, RekeyProgress};
+use crate::engine::Outcome;
+use crate::engine::store::changes::Changes;
+use crate::engine::store::view::{Stop, View};
+use crate::kdc::delivery::schedule::{Distributed, Step, Told, page};
+use crate::kdc::scene::GroupState;
+use crate::kdc::{Event, KdcApp, Task};
+use crate::refusal::Refusal;
+use crate::request::{Method, Request};
+use crate::schema::keys::{self, GroupId, PrincipalId};
+use crate::schema::kind::Kind;
+use crate::schema::records::{GroupSecret, Head, MemberRecord, Principal};
+use crate::traits::profile::KeyAudience;
+use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
+use ace_groupcomm_messages::paths::{NODES, ROOT};
+use std::time::Duration;
+
+/// How long the answer of a member that was put out is waited for.
+const EVICTED_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a delivery is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryKey {
+    /// A member is told of a version.
+    Rekeyed {
+        /// The GROUPNAME.
+        gname: String,
+        /// The version that it is told of.
+        num: u64,
+        /// The member.
+        client: PrincipalId,
+    },
+    /// A member is told that it was put out. Nothing follows of it.
+    Evicted,
+}
+
+/// One send for a member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sending {
+    pub(in crate::kdc) gname: String,
+    pub(in crate::kdc) group: GroupId,
+    pub(in crate::kdc) client: PrincipalId,
+    pub(in crate::kdc) num: u64,
+    pub(in crate::kdc) patience: Duration,
+}
+
+impl Step {
+    /// The task that does it.
+    pub(in crate::kdc) fn task(self) -> Task {
+        match self {
+            Self::Read { gname, group, num, after } => Task::Controls { gname, group, num, after },
+            Self::Send { gname, group, client, num, patience } => {
+                Task::Deliver(Sending { gname, group, client, num, patience })
+            }
+            Self::Note { group, num, after } => Task::Progress { group, num, after },
+        }
+    }
+}
+
+impl KdcApp {
+    /// Reads a page of members that take requests.
+    pub(in crate::kdc) fn read_controls(
+        &self,
+        view: &View<'_>,
+        gname: &str,
+        group: GroupId,
+        num: u64,
+        after: Option<PrincipalId>,
+    ) -> Result<Outcome<Event>, Stop> {
+        let after = after.map(|client| keys::control(group, client));
+        let (page, more) = view.hint_after::<ControlRecord>(&keys::controls(group), after.as_ref(), page())?;
+        let client = |key: &_| match Kind::of(key) {
+            Some(Kind::Control(_, client)) => Some(client),
+            _ => None,
+        };
+        let clients = page.iter().filter_map(|(key, _)| client(key)).collect();
+        let read = Event::ControlsRead { gname: gname.into(), num, clients, more: more.is_some() };
+        Ok(Outcome::done().with_event(read))
+    }
+
+    /// Makes the rekeying message for one member, if it is one still.
+    pub(in crate::kdc) fn deliver(&self, view: &View<'_>, sending: &Sending) -> Result<Outcome<Event>, Stop> {
+        let Sending { gname, group, client, num, patience } = sending;
+        let needs_nothing = || {
+            let (gname, client) = (gname.clone(), *client);
+            Outcome::done().with_event(Event::Told { gname, num: *num, client, told: Told::Done })
+        };
+        // The head first: whoever is a member afterwards may have what it says.
+        let Some(head) = view.get::<Head>(&keys::head(*group))? else { return Ok(needs_nothing()) };
+        let (live, control, member, principal) = (
+            self.group(view, gname),
+            view.get::<ControlRecord>(&keys::control(*group, *client)),
+            view.get::<MemberRecord>(&keys::member(*group, *client)),
+            view.get::<Principal>(&keys::principal(*client)),
+        );
+        let (live, control, member, principal) = (live?, control?, member?, principal?);
+        let (Some(live), Some(control), Some(member), Some(principal)) = (live, control, member, principal) else {
+            return Ok(needs_nothing());
+        };
+        let Some(held) = self.covering(view, *client, principal, gname, *group, &control.association)? else {
+            return Ok(needs_nothing());
+        };
+        if live.id != *group || head.num < *num {
+            return Ok(needs_nothing());
+        }
+        let broken = Refusal::Internal("the keying material cannot be read");
+        let secret = view.get::<GroupSecret>(&keys::secret(*group, head.num))?.ok_or(broken)?;
+        self.usable(view, secret)?;
+        let state = GroupState { id: *group, head };
+        let message = self.rekeying_message(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
+        let path = |segments: &[&str]| segments.iter().map(|segment| (*segment).to_owned()).collect::<Vec<String>>();
+        let delivery = Delivery {
+            association: held.association.clone(),
+            observed: vec![path(&[ROOT, gname]), path(&[ROOT, gname, NODES, member.node.as_str()])],
+            to: control.to.to_vec().into(),
+            request: Request::new(Method::Post, control.path.clone())
+                .with_payload(ACE_GROUPCOMM_CBOR, message.encode()),
+            patience: *patience,
+        };
+        let key = DeliveryKey::Rekeyed { gname: gname.clone(), num: *num, client: *client };
+        Ok(Outcome::done().with_event(Event::Deliver(key, Box::new(delivery))))
+    }
+
+    /// What a member is told that the operator has put out; none where it takes no requests. It holds nothing of the group.
+    pub(in crate::kdc) fn eviction_notice(
+        &self,
+        view: &View<'_>,
+        client: &Principal,
+        id: PrincipalId,
+        group: GroupId,
+    ) -> Result<Option<Event>, Stop> {
+        let Some(control) = view.get::<ControlRecord>(&keys::control(group, id))? else { return Ok(None) };
+        let own = client.of_association(&control.association).or_else(|| client.tokens.first());
+        let Some(held) = own else { return Ok(None) };
+        let delivery = Delivery {
+            association: held.association.clone(),
+            observed: Vec::new(),
+            to: control.to.to_vec().into(),
+            request: Request::new(Method::Delete, control.path.clone()),
+            patience: EVICTED_PATIENCE,
+        };
+        Ok(Some(Event::Deliver(DeliveryKey::Evicted, Box::new(delivery))))
+    }
+
+    /// Stores how far the members of a group were told.
+    pub(in crate::kdc) fn note_progress(
+        &self,
+        view: &View<'_>,
+        group: GroupId,
+        num: u64,
+        after: Option<PrincipalId>,
+    ) -> Result<Outcome<Event>, Stop> {
+        let key = keys::rekey_progress(group);
+        let stored = view.get::<RekeyProgress>(&key)?.copied();
+        let told = stored.map_or(0, |stored| stored.told);
+        if told >= num || stored.is_some_and(|stored| stored.num > num) {
+            return Ok(Outcome::done());
+        }
+        let mut changes = Changes::new();
+        changes.put(key, RekeyProgress { told, num, after });
+        Ok(Outcome::done_with(changes))
+    }
+
+    /// Stores that all members of a group were told of a version, as far as they could be reached.
+    pub(in crate::kdc) fn note_told(&self, view: &View<'_>, group: GroupId, num: u64) -> Result<Outcome<Event>, Stop> {
+        let key = keys::rekey_progress(group);
+        let stored = view.get::<RekeyProgress>(&key)?.copied();
+        if stored.is_some_and(|stored| stored.told >= num) || view.get::<Head>(&keys::head(group))?.is_none() {
+            return Ok(Outcome::done());
+        }
+        let after = stored.and_then(|stored| stored.after);
+        let mut changes = Changes::new();
+        changes.put(key, RekeyProgress { told: num, num, after });
+        Ok(Outcome::done_with(changes))
+    }
+
+    /// Takes in what has become of a delivery.
+    pub(in crate::kdc) fn note_delivered(&mut self, now: Duration, key: DeliveryKey, delivered: Delivered) {
+        let DeliveryKey::Rekeyed { gname, num, client } = key else { return };
+        let told = match delivered {
+            Delivered::Confirmed => Told::Done,
+            Delivered::Observed => Told::Observes,
+            _ => Told::Not,
+        };
+        let over = self.deliveries.told(now, &gname, num, client, told);
+        self.note_distributed(over);
+    }
+
+    /// Says that a rekeying has come to its end.
+    pub(in crate::kdc) fn note_distributed(&mut self, over: Option<Distributed>) {
+        let Some(Distributed { gname, group, num, confirmed, unreached }) = over else { return };
+        if confirmed == 0 && unreached == 0 {
+            return;
+        }
+        tracing::info!(
+            group = gname,
+            num,
+            confirmed,
+            unreached,
+            "the members that take requests were told of the version"
+        );
+        self.start.todo(Task::Distributed { group, num });
+    }
+}
