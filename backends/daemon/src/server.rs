@@ -155,6 +155,12 @@ impl Running {
         Ok(running)
     }
 
+    /// Returns the handle of its engine, e.g. for commands.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Whether it can answer what it is asked now: its start is done, and storage works.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -80,4 +80,5 @@ async def main(path_a, path_b):
     print("ok")
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -49,6 +49,9 @@ pub(crate) struct Replay {
     pub(crate) sent: Option<Vec<u8>>,
     /// The one that was answered last: a client may repeat it.
     pub(crate) answered: Option<Vec<u8>>,
+    /// Whether that was answered so short ago that who repeats it still shows that its request is new: two requests that were asked
+    /// for one value at the same time.
+    pub(crate) answered_of_late: bool,
     /// Another process may have acted on requests that are in front of the window: those alone are taken that carry
     /// an Echo value of this process.
     pub(crate) taken_over: bool,
@@ -156,7 +159,7 @@ impl Context {
     /// Forgets the Echo value that was sent: a request with it came too late to be taken for new. The next challenge
     /// has another one.
     pub fn forget_challenge(&mut self) {
-        self.replay.sent = None;
+        (self.replay.sent, self.replay.answered_of_late) = (None, false);
     }
 
     /// Returns the Sender ID, under which this endpoint protects.

@@ -31,7 +31,7 @@ pub enum Incoming {
         message: Message,
         /// The right to answer it.
         right: ResponseRight,
-        /// Whether it answered our Echo.
+        /// Whether it answered our Echo, as the first or not long after it.
         echoed: bool,
     },
     /// The replay window was lost, so that nobody knows whether the request is new; or the request answers an Echo
@@ -165,7 +165,8 @@ impl Context {
         let echo = message.options.first(option::ECHO);
         let echoed = echo.is_some_and(|echo| same(self.replay.sent.as_deref(), echo));
         // An Echo value of another process says that the client takes that one for the owner.
-        let ours = echoed || echo.is_some_and(|echo| same(self.replay.answered.as_deref(), echo));
+        let repeats = echo.is_some_and(|echo| same(self.replay.answered.as_deref(), echo));
+        let (ours, fresh) = (echoed || repeats, echoed || (repeats && self.replay.answered_of_late));
         let foreign = !ours && (echo.is_some() || self.replay.taken_over);
         match &mut self.replay.window {
             // What came before this request may be known to the former owner alone.
@@ -179,8 +180,9 @@ impl Context {
         }
         if echoed {
             self.replay.answered = self.replay.sent.take();
+            self.replay.answered_of_late = true;
         }
-        Ok(Incoming::Accepted { message, right: ResponseRight { exchange, own: true }, echoed })
+        Ok(Incoming::Accepted { message, right: ResponseRight { exchange, own: true }, echoed: fresh })
     }
 
     /// Verifies a request, and changes nothing: what has to be there before it is accepted can be had.
