@@ -101,6 +101,14 @@ pub struct Registration {
     pub state: Bytes,
 }
 
+impl Registration {
+    /// What a client asks for: the network side gives it its form.
+    #[must_use]
+    pub const fn asked() -> Self {
+        Self { name: Bytes::new(), state: Bytes::new() }
+    }
+}
+
 impl Request {
     /// A request without a body.
     #[must_use]

@@ -4,9 +4,11 @@ mod device;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::UnixTime;
-use ace_groupcomm::member::{Bytes, Effect, ExchangeError, Member, MemberError, Operation, Peer, Session, State};
+use ace_groupcomm::member::{
+    Bytes, Effect, ExchangeError, FormerGroup, Member, MemberError, MemberEvent, Operation, Peer, Session, State,
+};
 use ace_groupcomm::testkit::build::{TestClient, join_post, token};
-use ace_groupcomm::testkit::world::{Crash, Fate};
+use ace_groupcomm::testkit::world::{Crash, Fate, World};
 use ace_groupcomm::traits::member::Unsuitable;
 use ace_groupcomm::{Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -177,6 +179,51 @@ fn versions_come_in_any_order_and_none_goes_back() {
             assert_eq!(device.member.group().unwrap().num, newest);
         }
     }
+}
+
+// Covers: TH-7-06/lower-num, TH-7-06/changed-kdc
+#[test]
+fn a_member_that_joins_again_is_told_of_an_older_version_and_of_another_kdc() {
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        device.run(operation);
+    }
+    assert_eq!(device.member.take_events(), [MemberEvent::Joined { num: 0 }]);
+    device.disk.groups.get_mut(World::GROUP).unwrap().kdc_cred.0 = vec![7];
+    device.restart(true);
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.member.take_events(), [MemberEvent::KdcCredChanged, MemberEvent::Joined { num: 0 }]);
+    // It is refused as long as it is a member of a newer version, and told where it was put out since.
+    device.disk.groups.get_mut(World::GROUP).unwrap().num = 3;
+    device.restart(true);
+    assert!(matches!(device.run(Operation::Join), Some(Err(MemberError::Unusable(text))) if text.contains("older")));
+    let group = device.disk.groups.remove(World::GROUP).unwrap();
+    let former = FormerGroup { num: Some(3), spent: group.spent.clone() };
+    device.disk.former.insert(World::GROUP.into(), former);
+    device.restart(true);
+    device.member.take_events();
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.member.take_events(), [MemberEvent::Older { num: 0 }, MemberEvent::Joined { num: 0 }]);
+    assert!(device.disk.former.is_empty());
+}
+
+// Covers: TH-7-04/second-export
+#[test]
+fn who_has_left_does_not_use_its_former_identifier_again() {
+    let mut device = Device::new();
+    for operation in ALL {
+        device.run(operation);
+    }
+    let former = device.id();
+    assert_eq!(device.run(Operation::Leave), Some(Ok(())));
+    assert_eq!(device.member.take_events().last(), Some(&MemberEvent::Left));
+    assert_eq!(device.run(Operation::Keys), Some(Err(MemberError::NotAMember)));
+    assert!(device.disk.groups.is_empty() && device.disk.former.len() == 1);
+    assert_eq!(device.run(Operation::Join), Some(Ok(())));
+    assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+    assert_ne!(device.id(), former);
+    let spent = &device.member.group().unwrap().spent;
+    assert_eq!(spent.len(), 2, "both are known as used");
 }
 
 #[test]

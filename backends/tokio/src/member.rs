@@ -1,12 +1,13 @@
 //! Drives a member's engine over CoAP: state that is saved, exchanges with the AS and the KDC, keys that are handed out.
 
 use crate::{Clock, os_random};
-use ace_backend_coap::{Client, ClientError, Limits};
+use ace_backend_coap::{Client, ClientError, Limits, Observation};
 use ace_coap::numbers::option;
 use ace_coap::security::ClientSecurity;
 use ace_coap::{Code, Message};
 use ace_groupcomm::member::{
-    Effect, Exchange, ExchangeError, Exchanged, JoinedGroup, Member, MemberError, Numbers, Operation, Session, State,
+    Effect, Exchange, ExchangeError, Exchanged, JoinedGroup, Member, MemberError, MemberEvent, Numbers, Operation,
+    Session, State,
 };
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
 use ace_oscore::{Context, Parameters, Sequence};
@@ -111,6 +112,7 @@ struct Protected {
     client: Client<Box<dyn ClientSecurity>>,
     client_id: Vec<u8>,
     numbers: Numbers,
+    observation: Option<Observation>,
 }
 
 /// Runs a [`Member`] over CoAP on UDP, protected by OSCORE. It holds the client of the KDC from one operation to the next, as long
@@ -156,7 +158,48 @@ impl<S: MemberStore> MemberDriver<S> {
         operation: Operation,
         mut hooks: MemberHooks<'_>,
     ) -> Result<(), MemberRunError<S::Error>> {
-        let mut effect = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
+        let begun = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
+        self.complete(begun, &mut hooks).await
+    }
+
+    /// Returns what has happened since this was asked last.
+    pub fn take_events(&mut self) -> Vec<MemberEvent> {
+        self.engine.take_events()
+    }
+
+    /// Whether the KDC has taken the registration of [`Operation::Observe`], and has not ended it.
+    #[must_use]
+    pub fn is_observing(&self) -> bool {
+        self.kdc.as_ref().is_some_and(|protected| protected.observation.is_some())
+    }
+
+    /// Waits for what the observation tells next, and takes it. Returns whether something was told in the time that
+    /// [`Limits::response_timeout`] gives. It may be given up while it waits.
+    ///
+    /// # Errors
+    /// [`MemberRunError`]. A member that was told of its end gets the KDC's refusal here.
+    pub async fn told(&mut self, mut hooks: MemberHooks<'_>) -> Result<bool, MemberRunError<S::Error>> {
+        let Some(protected) = &mut self.kdc else { return Ok(false) };
+        let Some(observation) = &mut protected.observation else { return Ok(false) };
+        let message = match protected.client.notification(observation).await {
+            Ok(message) => message,
+            Err(ClientError::Timeout) => return Ok(false),
+            Err(_) => {
+                protected.observation = None;
+                return Ok(false);
+            }
+        };
+        if !message.code.is_success() {
+            protected.observation = None;
+        }
+        let told = response(message).map_err(MemberError::from)?;
+        let begun = self.engine.notified(self.clock.now().unix, told, &mut os_random());
+        self.complete(begun, &mut hooks).await.map(|()| true)
+    }
+
+    /// Does what the engine wants until it is done.
+    async fn complete(&mut self, begun: Effect, hooks: &mut MemberHooks<'_>) -> Result<(), MemberRunError<S::Error>> {
+        let mut effect = begun;
         loop {
             effect = match effect {
                 Effect::Save(state) => {
@@ -164,7 +207,7 @@ impl<S: MemberStore> MemberDriver<S> {
                     self.engine.saved(self.clock.now().unix)
                 }
                 Effect::Exchange(exchange) => {
-                    let result = self.exchange(exchange, &mut hooks).await?;
+                    let result = self.exchange(exchange, hooks).await?;
                     self.engine.exchanged(self.clock.now().unix, result)
                 }
                 Effect::HandOut(group) => {
@@ -195,7 +238,12 @@ impl<S: MemberStore> MemberDriver<S> {
             }
             Exchange::Protected { session, numbers, request } => {
                 let mut protected = self.protected(&session, numbers).await?;
-                let result = ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await;
+                let result = if request.observe.is_some() {
+                    protected.observation = None;
+                    observe(&mut protected, &request, hooks).await
+                } else {
+                    ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await
+                };
                 let runs_low = protected.client.security_mut().runs_low();
                 self.kdc = Some(protected);
                 Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
@@ -215,7 +263,7 @@ impl<S: MemberStore> MemberDriver<S> {
         let association = Secret::from(session.association.0.as_slice());
         let security = (self.servers.association)(&association, numbers).ok_or(MemberRunError::Association)?;
         let client = connect(self.servers.kdc).await?.protect_with(security);
-        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers })
+        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers, observation: None })
     }
 }
 
@@ -233,12 +281,39 @@ async fn ask<S: ClientSecurity>(
 ) -> Result<Exchanged, ExchangeError> {
     let sent = message(request);
     let answer = client.request(sent.clone()).await;
+    answered(server, protected, request, &sent, answer, hooks)
+}
+
+/// The same for a request that registers an observation.
+async fn observe(
+    protected: &mut Protected,
+    request: &Request,
+    hooks: &mut MemberHooks<'_>,
+) -> Result<Exchanged, ExchangeError> {
+    let sent = message(request);
+    let (answer, observation) = match protected.client.observe(sent.clone()).await {
+        Ok((answer, observation)) => (Ok(answer), observation),
+        Err(error) => (Err(error), None),
+    };
+    protected.observation = observation;
+    answered(MemberServer::Kdc, true, request, &sent, answer, hooks)
+}
+
+/// Shows an exchange that is over. Returns what came of it.
+fn answered(
+    server: MemberServer,
+    protected: bool,
+    request: &Request,
+    sent: &Message,
+    answer: Result<Message, ClientError>,
+    hooks: &mut MemberHooks<'_>,
+) -> Result<Exchanged, ExchangeError> {
     let received = match &answer {
         Ok(message) => Some(message),
         Err(ClientError::Unprotected(_, message)) => Some(&**message),
         Err(_) => None,
     };
-    (hooks.observer)(SeenExchange { server, protected, path: &request.path, sent: &sent, received });
+    (hooks.observer)(SeenExchange { server, protected, path: &request.path, sent, received });
     match answer {
         Ok(answer) => Ok(Exchanged { response: response(answer)?, runs_low: false }),
         Err(error @ (ClientError::Unprotected(..) | ClientError::Reset)) => {

@@ -1,10 +1,11 @@
 //! The operations: token, upload, join, keys, credentials.
 
 use super::bytes::Bytes;
+use super::event::MemberEvent;
 use super::group::JoinedGroup;
 use super::run::{Run, Stop};
 use super::state::{Session, Token};
-use super::{ExchangeError, MemberError, Operation, Setup};
+use super::{ExchangeError, MemberError, Operation, Setup, Task, follow, membership};
 use crate::auth_server::TOKEN;
 use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
@@ -12,7 +13,7 @@ use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBO
 use ace_groupcomm_messages::labels::token_type::POP;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, NODES, ROOT};
 use ace_groupcomm_messages::{
-    Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinResponse, KeyDistribution, ProblemDetails,
+    Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, ProblemDetails,
     Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
 };
 use std::time::Duration;
@@ -26,13 +27,15 @@ const JOINS: u32 = 3;
 const NONCE: usize = 8;
 const CLIENT_ID: usize = 2;
 
-const OLDER: MemberError = MemberError::Unusable("the KDC offers an older version of the keying material");
-const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
+pub(super) const OLDER: MemberError = MemberError::Unusable("the KDC offers an older version of the keying material");
+pub(super) const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
 
-pub(super) fn operate(setup: &Setup, operation: Operation, run: &mut Run<'_>) -> Result<(), Stop> {
-    if operation == Operation::Token {
-        return token(setup, run);
-    }
+pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(), Stop> {
+    let operation = match task {
+        Task::Operation(Operation::Token) => return token(setup, run),
+        Task::Operation(operation) => *operation,
+        Task::Notified(told) => return follow::notified(&granted(setup, run)?, run, told),
+    };
     let setup = &granted(setup, run)?;
     match operation {
         Operation::Token => Ok(()),
@@ -40,6 +43,11 @@ pub(super) fn operate(setup: &Setup, operation: Operation, run: &mut Run<'_>) ->
         Operation::Join => join(setup, run),
         Operation::Keys => keys(setup, run),
         Operation::Creds => creds(setup, run),
+        Operation::Version => follow::version(setup, run),
+        Operation::Renew => membership::renew(setup, run),
+        Operation::ChangeCredential => membership::change_credential(setup, run),
+        Operation::Leave => membership::leave(setup, run),
+        Operation::Observe => follow::observe(setup, run),
     }
 }
 
@@ -71,6 +79,7 @@ fn token(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         access_token: Bytes(response.access_token.clone()),
         cnf: Bytes(cnf.encode()),
         expires: run.asked.plus(Duration::from_secs(lifetime)),
+        asked: Some(run.asked),
         scope: response.scope.as_ref().map(ScopeValue::decode).transpose()?.map(|scope| Bytes(scope.encode())),
     });
     granted(setup, run)?;
@@ -144,7 +153,7 @@ fn restore(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
 /// Asks the KDC under the association. After some failures an association which has never worked is given up for the
 /// one that has, and where that does not work either the token is posted anew. `request` is made anew for each try, of the
 /// association and a nonce: a proof is bound to the association's challenge, and no nonce is sent twice.
-fn ask(
+pub(super) fn ask(
     setup: &Setup,
     run: &mut Run<'_>,
     mut request: impl FnMut(&Session, [u8; NONCE]) -> Result<Request, MemberError>,
@@ -186,7 +195,7 @@ fn proven(run: &mut Run<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn get(setup: &Setup, resource: &[&str]) -> Request {
+pub(super) fn get(setup: &Setup, resource: &[&str]) -> Request {
     let gname = setup.rules.scope().gname;
     Request::new(Method::Get, [ROOT, &gname].into_iter().chain(resource.iter().copied()))
 }
@@ -194,19 +203,32 @@ fn get(setup: &Setup, resource: &[&str]) -> Request {
 /// Phase 2, second half: joins the group, or joins it again. Where it comes to nothing, nothing in the state has
 /// changed but the challenge and the association.
 fn join(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    let path = [ROOT.to_owned(), setup.rules.scope().gname];
+    let (answer, cnonce) = prove(setup, run, &path, Some(GetCreds::All), |join| join)?;
+    take_in(setup, run, &answer, &cnonce)
+}
+
+/// Posts a proof of possession of the member's key, in what `wanted` makes of a Join Request. Returns the answer, a success, and the N_C
+/// that it is for.
+pub(super) fn prove(
+    setup: &Setup,
+    run: &mut Run<'_>,
+    path: &[String],
+    get_creds: Option<GetCreds>,
+    wanted: impl Fn(JoinRequest) -> JoinRequest,
+) -> Result<(Response, [u8; NONCE]), Stop> {
     for attempt in 0..JOINS {
         let mut cnonce = [0; NONCE];
         let answer = ask(setup, run, |session, nonce| {
             cnonce = nonce;
             let challenge = session.kdcchallenge.clone().unwrap_or_default();
-            let join = setup.rules.join(&challenge.0, &cnonce, Some(GetCreds::All))?;
-            let path = [ROOT.to_owned(), setup.rules.scope().gname];
-            Ok(Request::new(Method::Post, path).with_payload(ACE_GROUPCOMM_CBOR, join.encode()))
+            let join = wanted(setup.rules.join(&challenge.0, &cnonce, get_creds.clone())?);
+            Ok(Request::new(Method::Post, path.iter().cloned()).with_payload(ACE_GROUPCOMM_CBOR, join.encode()))
         })?;
         if answer.status.is_success() {
-            return take_in(setup, run, &answer, &cnonce);
+            return Ok((answer, cnonce));
         }
-        if attempt == 0 && is_invalid_proof(&answer) {
+        if attempt == 0 && error_of(&answer) == Some(GroupcommError::InvalidProof) {
             // The challenge came unprotected: it may not be the KDC's.
             upload(setup, run)?;
             continue;
@@ -216,7 +238,7 @@ fn join(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
             .and_then(|answer| JoinRefusal::decode(&answer.payload).ok())
             .and_then(|refusal| refusal.kdcchallenge);
         let (Some(challenge), Some(session)) = (challenge, run.state.current_mut()) else {
-            return Err(refused(&answer).into());
+            return Err(membership::turned_away(setup, run, &answer));
         };
         session.kdcchallenge = Some(Bytes(challenge));
         run.save()?;
@@ -233,19 +255,18 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     let joined = setup.rules.joined(JoinResponse::decode(&answer.payload)?, cnonce)?;
     let name = setup.rules.scope().gname;
     let former = run.state.groups.get(&name);
-    if former.is_some_and(|former| former.num > joined.num) {
+    let had = former.map(|former| former.num);
+    if had.is_some_and(|had| had > joined.num) {
         return Err(OLDER.into());
     }
-    if former.is_some_and(|former| former.kdc_cred.0 != joined.kdc_cred) {
+    let is_other_kdc = former.is_some_and(|former| former.kdc_cred.0 != joined.kdc_cred);
+    if is_other_kdc {
         tracing::warn!(group = %name, "the KDC has another credential than before");
     }
     // What may have been used without a record of it counts as used.
-    let mut spent = former.map(|former| former.spent.clone()).unwrap_or_default();
-    if let Some(former) = former.filter(|former| former.doubtful) {
-        let mut former = former.clone();
-        former.spend(setup.rules.as_ref());
-        spent.clone_from(&former.spent);
-    }
+    let former = former.map(|former| former.ended(setup.rules.as_ref()));
+    let former = former.or_else(|| run.state.former.get(&name).cloned()).unwrap_or_default();
+    let spent = former.spent.clone();
     let mut group = JoinedGroup {
         num: joined.num,
         expires: expires(run, joined.exp, joined.exi),
@@ -260,17 +281,26 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     if group.is_spent(setup.rules.as_ref()) {
         return Err(SPENT.into());
     }
-    run.state.groups.insert(name, group);
-    run.save()
+    run.state.groups.insert(name.clone(), group);
+    run.state.former.remove(&name);
+    run.save()?;
+    if former.num.is_some_and(|had| had > joined.num) {
+        run.tell(MemberEvent::Older { num: joined.num });
+    }
+    if is_other_kdc {
+        run.tell(MemberEvent::KdcCredChanged);
+    }
+    run.tell(MemberEvent::Joined { num: joined.num });
+    Ok(())
 }
 
 /// When keys end, by the member's clock: at the time that the KDC says, or after what it says to be left, whichever comes
 /// first. A clock that is slow does not make them last.
-fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<UnixTime> {
+pub(super) fn expires(run: &Run<'_>, exp: Option<u64>, exi: Option<u64>) -> Option<UnixTime> {
     exp.map(UnixTime::new).into_iter().chain(exi.map(|exi| run.asked.plus(Duration::from_secs(exi)))).min()
 }
 
-fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut JoinedGroup, MemberError> {
+pub(super) fn group<'r>(setup: &Setup, run: &'r mut Run<'_>) -> Result<&'r mut JoinedGroup, MemberError> {
     run.state.groups.get_mut(&setup.rules.scope().gname).ok_or(MemberError::NotAMember)
 }
 
@@ -280,7 +310,7 @@ fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     if group(setup, run)?.is_spent(setup.rules.as_ref()) {
         join(setup, run)?;
     }
-    refresh(setup, run)?;
+    follow::refresh(setup, run)?;
     let unix = run.unix;
     let group = group(setup, run)?;
     if group.is_spent(setup.rules.as_ref()) {
@@ -297,29 +327,6 @@ fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     run.save()
 }
 
-/// Gets the keying material and installs it. The version is compared first: an older one is never installed, and with
-/// a newer one nobody is known until the credentials have been asked for.
-fn refresh(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
-    let node = group(setup, run)?.node.clone();
-    let answer = ask(setup, run, |_, _| Ok(get(setup, &[NODES, &node])))?;
-    if !answer.status.is_success() {
-        return Err(refused(&answer).into());
-    }
-    let distribution = KeyDistribution::decode(&answer.payload)?;
-    let key = setup.rules.key(&distribution)?;
-    let expires = expires(run, distribution.exp, distribution.exi);
-    let group = group(setup, run)?;
-    if distribution.num < group.num {
-        return Err(OLDER.into());
-    }
-    if distribution.num > group.num {
-        group.peers.clear();
-    }
-    (group.num, group.expires) = (distribution.num, expires);
-    group.key = Bytes(key.as_bytes().to_vec());
-    run.save()
-}
-
 /// Gets the credentials of all members. They are those of one version of the keying material: an older one is refused,
 /// and before those of a newer one its keys are fetched.
 fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
@@ -327,7 +334,7 @@ fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         let num = group(setup, run)?.num;
         let answer = ask(setup, run, |_, _| Ok(get(setup, &["creds"])))?;
         if !answer.status.is_success() {
-            return Err(refused(&answer).into());
+            return Err(membership::turned_away(setup, run, &answer));
         }
         let creds = CredsResponse::decode(&answer.payload)?;
         let theirs = creds.as_ref().map_or(num, |creds| creds.num);
@@ -339,20 +346,19 @@ fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
             group(setup, run)?.set_peers(setup.rules.as_ref(), peers);
             return run.save();
         }
-        refresh(setup, run)?;
+        follow::refresh(setup, run)?;
     }
     Err(MemberError::Unusable("the keying material changes all the time").into())
 }
 
-/// Whether a proof of possession was refused.
-fn is_invalid_proof(answer: &Response) -> bool {
+/// The error of RFC 9594 section 5 that an answer names.
+pub(super) fn error_of(answer: &Response) -> Option<GroupcommError> {
     let is_problem = answer.content_format == Some(PROBLEM_DETAILS_CBOR);
-    let details = ProblemDetails::decode(&answer.payload).ok().filter(|_| is_problem);
-    details.and_then(|details| details.error()) == Some(GroupcommError::InvalidProof)
+    ProblemDetails::decode(&answer.payload).ok().filter(|_| is_problem).and_then(|details| details.error())
 }
 
 /// Why the KDC refused, as far as it says so.
-fn refused(answer: &Response) -> MemberError {
+pub(super) fn refused(answer: &Response) -> MemberError {
     let title = ProblemDetails::decode(&answer.payload).ok().and_then(|details| details.title);
     MemberError::Refused { status: answer.status, detail: title.unwrap_or_default() }
 }

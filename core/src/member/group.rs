@@ -47,7 +47,25 @@ impl Peer {
     }
 }
 
+/// What is kept of a group that the member is out of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerGroup {
+    /// The version of the keying material that it had.
+    pub num: Option<i64>,
+    /// Names of the keys that were used. None of them is used again.
+    pub spent: Vec<Bytes>,
+}
+
 impl JoinedGroup {
+    /// What is kept when the membership is over. A key that may have been used without a record of it counts as used.
+    pub(super) fn ended(&self, rules: &dyn MemberRules) -> FormerGroup {
+        let mut group = self.clone();
+        if group.doubtful {
+            group.spend(rules);
+        }
+        FormerGroup { num: Some(group.num), spent: group.spent }
+    }
+
     fn name_of_key(&self, rules: &dyn MemberRules) -> Option<Bytes> {
         rules.key_name(&RawCbor::new(&self.key.0).ok()?).map(Bytes)
     }

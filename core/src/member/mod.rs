@@ -10,13 +10,17 @@
 //! nothing at once: anybody could send them (RFC 8613 appendix D.5.3).
 
 mod bytes;
+mod event;
 mod flow;
+mod follow;
 mod group;
+mod membership;
 mod run;
 mod state;
 
 pub use bytes::Bytes;
-pub use group::{JoinedGroup, Peer};
+pub use event::MemberEvent;
+pub use group::{FormerGroup, JoinedGroup, Peer};
 pub use state::{Numbers, Session, State, Token};
 
 use crate::time::UnixTime;
@@ -43,6 +47,16 @@ pub enum Operation {
     Keys,
     /// Get the credentials of all members.
     Creds,
+    /// Ask for the version of the keying material, and get that where it is newer than the member's.
+    Version,
+    /// Get individual keying material of its own anew, e.g. another Sender ID, without another token or join.
+    Renew,
+    /// Tell the group the credential that the member has now, with a proof of its key. Identifier and keys stay.
+    ChangeCredential,
+    /// Leave the group. Its keys are dropped.
+    Leave,
+    /// Get the keying material, and be told of the next. What is told goes in by [`Member::notified`].
+    Observe,
 }
 
 /// One exchange with another party.
@@ -181,7 +195,7 @@ pub struct Setup {
 
 /// An operation under way.
 struct Begun {
-    operation: Operation,
+    task: Task,
     unix: UnixTime,
     seed: [u8; 32],
     /// The state at its beginning: each run begins there.
@@ -198,6 +212,15 @@ pub struct Member {
     /// What is reserved with the KDC, in this process.
     numbers: Option<Numbers>,
     begun: Option<Begun>,
+    events: Vec<MemberEvent>,
+}
+
+/// What a run is for.
+#[derive(Clone, Debug)]
+enum Task {
+    Operation(Operation),
+    /// What an observation of its own node has told.
+    Notified(Response),
 }
 
 impl Member {
@@ -205,7 +228,7 @@ impl Member {
     /// [`State::distrust`].
     #[must_use]
     pub const fn new(setup: Setup, state: State) -> Self {
-        Self { setup, state, numbers: None, begun: None }
+        Self { setup, state, numbers: None, begun: None, events: Vec::new() }
     }
 
     /// What it keeps, as it was written last.
@@ -228,6 +251,21 @@ impl Member {
 
     /// Begins an operation at this time. One that was under way is given up.
     pub fn begin(&mut self, unix: UnixTime, operation: Operation, rng: &mut dyn CryptoRng) -> Effect {
+        self.begin_task(unix, Task::Operation(operation), rng)
+    }
+
+    /// Takes what an observation of [`Operation::Observe`] has told, verified and in plain text: a newer version, or its end. It is
+    /// an operation as the others.
+    pub fn notified(&mut self, unix: UnixTime, told: Response, rng: &mut dyn CryptoRng) -> Effect {
+        self.begin_task(unix, Task::Notified(told), rng)
+    }
+
+    /// Returns what has happened since this was asked last.
+    pub fn take_events(&mut self) -> Vec<MemberEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn begin_task(&mut self, unix: UnixTime, task: Task, rng: &mut dyn CryptoRng) -> Effect {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let before = self.state.clone();
@@ -235,7 +273,7 @@ impl Member {
             // What was given up may have changed the association, or used numbers of another block.
             self.numbers = None;
         }
-        self.begun = Some(Begun { operation, unix, seed, before, facts: Vec::new(), saving: None });
+        self.begun = Some(Begun { task, unix, seed, before, facts: Vec::new(), saving: None });
         self.run()
     }
 
@@ -266,7 +304,7 @@ impl Member {
     fn run(&mut self) -> Effect {
         let Some(begun) = &mut self.begun else { return Effect::Done(Err(MemberError::Idle)) };
         let mut run = Run::new(begun.unix, begun.before.clone(), self.numbers, &begun.seed, &begun.facts);
-        let result = match flow::operate(&self.setup, begun.operation, &mut run) {
+        let result = match flow::operate(&self.setup, &begun.task, &mut run) {
             Err(Stop::Wants(effect)) => {
                 if let Effect::Save(state) = &*effect {
                     begun.saving = Some(state.clone());
@@ -277,6 +315,7 @@ impl Member {
             Err(Stop::Failed(error)) => Err(error),
         };
         self.numbers = run.numbers();
+        self.events.extend(run.into_events());
         self.begun = None;
         Effect::Done(result)
     }

@@ -2,6 +2,7 @@
 //! not happened yet ends the run as an effect.
 
 use super::bytes::Bytes;
+use super::event::MemberEvent;
 use super::group::JoinedGroup;
 use super::state::{Numbers, Session, State};
 use super::{Effect, Exchange, ExchangeError, Exchanged, MemberError};
@@ -48,6 +49,8 @@ pub(super) struct Run<'a> {
     pub(super) state: State,
     /// The numbers that are reserved with the KDC, if they are not used up soon.
     numbers: Option<Numbers>,
+    /// What has happened, as far as the run has come.
+    events: Vec<MemberEvent>,
 }
 
 impl<'a> Run<'a> {
@@ -58,12 +61,22 @@ impl<'a> Run<'a> {
         seed: &'a [u8; 32],
         facts: &'a [Fact],
     ) -> Self {
-        Self { facts: facts.iter(), seed, drawn: 0, unix, asked: unix, state, numbers }
+        Self { facts: facts.iter(), seed, drawn: 0, unix, asked: unix, state, numbers, events: Vec::new() }
     }
 
     /// What is left of the numbers.
     pub(super) const fn numbers(&self) -> Option<Numbers> {
         self.numbers
+    }
+
+    /// Tells of what has happened. What rests on a state is told after that was saved.
+    pub(super) fn tell(&mut self, event: MemberEvent) {
+        self.events.push(event);
+    }
+
+    /// Ends the run. Returns what has happened in it.
+    pub(super) fn into_events(self) -> Vec<MemberEvent> {
+        self.events
     }
 
     /// Random bytes.

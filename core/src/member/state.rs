@@ -1,9 +1,10 @@
 //! All that a member keeps from one operation to the next.
 
 use super::bytes::Bytes;
-use super::group::JoinedGroup;
+use super::group::{FormerGroup, JoinedGroup};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// How many sequence numbers are reserved at once with the KDC: each block of a large answer takes one.
@@ -27,9 +28,26 @@ pub struct Token {
     pub cnf: Bytes,
     /// When it ends, by the member's clock.
     pub expires: UnixTime,
+    /// When it was asked for.
+    #[serde(default)]
+    pub asked: Option<UnixTime>,
     /// The encoded scope that was granted, where the AS says that it is not what was asked for.
     #[serde(default)]
     pub scope: Option<Bytes>,
+}
+
+impl Token {
+    /// When another one is to be got: when about four fifths of its life are over, and not for all tokens at the same part of it, so that
+    /// members which began together do not ask together.
+    #[must_use]
+    pub fn renews_at(&self) -> UnixTime {
+        let Some(asked) = self.asked else { return self.expires };
+        let part = Sha256::digest(&self.access_token.0).first().copied().unwrap_or_default();
+        // 75 % and up to 5 % more.
+        let thousandths = u32::from(part).saturating_mul(50).div_ceil(255).saturating_add(750);
+        let life = asked.until(self.expires);
+        asked.plus(life.saturating_mul(thousandths).checked_div(1_000).unwrap_or(life))
+    }
 }
 
 /// An association with the KDC.
@@ -56,6 +74,9 @@ pub struct State {
     pub offered: Option<Session>,
     /// The groups, by name.
     pub groups: BTreeMap<String, JoinedGroup>,
+    /// Groups that it is out of, by name.
+    #[serde(default)]
+    pub former: BTreeMap<String, FormerGroup>,
 }
 
 impl State {
@@ -105,11 +126,29 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_renewed_when_three_to_four_fifths_of_its_life_are_over() {
+        let token = |byte, asked| Token {
+            access_token: Bytes(vec![byte; 9]),
+            cnf: Bytes::default(),
+            expires: UnixTime::new(3_000),
+            asked,
+            scope: None,
+        };
+        let times: Vec<u64> =
+            (0..64).map(|byte| token(byte, Some(UnixTime::new(2_000))).renews_at().seconds()).collect();
+        assert!(times.iter().all(|time| (2_750..=2_800).contains(time)), "{times:?}");
+        let (first, last) = (times.iter().min(), times.iter().max());
+        assert!(first < Some(&2_760) && last > Some(&2_790), "{times:?}");
+        assert_eq!(token(0, None).renews_at(), UnixTime::new(3_000), "one that a former release has kept");
+    }
+
+    #[test]
     fn debug_shows_no_key() {
         let token = Token {
             access_token: Bytes(vec![0x5e; 9]),
             cnf: Bytes(vec![0x5e; 16]),
             expires: UnixTime::new(1),
+            asked: None,
             scope: None,
         };
         let session = Session { association: Bytes(vec![0x5e; 40]), ..Session::default() };

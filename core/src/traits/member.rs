@@ -201,6 +201,32 @@ pub trait MemberRules: Send + Sync {
         Ok(GroupJoined::new(response, key))
     }
 
+    /// The keying material of a newer version: what the member holds, with what a rekeying message gives. A message may leave out
+    /// what stays as it is. Where a profile says nothing, a message has all of it.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; it is not installed then.
+    fn rekeyed(&self, held: &RawCbor, told: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
+        let _ = held;
+        self.key(told)
+    }
+
+    /// The keying material with new individual material of the member's own (RFC 9594 section 4.8.2), out of the answer.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where the profile has none, or the answer is none.
+    fn renewed(&self, held: &RawCbor, answer: &[u8]) -> Result<RawCbor, Unsuitable> {
+        let _ = (held, answer);
+        Err(Unsuitable::new("the profile has no individual keying material"))
+    }
+
+    /// The resource of a group that says which identifiers went stale since a version, where the profile has one. It takes a FETCH with the
+    /// version, and answers with an array of them; with an empty answer all other members' are stale. Where there is none a member
+    /// that missed a version asks for all credentials anew.
+    fn stale_resource(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The parts of keying material by name, e.g. for another stack that is to use it. Where a profile says nothing it is the
     /// `key` object as a whole, and secret.
     ///

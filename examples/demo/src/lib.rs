@@ -1,5 +1,5 @@
 //! Authorization Server, KDC and three members in one process, over real UDP on loopback: the whole way from a
-//! registration to keys that are equal.
+//! registration to keys that are equal. Then one leaves, and the token of another is revoked: each time the others get new keys.
 //!
 //! The servers and members are those of the programs, with the sample configurations, on ports that are free.
 
@@ -9,11 +9,16 @@
 )]
 
 use ace_backend_daemon::{Loaded, ProgramError};
+use ace_groupcomm::config::ConfigValue;
 use ace_groupcomm::member::Operation;
 use ace_member::show::{ShownExchange, Style};
 use ace_member::{Member, MemberSettings, export};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+
+mod life;
+
+use life::goes_on;
 
 /// The sample configurations.
 const AS: &str = include_str!("../../as/as.toml");
@@ -37,24 +42,74 @@ impl Options {
     }
 }
 
-/// What the demo came to.
+/// Who holds which keys.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Held {
     /// One object for each member: name, group, sender_id, num, key_digest.
     pub members: Vec<Value>,
     /// Whether all have the same keys.
     pub equal: bool,
 }
 
-impl Outcome {
+impl Held {
+    fn new(members: Vec<Value>) -> Self {
+        let digests: Vec<_> = members.iter().map(|member| member.get("key_digest")).collect();
+        let equal =
+            digests.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) && digests.iter().all(Option::is_some);
+        Self { members, equal }
+    }
+
     /// As one JSON object.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({ "members": self.members, "equal": self.equal })
     }
+
+    /// Whether the version is newer than the former one, and none of its keys the same.
+    fn replaces(&self, former: &Self) -> bool {
+        let newest = |held: &Self| held.members.iter().filter_map(|member| member.get("num")?.as_i64()).max();
+        let digest = |held: &Self| held.members.first().and_then(|member| member.get("key_digest").cloned());
+        self.equal && newest(self) > newest(former) && digest(self) != digest(former)
+    }
 }
 
-fn other(error: impl std::fmt::Display) -> ProgramError {
+/// What the demo came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// After all have joined.
+    pub joined: Held,
+    /// After one has left, and the others were rekeyed.
+    pub after: Held,
+    /// Who has left: the names.
+    pub left: Vec<String>,
+    /// After a token was revoked, and the others were rekeyed.
+    pub after_revocation: Held,
+    /// Whose token was revoked: the names.
+    pub revoked: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether all who are members hold the same keys each time, and others each time than before.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.joined.equal && self.after.replaces(&self.joined) && self.after_revocation.replaces(&self.after)
+    }
+
+    /// As one JSON object.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "members": self.joined.members,
+            "equal": self.joined.equal,
+            "after": self.after.json(),
+            "left": self.left,
+            "after_revocation": self.after_revocation.json(),
+            "revoked": self.revoked,
+        })
+    }
+}
+
+pub(crate) fn other(error: impl std::fmt::Display) -> ProgramError {
     ProgramError::Other(error.to_string())
 }
 
@@ -70,6 +125,10 @@ pub async fn run(options: Options, mut tell: impl FnMut(Shown) + Send) -> Result
     let auth_server = ace_as::start(&auth_server, "memory:").await?;
     let mut kdc: Loaded<ace_kdc::Config> = Loaded::parse(&folder.path().join("kdc.toml"), KDC.into())?;
     kdc.config.listen = vec![any];
+    for group in &mut kdc.config.groups {
+        // Nobody waits long for what is shown.
+        group.parameters.insert("rekey_delay", ConfigValue::Int(1));
+    }
     let kdc = ace_kdc::start(&kdc, "memory:", &ace_kdc::Options::default()).await?;
     let addresses = (auth_server.addresses.first().copied(), kdc.addresses.first().copied());
     let (Some(as_address), Some(kdc_address)) = addresses else { return Err(other("nobody listens")) };
@@ -88,11 +147,14 @@ pub async fn run(options: Options, mut tell: impl FnMut(Shown) + Send) -> Result
     for settings in &settings {
         members.push(keys(settings, options, &mut tell).await?);
     }
-    let digests: Vec<_> = members.iter().map(|member| member.get("key_digest").cloned()).collect();
-    let equal = digests.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) && digests.iter().all(Option::is_some);
+    let joined = Held::new(members);
+    let outcome = match settings.as_slice() {
+        [lamp, switch, sensor] => goes_on(&kdc, (lamp, switch, sensor), joined, options, &mut tell).await,
+        _ => Err(other("three members were to join")),
+    };
     kdc.stop().await;
     auth_server.stop().await;
-    Ok(Outcome { members, equal })
+    outcome
 }
 
 /// Something to be shown.
@@ -102,6 +164,8 @@ pub enum Shown {
     Heading(String),
     /// Two parties have talked.
     Exchange(ShownExchange),
+    /// What the application of a member is told.
+    Event(Value),
 }
 
 async fn member(
@@ -129,9 +193,15 @@ async fn keys(
     for operation in [Operation::Keys, Operation::Creds] {
         member.run(operation).await.map_err(other)?;
     }
-    let group = member.group().ok_or_else(|| other("not a member"))?.clone();
+    let held = held(&member, options)?;
     member.close().map_err(other)?;
-    let all = export::group(settings, &group, options.show_secrets).map_err(other)?;
+    Ok(held)
+}
+
+/// What a member holds, to be compared.
+pub(crate) fn held(member: &Member<'_>, options: Options) -> Result<Value, ProgramError> {
+    let group = member.group().ok_or_else(|| other("not a member"))?;
+    let all = export::group(member.settings(), group, options.show_secrets).map_err(other)?;
     let mut wanted = vec!["name", "group", "sender_id", "num", "key_digest"];
     if options.show_secrets {
         wanted.extend(["ms", "salt", "gid"]);

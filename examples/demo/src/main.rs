@@ -1,7 +1,7 @@
 //! `ace-demo [--json] [--show-secrets]`
 
 use ace_backend_daemon::tell;
-use ace_demo::{Options, Outcome, Shown, run};
+use ace_demo::{Held, Options, Outcome, Shown, run};
 use ace_member::export;
 use ace_member::show::ShownExchange;
 use clap::{CommandFactory, Parser};
@@ -22,6 +22,7 @@ struct Arguments {
 fn show(step: &Shown) -> String {
     match step {
         Shown::Heading(text) => format!("\n== {text}\n"),
+        Shown::Event(event) => format!("\nevent: {event}\n"),
         Shown::Exchange(event) => {
             let lock = if event.protected { "OSCORE" } else { "not protected" };
             let line = |text: &str| if text.is_empty() { String::new() } else { format!("    {text}\n") };
@@ -32,12 +33,22 @@ fn show(step: &Shown) -> String {
     }
 }
 
+fn held(held: &Held) -> String {
+    let members: String = held.members.iter().map(|member| format!("{}\n", export::lines(member))).collect();
+    format!("{members}keys are equal: {}\n", if held.equal { "yes" } else { "NO" })
+}
+
 fn end(outcome: &Outcome, json: bool) -> String {
     if json {
         return format!("{}\n", outcome.json());
     }
-    let members: String = outcome.members.iter().map(|member| format!("{}\n", export::lines(member))).collect();
-    format!("\n== what the members hold\n{members}keys are equal: {}\n", if outcome.equal { "yes" } else { "NO" })
+    let (left, revoked) = (outcome.left.join(", "), outcome.revoked.join(", "));
+    format!(
+        "\n== what the members hold\n{}\n== after {left} has left\n{}\n== after the token of {revoked} was revoked\n{}",
+        held(&outcome.joined),
+        held(&outcome.after),
+        held(&outcome.after_revocation),
+    )
 }
 
 #[tokio::main]
@@ -56,7 +67,7 @@ async fn main() -> ExitCode {
     let told = told.and(outcome.as_ref().map_or(Ok(()), |outcome| tell(&export::printable(&end(outcome, json)))));
     match (outcome, told) {
         (Err(error), _) | (Ok(_), Err(error)) => error.complain(),
-        (Ok(outcome), Ok(())) if outcome.equal => ExitCode::SUCCESS,
+        (Ok(outcome), Ok(())) if outcome.is_right() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }

@@ -31,7 +31,7 @@ async fn no_secret_is_logged() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("listening"), "the log is on");
 
-    let field = |name: &str| outcome.members[0].get(name).and_then(Value::as_str).unwrap().to_owned();
+    let field = |name: &str| outcome.joined.members[0].get(name).and_then(Value::as_str).unwrap().to_owned();
     let mut secrets = vec![hex::decode(field("ms")).unwrap(), hex::decode(field("salt")).unwrap()];
     // What the samples configure; each begins with this.
     secrets.push(b"sample".to_vec());

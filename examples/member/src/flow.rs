@@ -7,7 +7,7 @@ use crate::state::StateFile;
 use ace_backend_tokio::{
     Clock, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange,
 };
-use ace_groupcomm::member::{JoinedGroup, Operation, Setup, State, Token};
+use ace_groupcomm::member::{JoinedGroup, MemberEvent, Operation, Setup, State, Token};
 use ace_profile_oscore::{OscoreClient, client_security};
 use std::sync::Arc;
 
@@ -69,6 +69,12 @@ impl<'a> Member<'a> {
         self.driver.into_store().close()
     }
 
+    /// Returns what the configuration says.
+    #[must_use]
+    pub const fn settings(&self) -> &MemberSettings {
+        self.settings
+    }
+
     /// Returns the token as it is kept.
     #[must_use]
     pub const fn token(&self) -> Option<&Token> {
@@ -102,13 +108,40 @@ impl<'a> Member<'a> {
         let (settings, style, observer) = (self.settings, self.style, &mut self.observer);
         let mut observer = |seen: SeenExchange<'_>| observer(shown(settings, style, seen));
         let result = self.driver.run(operation, MemberHooks { observer: &mut observer, hand_out }).await;
-        result.map_err(|error| match error {
-            MemberRunError::Store(error) => error,
-            MemberRunError::Member(error) => error.into(),
-            MemberRunError::Oscore(error) => error.into(),
-            MemberRunError::Io(error) => error.into(),
-            other => ProgramError::State { path: settings.state.clone(), reason: other.to_string() },
-        })
+        result.map_err(|error| program_error(settings, error))
+    }
+
+    /// Waits for what the KDC tells next, once [`Operation::Observe`] was done, and takes it. Returns whether something was told
+    /// in half a minute.
+    ///
+    /// # Errors
+    /// [`ProgramError`]. A member that was told of its end gets the KDC's refusal here.
+    pub async fn told(&mut self) -> Result<bool, ProgramError> {
+        let (settings, style, observer) = (self.settings, self.style, &mut self.observer);
+        let mut observer = |seen: SeenExchange<'_>| observer(shown(settings, style, seen));
+        let hooks = MemberHooks { observer: &mut observer, hand_out: &mut |_| true };
+        self.driver.told(hooks).await.map_err(|error| program_error(settings, error))
+    }
+
+    /// Whether the KDC tells of changes: [`Operation::Observe`] was done, and has not ended.
+    #[must_use]
+    pub fn is_observing(&self) -> bool {
+        self.driver.is_observing()
+    }
+
+    /// Returns what has happened since this was asked last.
+    pub fn take_events(&mut self) -> Vec<MemberEvent> {
+        self.driver.take_events()
+    }
+}
+
+fn program_error(settings: &MemberSettings, error: MemberRunError<ProgramError>) -> ProgramError {
+    match error {
+        MemberRunError::Store(error) => error,
+        MemberRunError::Member(error) => error.into(),
+        MemberRunError::Oscore(error) => error.into(),
+        MemberRunError::Io(error) => error.into(),
+        other => ProgramError::State { path: settings.state.clone(), reason: other.to_string() },
     }
 }
 

@@ -2,7 +2,7 @@
 //! group's keys in its hand.
 //!
 //! [`Member`] runs the engine of `ace-groupcomm` on UDP and keeps its state in a file; the program `ace-member` does one
-//! operation a call, the demo all of them.
+//! operation a call, or stays a member ([`watch`]); the demo does all of them.
 
 #![cfg_attr(
     not(test),
@@ -15,11 +15,13 @@ mod flow;
 mod program;
 pub mod show;
 mod state;
+mod watch;
 
 pub use config::{AuthServer, Config, GroupConfig, Kdc, MemberSettings};
 pub use flow::Member;
 pub use program::main;
 pub use state::{Content, StateFile};
+pub use watch::{event, watch};
 
 use ace_groupcomm::member::MemberError;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The program `ace-member`: `ace-member --config FILE COMMAND`.
 
 use crate::show::{self, Style};
+use crate::watch::watch;
 use crate::{Config, Member, MemberSettings, ProgramError, export};
 use ace_backend_daemon::{Loaded, escaped, say, tell};
 use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, Operation};
@@ -42,6 +43,16 @@ enum Command {
     Keys,
     /// Get the credentials of all members.
     Creds,
+    /// Ask for the version of the keys, and get them where they are newer.
+    Version,
+    /// Get another Sender ID, without another token or join.
+    Renew,
+    /// Tell the group the credential that the configuration names now.
+    ChangeCredential,
+    /// Leave the group; its keys are dropped.
+    Leave,
+    /// Stay a member, and tell what happens to the group, until it is stopped: with --json one object a line.
+    Watch,
 }
 
 impl Arguments {
@@ -61,11 +72,20 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
     let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic, ..Style::default() };
     let mut member = Member::open(settings, style, observer)?;
     let operation = match arguments.command {
+        Command::Watch => {
+            let ended = watch(&mut member, |value| arguments.write(&value)).await;
+            member.close()?;
+            return ended;
+        }
         Command::Token => Operation::Token,
         Command::Upload => Operation::Upload,
         Command::Join => Operation::Join,
         Command::Creds => Operation::Creds,
         Command::Keys => Operation::Keys,
+        Command::Version => Operation::Version,
+        Command::Renew => Operation::Renew,
+        Command::ChangeCredential => Operation::ChangeCredential,
+        Command::Leave => Operation::Leave,
     };
     // Keys are written before they are marked as handed out.
     let (mut outcome, mut took) = (Ok(()), false);

@@ -6,8 +6,10 @@ use ace_groupcomm::traits::member::{self, GroupJoined, KeyPart, MemberRules, Uns
 use ace_groupcomm::traits::profile::ApplicationProfile;
 use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::cose_alg;
+use ace_groupcomm_messages::labels::groupcomm::GROUP_SENDER_ID;
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
+use ace_groupcomm_messages::paths::STALE_SIDS;
 use ace_groupcomm_messages::{
     DecodeError, GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KdcCred, KeyDistribution, Label,
     PeerCred, RawCbor, ScopeEntry, pop,
@@ -44,6 +46,9 @@ pub enum MemberError {
     /// Neither mode has both of its algorithms.
     #[error("no mode has both of its algorithms")]
     NoMode,
+    /// A newer version has the Gid of the one that the member holds.
+    #[error("the Gid is the same as before")]
+    SameGid,
     /// A proof could not be made.
     #[error("nothing can be signed")]
     Sign,
@@ -264,6 +269,47 @@ impl MemberRules for OscoreMember {
         } else {
             Err(Unsuitable::new(MemberError::SenderId))
         }
+    }
+
+    /// A rekeying message has `ms`, `contextId` and maybe `salt` (section 11.1); an observed resource has all of it.
+    fn rekeyed(&self, held: &RawCbor, told: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
+        if told.gkty != Label::Int(GROUP_OSCORE_INPUT_MATERIAL) {
+            return Err(Unsuitable::new(MemberError::OtherProfile));
+        }
+        let mut material = GroupOscoreInputMaterial::decode(held)?;
+        let mut new = GroupOscoreInputMaterial::decode(&told.key)?;
+        if new.context_id == material.context_id {
+            return Err(Unsuitable::new(MemberError::SameGid));
+        }
+        if (has_group_mode(&new) || has_pairwise_mode(&new)) && sender_id_fits(&new, self.roles) {
+            return self.key(told);
+        }
+        material.ms = std::mem::take(&mut new.ms);
+        if new.salt.is_some() {
+            material.salt = new.salt.take();
+        }
+        material.context_id = std::mem::take(&mut new.context_id);
+        let mut told = told.clone();
+        told.key = material.encode();
+        self.key(&told)
+    }
+
+    fn renewed(&self, held: &RawCbor, answer: &[u8]) -> Result<RawCbor, Unsuitable> {
+        let answer = RawCbor::new(answer)?.to_map().ok_or_else(|| Unsuitable::new(MemberError::SenderId))?;
+        let label = Label::Int(GROUP_SENDER_ID);
+        let sender_id = answer.into_iter().find(|(name, _)| *name == label).and_then(|(_, id)| id.to_byte_string());
+        let sender_id = sender_id.ok_or_else(|| Unsuitable::new(MemberError::SenderId))?;
+        let mut material = GroupOscoreInputMaterial::decode(held)?;
+        material.group_sender_id = Some(sender_id);
+        if sender_id_fits(&material, self.roles) {
+            Ok(material.encode())
+        } else {
+            Err(Unsuitable::new(MemberError::SenderId))
+        }
+    }
+
+    fn stale_resource(&self) -> Option<&'static str> {
+        Some(STALE_SIDS)
     }
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {

@@ -4,7 +4,7 @@ use crate::house::{House, Mischief, joined, keys, open, run};
 use ace_coap::Code;
 use ace_groupcomm::Status;
 use ace_groupcomm::member::{Bytes, ExchangeError, MemberError, Operation};
-use ace_groupcomm_messages::{Confirmation, GroupOscoreInputMaterial};
+use ace_groupcomm_messages::{Confirmation, GroupOscoreInputMaterial, RawCbor};
 use ace_member::export;
 
 fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
@@ -156,7 +156,12 @@ async fn an_older_version_and_a_sender_id_that_was_used_are_not_taken() {
     assert_eq!(member.group().unwrap().num, 3, "nothing was installed");
     member.close().unwrap();
     // It knows an older version than the KDC's: the newer one is installed with the credentials that go with it.
-    house.edit(|state| state.member.groups.get_mut("lamps").unwrap().num = -1);
+    house.edit(|state| {
+        let group = state.member.groups.get_mut("lamps").unwrap();
+        let mut material = GroupOscoreInputMaterial::decode(&RawCbor::new(&group.key.0).unwrap()).unwrap();
+        material.context_id = vec![9];
+        (group.num, group.key.0) = (-1, material.encode().as_bytes().to_vec());
+    });
     let mut member = open(&settings);
     run(&mut member, Operation::Creds).await.unwrap();
     assert_eq!(member.group().unwrap().num, 0);

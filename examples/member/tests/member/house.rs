@@ -3,6 +3,7 @@
 use ace_backend_daemon::{Loaded, Operator, Role, Running, StorageConfig, open_storage, operate};
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Type};
+use ace_groupcomm::command::Command;
 use ace_groupcomm::kdc::registrations;
 use ace_groupcomm::member::{MemberError, Operation};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
@@ -210,6 +211,11 @@ impl House {
     /// The KDC, whose state is on disk, is told something.
     pub(crate) async fn operate(&self, operator: Operator) {
         operate(&operator, &self.folder.path().join("state/control"), true).await.unwrap();
+    }
+
+    /// The KDC is told something.
+    pub(crate) async fn command(&self, command: Command) {
+        self.kdc.as_ref().unwrap().handle().command(command).await.unwrap();
     }
 
     /// How many registrations of observers are stored. The KDC ends and starts meanwhile.

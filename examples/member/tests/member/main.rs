@@ -3,6 +3,7 @@
 mod flow;
 mod house;
 mod killed;
+mod life;
 mod observe;
 mod output;
 mod registration;

@@ -1,0 +1,139 @@
+//! A member that stays: it observes, gets new keys as they come, renews its token, and tells what happens.
+
+use crate::show::hex;
+use crate::{Member, ProgramError};
+use ace_backend_daemon::stop_signal;
+use ace_groupcomm::UnixTime;
+use ace_groupcomm::member::{ExchangeError, MemberError, MemberEvent, Operation};
+use serde_json::{Map, Value, json};
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long it waits after something came to nothing.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After how long it asks for the keying material although nothing was told: an observation may be lost unnoticed.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// What has happened, for people and programs.
+#[must_use]
+pub fn event(member: &Member<'_>, event: &MemberEvent) -> Value {
+    let (name, more) = match event {
+        MemberEvent::Joined { num } => ("joined", json!({ "num": num })),
+        MemberEvent::Rekeyed { num } => ("rekeyed", json!({ "num": num })),
+        MemberEvent::Missed { had, num } => ("missed", json!({ "had": had, "num": num })),
+        MemberEvent::Older { num } => ("older", json!({ "num": num })),
+        MemberEvent::Stale(ids) => {
+            ("stale", json!({ "sender_ids": ids.iter().map(|id| hex(&id.0)).collect::<Vec<_>>() }))
+        }
+        MemberEvent::OthersForgotten => ("others-forgotten", json!({})),
+        MemberEvent::Renewed => ("renewed", json!({})),
+        MemberEvent::CredentialChanged => ("credential-changed", json!({})),
+        MemberEvent::KdcCredChanged => ("kdc-cred-changed", json!({})),
+        MemberEvent::Left => ("left", json!({})),
+        MemberEvent::Ended => ("ended", json!({})),
+        MemberEvent::GroupDeleted => ("group-deleted", json!({})),
+        _ => ("other", json!({})),
+    };
+    let mut fields = Map::new();
+    fields.insert("event".into(), json!(name));
+    fields.insert("name".into(), json!(member.settings().config.name));
+    fields.insert("group".into(), json!(member.settings().config.group.name));
+    if let Value::Object(more) = more {
+        fields.extend(more);
+    }
+    Value::Object(fields)
+}
+
+fn unix() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::new(since.as_secs())
+}
+
+/// Where a watch is.
+#[derive(Default)]
+struct Watch {
+    /// It was put out, or its group was deleted, since it joined last.
+    ended: bool,
+    /// The end of the token with which it has tried to join again: once a token is enough.
+    rejoined_with: Option<UnixTime>,
+    /// When the keying material was asked for.
+    looked: Option<Instant>,
+}
+
+impl Watch {
+    /// Does what is due. One that fails is tried again.
+    async fn step(&mut self, member: &mut Member<'_>) -> Result<(), ProgramError> {
+        if member.token().is_none_or(|token| token.renews_at() <= unix()) {
+            for operation in [Operation::Token, Operation::Upload] {
+                member.run(operation).await?;
+            }
+            self.looked = None;
+        }
+        if member.group().is_none() {
+            return self.join(member).await;
+        }
+        if !member.is_observing() || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            member.run(Operation::Observe).await?;
+            self.looked = Some(Instant::now());
+        }
+        member.told().await.map(|_| ())
+    }
+
+    async fn join(&mut self, member: &mut Member<'_>) -> Result<(), ProgramError> {
+        let token = member.token().map(|token| token.expires);
+        if self.ended && self.rejoined_with == token {
+            tokio::time::sleep(PAUSE).await;
+            return Ok(());
+        }
+        let joined = member.run(Operation::Join).await;
+        if self.ended && !matches!(joined, Err(ProgramError::Member(MemberError::Exchange(_)))) {
+            self.rejoined_with = token;
+        }
+        self.looked = None;
+        joined
+    }
+
+    fn note(&mut self, happened: &MemberEvent) {
+        self.ended = match happened {
+            MemberEvent::Ended | MemberEvent::GroupDeleted => true,
+            MemberEvent::Joined { .. } => false,
+            _ => self.ended,
+        };
+    }
+}
+
+/// Stays a member until the program is told to stop: `tell` gets each event. It renews its token when four fifths of its life are
+/// over. A member that was put out tries one join, and no other before it has another token.
+///
+/// # Errors
+/// [`ProgramError`] where the state cannot be kept, or events cannot be told. What the servers refuse, or do not answer, is tried again.
+pub async fn watch(
+    member: &mut Member<'_>,
+    mut tell: impl FnMut(Value) -> Result<(), ace_backend_daemon::ProgramError>,
+) -> Result<(), ProgramError> {
+    let mut stop = pin!(stop_signal());
+    let mut watch = Watch::default();
+    loop {
+        let stepped = tokio::select! {
+            () = &mut stop => return Ok(()),
+            stepped = watch.step(member) => stepped,
+        };
+        for happened in member.take_events() {
+            watch.note(&happened);
+            tell(event(member, &happened))?;
+        }
+        let pause = match stepped {
+            Ok(()) => continue,
+            Err(ProgramError::Member(MemberError::Exchange(ExchangeError::Silent(_)))) => PAUSE,
+            Err(ProgramError::Member(error)) => {
+                ace_backend_daemon::say(ace_backend_daemon::escaped(&error.to_string()));
+                PAUSE
+            }
+            Err(error) => return Err(error),
+        };
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(pause) => (),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A member that lives: it leaves, gets another Sender ID or credential, misses versions, is put out.
+
+use crate::house::{House, joined, keys, open, run};
+use ace_groupcomm::command::Command;
+use ace_groupcomm::member::{Bytes, MemberError, MemberEvent, Operation};
+use ace_groupcomm::{NodeName, Status};
+use ace_member::{Config, Member, MemberSettings, ProgramError};
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+fn ids(ids: &[u8]) -> Vec<Bytes> {
+    ids.iter().map(|id| Bytes(vec![*id])).collect()
+}
+
+/// Evicts a member.
+async fn evict(house: &House, member: &Member<'_>) {
+    let node = NodeName::new(&member.group().unwrap().node);
+    house.command(Command::Evict { group: "lamps".into(), node }).await;
+}
+
+fn is_refused(result: &Result<(), MemberError>, with: Status) -> bool {
+    matches!(result, Err(MemberError::Refused { status, .. }) if *status == with)
+}
+
+#[tokio::test]
+async fn who_leaves_is_refused_and_the_others_get_the_next_version() {
+    let house = House::new().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let (mut leaver, mut other) = (open(&lamp), open(&switch));
+    for member in [&mut leaver, &mut other] {
+        joined(member).await.unwrap();
+    }
+    run(&mut other, Operation::Creds).await.unwrap();
+    run(&mut other, Operation::Observe).await.unwrap();
+    let before = keys(&mut other).await.unwrap();
+    other.take_events();
+    leaver.take_events();
+
+    run(&mut leaver, Operation::Leave).await.unwrap();
+    assert_eq!(leaver.take_events(), [MemberEvent::Left]);
+    assert_eq!(run(&mut leaver, Operation::Keys).await, Err(MemberError::NotAMember));
+    assert!(is_refused(&run(&mut leaver, Operation::Version).await, Status::Forbidden));
+    assert!(other.told().await.unwrap());
+    assert_eq!(other.take_events(), [MemberEvent::Stale(ids(&[0])), MemberEvent::Rekeyed { num: 1 }]);
+    let after = keys(&mut other).await.unwrap();
+    assert!(after.ms != before.ms && after.context_id != before.context_id);
+    assert_eq!(after.group_sender_id, before.group_sender_id, "it was handed out under the former Gid alone");
+    assert_eq!(house.posts(), 1, "under the association of before");
+
+    // It may come back, with the token that it has.
+    run(&mut leaver, Operation::Join).await.unwrap();
+    assert_eq!(leaver.take_events(), [MemberEvent::Joined { num: 1 }]);
+    assert!(keys(&mut leaver).await.unwrap().ms == after.ms);
+}
+
+// Covers: TH-7-02/new-sender-id
+#[tokio::test]
+async fn another_sender_id_is_had_without_a_join_also_after_a_crash() {
+    let house = House::new().await;
+    let settings = house.settings();
+    let mut member = open(&settings);
+    joined(&mut member).await.unwrap();
+    let mut seen = vec![keys(&mut member).await.unwrap().group_sender_id.clone().unwrap()];
+    let node = member.group().unwrap().node.clone();
+    member.take_events();
+    for round in 0..3 {
+        run(&mut member, Operation::Renew).await.unwrap();
+        assert_eq!(member.take_events(), [MemberEvent::Renewed], "{round}");
+        let id = keys(&mut member).await.unwrap().group_sender_id.clone().unwrap();
+        assert!(!seen.contains(&id));
+        seen.push(id);
+        assert_eq!(member.take_events(), [], "no join was needed");
+        // It ends without a word.
+        drop(member);
+        member = open(&settings);
+    }
+    assert_eq!(member.group().unwrap().node, node);
+}
+
+#[tokio::test]
+async fn who_missed_versions_drops_what_went_stale() {
+    let house = House::new().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let (mut sleeper, mut other) = (open(&lamp), open(&switch));
+    for member in [&mut sleeper, &mut other] {
+        joined(member).await.unwrap();
+    }
+    run(&mut sleeper, Operation::Creds).await.unwrap();
+    sleeper.take_events();
+    run(&mut other, Operation::Renew).await.unwrap();
+    for _ in 0..2 {
+        house.command(Command::Rekey("lamps".into())).await;
+    }
+    run(&mut sleeper, Operation::Version).await.unwrap();
+    let wanted =
+        [MemberEvent::Missed { had: 0, num: 2 }, MemberEvent::Stale(ids(&[1])), MemberEvent::Rekeyed { num: 2 }];
+    assert_eq!(sleeper.take_events(), wanted);
+    assert!(sleeper.group().unwrap().peers.is_empty());
+    run(&mut sleeper, Operation::Creds).await.unwrap();
+    assert_eq!(sleeper.group().unwrap().peers[0].id, Bytes(vec![2]));
+    // More versions than there are sets of stale Sender IDs.
+    for _ in 0..4 {
+        house.command(Command::Rekey("lamps".into())).await;
+    }
+    run(&mut sleeper, Operation::Version).await.unwrap();
+    assert_eq!(sleeper.take_events()[1], MemberEvent::OthersForgotten);
+    assert_eq!(sleeper.group().unwrap().num, 6);
+}
+
+#[tokio::test]
+async fn another_credential_replaces_the_former_one_and_the_keys_stay() {
+    let house = House::new().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let mut member = open(&lamp);
+    joined(&mut member).await.unwrap();
+    let before = keys(&mut member).await.unwrap();
+    member.close().unwrap();
+    let text = std::fs::read_to_string(house.config()).unwrap().replace("6b65792d6c616d70", "6b65792d6e657765");
+    let loaded = ace_backend_daemon::Loaded::<Config>::parse(&house.folder.path().join("member.toml"), text).unwrap();
+    let changed = MemberSettings::new(&loaded).unwrap();
+    let mut member = open(&changed);
+    run(&mut member, Operation::ChangeCredential).await.unwrap();
+    assert_eq!(member.take_events(), [MemberEvent::CredentialChanged]);
+    run(&mut member, Operation::Version).await.unwrap();
+    assert_eq!(member.group().unwrap().num, 0, "the group is not rekeyed");
+    let mut other = open(&switch);
+    joined(&mut other).await.unwrap();
+    run(&mut other, Operation::Creds).await.unwrap();
+    let peer = &other.group().unwrap().peers[0];
+    assert_eq!(Some(&peer.id.0), before.group_sender_id.as_ref());
+    assert_eq!(peer.cred.0, changed.rules().unwrap().identity().unwrap().cred);
+    assert_ne!(peer.cred.0, lamp.rules().unwrap().identity().unwrap().cred);
+}
+
+#[tokio::test]
+async fn who_is_put_out_or_loses_its_group_is_told_and_drops_its_keys() {
+    let house = House::new().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let (mut evicted, mut other) = (open(&lamp), open(&switch));
+    for member in [&mut evicted, &mut other] {
+        joined(member).await.unwrap();
+        run(member, Operation::Observe).await.unwrap();
+        member.take_events();
+    }
+    evict(&house, &evicted).await;
+    let told = evicted.told().await;
+    assert!(
+        matches!(told, Err(ProgramError::Member(MemberError::Refused { status: Status::NotFound, .. }))),
+        "{told:?}"
+    );
+    assert_eq!((evicted.take_events(), evicted.group()), (vec![MemberEvent::Ended], None));
+    assert!(!evicted.is_observing() && run(&mut evicted, Operation::Join).await.is_err(), "it was put out");
+
+    house.command(Command::Delete { group: "lamps".into(), with_members: true }).await;
+    let ended = loop {
+        match other.told().await {
+            Ok(told) => assert!(told, "it is told before long"),
+            Err(ended) => break ended,
+        }
+    };
+    assert!(matches!(ended, ProgramError::Member(MemberError::Refused { status: Status::NotFound, .. })), "{ended}");
+    assert_eq!((other.take_events().last(), other.group()), (Some(&MemberEvent::GroupDeleted), None));
+}
+
+#[tokio::test]
+async fn a_member_that_watches_joins_gets_new_versions_and_ends_in_good_order() {
+    let house = House::new().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ace-member"));
+    command.arg("--config").arg(house.config()).args(["--json", "watch"]).kill_on_drop(true);
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.unwrap().unwrap().unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["name"], &value["group"]), (&"lamp".into(), &"lamps".into()));
+        (value["event"].as_str().unwrap().to_owned(), value["num"].as_i64())
+    };
+    assert_eq!(next().await, ("joined".into(), Some(0)));
+    // The join, the registration, and the same with an Echo; then the KDC answers.
+    while house.way.protected.lock().unwrap().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    house.command(Command::Rekey("lamps".into())).await;
+    assert_eq!(next().await, ("rekeyed".into(), Some(1)));
+    let pid = watch.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    assert!(watch.wait().await.unwrap().success());
+    // It has closed its state: what it has is trusted.
+    let settings = house.settings();
+    let member = open(&settings);
+    let group = member.group().unwrap();
+    assert_eq!((group.num, group.doubtful), (1, false));
+}
