@@ -43,11 +43,18 @@ fn end(outcome: &Outcome, json: bool) -> String {
         return format!("{}\n", outcome.json());
     }
     let (left, revoked) = (outcome.left.join(", "), outcome.revoked.join(", "));
+    let has_still = |who: &str, held: &Held| {
+        let num = held.members.iter().find(|member| member.get("name").is_some_and(|name| name == who));
+        let num = num.and_then(|member| member.get("num")).map(ToString::to_string).unwrap_or_default();
+        format!("{who} has no key that is newer than num {num}\n")
+    };
     format!(
-        "\n== what the members hold\n{}\n== after {left} has left\n{}\n== after the token of {revoked} was revoked\n{}",
+        "\n== what the members hold\n{}\n== after {left} has left\n{}{}\n== after the token of {revoked} was revoked\n{}{}",
         held(&outcome.joined),
         held(&outcome.after),
+        has_still(&left, &outcome.joined),
         held(&outcome.after_revocation),
+        has_still(&revoked, &outcome.after),
     )
 }
 
