@@ -7,4 +7,5 @@
 pub mod cpu;
 pub mod floor;
 pub mod load;
+pub mod rekey;
 pub mod server;

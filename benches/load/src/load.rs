@@ -3,6 +3,7 @@
 
 use crate::server::{AUDIENCE, GROUP, token_key};
 use ace_backend_aws_lc::AwsLc;
+use ace_coap::numbers::option;
 use ace_coap::{Code, Message, Token, Type};
 use ace_groupcomm::Roles;
 use ace_groupcomm::Secret;
@@ -34,8 +35,10 @@ pub enum Operation {
 
 /// A client with its context.
 pub struct LoadClient {
-    context: Context,
+    pub(crate) context: Context,
     join: Vec<u8>,
+    /// NODENAME, once it has joined.
+    pub(crate) node: String,
 }
 
 /// What came of a run.
@@ -138,7 +141,7 @@ fn posted(line: &mut Line, number: u32) -> Result<LoadClient, Error> {
     let identity = Identity::kccs(&format!("client{number}"), key);
     let roles = Roles(REQUESTER.0 | RESPONDER.0);
     let join = join_request(GROUP, roles, &identity, &challenge, &bytes(number, 5), None)?.encode();
-    Ok(LoadClient { context, join })
+    Ok(LoadClient { context, join, node: String::new() })
 }
 
 fn request(operation: Operation, client: &LoadClient) -> Message {
@@ -165,6 +168,7 @@ pub fn join_all(server: SocketAddr, clients: &mut [LoadClient]) -> Result<(), Er
         if !answer.code.is_success() {
             return Err(format!("a join was answered {}", answer.code).into());
         }
+        client.node = answer.options.strings(option::LOCATION_PATH).and_then(|mut path| path.pop()).unwrap_or_default();
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `ace-load retrieve|join [--json]`: operations a second of a KDC, beside their floor.
+//! `ace-load retrieve|join|rekey [--json]`: operations a second of a KDC, beside their floor; and how long a group takes to be rekeyed.
 
 use ace_load::load::{Operation, Report, join_all, prepare, run};
-use ace_load::{cpu, floor, server};
+use ace_load::{cpu, floor, rekey, server};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -39,6 +39,8 @@ enum Wanted {
     Retrieve,
     /// First joins.
     Join,
+    /// One member leaves, and all others, who observe, get the next version. Each has a socket.
+    Rekey,
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -54,6 +56,27 @@ fn measure(arguments: &Arguments) -> Result<Value, Error> {
     Ok(measured)
 }
 
+/// Two leaves: without loss, and with 5 % of the messages to members lost.
+fn measure_rekeying(arguments: &Arguments) -> Result<Value, Error> {
+    let address = server::start(arguments.storage.as_deref().unwrap_or("memory:"))?;
+    let [mut without_loss, with_loss] = rekey::run(address, arguments.members)?.map(|round| {
+        let at = |quantile: f64| round.latencies.value_at_quantile(quantile);
+        json!({
+            "told": round.told,
+            "errors": round.missed,
+            "seconds": round.time.as_secs_f64(),
+            "latency_us": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": round.latencies.max() },
+            "messages": round.messages,
+            "retransmissions": round.messages.saturating_sub(round.told),
+            "cpu_us": { "kdc": round.cpu * 1e6 / round.told as f64 },
+        })
+    });
+    without_loss["operation"] = json!("rekey");
+    without_loss["members"] = json!(arguments.members);
+    without_loss["with_loss"] = with_loss;
+    Ok(without_loss)
+}
+
 fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let address = server::start(url)?;
     let mut members = prepare(address, 0, arguments.members)?;
@@ -61,7 +84,7 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let time = Duration::from_secs(arguments.seconds);
     let (name, operation) = match arguments.operation {
         Wanted::Retrieve => ("retrieve", Operation::Retrieve),
-        Wanted::Join => ("join", Operation::Join),
+        _ => ("join", Operation::Join),
     };
     let mut clients = match operation {
         Operation::Retrieve => members,
@@ -72,8 +95,8 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let cpu = before.since(report.done);
     // The server has nothing to do any more, so the floor is not disturbed.
     let (verify, sign) = match arguments.operation {
-        Wanted::Retrieve => (0.0, 0.0),
         Wanted::Join => floor::signatures(),
+        _ => (0.0, 0.0),
     };
     let (request, answer) = report.sizes;
     let aead = floor::aead(request.saturating_sub(30), answer.saturating_sub(20));
@@ -120,10 +143,30 @@ fn object(name: &str, report: &Report, verify: f64, sign: f64, aead: f64, exchan
     })
 }
 
+fn show_rekeying(value: &Value) {
+    for (name, under) in [("nothing lost", ""), ("5 % lost", "/with_loss")] {
+        let number = |pointer: &str| value.pointer(&format!("{under}{pointer}")).and_then(Value::as_f64).unwrap_or(0.0);
+        println!(
+            "{name}: {} told in {:.2} s, {} not; p50 {:.0} ms, p99 {:.0} ms; {} messages, {} of them again; CPU of the KDC {:.1} us a member",
+            number("/told"),
+            number("/seconds"),
+            number("/errors"),
+            number("/latency_us/p50") / 1e3,
+            number("/latency_us/p99") / 1e3,
+            number("/messages"),
+            number("/retransmissions"),
+            number("/cpu_us/kdc"),
+        );
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(&arguments) {
+    let rekeys = matches!(arguments.operation, Wanted::Rekey);
+    let measured = if rekeys { measure_rekeying(&arguments) } else { measure(&arguments) };
+    match measured {
         Ok(value) if arguments.json => println!("{value}"),
+        Ok(value) if rekeys => show_rekeying(&value),
         Ok(value) => {
             let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
             println!("{:.0} a second, {} errors", number("/per_second"), number("/errors"));
