@@ -13,6 +13,7 @@ use crate::kdc::delivery::schedule::{Deliveries, Step, Told};
 use crate::kdc::delivery::send::{DeliveryKey, Sending};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::group::{Group, Groups};
+use crate::kdc::keying::look::Looks;
 use crate::kdc::keying::material::Lives;
 use crate::kdc::keying::rekey::Rekeyings;
 use crate::kdc::scene::Scene;
@@ -52,6 +53,7 @@ pub(crate) struct KdcApp {
     pub(super) challenges: Challenges,
     pub(super) lives: Lives,
     pub(super) rekeyings: Rekeyings,
+    pub(super) looks: Looks,
     pub(super) deliveries: Deliveries,
     /// What leaves with the next effects.
     pub(super) outbox: Vec<(DeliveryKey, Delivery)>,
@@ -101,7 +103,7 @@ impl App for KdcApp {
             Input::Task(Task::Expire | Task::Issuers(_) | Task::Clear(_)) | Input::Command(Command::Revoke(_)) => {
                 Some("evict".into())
             }
-            Input::Task(Task::Rekey { gname, .. }) => Some(format!("g/{gname}")),
+            Input::Task(Task::Rekey { gname, .. } | Task::Look(gname)) => Some(format!("g/{gname}")),
             Input::Command(Command::Create { .. }) => Some("create".into()),
             Input::Command(
                 Command::Evict { group: gname, .. }
@@ -174,6 +176,7 @@ impl App for KdcApp {
             Event::Start(event) => self.note_start(event),
             Event::Created { gname, created, expires, interval } => {
                 self.missing.remove(&gname);
+                self.looks.begin(now.mono, &gname);
                 self.lives.begin(&gname, created, expires, interval);
             }
             Event::Rekeyed { gname, group, num, created, expires, interval } => {
@@ -285,6 +288,7 @@ impl App for KdcApp {
             self.pendings.next_timeout(),
             self.lives.next(now),
             self.rekeyings.next(),
+            self.looks.next(),
             self.deliveries.next(now.mono),
         ];
         self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
@@ -297,6 +301,7 @@ impl App for KdcApp {
         let lives = self.lives.take(now).into_iter().map(|(gname, why)| Task::Rekey { gname, why: Some(why) });
         tasks.extend(lives);
         tasks.extend(self.rekeyings.take(now.mono).into_iter().map(|(gname, why)| Task::Rekey { gname, why }));
+        tasks.extend(self.looks.take(now.mono));
         tasks.extend(self.deliveries.take(now.mono).into_iter().map(Step::task));
         tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
         tasks
@@ -361,6 +366,7 @@ impl Kdc {
             challenges: Challenges::new(),
             lives: Lives::default(),
             rekeyings: Rekeyings::default(),
+            looks: Looks::new(sharing),
             deliveries: Deliveries::default(),
             outbox: Vec::new(),
             changes_per_hour: config.changes_per_hour,

@@ -41,6 +41,8 @@ pub(crate) enum Task {
         /// A reason that memory alone knows of.
         why: Option<RekeyReason>,
     },
+    /// Looks whether another process has left a rekeying of this group behind.
+    Look(String),
     /// Reads a page of members that take requests, to tell them of a version.
     Controls {
         /// The GROUPNAME.

@@ -5,6 +5,7 @@ mod causes;
 mod delivery;
 mod joins;
 mod leave;
+mod processes;
 mod renewal;
 
 use ace_backend_aws_lc::AwsLc;

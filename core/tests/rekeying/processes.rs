@@ -1,0 +1,76 @@
+//! Several KDCs over one store: a rekeying is done once, also where the process that made it due has ended.
+
+use super::*;
+use ace_groupcomm::command::Command;
+use std::time::Duration;
+
+/// Two processes over one store.
+fn two(parameters: &[(&str, ConfigValue)]) -> (Desk, Desk) {
+    let store = TestStore::new(Sharing::Shared);
+    let first = Desk::new(&AwsLc, store.clone(), config(parameters)).unwrap();
+    let second = Desk::at(&AwsLc, store, config(parameters), first.now).unwrap();
+    (first, second)
+}
+
+fn pass(mut desks: [&mut Desk; 2], seconds: u64) {
+    for _ in 0..seconds {
+        desks.iter_mut().for_each(|desk| desk.pass(Duration::from_secs(1)));
+    }
+}
+
+#[test]
+fn a_rekeying_that_a_process_has_left_behind_is_done_by_another_one_and_only_then() {
+    let (mut first, mut second) = two(&[]);
+    let (one, _two) = (join(&mut first, 1), join(&mut first, 2));
+    one.leave(&mut first);
+    pass([&mut first, &mut second], 60);
+    assert_eq!((head(&first).num, head(&second).rekey_due), (1, None), "by the one that made it due, and once");
+
+    let three = join(&mut first, 3);
+    three.leave(&mut first);
+    drop(first);
+    second.pass(Duration::from_secs(DELAY + 9));
+    assert_eq!(head(&second).num, 1, "it may be under way elsewhere");
+    for _ in 0..11 {
+        second.pass(Duration::from_secs(1));
+    }
+    assert_eq!((head(&second).num, head(&second).rekey_due), (2, None));
+    assert_clean(&second);
+}
+
+#[test]
+fn keys_that_another_process_has_made_are_replaced_before_their_end() {
+    let (mut first, mut second) = two(&[]);
+    let claims = client(1).claims(&[("g1", TALKER)], 5 * LATER);
+    let (caller, challenge) = first.post_token(&token(1, &claims)).unwrap();
+    let joined = first.ask(&caller, join_post("g1", &client(1).join("g1", TALKER, &challenge, &[7; 8])));
+    assert_eq!(joined.status, Status::Created);
+    let life = 1_000_000;
+    for desk in [&mut first, &mut second] {
+        desk.pass(Duration::from_secs(life / 2));
+    }
+    first.command(Command::Rekey("g1".into())).unwrap();
+    drop(first);
+    // The first version ends, and then the second.
+    second.pass(Duration::from_secs(life / 2));
+    assert_eq!(head(&second).num, 1, "nobody needs a third one yet");
+    for _ in 0..=life / 2_000 {
+        second.pass(Duration::from_secs(1_000));
+    }
+    assert_eq!(head(&second).num, 2);
+}
+
+#[test]
+fn a_schedule_goes_on_where_the_process_that_kept_it_has_ended() {
+    let (mut first, mut second) = two(&[("rekey_interval", ConfigValue::Int(600))]);
+    join(&mut first, 1);
+    for seconds in [300, 0] {
+        pass([&mut first, &mut second], seconds);
+        first.command(Command::Rekey("g1".into())).unwrap();
+    }
+    drop(first);
+    for _ in 0..62 {
+        second.pass(Duration::from_secs(10));
+    }
+    assert_eq!(head(&second).num, 3);
+}
