@@ -182,7 +182,7 @@ fn shared_storage_is_read_by_one_load_at_a_time_and_ones_own_by_many() {
 
 #[test]
 fn a_request_waits_as_long_as_it_may_and_no_longer() {
-    let mut desk = limited(Sharing::Shared, Limits { patience: Duration::from_secs(20), ..Limits::default() });
+    let mut desk = limited(Sharing::Shared, Limits { patience: Duration::from_secs(5), ..Limits::default() });
     let (caller, _) = member(&mut desk, 1);
     let mut out = Vec::new();
     let request = group_request(Method::Get, "g1", &["num"]);
@@ -192,10 +192,10 @@ fn a_request_waits_as_long_as_it_may_and_no_longer() {
     assert!(matches!(out.as_slice(), [Effect::Load(..)]), "{out:?}");
     assert_eq!(desk.kdc.waiting(), 1);
     // Storage never answers.
-    let end = desk.now.plus(Duration::from_secs(20));
+    let end = desk.now.plus(Duration::from_secs(5));
     assert_eq!(desk.kdc.next_timeout(desk.now), Some(end.mono));
     let mut late = Vec::new();
-    desk.kdc.timeout(desk.now.plus(Duration::from_millis(19_999)), &mut desk.rng, &mut late);
+    desk.kdc.timeout(desk.now.plus(Duration::from_millis(4_999)), &mut desk.rng, &mut late);
     assert!(late.is_empty() && desk.kdc.waiting() == 1);
     desk.kdc.timeout(end, &mut desk.rng, &mut late);
     let answered = late.into_iter().find_map(|effect| match effect {

@@ -5,7 +5,8 @@ use ace_groupcomm::NodeName;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::delivery::{ControlRecord, Delivered, Delivery, RekeyProgress, ReturnAddress};
 use ace_groupcomm::engine::{Machine, OpId};
-use ace_groupcomm::{AssociationId, Endpoint, RecordType};
+use ace_groupcomm::testkit::build::update_post;
+use ace_groupcomm::{AssociationId, Endpoint, RecordType, TokenHash};
 use std::time::Duration;
 
 /// The same client, as its messages come from this port.
@@ -264,4 +265,45 @@ fn another_association_of_the_same_member_takes_the_place_of_one_that_is_gone() 
     rekey(&mut desk);
     let all = sent(&mut desk, 1);
     assert_eq!((all.len(), &all[0].1.association), (1, &id(&anew)));
+}
+
+// Covers: KG-5-04
+#[test]
+fn who_is_put_out_because_its_token_was_revoked_is_told_where_it_takes_requests_and_there_alone() {
+    let mut desk = desk_with(&[]);
+    let one = taking(&mut desk, 1, "/a");
+    let _two = taking(&mut desk, 2, "/b");
+    let three = taking(&mut desk, 3, "/c");
+    desk.notices.clear();
+    desk.revoke(&TokenHash::of(&token_of(1)));
+    let told = std::mem::take(&mut desk.deliveries);
+    assert_eq!(told.len(), 1);
+    let request = &told[0].1.request;
+    assert_eq!((request.method, request.path.join("/"), request.payload.len()), (Method::Delete, "a".into(), 0));
+    assert_eq!((&told[0].1.association, told[0].1.observed.len()), (&id(&one.caller), 0));
+    let place = |wanted: &dyn Fn(&AssociationNotice) -> bool| desk.notices.iter().position(wanted);
+    let unobserved =
+        place(&|notice| matches!(notice, AssociationNotice::Unobserved { path, .. } if path == &["ace-group", "g1"]));
+    let ended = place(&|notice| matches!(notice, AssociationNotice::Ended { .. }));
+    assert!(
+        unobserved.is_some() && unobserved < ended,
+        "what it observes is over before its association is: {:?}",
+        desk.notices
+    );
+    // Who leaves knows it.
+    desk.ask(&three.caller, three.request(Method::Delete, &[]));
+    let told = sent(&mut desk, 1);
+    assert!(told.iter().all(|(_, delivery)| delivery.request.method == Method::Post), "{told:?}");
+}
+
+#[test]
+fn who_is_put_out_for_a_narrower_token_is_told_under_its_association() {
+    let mut desk = desk_with(&[]);
+    let one = taking(&mut desk, 1, "/a");
+    let narrower = token(1, &client(1).update(&[("g1", LISTENER)], LATER + 1));
+    let answer = desk.ask(&one.caller, update_post(&narrower));
+    assert!(answer.status.is_success(), "{answer:?}");
+    let told = sent(&mut desk, 1);
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].1.request.method, &told[0].1.association), (Method::Delete, &id(&one.caller)));
 }

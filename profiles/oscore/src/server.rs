@@ -367,6 +367,14 @@ impl MessageSecurity for OscoreServer {
     fn protect_request(&self, peer: &PeerId, request: &Message) -> Result<(Message, SentRequest), ProtectError> {
         let mut table = self.lock();
         let Some(kid) = table.kid_of(peer) else {
+            // A client whose association has ended is told that it is out, and nothing else.
+            let now = (self.clock)();
+            if request.code == Code::DELETE
+                && let Some(context) = table.retired(now, peer.as_bytes())
+            {
+                let (message, pending) = context.protect_request(request)?;
+                return Ok((message, SentRequest::new(Asked { kid: peer.as_bytes().to_vec(), pending })));
+            }
             if self.looks_up {
                 table.look_up(peer.as_bytes());
                 return Err(ProtectError::NeedSequence);
@@ -386,9 +394,13 @@ impl MessageSecurity for OscoreServer {
 
     fn unprotect_response(&self, response: &Message, sent: &mut SentRequest) -> Result<Message, ResponseError> {
         let Asked { kid, pending } = sent.inner_mut().ok_or(ResponseError::NotVerified)?;
+        let now = (self.clock)();
         let mut table = self.lock();
-        let slot = table.used(kid).ok_or(ResponseError::NotVerified)?;
-        Ok(slot.context.unprotect_response(response, pending)?)
+        if let Some(slot) = table.used(kid) {
+            return Ok(slot.context.unprotect_response(response, pending)?);
+        }
+        let context = table.retired(now, kid).ok_or(ResponseError::NotVerified)?;
+        Ok(context.unprotect_response(response, pending)?)
     }
 
     fn keep(&self, binding: &ObservationBinding) -> Option<Vec<u8>> {

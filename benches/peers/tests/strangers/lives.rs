@@ -1,7 +1,9 @@
 //! Members observe, or take requests at a control_uri; one leaves, the others get the next version and go on.
 
 use super::*;
-use ace_groupcomm::command::Command;
+use ace_groupcomm::TokenHash;
+use ace_groupcomm::command::{Command, PageAfter, Report};
+use ace_groupcomm::config::from_hex;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -103,6 +105,25 @@ async fn strangers_that_are_put_out_are_told_in_the_way_that_each_has() {
     reached.next("deleted").await;
     for member in [&mut observer, &mut reached] {
         assert_eq!(member.order("get", "got").await["code"], "4.03");
+    }
+    kdc.stop().await;
+    auth_server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_whose_token_is_revoked_is_told_under_the_association_that_has_ended() {
+    let (auth_server, kdc) = (start_as().await, start_kdc(Path::new(""), any(), "memory:").await);
+    let mut observer = Member::start("observe", &auth_server, &kdc, &LAMP).await;
+    let mut reached = Member::start("control", &auth_server, &kdc, &SWITCH).await;
+    let page = PageAfter { after: None, limit: 10 };
+    let report = kdc.handle().command(Command::Members("lamps".into(), page)).await.unwrap();
+    let Report::Members(members) = report else { panic!("no members") };
+    let member = members.entries.iter().find(|member| member.node.as_str() == reached.node()).unwrap();
+    let hash = TokenHash::from(&from_hex(&member.token_hash).unwrap()[..]);
+    kdc.handle().command(Command::Revoke(hash)).await.unwrap();
+    reached.next("deleted").await;
+    for _ in 0..2 {
+        assert_eq!(observer.next("notified").await["num"], 1);
     }
     kdc.stop().await;
     auth_server.stop().await;

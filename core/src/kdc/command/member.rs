@@ -12,7 +12,6 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, RekeyReason, Revoked, StoredToken};
-use ace_groupcomm_messages::paths::ROOT;
 
 impl KdcApp {
     /// Puts a member out of a group, and bans its client from it until its token ends.
@@ -27,7 +26,7 @@ impl KdcApp {
         let mut client = client.ok_or(Refusal::Internal("a member has no client"))?.clone();
         let mut changes = Changes::new();
         let membership = (gname.to_owned(), target.id);
-        let notice = self.eviction_notice(view, &client, id, target.id)?;
+        let told = self.tell_evicted(view, id, &client, (gname, target.id), false)?;
         let mut events = self.evict(view, id, &client, &membership, RekeyReason::Evicted, &mut changes)?;
         client.memberships.retain(|known| *known != membership);
         let ban = Ban {
@@ -38,14 +37,11 @@ impl KdcApp {
             until: Self::last_end(&client, gname).unwrap_or(view.arrived().unix),
         };
         let report = Report::Evicted(ban.summary());
-        let path: Vec<String> = [ROOT, gname].map(Into::into).to_vec();
-        let associations = client.tokens.iter().map(|held| held.association.clone());
-        // It is told in one way alone (Group OSCORE profile section 10): where it takes requests by one, else by its observations.
-        events.extend(associations.map(|id| match &notice {
-            Some(_) => Event::Unobserved { id, path: path.clone() },
-            None => Event::Restricted(id),
-        }));
-        events.extend(notice);
+        // Where it takes no requests it is told by its observations.
+        if told.is_empty() {
+            events.extend(client.tokens.iter().map(|held| Event::Restricted(held.association.clone())));
+        }
+        events.extend(told);
         events.push(Event::Expires(ban.until));
         changes.put(keys::ban_end(ban.until, target.id, id), BanEnd { at: ban.until, group: target.id, principal: id });
         changes.put(keys::ban(target.id, id), ban);

@@ -5,6 +5,7 @@ use crate::delivery::{ControlRecord, Delivered, Delivery, RekeyProgress};
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
+use crate::id::AssociationId;
 use crate::kdc::delivery::schedule::{Distributed, Step, Told, page};
 use crate::kdc::scene::GroupState;
 use crate::kdc::{Event, KdcApp, Task};
@@ -16,6 +17,7 @@ use crate::schema::records::{GroupSecret, Head, MemberRecord, Principal};
 use crate::traits::profile::KeyAudience;
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long the answer of a member that was put out is waited for.
@@ -124,25 +126,38 @@ impl KdcApp {
         Ok(Outcome::done().with_event(Event::Deliver(key, Box::new(delivery))))
     }
 
-    /// What a member is told that the operator has put out; none where it takes no requests. It holds nothing of the group.
-    pub(in crate::kdc) fn eviction_notice(
+    /// What a member is told that was put out; nothing where it takes no requests. It is told in one way alone (Group OSCORE profile
+    /// section 10): what it observes ends without a word. `has_ended` says that its association has ended too, a moment ago.
+    pub(in crate::kdc) fn tell_evicted(
         &self,
         view: &View<'_>,
-        client: &Principal,
         id: PrincipalId,
-        group: GroupId,
-    ) -> Result<Option<Event>, Stop> {
-        let Some(control) = view.get::<ControlRecord>(&keys::control(group, id))? else { return Ok(None) };
-        let own = client.of_association(&control.association).or_else(|| client.tokens.first());
-        let Some(held) = own else { return Ok(None) };
+        client: &Principal,
+        (gname, group): (&str, GroupId),
+        has_ended: bool,
+    ) -> Result<Vec<Event>, Stop> {
+        let Some(control) = view.get::<ControlRecord>(&keys::control(group, id))? else { return Ok(Vec::new()) };
+        let held = client.of_association(&control.association);
+        let held = if has_ended { held } else { held.or_else(|| client.tokens.first()) };
+        let association = match held {
+            Some(held) => held.association.clone(),
+            None if has_ended => control.association.clone(),
+            None => return Ok(Vec::new()),
+        };
+        let path: Vec<String> = [ROOT, gname].map(Into::into).to_vec();
+        let own = client.tokens.iter().map(|held| held.association.clone());
+        let associations: BTreeSet<AssociationId> = own.chain([association.clone()]).collect();
+        let mut events: Vec<Event> =
+            associations.into_iter().map(|id| Event::Unobserved { id, path: path.clone() }).collect();
         let delivery = Delivery {
-            association: held.association.clone(),
+            association,
             observed: Vec::new(),
             to: control.to.to_vec().into(),
             request: Request::new(Method::Delete, control.path.clone()),
             patience: EVICTED_PATIENCE,
         };
-        Ok(Some(Event::Deliver(DeliveryKey::Evicted, Box::new(delivery))))
+        events.push(Event::Deliver(DeliveryKey::Evicted, Box::new(delivery)));
+        Ok(events)
     }
 
     /// Stores how far the members of a group were told.

@@ -56,7 +56,8 @@ impl Looks {
         let count = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         self.next = now.saturating_add(LOOK.checked_div(count).unwrap_or(LOOK).max(LEAST));
         let behind = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let following = self.groups.range::<String, _>((behind, Bound::Unbounded)).next().or_else(|| self.groups.first());
+        let following =
+            self.groups.range::<String, _>((behind, Bound::Unbounded)).next().or_else(|| self.groups.first());
         let gname = following?.clone();
         self.after = Some(gname.clone());
         Some(Task::Look(gname))

@@ -120,14 +120,16 @@ impl KdcApp {
         let mut principal = principal.clone();
         let (gone, left) = std::mem::take(&mut principal.tokens).into_iter().partition(|held| ends(&held.token));
         principal.tokens = left;
-        let mut events = Vec::new();
+        let mut ended = Vec::new();
         for held in gone {
             let HeldToken { token, association, .. } = held;
             forget(&token, changes);
             changes.delete(keys::association(&association));
-            events.push(Event::Ended(association));
+            ended.push(Event::Ended(association));
         }
-        events.extend(self.end_uncovered(view, id, &mut principal, why, changes)?);
+        let mut events = self.end_uncovered(view, id, &mut principal, why, changes)?;
+        // What else it is told of its memberships goes before the last words under the association.
+        events.extend(ended);
         if principal.tokens.is_empty() {
             changes.delete(keys::principal(id));
         } else {
