@@ -7,6 +7,9 @@ use ace_groupcomm::traits::transport::{AssociationNeed, AssociationNotice, Assoc
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::{Context, Sequence};
 use ace_profile_oscore::{OscoreServer, Responses};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn peer(new: &NewAssociation) -> PeerId {
     PeerId::new(new.id.as_bytes())
@@ -60,6 +63,26 @@ fn client_and_server_ask_each_other_under_one_association() {
     server.notice(AssociationNotice::Gone { id: new.id.clone() });
     assert_eq!(server.unprotect_response(&answer, &mut sent), Err(ResponseError::NotVerified));
     assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NoAssociation);
+}
+
+#[test]
+fn a_client_whose_association_has_ended_is_told_that_it_is_out_and_asked_nothing_else() {
+    let seconds = Arc::new(AtomicU64::new(1_000));
+    let clock = Arc::clone(&seconds);
+    let server = server(Responses::ReuseNonce).with_clock(move || Duration::from_secs(clock.load(Ordering::Relaxed)));
+    let (mut client, new) = agree(None);
+    admit(&server, &new);
+    numbers(&server, &new, 0, 10);
+    verified(server.unprotect(request(&mut client).0));
+    server.notice(AssociationNotice::Ended { id: new.id.clone() });
+    let out = Message::request(Code::DELETE).with_path(["a"]);
+    let (asked, mut sent) = server.protect_request(&peer(&new), &out).unwrap();
+    let answer = answered(&mut client, asked);
+    assert_eq!(server.unprotect_response(&answer, &mut sent).unwrap(), content());
+    assert_eq!(server.protect_request(&peer(&new), &control()).unwrap_err(), ProtectError::NoAssociation);
+    seconds.fetch_add(61, Ordering::Relaxed);
+    assert_eq!(server.protect_request(&peer(&new), &out).unwrap_err(), ProtectError::NoAssociation, "long ago");
+    assert_eq!(server.unprotect_response(&answer, &mut sent), Err(ResponseError::NotVerified));
 }
 
 #[test]
