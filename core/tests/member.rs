@@ -94,6 +94,26 @@ fn a_device_that_fails_anywhere_uses_nothing_twice() {
     }
 }
 
+// Covers: TH-7-02/silent
+#[test]
+fn a_device_that_does_not_know_what_it_used_hands_nothing_out_before_the_kdc_has_answered() {
+    let mut device = Device::new();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        device.run(operation);
+    }
+    let (former, posts) = (device.id(), device.posts);
+    device.restart(false);
+    // The post, the join, and the join again.
+    for fate in [vec![Fate::Lost], vec![Fate::Well, Fate::Lost], vec![Fate::Lost]] {
+        device.fate = fate.into();
+        assert!(matches!(device.run(Operation::Keys), Some(Err(MemberError::Exchange(_)))));
+        assert!(device.member.group().unwrap().spent.iter().all(|name| *name != Bytes(former.clone())));
+    }
+    assert!(device.posts > posts);
+    assert_eq!(device.run(Operation::Keys), Some(Ok(())));
+    assert_ne!(device.id(), former);
+}
+
 #[test]
 fn lost_messages_cost_an_operation_and_nothing_else() {
     let mut device = Device::new();
@@ -247,6 +267,7 @@ fn credentials_are_those_of_one_version() {
 }
 
 // Covers: AF-5.10.2-01
+// Covers: KG-4.3.1-39, KG-4.3.1-41
 #[test]
 fn what_has_ended_is_not_used() {
     let mut device = Device::new();

@@ -54,6 +54,7 @@ class Control(resource.Resource):
 
     async def render_post(self, request):
         self.check(request)
+        assert self.member.security.recipient_replay_window.is_initialized(), "it came with the Echo"
         assert request.opt.content_format == GROUPCOMM
         say(event="posted", **version(request.payload))
         return Message(code=aiocoap.CHANGED)
@@ -125,6 +126,10 @@ async def main(how, as_port, kdc_port, client_id, secret, group, tperm, seed, su
     await member.get_token()
     await member.transfer()
     credentials[":kdc"] = member.security
+    if how == "control":
+        # As after a reboot: it does not know which requests it has seen, and asks for an Echo.
+        member.security.recipient_replay_window._index = None
+        member.security.echo_recovery = os.urandom(8)
     await member.join(f"coap://127.0.0.1:{port}/grp-rek" if how == "control" else None)
     key = member.joined[8]
     say(event="joined", num=member.joined[9], key_digest=digest(key), sender_id=key[7].hex(), node=member.node)

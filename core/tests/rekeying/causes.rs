@@ -95,6 +95,7 @@ fn an_operator_rekeys_a_group_now() {
     assert_eq!(desk.command(Command::Rekey("g9".into())), Err(CommandError::NoGroup("g9".into())));
 }
 
+// Covers: GO-7-10
 #[test]
 fn a_group_may_be_rekeyed_at_regular_times() {
     let mut desk = desk_with(&[("rekey_interval", ConfigValue::Int(3_600))]);

@@ -58,6 +58,7 @@ fn progress(desk: &Desk) -> Option<RekeyProgress> {
 }
 
 // Covers: GO-11-09, GO-11-12, GO-11.1-08, KG-6-03, KG-6.1-04, TH-4-05/caller-endpoint
+// Covers: KG-4.3.1-12
 #[test]
 fn a_member_is_sent_the_rekeying_message_where_it_takes_requests_under_its_association() {
     let mut desk = desk_with(&[]);

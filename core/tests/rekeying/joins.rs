@@ -6,6 +6,7 @@ use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest};
 use std::time::Duration;
 
 // Covers: KG-6-08, KG-6-09, TH-3-03/answer-waits
+// Covers: KG-4.3.1-29, GO-6.4-07, GO-11.1-06
 #[test]
 fn a_new_member_gets_a_version_that_begins_with_it() {
     let mut desk = backward();
@@ -61,6 +62,7 @@ fn members_that_join_in_one_commit_share_a_version() {
     assert_clean(&desk);
 }
 
+// Covers: GO-11.1-07
 #[test]
 fn of_too_many_new_members_the_others_are_told_nothing_and_never_a_part() {
     let mut desk = backward();

@@ -56,6 +56,7 @@ fn a_leave_that_is_not_durable_is_not_acknowledged() {
     assert_eq!(one.leave(&mut desk).status, Status::Deleted);
 }
 
+// Covers: GO-10-04
 #[test]
 fn who_has_left_may_join_again_with_the_same_token_and_node_and_gets_another_sender_id() {
     let mut desk = desk_with(&[]);

@@ -38,6 +38,7 @@ fn a_rekeying_that_a_process_has_left_behind_is_done_by_another_one_and_only_the
     assert_clean(&second);
 }
 
+// Covers: GO-7-09
 #[test]
 fn keys_that_another_process_has_made_are_replaced_before_their_end() {
     let (mut first, mut second) = two(&[]);

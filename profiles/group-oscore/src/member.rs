@@ -400,6 +400,7 @@ mod tests {
     }
 
     // Covers: KG-4.3.1-34, GO-6.4-01, GO-6.4-02, TH-7-06/kdc-proof
+    // Covers: GO-12-11
     #[test]
     fn a_join_counts_only_when_the_kdc_has_proven_itself() {
         let good = joined(&AwsLc, response(&[7; 8]), REQUESTER, &[7; 8]).unwrap();

@@ -196,6 +196,7 @@ fn gone(ids: &[u8]) -> MemberEvent {
 }
 
 // Covers: GO-11.2-01
+// Covers: GO-12-06
 #[test]
 fn the_next_version_keeps_what_its_message_leaves_out() {
     for roles in [REQUESTER, MONITOR] {
@@ -308,6 +309,7 @@ fn who_joined_is_known_with_the_version() {
     assert_eq!(house.member.group().unwrap().peers[1].cred, Bytes(vec![1; 5]));
 }
 
+// Covers: GO-12-02
 #[test]
 fn another_sender_id_keeps_all_else() {
     let answer = |id: &[u8]| {
@@ -333,6 +335,7 @@ fn another_sender_id_keeps_all_else() {
     assert_eq!((house.num(), house.material().group_sender_id.clone()), (1, Some(vec![5])));
 }
 
+// Covers: TH-3-06/error-wipe
 #[test]
 fn a_membership_that_is_over_leaves_no_key_behind() {
     let cases = [

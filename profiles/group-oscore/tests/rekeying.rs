@@ -57,6 +57,7 @@ impl Node {
 }
 
 // Covers: GO-7-04, GO-7-05, GO-7-06, GO-7-07, GO-7-08, GO-10-05, GO-10-06, GO-11-01, GO-11-08, KG-6-01, KG-6-04, KG-6-05, KG-6-06
+// Covers: GO-7-01
 #[test]
 fn a_rekeying_gives_another_secret_gid_and_salt_and_nobody_another_sender_id() {
     let mut desk = desk();

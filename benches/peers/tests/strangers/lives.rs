@@ -52,7 +52,7 @@ impl Member {
     }
 }
 
-// Covers: TH-4-05/protected-request
+// Covers: TH-4-05/protected-request, TH-4-05/echo-again
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_stranger_leaves_the_others_get_the_next_version_and_it_cannot_read() {
     let folder = tempfile::tempdir().unwrap();

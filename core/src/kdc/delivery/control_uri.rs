@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     // Covers: TH-4-05/own-endpoint, TH-4-05/host-name, TH-4-05/multicast, TH-4-05/other-host, TH-4-05/other-scheme
-    // Covers: TH-4-05/other-port, TH-4-05/membership-path
+    // Covers: TH-4-05/other-port, TH-4-05/membership-path, KG-4.3.1-11
     #[test]
     fn a_control_uri_is_below_the_place_that_its_member_asks_from() {
         let own = "coap://192.0.2.1:40000";

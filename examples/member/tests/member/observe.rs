@@ -48,6 +48,7 @@ fn version(answer: &Message) -> (i64, Option<u32>) {
 }
 
 // Covers: GO-8.2.1-04, KG-6.1-01
+// Covers: GO-11.1-10
 #[tokio::test]
 async fn who_observes_is_told_of_changes_also_after_a_restart() {
     let mut house = House::on_disk().await;
