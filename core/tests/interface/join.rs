@@ -338,7 +338,7 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!(desk.ask(&first, bare).status, Status::BadRequest, "without get_creds");
 }
 
-// Covers: KG-4.3.2-04, KG-4.5.1-01, KG-4.8.1-01
+// Covers: KG-4.3.2-04, KG-4.5.1-01, KG-4.8.1-01, KG-4.3.1-65
 // Covers: KG-4.1-01, KG-8-01
 #[test]
 fn members_read_what_the_group_has() {

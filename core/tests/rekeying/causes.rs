@@ -194,10 +194,16 @@ fn identifiers_that_are_used_up_cause_one_rekeying_which_frees_those_that_were_g
     assert_clean(&desk);
 }
 
+// Covers: KG-4.8.2-04, KG-4.8.2-05, KG-4.8.2-06, GO-9.2-11, GO-9.2-12, GO-9.2-13
 #[test]
 fn where_a_rekeying_frees_no_identifier_none_is_done_for_it() {
     let mut desk = desk_with(&[("max_id", ConfigValue::Int(1))]);
-    (1..=256).for_each(|number| drop(join(&mut desk, number)));
+    let one = join(&mut desk, 1);
+    (2..=256).for_each(|number| drop(join(&mut desk, number)));
+    let answer = one.renew(&mut desk);
+    assert_eq!((answer.status, answer.content_format), (Status::ServiceUnavailable, Some(257)));
+    assert_eq!(error_id(&answer), Some(4));
+    assert_eq!(one.keys(&mut desk).0, 0, "it keeps what it has");
     let (client, caller, challenge) = admitted(&mut desk, 300);
     let answer = desk.ask(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8])));
     assert_eq!((answer.status, error_id(&answer)), (Status::ServiceUnavailable, Some(4)));

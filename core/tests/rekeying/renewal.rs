@@ -157,7 +157,7 @@ fn an_update_of_a_credential_has_its_errors() {
 }
 
 #[test]
-fn without_a_challenge_an_update_brings_a_new_one() {
+fn an_update_is_proven_over_the_challenge_that_a_refused_join_has_brought() {
     let mut desk = desk_with(&[]);
     // The first association's N_S is gone with it: a token for a role without credential brings none.
     let client = client(1);
