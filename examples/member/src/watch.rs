@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long it waits after something came to nothing.
 const PAUSE: Duration = Duration::from_secs(5);
+/// After how long it asks where nobody tells it of changes.
+const ASK: Duration = Duration::from_secs(60);
 /// After how long it asks for the keying material although nothing was told: an observation may be lost unnoticed.
 const LOOK: Duration = Duration::from_secs(600);
 
@@ -72,11 +74,17 @@ impl Watch {
         if member.group().is_none() {
             return self.join(member).await;
         }
-        if !member.is_observing() || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+        // A KDC that keeps no observations is asked now and then.
+        let again = if member.is_observing() { LOOK } else { ASK };
+        if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
             member.run(Operation::Observe).await?;
             self.looked = Some(Instant::now());
         }
-        member.told().await.map(|_| ())
+        if member.is_observing() {
+            return member.told().await.map(|_| ());
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
     }
 
     async fn join(&mut self, member: &mut Member<'_>) -> Result<(), ProgramError> {

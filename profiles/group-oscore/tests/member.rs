@@ -10,14 +10,15 @@ use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm
 use ace_groupcomm::{Method, Request, Response, Roles, Secret, Status, UnixTime};
 use ace_groupcomm_messages::labels::content_format::{ACE_GROUPCOMM_CBOR, CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
-    GroupOscoreInputMaterial, GroupcommError, KeyDistribution, Label, PeerCred, ProblemDetails, RawCbor,
-    RekeyingMessage, retrieval,
+    GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, KeyDistribution, Label, PeerCred,
+    ProblemDetails, RawCbor, RekeyingMessage, pop, retrieval,
 };
 use ace_profile_group_oscore::member::OscoreMember;
 use ace_profile_group_oscore::scope::{MONITOR, REQUESTER};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use std::sync::Arc;
+use std::time::Duration;
 
 const NOW: UnixTime = UnixTime::new(1_000);
 
@@ -88,6 +89,7 @@ fn refusal(error: GroupcommError) -> Response {
 #[derive(Debug)]
 struct House {
     member: Member,
+    setup: Setup,
     rng: ChaCha12Rng,
     /// What was asked of the KDC, and what was saved, in order.
     steps: Vec<Step>,
@@ -132,7 +134,7 @@ impl House {
         state.groups.insert("g".into(), group);
         let setup = Setup { audience: "kdc1".into(), rules: Arc::new(rules), transport: Arc::new(ToyClient) };
         let rng = ChaCha12Rng::seed_from_u64(1);
-        Self { member: Member::new(setup, state), rng, steps: Vec::new(), events: Vec::new() }
+        Self { member: Member::new(setup.clone(), state), setup, rng, steps: Vec::new(), events: Vec::new() }
     }
 
     fn go_on(&mut self, begun: Effect, answers: &[Response]) -> Result<(), MemberError> {
@@ -261,6 +263,84 @@ fn who_missed_a_version_asks_first_which_sender_ids_went_stale() {
     house.run(Operation::Observe, &[told(&message(1, None)), stale(&[])]).unwrap();
     assert_eq!((house.num(), house.peers()), (1, vec![1, 2, 3]));
     assert_eq!(house.events, [MemberEvent::Missed { had: 0, num: 1 }, MemberEvent::Rekeyed { num: 1 }]);
+}
+
+#[test]
+fn who_observes_registers_and_who_asks_does_not() {
+    let whole =
+        || told(&RekeyingMessage { material: distribution(0, material(0, Some(9)).encode()), ..message(0, None) });
+    let num = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, retrieval::encode_num(0));
+    for (operation, answer, registers) in [(Operation::Observe, whole(), true), (Operation::Version, num, false)] {
+        let mut house = House::new(REQUESTER);
+        house.run(operation, &[answer]).unwrap();
+        let registered = house.steps.iter().find_map(|step| match step {
+            Step::Asked(request) => Some(request.observe.is_some()),
+            _ => None,
+        });
+        assert_eq!((registered, house.events.len()), (Some(registers), 0), "{operation:?}");
+    }
+}
+
+#[test]
+fn the_version_that_it_has_is_taken_again_where_its_own_part_or_its_end_is_another() {
+    let whole = |sender_id, exi| {
+        let mut material = distribution(0, material(0, Some(sender_id)).encode());
+        material.exi = Some(exi);
+        told(&RekeyingMessage { material, ..message(0, None) })
+    };
+    let mut house = House::new(REQUESTER);
+    house.notified(whole(9, 500), &[]).unwrap();
+    assert_eq!(
+        (house.events.len(), house.member.group().unwrap().expires),
+        (0, Some(NOW.plus(Duration::from_secs(500))))
+    );
+    house.notified(whole(7, 500), &[]).unwrap();
+    assert_eq!(house.events, [MemberEvent::Renewed]);
+    let group = house.member.group().unwrap();
+    assert!(house.material() == material(0, Some(7)) && group.spent.is_empty() && house.peers() == [1, 2, 3]);
+    // One that may have been used without a record of it stays so, until there is another Sender ID.
+    for (sender_id, spent, doubtful) in [(9, 0, true), (7, 1, false)] {
+        let mut house = House::new(REQUESTER);
+        let mut state = house.member.state().clone();
+        state.groups.get_mut("g").unwrap().doubtful = true;
+        house.member = Member::new(house.setup.clone(), state);
+        house.notified(whole(sender_id, 500), &[]).unwrap();
+        let group = house.member.group().unwrap();
+        assert_eq!((group.spent.len(), group.doubtful), (spent, doubtful), "{sender_id}");
+    }
+}
+
+// Covers: GO-9.4-01
+#[test]
+fn another_credential_is_told_with_a_proof_over_the_challenge_and_nothing_else() {
+    let mut house = House::new(REQUESTER);
+    let refusal = JoinRefusal { kdcchallenge: Some(vec![5; 8]), ..JoinRefusal::default() };
+    let refusal = Response::new(Status::BadRequest).with_payload(ACE_GROUPCOMM_CBOR, refusal.encode());
+    assert_eq!(house.run(Operation::ChangeCredential, &[refusal, Response::new(Status::Changed)]), Ok(()));
+    assert_eq!(house.events, [MemberEvent::CredentialChanged]);
+    let asked: Vec<&Request> = house
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Asked(request) => Some(request),
+            _ => None,
+        })
+        .collect();
+    let mut nonces = Vec::new();
+    for (request, challenge) in asked.iter().zip([&[][..], &[5; 8]]) {
+        assert_eq!((request.method, request.path.join("/")), (Method::Post, "ace-group/g/nodes/n/cred".into()));
+        assert_eq!(request.content_format, Some(ACE_GROUPCOMM_CBOR));
+        let update = JoinRequest::decode(&request.payload).unwrap();
+        assert_eq!((&update.scope, &update.get_creds, update.extra.len()), (&None, &None, 0));
+        let identity = house.setup.rules.identity().unwrap();
+        assert_eq!(update.client_cred.as_ref(), Some(&identity.cred));
+        let cnonce = update.cnonce.unwrap();
+        let input = pop::client_input(&house.setup.rules.scope().encode(), challenge, &cnonce);
+        let key = house.setup.rules.key_of(&identity.cred).unwrap();
+        assert!(AwsLc.verifies(&key, input, update.client_cred_verify.unwrap()));
+        nonces.push(cnonce);
+    }
+    assert!(nonces.len() == 2 && nonces[0] != nonces[1] && nonces[0].len() == 8);
 }
 
 // Covers: TH-7-06/any-order, TH-7-06/num-first, GO-11.2-03
