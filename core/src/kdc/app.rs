@@ -181,6 +181,7 @@ impl App for KdcApp {
             }
             Event::Rekeyed { gname, group, num, created, expires, interval } => {
                 self.rekeyings.forget(&gname);
+                self.looks.begin(now.mono, &gname);
                 self.deliveries.begin(&gname, group, num, None);
                 self.lives.begin(&gname, created, expires, interval);
                 let path = [ROOT, &gname].map(Into::into).to_vec();
@@ -189,6 +190,7 @@ impl App for KdcApp {
                 out.push(AssociationNotice::ChangedBelow { path: nodes });
             }
             Event::RekeyDue { gname, delay, why } => {
+                self.looks.begin(now.mono, &gname);
                 self.rekeyings.note(&gname, now.mono.saturating_add(delay), why);
             }
             Event::Distributes { gname, group, num, after } => self.deliveries.begin(&gname, group, num, after),
@@ -250,6 +252,8 @@ impl App for KdcApp {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 Some(task.clone())
             }
+            // It comes again by itself.
+            Task::Look(_) => None,
             // The member is tried again, as one that has not answered.
             Task::Deliver(Sending { gname, num, client, .. }) => {
                 let over = self.deliveries.told(now, gname, *num, *client, Told::Not);

@@ -263,7 +263,6 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     if is_other_kdc {
         tracing::warn!(group = %name, "the KDC has another credential than before");
     }
-    // What may have been used without a record of it counts as used.
     let former = former.map(|former| former.ended(setup.rules.as_ref()));
     let former = former.or_else(|| run.state.former.get(&name).cloned()).unwrap_or_default();
     let spent = former.spent.clone();

@@ -123,7 +123,11 @@ fn install_same(
     let is_renewed = held.is_some_and(|held| rules.key_name(&key) != rules.key_name(held));
     let expires = expires(run, message.material.exp, message.material.exi);
     let group = group(setup, run)?;
-    if is_renewed && group.doubtful {
+    if is_renewed && rules.key_name(&key).is_some_and(|name| group.spent.contains(&Bytes(name))) {
+        // It comes late: the member has had another since.
+        return Ok(());
+    }
+    if is_renewed {
         group.spend(rules);
         group.doubtful = false;
     }

@@ -57,12 +57,10 @@ pub struct FormerGroup {
 }
 
 impl JoinedGroup {
-    /// What is kept when the membership is over. A key that may have been used without a record of it counts as used.
+    /// What is kept when the membership is over, or begins anew. The key that it had counts as used.
     pub(super) fn ended(&self, rules: &dyn MemberRules) -> FormerGroup {
         let mut group = self.clone();
-        if group.doubtful {
-            group.spend(rules);
-        }
+        group.spend(rules);
         FormerGroup { num: Some(group.num), spent: group.spent }
     }
 

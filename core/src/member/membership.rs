@@ -1,8 +1,7 @@
 //! What a member does to its membership: renews its own keying material, changes its credential, leaves; and how it ends.
 
-use super::bytes::Bytes;
 use super::event::MemberEvent;
-use super::flow::{SPENT, ask, error_of, group, prove, refused};
+use super::flow::{ask, error_of, group, prove, refused};
 use super::follow;
 use super::run::{Run, Stop};
 use super::{MemberError, Setup};
@@ -29,20 +28,15 @@ pub(super) fn renew(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     if let Ok(message) = RekeyingMessage::decode(&answer.payload) {
         return follow::install(setup, run, message);
     }
+    let rules = setup.rules.as_ref();
     let held = RawCbor::new(&group(setup, run)?.key.0)?;
-    let key = setup.rules.renewed(&held, &answer.payload)?;
+    rules.renewed(&held, &answer.payload)?;
+    // What it had is not used any more, whatever comes late. Which version the new one is for the answer does not say: both are
+    // asked for together.
     let group = group(setup, run)?;
-    if group.doubtful {
-        group.spend(setup.rules.as_ref());
-        group.doubtful = false;
-    }
-    group.key = Bytes(key.as_bytes().to_vec());
-    if group.is_spent(setup.rules.as_ref()) {
-        return Err(SPENT.into());
-    }
+    group.spend(rules);
     run.save()?;
-    run.tell(MemberEvent::Renewed);
-    Ok(())
+    follow::refresh(setup, run)
 }
 
 /// Tells the group another credential (RFC 9594 section 4.9.1).

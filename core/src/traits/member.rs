@@ -211,7 +211,8 @@ pub trait MemberRules: Send + Sync {
         self.key(told)
     }
 
-    /// The keying material with new individual material of the member's own (RFC 9594 section 4.8.2), out of the answer.
+    /// The keying material with new individual material of the member's own (RFC 9594 section 4.8.2), out of the answer. The member
+    /// gets all of it anew then, since the answer does not say which version it is for.
     ///
     /// # Errors
     /// [`Unsuitable`] where the profile has none, or the answer is none.

@@ -81,6 +81,18 @@ impl<'a> Member<'a> {
         self.driver.engine().token()
     }
 
+    /// Whether there is an association with the KDC, or one that was offered.
+    #[must_use]
+    pub fn has_association(&self) -> bool {
+        self.driver.engine().state().current().is_some()
+    }
+
+    /// Whether it was a member of the group before, and is not any more.
+    #[must_use]
+    pub fn was_member(&self) -> bool {
+        self.driver.engine().state().former.contains_key(&self.settings.config.group.name)
+    }
+
     /// Returns the group as it is kept.
     #[must_use]
     pub fn group(&self) -> Option<&JoinedGroup> {

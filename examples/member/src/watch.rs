@@ -52,24 +52,39 @@ fn unix() -> UnixTime {
 }
 
 /// Where a watch is.
-#[derive(Default)]
 struct Watch {
     /// It was put out, or its group was deleted, since it joined last.
     ended: bool,
     /// The end of the token with which it has tried to join again: once a token is enough.
     rejoined_with: Option<UnixTime>,
+    /// The end of the token that was posted last.
+    posted: Option<UnixTime>,
+    /// When a token may be asked for, or posted, again after that came to nothing.
+    not_before: UnixTime,
     /// When the keying material was asked for.
     looked: Option<Instant>,
 }
 
 impl Watch {
+    /// Goes on where the member stands: who is out of the group has one try.
+    fn new(member: &Member<'_>) -> Self {
+        let posted = member.token().filter(|_| member.has_association()).map(|token| token.expires);
+        let ended = member.group().is_none() && member.was_member();
+        Self { ended, rejoined_with: None, posted, not_before: UnixTime::EPOCH, looked: None }
+    }
+
     /// Does what is due. One that fails is tried again.
     async fn step(&mut self, member: &mut Member<'_>) -> Result<(), ProgramError> {
-        if member.token().is_none_or(|token| token.renews_at() <= unix()) {
-            for operation in [Operation::Token, Operation::Upload] {
-                member.run(operation).await?;
+        if self.not_before <= unix()
+            && let Err(error) = self.renew(member).await
+        {
+            self.not_before = unix().plus(ASK);
+            // As long as what it has is good, it goes on with that.
+            if !member.has_association() || member.token().is_none_or(|token| token.expires <= unix()) {
+                self.not_before = UnixTime::EPOCH;
+                return Err(error);
             }
-            self.looked = None;
+            ace_backend_daemon::say(ace_backend_daemon::escaped(&error.to_string()));
         }
         if member.group().is_none() {
             return self.join(member).await;
@@ -80,10 +95,28 @@ impl Watch {
             member.run(Operation::Observe).await?;
             self.looked = Some(Instant::now());
         }
-        if member.is_observing() {
-            return member.told().await.map(|_| ());
+        if !member.is_observing() {
+            tokio::time::sleep(PAUSE).await;
+            return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        let told = member.told().await;
+        if told.is_err() {
+            // What could not be taken is asked for.
+            self.looked = None;
+        }
+        told.map(|_| ())
+    }
+
+    /// Gets another token where it is time, and posts one that the KDC does not have yet.
+    async fn renew(&mut self, member: &mut Member<'_>) -> Result<(), ProgramError> {
+        if member.token().is_none_or(|token| token.renews_at() <= unix()) {
+            member.run(Operation::Token).await?;
+        }
+        let token = member.token().map(|token| token.expires);
+        if self.posted != token || !member.has_association() {
+            member.run(Operation::Upload).await?;
+            (self.posted, self.looked) = (token, None);
+        }
         Ok(())
     }
 
@@ -94,7 +127,13 @@ impl Watch {
             return Ok(());
         }
         let joined = member.run(Operation::Join).await;
-        if self.ended && !matches!(joined, Err(ProgramError::Member(MemberError::Exchange(_)))) {
+        // What passes, e.g. 5.03, is tried again.
+        let is_settled = match &joined {
+            Ok(()) => true,
+            Err(ProgramError::Member(MemberError::Refused { status, .. })) => status.coap() >> 5 == 4,
+            Err(_) => false,
+        };
+        if self.ended && is_settled {
             self.rejoined_with = token;
         }
         self.looked = None;
@@ -120,7 +159,7 @@ pub async fn watch(
     mut tell: impl FnMut(Value) -> Result<(), ace_backend_daemon::ProgramError>,
 ) -> Result<(), ProgramError> {
     let mut stop = pin!(stop_signal());
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(member);
     loop {
         let stepped = tokio::select! {
             () = &mut stop => return Ok(()),

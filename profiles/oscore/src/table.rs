@@ -199,9 +199,8 @@ impl Table {
     /// An association has ended. Its context is kept for a moment, for those who are to be told.
     pub(crate) fn retire(&mut self, now: Duration, kid: &[u8]) {
         let Some(slot) = self.slots.remove(kid) else { return };
-        while self.retired.len() >= RETIRED
-            || self.retired.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > LAST_WORDS)
-        {
+        self.drop_aged(now);
+        if self.retired.len() >= RETIRED {
             self.retired.pop_front();
         }
         self.retired.push_back((now, kid.to_vec(), slot.context));
@@ -209,8 +208,15 @@ impl Table {
 
     /// A context that has ended a moment ago.
     pub(crate) fn retired(&mut self, now: Duration, kid: &[u8]) -> Option<&mut Context> {
-        let found = self.retired.iter_mut().rev().find(|(_, name, _)| name == kid)?;
-        (now.saturating_sub(found.0) <= LAST_WORDS).then_some(&mut found.2)
+        self.drop_aged(now);
+        self.retired.iter_mut().rev().find(|(_, name, _)| name == kid).map(|(_, _, context)| context)
+    }
+
+    /// Drops the contexts that have said their last words.
+    fn drop_aged(&mut self, now: Duration) {
+        while self.retired.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > LAST_WORDS) {
+            self.retired.pop_front();
+        }
     }
 
     /// Drops contexts until there are no more than may be: first those that nobody has used for long. One that waits for
