@@ -67,7 +67,7 @@ async def main(path_a, path_b):
     credentials = CredentialsMap()
     credentials[":group"] = group_context(a, peers)
     wrapped = oscore_sitewrapper.OscoreSiteWrapper(site, credentials)
-    server = await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port))
+    server = await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port), transports=["oscore", "udp6"])
     client = await aiocoap.Context.create_client_context()
     uri = f"coap://127.0.0.1:{port}/light"
     client.client_credentials[f"coap://127.0.0.1:{port}/*"] = group_context(b, peers)

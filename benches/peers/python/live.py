@@ -120,7 +120,7 @@ async def main(how, as_port, kdc_port, client_id, secret, group, tperm, seed, su
     site = resource.Site()
     site.add_resource(["grp-rek"], control)
     wrapped = oscore_sitewrapper.OscoreSiteWrapper(site, credentials)
-    coap = await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port))
+    coap = await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port), transports=["oscore", "udp6"])
     member = Member(coap, as_port, kdc_port, client_id, secret, group, tperm, seed, subject)
     control.member = member
     await member.get_token()

@@ -54,7 +54,7 @@ async def main():
     credentials = CredentialsMap()
     credentials[":client"] = context(b"\x01" * 16, b"\x02" * 8, b"\x02", b"\x01")
     wrapped = oscore_sitewrapper.OscoreSiteWrapper(site, credentials)
-    await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port))
+    await aiocoap.Context.create_server_context(wrapped, bind=("127.0.0.1", port), transports=["oscore", "udp6"])
     print(port, flush=True)
     await asyncio.get_running_loop().create_future()
 
