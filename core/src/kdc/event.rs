@@ -187,9 +187,9 @@ pub(crate) enum Event {
     Rekeyed {
         /// The GROUPNAME.
         gname: String,
-        /// The group itself.
+        /// The group that has the name now.
         group: GroupId,
-        /// The version.
+        /// The version that has begun.
         num: u64,
         /// When its keying material was made.
         created: UnixTime,
@@ -202,9 +202,9 @@ pub(crate) enum Event {
     Distributes {
         /// The GROUPNAME.
         gname: String,
-        /// The group itself.
+        /// The group that has the name now.
         group: GroupId,
-        /// The version.
+        /// The version that they are told of.
         num: u64,
         /// Up to which member that had come.
         after: Option<PrincipalId>,
@@ -215,7 +215,7 @@ pub(crate) enum Event {
         gname: String,
         /// The version that they are told of.
         num: u64,
-        /// The members.
+        /// Their principals, in the order of their keys.
         clients: Vec<PrincipalId>,
         /// Whether there are more.
         more: bool,
@@ -228,7 +228,7 @@ pub(crate) enum Event {
         gname: String,
         /// The version that it is told of.
         num: u64,
-        /// The member.
+        /// The principal that is the member.
         client: PrincipalId,
         /// What has become of it.
         told: Told,

@@ -1,25 +1,21 @@
 //! A member's side: the Join Request, and what the answer makes of it (sections 6.1 and 6.4 of the profile).
 
+mod rules;
+
+pub use rules::OscoreMember;
+
 use crate::config::{GroupOscore, nonce_len};
+use ace_groupcomm::Roles;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm};
-use ace_groupcomm::traits::member::{self, GroupJoined, KeyPart, MemberRules, Unsuitable};
+use ace_groupcomm::traits::member;
 use ace_groupcomm::traits::profile::ApplicationProfile;
-use ace_groupcomm::{Roles, Secret};
-use ace_groupcomm_messages::labels::cose_alg;
-use ace_groupcomm_messages::labels::groupcomm::GROUP_SENDER_ID;
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
-use ace_groupcomm_messages::paths::STALE_SIDS;
 use ace_groupcomm_messages::{
     DecodeError, GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KdcCred, KeyDistribution, Label,
-    PeerCred, RawCbor, ScopeEntry, pop,
+    PeerCred, ScopeEntry, pop,
 };
-use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use thiserror::Error;
-
-/// Length of the name of a key.
-const KEY_NAME: usize = 16;
 
 /// Why a member does not take what the KDC sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -190,162 +186,6 @@ pub fn joined(
     })
 }
 
-/// The SHA-256 of ms, salt and Gid, as a CBOR array of byte strings: equal keys have equal digests, and nobody learns the key
-/// from it.
-fn key_digest(material: &GroupOscoreInputMaterial) -> Vec<u8> {
-    let parts = [&material.ms[..], material.salt.as_deref().unwrap_or_default(), &material.context_id];
-    Sha256::digest(RawCbor::array(&parts.map(RawCbor::bytes)).as_bytes()).to_vec()
-}
-
-/// A member of one OSCORE group.
-#[derive(Clone)]
-pub struct OscoreMember {
-    /// The GROUPNAME.
-    pub gname: String,
-    /// The roles to take.
-    pub roles: Roles,
-    /// Who it is in the group.
-    pub identity: Identity,
-    /// What verifies for it.
-    pub crypto: Arc<dyn CryptoProvider>,
-}
-
-impl std::fmt::Debug for OscoreMember {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { gname, roles, identity, .. } = self;
-        f.debug_struct("OscoreMember")
-            .field("gname", gname)
-            .field("roles", roles)
-            .field("identity", identity)
-            .finish_non_exhaustive()
-    }
-}
-
-impl MemberRules for OscoreMember {
-    fn gname(&self) -> &str {
-        &self.gname
-    }
-
-    fn roles(&self) -> Roles {
-        self.roles
-    }
-
-    fn with_roles(&self, roles: Roles) -> Arc<dyn MemberRules> {
-        Arc::new(Self { roles, ..self.clone() })
-    }
-
-    fn profile(&self) -> &'static dyn ApplicationProfile {
-        &GroupOscore
-    }
-
-    fn crypto(&self) -> &dyn CryptoProvider {
-        &*self.crypto
-    }
-
-    fn identity(&self) -> Option<&Identity> {
-        Some(&self.identity).filter(|_| self.roles != crate::scope::MONITOR)
-    }
-
-    fn key_of(&self, cred: &[u8]) -> Option<PublicKey> {
-        PublicKey::of_kccs(SignatureAlgorithm::Ed25519, cred)
-    }
-
-    fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
-        let joined = joined(&*self.crypto, response, self.roles, cnonce).map_err(Unsuitable::new)?;
-        Ok(GroupJoined {
-            key: joined.material.encode(),
-            num: joined.num,
-            exp: joined.exp,
-            exi: joined.exi,
-            kdc_cred: joined.kdc_cred,
-            peers: joined.peers,
-        })
-    }
-
-    fn key(&self, distribution: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
-        let material = material(distribution).map_err(Unsuitable::new)?;
-        if sender_id_fits(&material, self.roles) {
-            Ok(material.encode())
-        } else {
-            Err(Unsuitable::new(MemberError::SenderId))
-        }
-    }
-
-    /// A rekeying message has `ms`, `contextId` and maybe `salt` (section 11.1); an observed resource has all of it.
-    fn rekeyed(&self, held: &RawCbor, told: &KeyDistribution) -> Result<RawCbor, Unsuitable> {
-        if told.gkty != Label::Int(GROUP_OSCORE_INPUT_MATERIAL) {
-            return Err(Unsuitable::new(MemberError::OtherProfile));
-        }
-        let mut material = GroupOscoreInputMaterial::decode(held)?;
-        let mut new = GroupOscoreInputMaterial::decode(&told.key)?;
-        if new.context_id == material.context_id {
-            return Err(Unsuitable::new(MemberError::SameGid));
-        }
-        if (has_group_mode(&new) || has_pairwise_mode(&new)) && sender_id_fits(&new, self.roles) {
-            return self.key(told);
-        }
-        material.ms = std::mem::take(&mut new.ms);
-        if new.salt.is_some() {
-            material.salt = new.salt.take();
-        }
-        material.context_id = std::mem::take(&mut new.context_id);
-        let mut told = told.clone();
-        told.key = material.encode();
-        self.key(&told)
-    }
-
-    fn renewed(&self, held: &RawCbor, answer: &[u8]) -> Result<RawCbor, Unsuitable> {
-        let answer = RawCbor::new(answer)?.to_map().ok_or_else(|| Unsuitable::new(MemberError::SenderId))?;
-        let label = Label::Int(GROUP_SENDER_ID);
-        let sender_id = answer.into_iter().find(|(name, _)| *name == label).and_then(|(_, id)| id.to_byte_string());
-        let sender_id = sender_id.ok_or_else(|| Unsuitable::new(MemberError::SenderId))?;
-        let mut material = GroupOscoreInputMaterial::decode(held)?;
-        material.group_sender_id = Some(sender_id);
-        if sender_id_fits(&material, self.roles) {
-            Ok(material.encode())
-        } else {
-            Err(Unsuitable::new(MemberError::SenderId))
-        }
-    }
-
-    fn stale_resource(&self) -> Option<&'static str> {
-        Some(STALE_SIDS)
-    }
-
-    fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
-        GroupOscoreInputMaterial::decode(key).ok()?.group_sender_id.clone()
-    }
-
-    fn key_parts(&self, key: &RawCbor) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
-        let material = GroupOscoreInputMaterial::decode(key)?;
-        let salt = material.salt.as_deref().unwrap_or_default();
-        let hkdf = material.hkdf.as_ref().map_or(KeyPart::Int(cose_alg::HMAC_256_256), |hkdf| Some(hkdf).into());
-        Ok(vec![
-            ("gid", KeyPart::Bytes(material.context_id.clone())),
-            ("sender_id", material.group_sender_id.as_deref().into()),
-            ("hkdf", hkdf),
-            ("cred_fmt", material.cred_fmt.map_or(KeyPart::Absent, KeyPart::Int)),
-            ("gp_enc_alg", material.gp_enc_alg.as_ref().into()),
-            ("sign_alg", material.sign.as_ref().map(|sign| &sign.algorithm).into()),
-            ("alg", material.alg.as_ref().into()),
-            ("ecdh_alg", material.ecdh.as_ref().map(|ecdh| &ecdh.algorithm).into()),
-            ("cred", KeyPart::Bytes(self.identity.cred.clone())),
-            ("key_digest", KeyPart::Bytes(key_digest(&material))),
-            ("ms", KeyPart::Secret(Secret::from(material.ms.as_slice()))),
-            ("salt", KeyPart::Secret(Secret::from(salt))),
-        ])
-    }
-
-    fn key_name(&self, key: &RawCbor) -> Option<Vec<u8>> {
-        let material = GroupOscoreInputMaterial::decode(key).ok()?;
-        let sender_id = material.group_sender_id.as_deref()?;
-        let salt = material.salt.as_deref().unwrap_or_default();
-        let parts = [&material.ms[..], salt, &material.context_id, sender_id];
-        let array = RawCbor::array(&parts.map(RawCbor::bytes));
-        Some(Sha256::digest(array.as_bytes()).iter().take(KEY_NAME).copied().collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +195,10 @@ mod tests {
     use ace_groupcomm::Secret;
     use ace_groupcomm::config::{ConfigMap, ConfigValue};
     use ace_groupcomm::traits::crypto::{CryptoJob, CryptoOutput, SigningKey};
+    use ace_groupcomm::traits::member::MemberRules;
     use ace_groupcomm::traits::profile::{ApplicationProfile, KeyAudience};
+    use ace_groupcomm_messages::RawCbor;
+    use std::sync::Arc;
 
     fn signer(byte: u8) -> Arc<dyn SigningKey> {
         AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![byte; 32])).unwrap()

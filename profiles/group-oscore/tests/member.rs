@@ -425,6 +425,7 @@ fn another_sender_id_keeps_all_else() {
     assert_eq!((house.num(), house.material().group_sender_id.clone()), (2, Some(vec![6])));
 }
 
+// Covers: TH-3-06/error-wipe
 #[test]
 fn a_membership_that_is_over_leaves_no_key_behind() {
     let cases = [

@@ -32,7 +32,7 @@ pub(crate) enum DeliveryKey {
         gname: String,
         /// The version that it is told of.
         num: u64,
-        /// The member.
+        /// The principal that is the member.
         client: PrincipalId,
     },
     /// A member is told that it was put out. Nothing follows of it.
