@@ -164,6 +164,9 @@ pub(crate) trait App: Send {
     /// A task came to nothing, at this moment of the clock that never jumps. Returns what is to be tried again, in a while.
     fn failed(&mut self, now: Duration, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
 
+    /// Storage has not told what became of a commit: it may have happened, and none of its events are applied.
+    fn doubts(&mut self, _now: Duration) {}
+
     /// Hands out what is to be sent to clients now.
     fn take_deliveries(&mut self) -> Vec<(Self::Delivery, Delivery)> {
         Vec::new()

@@ -197,6 +197,7 @@ impl<A: App> Engine<A> {
             // Its records are read again.
             CommitOutcome::Unknown(_) => {
                 self.stats.unknown = self.stats.unknown.saturating_add(1);
+                self.app.doubts(now.mono);
                 for key in batch.overlay.0.keys().chain(batch.expected.keys()) {
                     self.cache.forget(key);
                 }

@@ -174,14 +174,14 @@ impl App for KdcApp {
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),
             Event::Start(event) => self.note_start(event),
-            Event::Created { gname, created, expires, interval } => {
+            Event::Created { gname, num, created, expires, interval } => {
                 self.missing.remove(&gname);
-                self.looks.begin(now.mono, &gname);
+                self.looks.know(now.mono, &gname, num);
                 self.lives.begin(&gname, created, expires, interval);
             }
             Event::Rekeyed { gname, group, num, created, expires, interval } => {
                 self.rekeyings.forget(&gname);
-                self.looks.begin(now.mono, &gname);
+                self.looks.know(now.mono, &gname, num);
                 self.deliveries.begin(&gname, group, num, None);
                 self.lives.begin(&gname, created, expires, interval);
                 let path = [ROOT, &gname].map(Into::into).to_vec();
@@ -253,7 +253,10 @@ impl App for KdcApp {
                 Some(task.clone())
             }
             // It comes again by itself.
-            Task::Look(_) => None,
+            Task::Look(_) => {
+                self.looks.doubt(now);
+                None
+            }
             // The member is tried again, as one that has not answered.
             Task::Deliver(Sending { gname, num, client, .. }) => {
                 let over = self.deliveries.told(now, gname, *num, *client, Told::Not);
@@ -262,6 +265,10 @@ impl App for KdcApp {
             }
             other => Some(other.clone()),
         }
+    }
+
+    fn doubts(&mut self, now: Duration) {
+        self.looks.doubt(now);
     }
 
     fn take_deliveries(&mut self) -> Vec<(DeliveryKey, Delivery)> {

@@ -41,7 +41,7 @@ pub(crate) enum Task {
         /// A reason that memory alone knows of.
         why: Option<RekeyReason>,
     },
-    /// Looks whether another process has left a rekeying of this group behind.
+    /// Looks whether a rekeying of this group was left behind, or a version not told of here.
     Look(String),
     /// Reads a page of members that take requests, to tell them of a version.
     Controls {
@@ -176,7 +176,9 @@ pub(crate) enum Event {
     Created {
         /// The GROUPNAME.
         gname: String,
-        /// When its keying material was made, and when that ends.
+        /// The version that it has.
+        num: u64,
+        /// When its keying material was made.
         created: UnixTime,
         /// When its keying material ends.
         expires: UnixTime,

@@ -2,6 +2,7 @@
 
 use super::*;
 use ace_groupcomm::command::Command;
+use ace_groupcomm::testkit::store::Fault;
 use std::time::Duration;
 
 /// Two processes over one store.
@@ -74,4 +75,43 @@ fn a_schedule_goes_on_where_the_process_that_kept_it_has_ended() {
         second.pass(Duration::from_secs(10));
     }
     assert_eq!(head(&second).num, 3);
+}
+
+#[test]
+fn what_was_committed_without_a_word_of_it_is_done_and_told_all_the_same() {
+    let mut desk = desk_with(&[]);
+    let (one, two) = (join(&mut desk, 1), join(&mut desk, 2));
+    // Storage does not say what has become of the leave, which it has.
+    desk.store.fail_next(Fault::UnknownDone);
+    assert_eq!(one.leave(&mut desk).status, Status::ServiceUnavailable);
+    assert!(head(&desk).rekey_due.is_some());
+    for _ in 0..80 {
+        desk.pass(Duration::from_secs(1));
+    }
+    assert_eq!((head(&desk).num, head(&desk).rekey_due), (1, None), "nobody has asked for it");
+
+    // The same of a rekeying: who observes is told of it.
+    two.notified(&mut desk);
+    desk.store.fail_next(Fault::UnknownDone);
+    let _ = desk.command(Command::Rekey("g1".into()));
+    assert_eq!(head(&desk).num, 2);
+    desk.notices.clear();
+    for _ in 0..80 {
+        desk.pass(Duration::from_secs(1));
+    }
+    assert_eq!(head(&desk).num, 2, "once");
+    assert!(desk.notices.contains(&changed(&["ace-group", "g1"])), "{:?}", desk.notices);
+    assert_clean(&desk);
+}
+
+#[test]
+fn a_version_that_another_process_has_begun_is_told_here_too() {
+    let (mut first, mut second) = two(&[]);
+    let _one = join(&mut first, 1);
+    pass([&mut first, &mut second], 15);
+    second.notices.clear();
+    first.command(Command::Rekey("g1".into())).unwrap();
+    pass([&mut first, &mut second], 15);
+    let told = |desk: &Desk| desk.notices.iter().filter(|notice| **notice == changed(&["ace-group", "g1"])).count();
+    assert_eq!((told(&first), told(&second)), (1, 1), "once each");
 }

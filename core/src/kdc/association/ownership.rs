@@ -53,7 +53,7 @@ impl Owned {
     }
 
     /// Nobody else can have any: then all are this process's, and none is noted.
-    const fn all(&self) -> bool {
+    pub(in crate::kdc) const fn all(&self) -> bool {
         matches!(self.sharing, Sharing::Exclusive)
     }
 
@@ -79,7 +79,7 @@ impl Owned {
         }
     }
 
-    fn has(&self, id: &AssociationId, term: u64) -> bool {
+    pub(in crate::kdc) fn has(&self, id: &AssociationId, term: u64) -> bool {
         self.all() || self.held.get(id).is_some_and(|ownership| ownership.term == term)
     }
 

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::request::{Method, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::kind::Kind;
-use crate::schema::records::{GroupSecret, Head, MemberRecord, Principal};
+use crate::schema::records::{Association, GroupSecret, Head, MemberRecord, Principal};
 use crate::traits::profile::KeyAudience;
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
@@ -105,7 +105,7 @@ impl KdcApp {
         let Some(held) = self.covering(view, *client, principal, gname, *group, &control.association)? else {
             return Ok(needs_nothing());
         };
-        if live.id != *group || head.num < *num {
+        if live.id != *group || head.num < *num || !self.is_owned(view, &held.association)? {
             return Ok(needs_nothing());
         }
         let broken = Refusal::Internal("the keying material cannot be read");
@@ -124,6 +124,15 @@ impl KdcApp {
         };
         let key = DeliveryKey::Rekeyed { gname: gname.clone(), num: *num, client: *client };
         Ok(Outcome::done().with_event(Event::Deliver(key, Box::new(delivery))))
+    }
+
+    /// Whether this process sends under an association: each of several tells its own.
+    fn is_owned(&self, view: &View<'_>, id: &AssociationId) -> Result<bool, Stop> {
+        if self.owned.all() {
+            return Ok(true);
+        }
+        let stored = view.get::<Association>(&keys::association(id))?;
+        Ok(stored.is_some_and(|stored| self.owned.has(id, stored.term)))
     }
 
     /// What a member is told that was put out; nothing where it takes no requests. It is told in one way alone (Group OSCORE profile

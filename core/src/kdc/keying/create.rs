@@ -22,9 +22,9 @@ const PAGE: usize = 64;
 const DELETIONS: usize = 512;
 
 /// A group whose version has begun.
-fn created(group: &Group, Begun { changes, created, expires, .. }: Begun) -> Outcome<Event> {
-    let interval = group.policy.interval;
-    Outcome::done_with(changes).with_event(Event::Created { gname: group.gname.clone(), created, expires, interval })
+fn created(group: &Group, Begun { changes, num, created, expires, .. }: Begun) -> Outcome<Event> {
+    let (gname, interval) = (group.gname.clone(), group.policy.interval);
+    Outcome::done_with(changes).with_event(Event::Created { gname, num, created, expires, interval })
 }
 
 /// What was due when the former process ended is due at once; a start itself is a cause after the delay, where the policy says so.
@@ -83,9 +83,9 @@ impl KdcApp {
         let (head, stored) = (view.get::<Head>(&keys::head(id)), view.get::<GroupConfiguration>(&keys::config(id)));
         let (head, stored) = (head?.ok_or(BROKEN)?, stored?);
         let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?.ok_or(BROKEN)?;
-        let interval = group.policy.interval;
-        let gname = group.gname.clone();
-        let event = Event::Created { gname, created: secret.created, expires: secret.expires, interval };
+        let (gname, interval) = (group.gname.clone(), group.policy.interval);
+        let (num, created, expires) = (head.num, secret.created, secret.expires);
+        let event = Event::Created { gname, num, created, expires, interval };
         // Another process may have made it since all was compared.
         if let Some(differing) = stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
             let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));

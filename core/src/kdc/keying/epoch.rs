@@ -88,6 +88,7 @@ fn tagged(view: &View<'_>, mut meta: Meta) -> Meta {
 /// A version that begins: when its keying material was made, and when that ends.
 pub(in crate::kdc) struct Begun {
     pub(in crate::kdc) changes: Changes,
+    pub(in crate::kdc) num: u64,
     pub(in crate::kdc) created: UnixTime,
     pub(in crate::kdc) expires: UnixTime,
     pub(in crate::kdc) gid: Gid,
@@ -165,9 +166,9 @@ impl KdcApp {
         changes.put(keys::gid(&head.gid), GidOwner { group: id, gname: group.gname.clone() });
         changes.put(keys::secret(id, head.num), GroupSecret { material, created, expires, joined: Vec::new() });
         changes.put(keys::config(id), group.configuration());
-        let gid = head.gid.clone();
+        let (num, gid) = (head.num, head.gid.clone());
         changes.put(keys::head(id), head);
-        Ok(Begun { changes, created, expires, gid })
+        Ok(Begun { changes, num, created, expires, gid })
     }
 }
 

@@ -1,18 +1,27 @@
-//! Over shared storage a KDC that ends leaves rekeyings to the others: each looks at every group now and then, for what is overdue.
+//! Groups are looked at for what nobody here has seen to: a rekeying that was left behind, or a version that was not told of.
+//!
+//! Over shared storage that is always done: another process may have ended, or have begun a version. Where the storage is this process's
+//! alone it is done for a while after a commit whose outcome storage has not told: it may have happened, and what has to follow from it
+//! in memory has not.
 
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::keying::epoch::is_former;
+use crate::kdc::keying::material::is_near_end;
+use crate::kdc::keying::policy::MAX_DELAY;
 use crate::kdc::{Event, KdcApp, Task};
 use crate::schema::keys;
 use crate::schema::records::{GroupSecret, Head, Meta, RekeyReason};
 use crate::traits::storage::Sharing;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
 /// In which time all groups are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+/// For how long that is done after a doubt: until what was due latest then is overdue.
+const DOUBT: Duration =
+    Duration::from_secs(MAX_DELAY).saturating_add(OVERDUE).saturating_add(LOOK).saturating_add(LOOK);
 /// How long after it was due a rekeying counts as left behind: whoever has made it due does it first.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// The least time between two looks.
@@ -22,22 +31,47 @@ const LEAST: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(in crate::kdc) struct Looks {
     is_shared: bool,
-    groups: BTreeSet<String>,
+    /// Until when groups are looked at that are this process's alone.
+    until: Duration,
+    /// With the version that observers and members were told of here, where one is known.
+    groups: BTreeMap<String, Option<u64>>,
     after: Option<String>,
     next: Duration,
 }
 
 impl Looks {
-    /// Nothing is looked at where nobody else can have left it.
     pub(in crate::kdc) fn new(sharing: Sharing) -> Self {
-        Self { is_shared: sharing == Sharing::Shared, groups: BTreeSet::new(), after: None, next: Duration::ZERO }
+        let is_shared = sharing == Sharing::Shared;
+        Self { is_shared, until: Duration::ZERO, groups: BTreeMap::new(), after: None, next: Duration::ZERO }
+    }
+
+    /// A commit may have happened of which nobody here knows.
+    pub(in crate::kdc) fn doubt(&mut self, now: Duration) {
+        if !self.is_shared && self.until < now {
+            self.next = self.next.max(now.saturating_add(LOOK));
+        }
+        self.until = now.saturating_add(DOUBT);
     }
 
     /// A group is served from now on.
     pub(in crate::kdc) fn begin(&mut self, now: Duration, gname: &str) {
-        if self.is_shared && self.groups.insert(gname.into()) && self.groups.len() == 1 {
+        if self.groups.is_empty() {
             self.next = now.saturating_add(LOOK);
         }
+        if !self.groups.contains_key(gname) {
+            self.groups.insert(gname.into(), None);
+        }
+    }
+
+    /// A group is served from now on, and this version of it is told of.
+    pub(in crate::kdc) fn know(&mut self, now: Duration, gname: &str, num: u64) {
+        self.begin(now, gname);
+        self.groups.insert(gname.into(), Some(num));
+    }
+
+    /// Whether an older version than this is the last one that was told of here.
+    fn is_behind(&self, gname: &str, num: u64) -> bool {
+        self.groups.get(gname).copied().flatten().is_some_and(|known| known < num)
     }
 
     /// A group is gone.
@@ -47,7 +81,8 @@ impl Looks {
 
     /// When the next look is due.
     pub(in crate::kdc) fn next(&self) -> Option<Duration> {
-        (!self.groups.is_empty()).then_some(self.next)
+        let looks = self.is_shared || self.next <= self.until;
+        (looks && !self.groups.is_empty()).then_some(self.next)
     }
 
     /// The group to look at now, if it is time.
@@ -56,16 +91,15 @@ impl Looks {
         let count = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         self.next = now.saturating_add(LOOK.checked_div(count).unwrap_or(LOOK).max(LEAST));
         let behind = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let following =
-            self.groups.range::<String, _>((behind, Bound::Unbounded)).next().or_else(|| self.groups.first());
-        let gname = following?.clone();
+        let following = self.groups.range::<String, _>((behind, Bound::Unbounded)).next();
+        let gname = following.or_else(|| self.groups.first_key_value())?.0.clone();
         self.after = Some(gname.clone());
         Some(Task::Look(gname))
     }
 }
 
 impl KdcApp {
-    /// Rekeys a group where that is overdue: nobody else seems to do it.
+    /// Rekeys a group where that is overdue. Tells of its version where that was not done.
     pub(in crate::kdc) fn look(&self, view: &View<'_>, gname: &str) -> Result<Outcome<Event>, Stop> {
         let Some(live) = self.group(view, gname)? else { return Ok(Outcome::done()) };
         let (head, meta) = (view.get::<Head>(&keys::head(live.id)), view.get::<Meta>(&keys::meta()));
@@ -74,19 +108,30 @@ impl KdcApp {
             return Ok(Outcome::done());
         }
         let (now, policy) = (view.now().unix.minus(OVERDUE), &live.group.policy);
-        if head.rekey_due.as_ref().is_some_and(|due| due.since.plus(policy.delay) <= now) {
+        if head.members > 0 && head.rekey_due.as_ref().is_some_and(|due| due.since.plus(policy.delay) <= now) {
             return self.rekey(view, gname, None);
         }
         let Some(secret) = view.get::<GroupSecret>(&keys::secret(live.id, head.num))? else {
             return Ok(Outcome::done());
         };
-        let is_near_end = crate::kdc::keying::material::is_near_end(secret, now);
         let is_time = policy.interval.is_some_and(|interval| secret.created.plus(interval) <= now);
-        match (is_near_end, is_time) {
-            (true, _) => self.rekey(view, gname, Some(RekeyReason::MaterialEnds)),
-            (false, true) => self.rekey(view, gname, Some(RekeyReason::Scheduled)),
-            (false, false) => Ok(Outcome::done()),
+        let why = match (is_near_end(secret, now), is_time && head.active) {
+            (true, _) => Some(RekeyReason::MaterialEnds),
+            (false, true) => Some(RekeyReason::Scheduled),
+            (false, false) => None,
+        };
+        if head.members > 0 && why.is_some() {
+            return self.rekey(view, gname, why);
         }
+        if !self.looks.is_behind(gname, head.num) {
+            return Ok(Outcome::done());
+        }
+        let (gname, group, num) = (gname.to_owned(), live.id, head.num);
+        let (created, expires, interval) = (secret.created, secret.expires, policy.interval);
+        let begun = Event::Rekeyed { gname: gname.clone(), group, num, created, expires, interval };
+        // That a rekeying is due again is not forgotten with it.
+        let due = head.rekey_due.as_ref().map(|_| Event::RekeyDue { gname, delay: policy.delay, why: None });
+        Ok(due.into_iter().fold(Outcome::done().with_event(begun), Outcome::with_event))
     }
 }
 
@@ -126,9 +171,34 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_at_what_is_its_own() {
+    fn what_is_this_process_alone_is_looked_at_for_a_while_after_a_doubt() {
+        let at = Duration::from_secs;
         let mut looks = Looks::new(Sharing::Exclusive);
+        looks.begin(at(5), "a");
+        assert_eq!((looks.next(), name(looks.take(at(100)))), (None, None));
+        looks.doubt(at(100));
+        assert_eq!((looks.next(), name(looks.take(at(110)))), (Some(at(110)), Some("a".into())));
+        // Another one puts off no look, and the end of all.
+        looks.doubt(at(119));
+        assert_eq!(looks.next(), Some(at(120)));
+        let mut last = None;
+        while let Some(next) = looks.next() {
+            assert_eq!(name(looks.take(next)), Some("a".into()));
+            last = Some(next);
+        }
+        assert!(last > Some(at(119 + 600 + 10)) && last <= Some(at(119) + DOUBT), "{last:?}");
+    }
+
+    #[test]
+    fn a_version_is_not_told_of_here_where_an_older_one_was() {
+        let mut looks = Looks::new(Sharing::Shared);
+        assert!(!looks.is_behind("a", 7), "nothing is known");
         looks.begin(Duration::ZERO, "a");
-        assert!(looks.next().is_none() && looks.take(Duration::MAX).is_none());
+        assert!(!looks.is_behind("a", 7), "nor is it where the group is");
+        looks.know(Duration::ZERO, "a", 7);
+        looks.begin(Duration::ZERO, "a");
+        assert_eq!([6, 7, 8].map(|num| looks.is_behind("a", num)), [false, false, true]);
+        looks.end("a");
+        assert!(!looks.is_behind("a", 8));
     }
 }

@@ -9,7 +9,7 @@ pub(crate) const NAMES: [&str; 5] =
     ["backward_security", "forward_security", "rekey_delay", "rekey_interval", "rekey_on_restart"];
 
 /// The longest delay, in seconds: so long whoever has left can read on.
-const MAX_DELAY: u64 = 600;
+pub(in crate::kdc) const MAX_DELAY: u64 = 600;
 /// The longest time between scheduled rekeyings, in seconds: 10 years.
 const MAX_INTERVAL: u64 = 315_360_000;
 

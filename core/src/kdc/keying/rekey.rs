@@ -137,7 +137,7 @@ impl KdcApp {
         let given_up = stale_under(view, id, head.num);
         let dropped = oldest.map(|num| stale_under(view, id, num).map(|ids| (num, ids))).transpose();
         let (given_up, dropped) = (given_up?, dropped?);
-        let Begun { mut changes, created, expires, gid } = self.next_epoch(view, group, id, head, 1, meta)?;
+        let Begun { mut changes, created, expires, gid, .. } = self.next_epoch(view, group, id, head, 1, meta)?;
         // Under the new Gid they are free: that is what their absence says.
         given_up.iter().for_each(|sender_id| changes.delete(keys::sender_id(id, sender_id)));
         if let Some((num, ids)) = dropped {
