@@ -23,6 +23,11 @@ pub enum MemberEvent {
         /// The version that there is.
         num: i64,
     },
+    /// The keying material of this version has come to its end, and is dropped.
+    KeysEnded {
+        /// The version of the keying material.
+        num: i64,
+    },
     /// Identifiers of others went stale: their security contexts and credentials are dropped.
     Stale(Vec<Bytes>),
     /// All that was known of others is dropped, since nobody can tell which of it is stale.

@@ -37,6 +37,7 @@ pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(
         Task::Notified(told) => return follow::notified(&granted(setup, run)?, run, told),
     };
     let setup = &granted(setup, run)?;
+    follow::drop_ended(setup, run)?;
     match operation {
         Operation::Token => Ok(()),
         Operation::Upload => upload(setup, run),

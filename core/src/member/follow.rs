@@ -139,7 +139,7 @@ fn install_same(
     Ok(())
 }
 
-/// A version was missed: its key is deleted before anything else (Group OSCORE profile section 11.3).
+/// Deletes the key of a version that is not to be used any more: one that was missed or has ended. Who the others are stays known.
 fn drop_key(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let group = group(setup, run)?;
     if group.key.0.is_empty() {
@@ -150,6 +150,19 @@ fn drop_key(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     }
     group.key = Bytes::default();
     run.save()
+}
+
+/// Keying material that has come to its end is deleted, whether the KDC can be reached or not. What follows asks for the next.
+pub(super) fn drop_ended(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    let unix = run.unix;
+    let Ok(held) = group(setup, run) else { return Ok(()) };
+    if held.key.0.is_empty() || held.expires.is_none_or(|expires| expires > unix) {
+        return Ok(());
+    }
+    let num = held.num;
+    drop_key(setup, run)?;
+    run.tell(MemberEvent::KeysEnded { num });
+    Ok(())
 }
 
 /// Which identifiers went stale since a version; `None` where nobody can tell.

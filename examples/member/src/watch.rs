@@ -23,6 +23,7 @@ pub fn event(member: &Member<'_>, event: &MemberEvent) -> Value {
         MemberEvent::Joined { num } => ("joined", json!({ "num": num })),
         MemberEvent::Rekeyed { num } => ("rekeyed", json!({ "num": num })),
         MemberEvent::Missed { had, num } => ("missed", json!({ "had": had, "num": num })),
+        MemberEvent::KeysEnded { num } => ("keys-ended", json!({ "num": num })),
         MemberEvent::Older { num } => ("older", json!({ "num": num })),
         MemberEvent::Stale(ids) => {
             ("stale", json!({ "sender_ids": ids.iter().map(|id| hex(&id.0)).collect::<Vec<_>>() }))
@@ -88,6 +89,9 @@ impl Watch {
         }
         if member.group().is_none() {
             return self.join(member).await;
+        }
+        if member.group().is_some_and(|group| group.expires.is_some_and(|expires| expires <= unix())) {
+            self.looked = None;
         }
         // A KDC that keeps no observations is asked now and then.
         let again = if member.is_observing() { LOOK } else { ASK };

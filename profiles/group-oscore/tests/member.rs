@@ -425,6 +425,33 @@ fn another_sender_id_keeps_all_else() {
     assert_eq!((house.num(), house.material().group_sender_id.clone()), (2, Some(vec![6])));
 }
 
+// Covers: KG-4.3.1-39
+#[test]
+fn keys_that_have_ended_are_dropped_also_where_the_kdc_cannot_be_reached() {
+    let mut house = House::new(REQUESTER);
+    let end = UnixTime::new(2_000);
+    let mut effect = house.member.begin(end, Operation::Observe, &mut house.rng);
+    while let Effect::Save(_) = effect {
+        effect = house.member.saved(end);
+    }
+    let silent = ace_groupcomm::member::ExchangeError::Silent("nothing".into());
+    assert!(matches!(house.member.exchanged(end, Err(silent)), Effect::Done(Err(MemberError::Exchange(_)))));
+    assert!(house.member.group().unwrap().key.0.is_empty());
+    assert_eq!(house.member.take_events(), [MemberEvent::KeysEnded { num: 0 }]);
+    // A second before it has them, and it gets the next as ever.
+    let mut house = House::new(REQUESTER);
+    let _ = house.member.begin(UnixTime::new(1_999), Operation::Observe, &mut house.rng);
+    assert!(!house.member.group().unwrap().key.0.is_empty());
+    let mut house = House::new(REQUESTER);
+    let mut state = house.member.state().clone();
+    state.groups.get_mut("g").unwrap().expires = Some(NOW);
+    house.member = Member::new(house.setup.clone(), state);
+    let whole = RekeyingMessage { material: distribution(1, material(1, Some(9)).encode()), ..message(1, Some(&[2])) };
+    house.run(Operation::Observe, &[told(&whole)]).unwrap();
+    assert_eq!((house.num(), house.peers()), (1, vec![1, 3]));
+    assert_eq!(house.events[0], MemberEvent::KeysEnded { num: 0 });
+}
+
 // Covers: TH-3-06/error-wipe
 #[test]
 fn a_membership_that_is_over_leaves_no_key_behind() {
