@@ -5,9 +5,12 @@ use ace_groupcomm::AssociationId;
 use ace_groupcomm::TokenHash;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::check::Check;
+use ace_groupcomm::command::Command;
 use ace_groupcomm::kdc::Restore;
 use ace_groupcomm::keys;
-use ace_groupcomm::records::{Association, GidOwner, GroupSecret, Head, Meta, NamedGroup, RekeyDue, RekeyReason};
+use ace_groupcomm::records::{
+    Association, GidOwner, GroupSecret, Head, Meta, NamedGroup, RekeyDue, RekeyReason, Revoked,
+};
 use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token, token_post};
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::token::LEEWAY;
@@ -17,6 +20,7 @@ use ace_groupcomm::{Caller, Corrupt, Method, RecordType, Registration, Status};
 use ace_groupcomm_messages::{Claims, JoinResponse};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const END: u64 = 2_000_000;
 
@@ -220,6 +224,42 @@ fn one_backup_restored_twice_at_once_has_no_gid_twice() {
         "what the backup had nobody uses any more"
     );
     assert!(one.iter().all(|gid| gid.len() <= 10), "{one:?}");
+}
+
+#[test]
+fn a_backup_that_is_restored_a_second_time_leaps_behind_all_versions_since_the_first() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = open(&store, 100_000);
+    join(&mut desk, 1, Some(100_000));
+    let backup = store.dump();
+    let store = restore(&backup, 200_000, None);
+    let mut desk = open(&store, 200_500);
+    for number in 1..=40 {
+        join(&mut desk, number, Some(200_400));
+        desk.pass(Duration::from_secs(10));
+        assert!(desk.command(Command::Rekey("g1".into())).is_ok());
+    }
+    let (newest, again) = (head(&store).num, restore(&backup, 201_000, None));
+    let mut desk = open(&again, 201_000);
+    join(&mut desk, 1, Some(201_500));
+    assert!(head(&again).num > newest, "{} after {newest}", head(&again).num);
+}
+
+#[test]
+fn a_revoked_token_that_the_backup_knows_is_forgotten_when_it_ends() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = open(&store, 1_000);
+    join(&mut desk, 1, Some(1_000));
+    let hash = TokenHash::of(&token_of(1, Some(1_000)));
+    desk.revoke(&hash);
+    let before: Revoked = store.record(&keys::revoked(&hash)).unwrap();
+    assert!(before.until.is_some());
+    let restored = restore(&store.dump(), 5_000, Some(vec![hash.clone()]));
+    assert_eq!(restored.record::<Revoked>(&keys::revoked(&hash)), Some(before));
+    let mut desk = open(&restored, 5_000);
+    assert!(desk.post_token(&token_of(1, Some(1_000))).is_none());
+    desk.pass(Duration::from_secs(END));
+    assert_eq!(restored.record::<Revoked>(&keys::revoked(&hash)), None);
 }
 
 /// Storage as the first release had it: Gids of 12 bytes.

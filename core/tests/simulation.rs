@@ -11,7 +11,7 @@ fn run(seed: u64, options: Options) -> Result<Summary, Violation> {
 
 /// Seeds for this run: `ACE_SIM_SEEDS` asks for more.
 fn seeds() -> u64 {
-    std::env::var("ACE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60)
+    std::env::var("ACE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(24)
 }
 
 /// Runs all seeds. Returns the sum of what came of them.
@@ -27,9 +27,14 @@ fn run_all(options: Options) -> Summary {
         sum.answers += summary.answers;
         sum.unavailable += summary.unavailable;
         sum.strange += summary.strange;
+        sum.versions += summary.versions;
+        sum.deliveries += summary.deliveries;
+        sum.left += summary.left;
+        sum.restores += summary.restores;
     }
     let each = |sum: u64| sum / seeds();
     assert!(each(sum.joins) > 10 && sum.retrievals > 0 && sum.listings > 0 && sum.crashes > 0, "{sum:?}");
+    assert!(sum.versions > seeds() && sum.deliveries > 0 && sum.left > 0, "{sum:?}");
     sum
 }
 
@@ -54,7 +59,7 @@ fn one_engine_on_storage_of_its_own_keeps_the_rules() {
 #[test]
 fn a_memory_too_small_for_the_group_keeps_the_rules() {
     for (hosts, sharing) in [(2, Sharing::Shared), (1, Sharing::Exclusive)] {
-        run_all(Options { hosts, sharing, clients: 40, page: 3, records: 34, loss: 5, ..Options::default() });
+        run_all(Options { hosts, sharing, clients: 40, page: 3, records: 44, loss: 5, ..Options::default() });
     }
 }
 
@@ -84,10 +89,44 @@ fn a_seed_gives_the_same_run_each_time() {
     assert_ne!(run(1, options).unwrap().trace, run(2, options).unwrap().trace);
 }
 
+#[test]
+fn a_joiner_never_holds_a_version_from_before_its_membership() {
+    for clients in [12, 200] {
+        run_all(Options { backward: true, clients, ..Options::default() });
+    }
+    run_all(Options { backward: true, hosts: 1, clients: 30, sharing: Sharing::Exclusive, ..Options::default() });
+}
+
+#[test]
+fn backups_are_restored_and_nobody_is_given_what_was_given_before() {
+    let sum = run_all(Options { restores: 20, clients: 40, ..Options::default() });
+    assert!(sum.restores > 0, "{sum:?}");
+}
+
+#[test]
+fn a_month_ends_with_the_newest_version_at_all_members_and_nobody_else() {
+    for seed in 0..seeds().div_ceil(12) {
+        let options = Options { backward: seed % 2 == 1, ..Options::month(1_000) };
+        let summary = run(seed, options).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        let Summary { seconds, versions, crashes, left, deliveries, .. } = summary;
+        let has_lived = versions > 100 && crashes > 10 && left > 50 && deliveries > 1_000;
+        assert!(has_lived && seconds >= 30 * 86_400, "{summary:?}");
+    }
+}
+
 fn finds(sabotage: Sabotage, expected: impl Fn(&Violation) -> bool) {
-    let options = Options { sabotage, clients: 20, ..Options::default() };
-    let found: Vec<Violation> = (0..40).filter_map(|seed| run(seed, options).err()).collect();
-    assert!(found.iter().any(expected), "{sabotage:?} gave {found:?}");
+    finds_in(Options { sabotage, clients: 20, ..Options::default() }, expected);
+}
+
+fn finds_in(options: Options, expected: impl Fn(&Violation) -> bool) {
+    let sabotage = options.sabotage;
+    let mut found = Vec::new();
+    let is_found = (0..40).filter_map(|seed| run(seed, options).err()).any(|violation| {
+        let is_expected = expected(&violation);
+        found.push(violation);
+        is_expected
+    });
+    assert!(is_found, "{sabotage:?} gave {found:?}");
 }
 
 #[test]
@@ -123,6 +162,41 @@ fn identifiers_that_are_not_persisted_are_found() {
     finds(Sabotage::IdentifiersLost, |violation| {
         matches!(violation, Violation::SenderIdTwice(_) | Violation::NotDurable(_))
     });
+}
+
+#[test]
+fn a_rekeying_that_no_process_takes_up_is_found() {
+    let options = Options { crashes: 100, sabotage: Sabotage::NotResumed, clients: 20, ..Options::default() };
+    let options = Options { hosts: 1, sharing: Sharing::Exclusive, ..options };
+    finds_in(options, |violation| matches!(violation, Violation::CauseLost | Violation::Undone));
+}
+
+#[test]
+fn a_version_that_members_are_told_of_before_its_commit_is_found() {
+    finds(Sabotage::ToldBeforeCommit, |violation| {
+        matches!(violation, Violation::KeyForOutsider(_) | Violation::NotDurable(_))
+    });
+}
+
+#[test]
+fn a_membership_that_is_read_before_the_head_is_found() {
+    finds(Sabotage::MembershipBeforeHead, |violation| matches!(violation, Violation::KeyForOutsider(_)));
+}
+
+#[test]
+fn keying_material_that_is_kept_is_found() {
+    finds(Sabotage::SecretKept, |violation| matches!(violation, Violation::OldSecret(_)));
+}
+
+#[test]
+fn a_joiner_that_gets_an_older_version_is_found() {
+    let options = Options { backward: true, sabotage: Sabotage::JoinerGetsOlder, clients: 20, ..Options::default() };
+    finds_in(options, |violation| matches!(violation, Violation::KeyFromBefore(_)));
+}
+
+#[test]
+fn a_cause_that_hides_an_earlier_one_is_found() {
+    finds(Sabotage::CauseHidden, |violation| matches!(violation, Violation::CauseLost));
 }
 
 #[test]

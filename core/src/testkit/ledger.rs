@@ -4,7 +4,8 @@ use crate::check::Check;
 use crate::id::SenderId;
 use crate::keys::PrincipalId;
 use crate::record::RecordType;
-use crate::records::{Head, SenderIdRecord};
+use crate::records::{Head, RekeyDue, SenderIdRecord};
+use crate::schema::kind::Kind;
 use crate::traits::storage::{Key, Record};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,21 @@ pub enum Violation {
     /// Records contradict each other.
     #[error("records contradict each other: {0}")]
     Inconsistent(String),
+    /// Somebody got a version that was there before it was a member, in a group with backward security.
+    #[error("a version {0} that is older than the membership")]
+    KeyFromBefore(i64),
+    /// The keying material of more than one version is stored.
+    #[error("the keying material of {0} versions is stored")]
+    OldSecret(usize),
+    /// What makes a rekeying necessary was not noted, or was forgotten, or is due later than it was.
+    #[error("a cause of a rekeying is lost")]
+    CauseLost,
+    /// A rekeying is due, and is not done.
+    #[error("a rekeying is due, and is not done")]
+    Undone,
+    /// Members that ask again and again do not get the newest version.
+    #[error("members do not get the newest version")]
+    Behind,
     /// Requests wait for ever.
     #[error("{0} requests wait for ever")]
     Stuck(usize),
@@ -73,6 +89,17 @@ pub struct Ledger {
     epochs: BTreeSet<u64>,
     /// When each Sender ID was held.
     holdings: BTreeMap<SenderId, Vec<Interval>>,
+    /// Who was ever given which Sender ID.
+    ever: BTreeSet<(PrincipalId, SenderId)>,
+    /// In which commits memberships ended. Who joined and was put out in one commit was a member for no time.
+    ends: BTreeMap<PrincipalId, Vec<u64>>,
+    /// Whether nobody may have a version from before its membership.
+    backward: bool,
+    /// How many members there are, by the head.
+    count: u64,
+    due: Option<RekeyDue>,
+    /// The versions whose keying material is stored.
+    secrets: BTreeSet<u64>,
 }
 
 fn inconsistent(what: &str) -> Violation {
@@ -89,6 +116,48 @@ fn principal_of(bytes: &[u8]) -> Option<PrincipalId> {
 }
 
 impl Ledger {
+    /// Watches a store that is empty. Where the group has backward security nobody may have a version from before its membership.
+    #[must_use]
+    pub fn new(backward: bool) -> Self {
+        Self { backward, ..Self::default() }
+    }
+
+    /// How many versions there were.
+    #[must_use]
+    pub fn versions(&self) -> u64 {
+        u64::try_from(self.versions.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether this version is newer than all that there were.
+    #[must_use]
+    pub fn is_new(&self, num: u64) -> bool {
+        self.versions.last().is_some_and(|(newest, _)| *newest < num)
+    }
+
+    /// Whether somebody is a member now.
+    #[must_use]
+    pub fn is_member(&self, principal: PrincipalId) -> bool {
+        let last = self.members.get(&principal).and_then(|intervals| intervals.last());
+        last.is_some_and(|interval| interval.until.is_none())
+    }
+
+    /// A backup was restored: nobody is a member, and nobody holds a Sender ID. Versions go on from the newest that there was.
+    pub fn restored(&mut self) {
+        self.commits = self.commits.saturating_add(1);
+        let of_members = self.members.values_mut().chain(self.holdings.values_mut());
+        for interval in of_members.filter_map(|intervals| intervals.last_mut()) {
+            interval.until = interval.until.or(Some(self.commits));
+        }
+        if let Some((_, interval)) = self.versions.last_mut() {
+            interval.until = Some(self.commits);
+        }
+        self.held.clear();
+        self.given.clear();
+        self.epochs.clear();
+        (self.count, self.due) = (0, None);
+        self.secrets.clear();
+    }
+
     /// How many commits have happened.
     #[must_use]
     pub const fn commits(&self) -> u64 {
@@ -101,13 +170,22 @@ impl Ledger {
     /// A [`Violation`] of rules 2 and 3.
     pub fn committed(&mut self, written: &[(Key, Option<Bytes>)]) -> Result<(), Violation> {
         self.commits = self.commits.saturating_add(1);
+        let newest = self.versions.last().map(|(num, _)| *num);
         for (key, value) in written {
+            if let Some(Kind::Secret(_, num)) = Kind::of(key) {
+                if value.is_some() {
+                    self.secrets.insert(num)
+                } else {
+                    self.secrets.remove(&num)
+                };
+            }
             let Some(rest) = of_group(key) else { continue };
             if rest == b"head" {
                 let head = value.as_ref().and_then(|value| Head::decode(value).ok());
                 let head = head.ok_or(inconsistent("a head cannot be read"))?;
                 self.version(head.num)?;
                 self.epoch(head.epoch);
+                self.cause(newest, &head)?;
             } else if let Some(principal) = rest.strip_prefix(b"m/").and_then(principal_of) {
                 self.membership(principal, value.is_some());
             } else if let Some(id) = rest.strip_prefix(b"sid/") {
@@ -119,7 +197,21 @@ impl Ledger {
                 self.sender_id(&id.into(), state.map_err(|_| inconsistent("a Sender ID cannot be read"))?)?;
             }
         }
-        Ok(())
+        let ends =
+            written.iter().any(|(key, value)| value.is_none() && matches!(Kind::of(key), Some(Kind::Member(..))));
+        if ends && self.count > 0 && self.due.is_none() && newest == self.versions.last().map(|(num, _)| *num) {
+            return Err(Violation::CauseLost);
+        }
+        if self.secrets.len() > 1 { Err(Violation::OldSecret(self.secrets.len())) } else { Ok(()) }
+    }
+
+    /// What is due stays due until the next version, with all its causes.
+    fn cause(&mut self, newest: Option<u64>, head: &Head) -> Result<(), Violation> {
+        self.count = head.members;
+        let before = std::mem::replace(&mut self.due, head.rekey_due.clone());
+        let Some(before) = before.filter(|_| newest == Some(head.num)) else { return Ok(()) };
+        let keeps = |due: &RekeyDue| due.reasons.is_superset(&before.reasons) && due.since <= before.since;
+        if head.rekey_due.as_ref().is_some_and(keeps) { Ok(()) } else { Err(Violation::CauseLost) }
     }
 
     fn version(&mut self, num: u64) -> Result<(), Violation> {
@@ -137,11 +229,17 @@ impl Ledger {
     fn epoch(&mut self, epoch: u64) {
         if self.epochs.insert(epoch) {
             let held = self.held.iter().filter_map(|(id, holder)| Some(((epoch, id.clone()), (*holder)?)));
-            self.given.extend(held.collect::<Vec<_>>());
+            // No commit gives a Sender ID under a Gid that is this old.
+            let mut given = self.given.split_off(&(epoch.saturating_sub(2), SenderId::from(&[])));
+            given.extend(held);
+            self.given = given;
         }
     }
 
     fn membership(&mut self, principal: PrincipalId, is_member: bool) {
+        if !is_member {
+            self.ends.entry(principal).or_default().push(self.commits);
+        }
         let intervals = self.members.entry(principal).or_default();
         match intervals.last_mut().filter(|interval| interval.until.is_none()) {
             Some(open) if !is_member => open.until = Some(self.commits),
@@ -159,6 +257,7 @@ impl Ledger {
             _ => (),
         }
         let Some(holder) = state.holder else { return Ok(()) };
+        self.ever.insert((holder, id.clone()));
         if before == Some(holder) {
             return Ok(());
         }
@@ -179,10 +278,16 @@ impl Ledger {
         sender_id: &SenderId,
         since: u64,
     ) -> Result<(), Violation> {
-        if !self.given.iter().any(|((_, id), owner)| id == sender_id && *owner == principal) {
+        if !self.ever.contains(&(principal, sender_id.clone())) && self.ends_since(principal, since).next().is_none() {
             return Err(Violation::NotDurable(format!("the join of {principal:?} as {sender_id:?}")));
         }
         self.was_told_key(principal, num, since)
+    }
+
+    /// The commits since then in which a membership of this client ended.
+    fn ends_since(&self, principal: PrincipalId, since: u64) -> impl Iterator<Item = u64> {
+        let ends = self.ends.get(&principal).map(Vec::as_slice).unwrap_or_default();
+        ends.iter().rev().copied().take_while(move |end| *end > since)
     }
 
     /// A client was told the key of this version; its request came after so many commits.
@@ -192,13 +297,22 @@ impl Ledger {
     /// current one.
     pub fn was_told_key(&self, principal: PrincipalId, num: i64, since: u64) -> Result<(), Violation> {
         let versions = self.versions.iter().filter(|(version, _)| i64::try_from(*version) == Ok(num));
+        let was_current = |end: u64| versions.clone().any(|(_, it)| it.holds(end) || it.holds(end.saturating_sub(1)));
+        if since > 0 && self.ends_since(principal, since).any(was_current) {
+            return Ok(());
+        }
         let member = self.members.get(&principal).map(Vec::as_slice).unwrap_or_default();
-        let mut pairs = versions.flat_map(|(_, version)| member.iter().map(move |member| (*version, *member)));
+        let pairs = versions.flat_map(|(_, version)| member.iter().map(move |member| (*version, *member)));
         // The moment of a request is right behind the last commit before it.
-        if pairs.any(|(version, member)| version.meets(member, since)) {
+        let mut pairs = pairs.filter(|(version, member)| version.meets(*member, since)).peekable();
+        if pairs.peek().is_none() {
+            return Err(Violation::KeyForOutsider(num));
+        }
+        // The commit of the membership may begin the version.
+        if !self.backward || pairs.any(|(version, member)| version.from >= member.from) {
             Ok(())
         } else {
-            Err(Violation::KeyForOutsider(num))
+            Err(Violation::KeyFromBefore(num))
         }
     }
 

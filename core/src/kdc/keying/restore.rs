@@ -19,9 +19,21 @@ use crate::traits::profile::{OnRestore, OwnRecords};
 use crate::traits::storage::Key;
 use crate::{Corrupt, RecordType};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
-/// How far versions leap: further than a group is rekeyed between a backup and its use.
+/// So many versions a second, at most, come after a restore.
+const RATE: u64 = 1 << 10;
+/// How far versions leap where the clock says nothing: further than a group is rekeyed between a backup and its use.
 const LEAP: u64 = 1 << 20;
+
+/// How far the version of a group leaps that had this one in the backup: to a number that grows with the time of the restore. So who
+/// restores one backup a second time comes behind all versions since the first time.
+fn leap(num: u64, restored: UnixTime) -> u64 {
+    match restored.seconds().saturating_mul(RATE).saturating_sub(num) {
+        0 => LEAP,
+        leap => leap,
+    }
+}
 
 /// Makes of the records of a backup those that a KDC goes on from.
 ///
@@ -30,6 +42,8 @@ pub struct Restore {
     now: UnixTime,
     random: [u8; 6],
     revoked: Option<Vec<TokenHash>>,
+    /// Those that the backup knows of: it also knows until when.
+    known: BTreeSet<TokenHash>,
     meta: Meta,
 }
 
@@ -40,7 +54,7 @@ impl Restore {
     /// so are those that do not say when they were.
     #[must_use]
     pub fn new(now: UnixTime, random: [u8; 6], revoked: Option<Vec<TokenHash>>) -> Self {
-        Self { now, random, revoked, meta: Meta::default() }
+        Self { now, random, revoked, known: BTreeSet::new(), meta: Meta::default() }
     }
 
     /// What is kept of a record.
@@ -48,7 +62,11 @@ impl Restore {
     /// # Errors
     /// [`Corrupt`] where it cannot be read.
     pub fn record(&mut self, key: &Key, value: &Bytes) -> Result<Option<Bytes>, Corrupt> {
-        match Kind::of(key).ok_or(Corrupt)? {
+        let kind = Kind::of(key).ok_or(Corrupt)?;
+        if let Kind::Revoked(hash) = &kind {
+            self.known.insert(TokenHash::from(*hash));
+        }
+        match kind {
             Kind::Meta => {
                 self.meta = Meta::decode(value)?;
                 Ok(None)
@@ -114,7 +132,10 @@ impl Restore {
             meta.tokens_since = meta.tokens_since.max(self.now);
         }
         let revoked = self.revoked.unwrap_or_default();
-        let marks = revoked.iter().map(|hash| (keys::revoked(hash), Revoked { until: None }.encode().into()));
+        let marks = revoked
+            .iter()
+            .filter(|hash| !self.known.contains(hash))
+            .map(|hash| (keys::revoked(hash), Revoked { until: None }.encode().into()));
         marks.chain([(keys::meta(), meta.encode().into())]).collect()
     }
 }
@@ -134,7 +155,7 @@ impl KdcApp {
         }
         // Members were dropped by the restore; they join again.
         let former = Head { members: 0, cursor: 0, held: 0, taken: 0, ..head.clone() };
-        let mut begun = self.next_epoch(view, group, id, &former, LEAP, meta)?;
+        let mut begun = self.next_epoch(view, group, id, &former, leap(head.num, meta.restored), meta)?;
         let own = group.rules.renew(&OwnRecords::new(view, id))?;
         begun.changes.put_own(id, own);
         Ok(Some(begun))

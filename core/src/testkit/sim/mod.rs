@@ -1,26 +1,35 @@
-//! A seeded simulation: several KDC engines over one store, clients that post tokens, join and ask, messages that
-//! are lost, commits that conflict, fail or end unknown, processes that crash.
+//! A seeded simulation: several KDC engines over one store, clients that post tokens, join, ask, take rekeying messages and leave, an
+//! operator who evicts, revokes, rekeys and restores backups, messages that are lost, commits that conflict, fail or end unknown,
+//! processes that crash.
 //!
-//! Whatever happens, [`Ledger`] watches every commit and every answer, and says what must never be: an answer that
-//! is not durable, an identifier that is given twice, a version that goes back, a key for somebody who is out.
-//! "Happened" and "reported" are two steps, for commits and for loads. A seed gives the same run each time.
+//! Whatever happens, [`Ledger`] watches every commit, every answer and every rekeying message, and says what must never be: an answer
+//! that is not durable, an identifier that is given twice, a version that goes back, a key for somebody who is out. In the end
+//! nothing is lost any more, and then all members and nobody else hold the newest version. "Happened" and "reported" are two steps,
+//! for commits and for loads. A seed gives the same run each time.
 
 mod clients;
+mod delivery;
+mod host;
+mod operator;
+mod run;
+mod sabotage;
 mod world;
 
-use crate::command::Command;
+use crate::config::ConfigValue;
 use crate::engine::{Completion, Effect, Limits, Machine, Ticket};
-use crate::id::AssociationId;
+use crate::id::{AssociationId, TokenHash};
 use crate::kdc::{Kdc, KdcConfig};
 use crate::keys::GroupId;
 use crate::testkit::ledger::{Ledger, Violation};
 use crate::testkit::{TestStore, build, desk, toy};
 use crate::time::Now;
 use crate::traits::storage::{CommitOutcome, Key, Page, Record, Sharing, StorageError, Txn};
-use crate::traits::transport::{AssociationNeed, AssociationNotice};
+use crate::traits::transport::AssociationNotice;
+use bytes::Bytes;
 use clients::SimClient;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use sabotage::Broken;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +56,18 @@ pub enum Sabotage {
     CursorLost,
     /// Neither the cursor nor the identifiers are persisted.
     IdentifiersLost,
+    /// A process that starts does not see which rekeying is due.
+    NotResumed,
+    /// The commit of a version is acknowledged, and members are told of it, before it happens.
+    ToldBeforeCommit,
+    /// Memberships are read as they were a moment ago, when the head is known as it is.
+    MembershipBeforeHead,
+    /// The keying material of the version before stays.
+    SecretKept,
+    /// Who joins gets the version that is there.
+    JoinerGetsOlder,
+    /// A cause of a rekeying takes the place of earlier ones.
+    CauseHidden,
 }
 
 /// How a run is made.
@@ -56,8 +77,10 @@ pub struct Options {
     pub hosts: usize,
     /// How many clients there are.
     pub clients: u16,
-    /// How many steps are made.
+    /// How many steps are made at most.
     pub steps: u32,
+    /// After how much simulated time it ends.
+    pub duration: Duration,
     /// Messages lost, in a hundred.
     pub loss: u64,
     /// Commits that fail or end unknown, in a thousand.
@@ -78,6 +101,33 @@ pub struct Options {
     pub slowness: u64,
     /// What is broken on purpose.
     pub sabotage: Sabotage,
+    /// Whether the group has backward security.
+    pub backward: bool,
+    /// The longest time in which nothing happens, in milliseconds; none where there is always something.
+    pub quiet: u64,
+    /// Tokens that are good for a few seconds, in a hundred.
+    pub short: u64,
+    /// How long the others are good, in seconds.
+    pub lifetime: u64,
+    /// Steps in ten thousand in which the operator restores a backup. One is kept some time before.
+    pub restores: u64,
+}
+
+impl Options {
+    /// A month in the life of a group: so many clients, two processes, quiet hours between what happens.
+    #[must_use]
+    pub fn month(clients: u16) -> Self {
+        Self {
+            clients,
+            steps: u32::MAX,
+            duration: Duration::from_secs(30 * 86_400),
+            crashes: 30,
+            quiet: 720_000,
+            lifetime: 1_000_000,
+            restores: 12,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Options {
@@ -86,6 +136,7 @@ impl Default for Options {
             hosts: 2,
             clients: 200,
             steps: 4_000,
+            duration: Duration::MAX,
             loss: 30,
             faults: 20,
             crashes: 10,
@@ -96,6 +147,11 @@ impl Default for Options {
             roaming: 100,
             slowness: 1,
             sabotage: Sabotage::None,
+            backward: false,
+            quiet: 0,
+            short: 25,
+            lifetime: 100_000,
+            restores: 0,
         }
     }
 }
@@ -123,6 +179,16 @@ pub struct Summary {
     pub conflicts: u64,
     /// How many crashes there were.
     pub crashes: u64,
+    /// How many versions the group had.
+    pub versions: u64,
+    /// Rekeying messages that have arrived.
+    pub deliveries: u64,
+    /// Members that left, and that the operator put out.
+    pub left: u64,
+    /// Backups that were restored.
+    pub restores: u64,
+    /// How much time went by, in seconds.
+    pub seconds: u64,
 }
 
 const GROUP: &str = "g1";
@@ -135,6 +201,9 @@ enum Kind {
     Join,
     Retrieve,
     Creds,
+    Leave,
+    /// A notification of an observation.
+    Notification,
 }
 
 /// The store under a simulation.
@@ -198,6 +267,8 @@ impl Work {
 
 struct Host {
     kdc: Kdc,
+    /// When it has started.
+    since: Now,
     work: Vec<Work>,
     asked: BTreeMap<Ticket, Asked>,
 }
@@ -214,7 +285,12 @@ pub struct Simulation {
     trace: Sha256,
     summary: Summary,
     group: Option<GroupId>,
-    next_revision: u64,
+    /// Whose association has this name: of several that had it, the last one.
+    names: BTreeMap<AssociationId, usize>,
+    /// The hashes of all tokens that were revoked.
+    revoked: Vec<TokenHash>,
+    backup: Option<Vec<(Key, Bytes)>>,
+    broken: Broken,
 }
 
 impl Simulation {
@@ -238,12 +314,15 @@ impl Simulation {
             store,
             hosts: Vec::new(),
             clients: clients.collect::<Option<_>>().ok_or(Violation::Setup)?,
-            ledger: Ledger::default(),
-            now: Now::new(1_000_000, Duration::from_secs(1)),
+            ledger: Ledger::new(options.backward),
+            now: Now::new(1_700_000_000, Duration::from_secs(1)),
             trace: Sha256::new(),
             summary: Summary::default(),
             group: None,
-            next_revision: 1 << 40,
+            names: BTreeMap::new(),
+            revoked: Vec::new(),
+            backup: None,
+            broken: Broken::default(),
         };
         for _ in 0..options.hosts {
             let host = simulation.boot()?;
@@ -256,11 +335,15 @@ impl Simulation {
         let trusting = self.options.sabotage == Sabotage::TrustMemory;
         let sharing = if trusting { Sharing::Exclusive } else { self.options.sharing };
         let limits = Limits { page: self.options.page, records: self.options.records, ..Limits::default() };
-        let config = KdcConfig { limits, changes_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
+        let mut config = KdcConfig { limits, changes_per_hour: u32::MAX, ..desk::config(&[GROUP]) };
+        let backward = self.options.backward && self.options.sabotage != Sabotage::JoinerGetsOlder;
+        for group in &mut config.groups {
+            group.parameters.insert("backward_security", ConfigValue::Bool(backward));
+        }
         let validator = Box::new(build::validator(&[GROUP]));
         let kdc =
             Kdc::new(config, &toy::registry(), validator, sharing, Arc::new(StandIn)).map_err(|_| Violation::Setup)?;
-        let mut host = Host { kdc, work: Vec::new(), asked: BTreeMap::new() };
+        let mut host = Host { kdc, since: self.now, work: Vec::new(), asked: BTreeMap::new() };
         let mut out = Vec::new();
         host.kdc.start(self.now, &mut self.rng, &mut out);
         host.work.extend(out.into_iter().map(Work::Open));
@@ -283,196 +366,5 @@ impl Simulation {
     fn note(&mut self, what: &str, number: usize) {
         self.trace.update(what);
         self.trace.update(number.to_be_bytes());
-    }
-
-    /// Runs it.
-    ///
-    /// # Errors
-    /// The first [`Violation`].
-    pub fn run(mut self) -> Result<Summary, Violation> {
-        for _ in 0..self.options.steps {
-            self.step()?;
-        }
-        // Then nothing is lost any more, and all that is under way comes to an end.
-        self.options = Options { loss: 0, faults: 0, slowness: 1, ..self.options };
-        for _ in 0..100_000_u32 {
-            for host in 0..self.hosts.len() {
-                self.wake(host)?;
-                self.flush(host)?;
-            }
-            match (0..self.hosts.len()).find(|&host| self.is_busy(host)) {
-                Some(host) => self.progress(host)?,
-                None if self.waiting() == 0 => break,
-                None => self.now = self.now.plus(Duration::from_millis(50)),
-            }
-        }
-        if self.waiting() > 0 {
-            return Err(Violation::Stuck(self.waiting()));
-        }
-        let all = self.store.scan(&Key::new(""), None, usize::MAX).map_err(|_| Violation::Setup)?;
-        self.ledger.check_store(&all.records)?;
-        self.summary.conflicts =
-            self.summary.conflicts.saturating_add(self.hosts.iter().map(|host| host.kdc.stats().conflicts).sum());
-        self.summary.trace = self.trace.finalize().into();
-        Ok(self.summary)
-    }
-
-    fn waiting(&self) -> usize {
-        self.hosts.iter().map(|host| host.kdc.waiting()).sum()
-    }
-
-    fn is_busy(&self, host: usize) -> bool {
-        self.hosts.get(host).is_some_and(|host| !host.work.is_empty())
-    }
-
-    fn step(&mut self) -> Result<(), Violation> {
-        self.now = self.now.plus(Duration::from_millis(self.draw(self.options.pace)));
-        let host = self.index(self.hosts.len());
-        match self.draw(10_000) {
-            n if n < self.options.crashes => self.crash(host),
-            n if n < 100 => self.revoke(host),
-            n if n < 200 && self.options.sharing == Sharing::Shared => self.administer(),
-            n if n < 2_500 => self.ask(),
-            n if n < 3_500 => self.wake(host),
-            n if n < 5_500 => self.flush(host),
-            _ => self.progress(host),
-        }
-    }
-
-    /// What is due is done.
-    fn wake(&mut self, host: usize) -> Result<(), Violation> {
-        let mut out = Vec::new();
-        if let Some(target) = self.hosts.get_mut(host)
-            && target.kdc.next_timeout(self.now).is_some_and(|at| at <= self.now.mono)
-        {
-            target.kdc.timeout(self.now, &mut self.rng, &mut out);
-        }
-        self.take(host, out)
-    }
-
-    /// A host is told that a client's token is good for nothing any more.
-    fn revoke(&mut self, host: usize) -> Result<(), Violation> {
-        let chosen = self.index(self.clients.len());
-        self.note("revoke", chosen);
-        let mut out = Vec::new();
-        if let (Some(target), Some(client)) = (self.hosts.get_mut(host), self.clients.get(chosen)) {
-            let revoke = Command::Revoke(client.token_hash());
-            target.kdc.command(self.now, revoke, &mut self.rng, &mut out);
-        }
-        self.take(host, out)
-    }
-
-    /// A process ends, with what it had under way: a commit that was sent may still happen.
-    fn crash(&mut self, number: usize) -> Result<(), Violation> {
-        self.note("crash", number);
-        self.summary.crashes = self.summary.crashes.saturating_add(1);
-        let fresh = self.boot()?;
-        let Some(host) = self.hosts.get_mut(number) else { return Ok(()) };
-        let old = std::mem::replace(host, fresh);
-        self.summary.conflicts = self.summary.conflicts.saturating_add(old.kdc.stats().conflicts);
-        for work in old.work {
-            if let Work::Open(Effect::Commit(_, txn)) = work
-                && self.draw(2) == 0
-            {
-                self.commit(txn)?;
-            }
-        }
-        if self.options.sharing == Sharing::Exclusive {
-            self.store.reopen();
-        }
-        Ok(())
-    }
-
-    /// The commits that had happened when the earliest moment was that a request of now may be answered from. On
-    /// storage of its own an engine does not look, and answers as if a commit had not happened that nobody knows of.
-    fn since(&self, host: usize) -> u64 {
-        let now = self.ledger.commits();
-        if self.options.sharing == Sharing::Shared {
-            return now;
-        }
-        let unknown = self.hosts.get(host).into_iter().flat_map(|host| &host.work).filter_map(|work| match work {
-            Work::Happened(before, Completion::Committed(..)) => Some(*before),
-            _ => None,
-        });
-        unknown.min().unwrap_or(now)
-    }
-
-    fn flush(&mut self, host: usize) -> Result<(), Violation> {
-        self.note("flush", host);
-        let mut out = Vec::new();
-        if let Some(target) = self.hosts.get_mut(host) {
-            target.kdc.flush(self.now, &mut out);
-        }
-        self.take(host, out)
-    }
-
-    /// Something that a host waits for happens, or is reported.
-    fn progress(&mut self, host: usize) -> Result<(), Violation> {
-        let length = self.hosts.get(host).map_or(0, |host| host.work.len());
-        if length == 0 {
-            return self.flush(host);
-        }
-        let at = self.index(length);
-        let is_slow = host == 0 && self.draw(self.options.slowness) > 0;
-        if is_slow && self.hosts.first().is_some_and(|host| host.work.get(at).is_some_and(Work::is_commit)) {
-            return Ok(());
-        }
-        self.note("progress", at);
-        let Some(work) = self.hosts.get_mut(host).map(|host| host.work.swap_remove(at)) else { return Ok(()) };
-        match work {
-            Work::Open(effect) => {
-                let before = self.ledger.commits();
-                let done = self.perform(effect)?;
-                if let (Some(done), Some(host)) = (done, self.hosts.get_mut(host)) {
-                    host.work.push(Work::Happened(before, done));
-                }
-                Ok(())
-            }
-            Work::Happened(_, done) => {
-                let mut out = Vec::new();
-                if let Some(target) = self.hosts.get_mut(host) {
-                    target.kdc.complete(self.now, done, &mut out);
-                }
-                self.take(host, out)
-            }
-        }
-    }
-
-    /// Takes in what a host wants done. Answers go to their clients, or are lost on the way.
-    fn take(&mut self, host: usize, effects: Vec<Effect<AssociationNotice>>) -> Result<(), Violation> {
-        for effect in effects {
-            match effect {
-                Effect::Answer(ticket, durable) => {
-                    let asked = self.hosts.get_mut(host).and_then(|host| host.asked.remove(&ticket));
-                    if let Some(asked) = asked {
-                        self.answered(host, asked, durable)?;
-                    }
-                }
-                Effect::Notice(AssociationNotice::Lost { id }) => {
-                    self.summary.strange = self.summary.strange.saturating_add(1);
-                    // Sooner or later the client proves by Echo that it asks here.
-                    if self.draw(2) == 0 {
-                        self.claim(host, id)?;
-                    }
-                }
-                Effect::Notice(_) => (),
-                other => self.queue(host, other),
-            }
-        }
-        Ok(())
-    }
-
-    fn claim(&mut self, host: usize, id: AssociationId) -> Result<(), Violation> {
-        let mut out = Vec::new();
-        if let Some(target) = self.hosts.get_mut(host) {
-            target.kdc.need(self.now, AssociationNeed::Claim(id), &mut self.rng, &mut out);
-        }
-        self.take(host, out)
-    }
-
-    fn queue(&mut self, host: usize, effect: Effect<AssociationNotice>) {
-        if let Some(host) = self.hosts.get_mut(host) {
-            host.work.push(Work::Open(effect));
-        }
     }
 }
