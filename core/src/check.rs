@@ -21,7 +21,7 @@ use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
     Head, HeldToken, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, Provoked, ProvokedEnd,
-    RevocationEnd, Revoked, SenderIdRecord, SequenceLimit, TrustedIssuers,
+    RevocationEnd, Revoked, SenderIdRecord, SequenceLimit, StoredToken, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
 use crate::time::UnixTime;
@@ -404,7 +404,8 @@ impl Check {
         for (client, at, hash) in &self.expiries {
             // What a token has left that was replaced when a client had one alone goes when it is due.
             let Some(hash) = hash else { continue };
-            let is_its = |held: &HeldToken| held.token.hash == *hash && held.token.expires == *at;
+            let is_end = |token: &StoredToken| token.expires == *at || token.covers_until() == *at;
+            let is_its = |held: &HeldToken| held.token.hash == *hash && is_end(&held.token);
             is.require(held(client, &is_its), || keys::expiry(*at, hash), "is the end of no token of its client");
         }
         for (at, hash) in self.revoked.symmetric_difference(&self.revocation_ends) {

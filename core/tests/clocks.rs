@@ -3,6 +3,7 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::engine::Machine;
+use ace_groupcomm::kdc::KdcConfig;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{
     TestClient, group_request, join_post, token, token_post, token_post_with, update_post,
@@ -140,7 +141,8 @@ fn an_association_is_not_proven_with_a_token_that_expired_meanwhile() {
 #[test]
 fn many_that_expire_at_once_go_page_by_page() {
     let store = TestStore::new(Sharing::Exclusive);
-    let mut desk = desk_over(&store);
+    let config = KdcConfig { expiry_notice: Duration::ZERO, ..desk::config(&["g1"]) };
+    let mut desk = Desk::new(&AwsLc, store.clone(), config).unwrap();
     for number in 1..=150 {
         member(&mut desk, number, 1_000_100);
     }

@@ -6,7 +6,7 @@ use ace_backend_daemon::{Role, StorageConfig, open_storage};
 use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
-use ace_groupcomm::kdc::{GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
+use ace_groupcomm::kdc::{EXPIRY_NOTICE, GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, TokenKey};
 use ace_groupcomm::traits::storage::{Sharing, Storage};
@@ -50,6 +50,7 @@ fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
         posts: PostLimits { unproven: u32::MAX, ..PostLimits::default() },
         accept_issuers: false,
         changes_per_hour: u32::MAX,
+        expiry_notice: EXPIRY_NOTICE,
     };
     let issuer = Issuer {
         name: "as".into(),

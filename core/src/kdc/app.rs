@@ -58,6 +58,7 @@ pub(crate) struct KdcApp {
     /// What leaves with the next effects.
     pub(super) outbox: Vec<(DeliveryKey, Delivery)>,
     pub(super) changes_per_hour: u32,
+    pub(super) expiry_notice: Duration,
     pub(super) process: Option<u16>,
     /// The incarnation in which this process has started: groups of others get new keys first.
     pub(super) incarnation: Option<u32>,
@@ -381,6 +382,7 @@ impl Kdc {
             deliveries: Deliveries::default(),
             outbox: Vec::new(),
             changes_per_hour: config.changes_per_hour,
+            expiry_notice: config.expiry_notice,
             process: None,
             incarnation: None,
             sharing,

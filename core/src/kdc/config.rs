@@ -6,6 +6,7 @@ use crate::kdc::{PendingLimits, PostLimits};
 use crate::registry::RegistryError;
 use crate::traits::profile::ProfileFault;
 use ace_groupcomm_messages::CreationHints;
+use std::time::Duration;
 use thiserror::Error;
 
 /// One group as it is configured.
@@ -21,6 +22,9 @@ pub struct GroupConfig {
 
 /// How often in an hour a member may do what costs others, where nothing else is said.
 pub const CHANGES_PER_HOUR: u32 = 6;
+
+/// How long before its token ends a membership does, where nothing else is said.
+pub const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 
 /// How a KDC is set up.
 #[derive(Clone, Debug)]
@@ -38,6 +42,9 @@ pub struct KdcConfig {
     /// How often in an hour a member may leave, join again, or ask for another Sender ID or credential: above that, 4.29. A leave
     /// counts, and is never refused.
     pub changes_per_hour: u32,
+    /// How long before its token ends a membership does: the member is told of it as long as the token is good. For a token that
+    /// is good for less than ten times that it is a tenth of its life.
+    pub expiry_notice: Duration,
     /// Whether it starts also where its issuers are others than those that storage knows. Clients that nobody vouches for
     /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](crate::kdc::StartRefusal::Issuers)).
     pub accept_issuers: bool,
@@ -54,6 +61,7 @@ impl KdcConfig {
             pending: PendingLimits::default(),
             posts: PostLimits::default(),
             changes_per_hour: CHANGES_PER_HOUR,
+            expiry_notice: EXPIRY_NOTICE,
             accept_issuers: false,
         }
     }

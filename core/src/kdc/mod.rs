@@ -33,7 +33,7 @@ mod token;
 pub use app::Kdc;
 pub use association::pending::PendingLimits;
 pub use association::rate::PostLimits;
-pub use config::{CHANGES_PER_HOUR, GroupConfig, KdcConfig, SetupError};
+pub use config::{CHANGES_PER_HOUR, EXPIRY_NOTICE, GroupConfig, KdcConfig, SetupError};
 pub(crate) use keying::policy;
 pub use keying::restore::Restore;
 pub(crate) use membership::stale::stale_under;

@@ -6,7 +6,6 @@
 use crate::access::{Resource, Route, Who};
 use crate::engine::Outcome;
 use crate::engine::store::view::Stop;
-use crate::kdc::resource::observe;
 use crate::kdc::scene::{Authorised, GroupState, MemberScene, Scene, TokenHolder};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
@@ -92,7 +91,7 @@ impl KdcApp {
         let request = scene.request;
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
         let outcome = self.serve(scene, resource, gname);
-        let outcome = outcome.map_err(|stop| observe::ended_meanwhile(resource, request, stop))?;
+        let outcome = outcome.map_err(|stop| self.ended_meanwhile(scene, resource, stop))?;
         let is_observable = match resource {
             Resource::Own(name) => self.is_own_observable(scene.view, gname, name, None)?,
             Resource::Below(name, below) => self.is_own_observable(scene.view, gname, name, Some(below))?,

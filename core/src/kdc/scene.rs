@@ -91,6 +91,11 @@ impl KdcApp {
         Ok(TokenHolder { id, association, principal, held })
     }
 
+    /// Whether nobody is a member by this token any more, though it has not ended.
+    pub(super) fn is_expiring(&self, view: &View<'_>, holder: &TokenHolder<'_>) -> bool {
+        holder.held.token.covers_until() <= self.expiry.time(view.now())
+    }
+
     /// What the token grants in a group. Who asks about a group that its token does not name learns nothing
     /// about it, not even whether it exists.
     pub(super) fn authorised<'a>(

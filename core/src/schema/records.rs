@@ -146,6 +146,9 @@ pub struct StoredToken {
     pub scope: Vec<(String, ByteBuf)>,
     /// When the token ends.
     pub expires: UnixTime,
+    /// From when on nobody is a member by it, so that members are told before it ends; none where that is its end.
+    #[serde(default)]
+    pub notice: Option<UnixTime>,
     /// Its number among the issuer's tokens whose time begins when they are received (`exi`).
     #[serde(default)]
     pub sequence: Option<u64>,
@@ -155,6 +158,14 @@ pub struct StoredToken {
     /// When it was issued (`iat`); none where it does not say.
     #[serde(default)]
     pub issued: Option<UnixTime>,
+}
+
+impl StoredToken {
+    /// Until when somebody may be a member by it.
+    #[must_use]
+    pub fn covers_until(&self) -> UnixTime {
+        self.notice.unwrap_or(self.expires)
+    }
 }
 
 /// The issuers that a KDC trusts, over this storage: those of one configuration, whoever starts.

@@ -210,9 +210,9 @@ fn what_has_ended_is_not_used() {
     for operation in [Operation::Token, Operation::Upload, Operation::Join] {
         device.run(operation);
     }
-    device.pass(3_599);
-    assert_eq!(device.run(Operation::Creds), Some(Ok(())));
-    device.pass(1);
+    device.pass(3_539);
+    assert_eq!(device.run(Operation::Creds), Some(Ok(())), "a minute before the end it is told that it is out");
+    device.pass(61);
     let posts = device.posts;
     for operation in [Operation::Creds, Operation::Keys, Operation::Join, Operation::Upload] {
         assert_eq!(device.run(operation), Some(Err(MemberError::Expired("token"))), "{operation:?}");

@@ -10,13 +10,13 @@ use ace_groupcomm::{AssociationId, Endpoint, RecordType, TokenHash};
 use std::time::Duration;
 
 /// The same client, as its messages come from this port.
-fn from(caller: &Caller, port: u16) -> Caller {
+pub(super) fn from(caller: &Caller, port: u16) -> Caller {
     let Caller::Peer(id, _) = caller else { panic!("a peer") };
     let at = ReturnAddress { base: format!("coap://192.0.2.1:{port}"), opaque: format!("to {port}").into() };
     Caller::Peer(id.clone(), Some(Endpoint { at: Some(at), ..Endpoint::new(vec![1], true) }))
 }
 
-fn id(caller: &Caller) -> AssociationId {
+pub(super) fn id(caller: &Caller) -> AssociationId {
     match caller {
         Caller::Peer(id, _) => id.clone(),
         _ => panic!("nobody"),
@@ -40,7 +40,7 @@ fn rekey(desk: &mut Desk) {
 }
 
 /// What is sent within some seconds.
-fn sent(desk: &mut Desk, seconds: u64) -> Vec<(OpId, Delivery)> {
+pub(super) fn sent(desk: &mut Desk, seconds: u64) -> Vec<(OpId, Delivery)> {
     for _ in 0..seconds * 10 {
         desk.pass(Duration::from_millis(100));
     }

@@ -5,6 +5,7 @@ mod causes;
 mod delivery;
 mod joins;
 mod leave;
+mod notice;
 mod processes;
 mod renewal;
 

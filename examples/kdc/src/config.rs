@@ -9,7 +9,7 @@ use ace_backend_tokio::StartError;
 use ace_groupcomm::config::ConfigMap;
 use ace_groupcomm::engine::Limits;
 use ace_groupcomm::kdc::{
-    CHANGES_PER_HOUR, GroupConfig, KdcConfig, PendingLimits, PostLimits, SetupError, StartRefusal,
+    CHANGES_PER_HOUR, EXPIRY_NOTICE, GroupConfig, KdcConfig, PendingLimits, PostLimits, SetupError, StartRefusal,
 };
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
@@ -110,6 +110,8 @@ pub struct LimitsConfig {
     pub pending: usize,
     /// How often a member may join again, leave, or get another Sender ID or credential in an hour.
     pub changes_per_hour: u32,
+    /// How many seconds before its token ends a membership does, so that the member can be told.
+    pub expiry_notice: u64,
     /// Token posts a second of all who have proven no address.
     pub posts_per_second: u32,
     /// Token posts a second of one host that has proven its address.
@@ -127,6 +129,7 @@ impl Default for LimitsConfig {
             pending_per_client: pending.per_client,
             pending: pending.total,
             changes_per_hour: CHANGES_PER_HOUR,
+            expiry_notice: EXPIRY_NOTICE.as_secs(),
             posts_per_second: posts.unproven,
             posts_per_second_and_host: posts.proven,
             leeway: LEEWAY.as_secs(),
@@ -204,6 +207,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>, registry: &Registry) -> Result<(Kd
         },
         posts: PostLimits { unproven: config.limits.posts_per_second, proven: config.limits.posts_per_second_and_host },
         changes_per_hour: config.limits.changes_per_hour,
+        expiry_notice: Duration::from_secs(config.limits.expiry_notice),
         accept_issuers: false,
     };
     let validator =

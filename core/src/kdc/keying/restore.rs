@@ -21,18 +21,13 @@ use crate::{Corrupt, RecordType};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-/// So many versions a second, at most, come after a restore.
-const RATE: u64 = 1 << 10;
-/// How far versions leap where the clock says nothing: further than a group is rekeyed between a backup and its use.
+/// How far versions leap at least: further than a group is rekeyed between a backup and its use.
 const LEAP: u64 = 1 << 20;
 
-/// How far the version of a group leaps that had this one in the backup: to a number that grows with the time of the restore. So who
+/// How far the version of a group leaps that had this one in the backup. Its number grows with the time of the restore, so that who
 /// restores one backup a second time comes behind all versions since the first time.
 fn leap(num: u64, restored: UnixTime) -> u64 {
-    match restored.seconds().saturating_mul(RATE).saturating_sub(num) {
-        0 => LEAP,
-        leap => leap,
-    }
+    restored.seconds().saturating_mul(LEAP).saturating_sub(num).max(LEAP)
 }
 
 /// Makes of the records of a backup those that a KDC goes on from.

@@ -85,7 +85,14 @@ const fn ends_associations(why: RekeyReason) -> bool {
 /// Whether a member that takes requests is told there of its end, by whoever ends it. The operator's eviction sees to that itself, who
 /// leaves knows it, and with its token the association of a client has ended at both sides.
 const fn is_told(why: RekeyReason) -> bool {
-    matches!(why, RekeyReason::Revoked | RekeyReason::Distrusted | RekeyReason::Narrowed | RekeyReason::Profile)
+    matches!(
+        why,
+        RekeyReason::Revoked
+            | RekeyReason::Distrusted
+            | RekeyReason::Narrowed
+            | RekeyReason::Profile
+            | RekeyReason::Expired
+    )
 }
 
 /// A Sender ID goes stale: it is not given again while this Gid is in use.

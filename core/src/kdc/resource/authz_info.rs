@@ -111,7 +111,7 @@ impl KdcApp {
         // Asked for together with the names: one read of storage, not one after the other.
         let (former, made) = (view.get::<Principal>(&keys::principal(client)), self.associate(view, post, &valid));
         let (former, (profile, new)) = (former?, made?);
-        let token = stored(&valid);
+        let token = self.noticed(view, stored(&valid));
         let held = HeldToken {
             token: token.clone(),
             association: new.id.clone(),
@@ -235,7 +235,7 @@ impl KdcApp {
         let mut principal = holder.principal.clone();
         let association = holder.held.association.clone();
         let held = HeldToken {
-            token: stored(&valid),
+            token: self.noticed(view, stored(&valid)),
             association: association.clone(),
             input_id: holder.association.input_id.clone(),
         };
@@ -298,6 +298,7 @@ pub(in crate::kdc) fn stored(valid: &ValidToken) -> StoredToken {
         hash: valid.hash.clone(),
         scope: scope.map(|e| (e.gname.clone(), ByteBuf::from(e.permissions.as_bytes().to_vec()))).collect(),
         expires: valid.expires,
+        notice: None,
         sequence: valid.sequence,
         issuer_key: valid.issuer_key,
         issued: valid.issued,

@@ -62,6 +62,10 @@ impl KdcApp {
         if !authorised.group.rules.can_join(authorised.granted) {
             return Err(Refusal::Forbidden("the token grants no role that joins").into());
         }
+        if self.is_expiring(view, authorised.holder) {
+            self.plausible(view)?;
+            return Err(self.no_token(false).into());
+        }
         let join = JoinRequest::decode(&request.payload)
             .map_err(|_| self.with_hints(authorised, "the Join Request is malformed"))?;
         let validated = self.validated(authorised, &join)?;

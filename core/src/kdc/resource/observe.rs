@@ -9,6 +9,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{Outcome, Said};
 use crate::id::AssociationId;
+use crate::kdc::scene::Scene;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Registration, Request, Response, Status};
@@ -76,22 +77,22 @@ impl KdcApp {
         changes.delete(key);
         Ok(Outcome::done_with(changes))
     }
-}
 
-/// Why a member that observes its own resource is told no more of it: its membership has ended meanwhile (RFC 9594 section 5). What
-/// else it observes is not for it any more.
-pub(in crate::kdc) fn ended_meanwhile(resource: Resource<'_>, request: &Request, stop: Stop) -> Stop {
-    let is_ended =
-        |refusal: &Refusal| matches!(refusal, Refusal::Forbidden(_) | Refusal::Groupcomm(GroupcommError::NotAMember));
-    match stop {
-        Stop::Refuse(refusal)
-            if matches!(resource, Resource::Node(_))
-                && request.purpose == Purpose::Notification
-                && is_ended(&refusal) =>
-        {
-            Refusal::Groupcomm(GroupcommError::MembershipTerminated).into()
+    /// Why a member is told no more of what it observes: its membership has ended meanwhile (RFC 9594 section 5). Of its own resource it
+    /// is told that; what else it observes is not for it any more, and where its token ends soon, it needs another one.
+    pub(in crate::kdc) fn ended_meanwhile(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, stop: Stop) -> Stop {
+        let is_ended =
+            matches!(stop, Stop::Refuse(Refusal::Forbidden(_) | Refusal::Groupcomm(GroupcommError::NotAMember)));
+        if !is_ended || scene.request.purpose != Purpose::Notification {
+            return stop;
         }
-        other => other,
+        if matches!(resource, Resource::Node(_)) {
+            return Refusal::Groupcomm(GroupcommError::MembershipTerminated).into();
+        }
+        match self.token_holder(scene.view, scene.caller) {
+            Ok(holder) if self.is_expiring(scene.view, &holder) => self.no_token(false).into(),
+            _ => stop,
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Tokens expire, and what they allowed ends with them (RFC 9594 section 5, RFC 9203 section 4.3).
 //!
+//! A membership ends a little earlier than its token does, so that the member can be told under an association that is good still: from then on
+//! the token lets nobody be a member. Who renews its token in time notices nothing.
+//!
 //! Storage knows all tokens in the order in which they expire; memory knows when the next one does. What is due is
 //! swept in pages, each in one commit, with the time of it: so what has expired once does so for ever, whatever the
 //! clock does then. While the clock has jumped nothing is swept.
@@ -20,6 +23,9 @@ use std::time::Duration;
 
 /// How many tokens are looked at in one sweep.
 const PAGE: usize = 64;
+
+/// A token of a short life lets nobody be a member for the last part of it that is one of so many.
+const SHORT: u32 = 10;
 
 /// How often storage is looked at that others write to.
 const LOOK: Duration = Duration::from_secs(60);
@@ -183,7 +189,7 @@ impl KdcApp {
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else { return Ok(()) };
         let is_over = |token: &StoredToken| token.expires <= time;
         if !principal.tokens.iter().any(|held| is_over(&held.token)) {
-            return Ok(());
+            return self.end_expiring(view, id, principal, changes, events);
         }
         let told = self.end_tokens(view, id, principal, is_over, RekeyReason::Expired, changes)?;
         for held in principal.tokens.iter().filter(|held| is_over(&held.token)) {
@@ -191,6 +197,34 @@ impl KdcApp {
         }
         events.extend(told);
         Ok(())
+    }
+}
+
+impl KdcApp {
+    /// Ends those memberships of a client that its tokens cover no longer, though none has expired: it is told of that while
+    /// its associations are good.
+    fn end_expiring(
+        &self,
+        view: &View<'_>,
+        id: PrincipalId,
+        principal: &Principal,
+        changes: &mut Changes,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Stop> {
+        let mut left = principal.clone();
+        events.extend(self.end_uncovered(view, id, &mut left, RekeyReason::Expired, changes)?);
+        if left != *principal {
+            changes.put(keys::principal(id), left);
+        }
+        Ok(())
+    }
+
+    /// What is kept of a token that is good from now on: memberships end by it a little earlier than it does itself.
+    pub(in crate::kdc) fn noticed(&self, view: &View<'_>, token: StoredToken) -> StoredToken {
+        let life = view.now().unix.until(token.expires);
+        let early = self.expiry_notice.min(life.checked_div(SHORT).unwrap_or_default());
+        let notice = Some(token.expires.minus(early)).filter(|at| *at < token.expires);
+        StoredToken { notice, ..token }
     }
 }
 

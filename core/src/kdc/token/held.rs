@@ -18,17 +18,20 @@ use std::borrow::Cow;
 /// How many tokens a client may hold at once.
 pub(in crate::kdc) const MAX_TOKENS: usize = 8;
 
-/// Notes a token by its hash and by its end.
+/// Notes a token by its hash and by its ends: that of memberships, and its own.
 fn note(id: PrincipalId, token: &StoredToken, changes: &mut Changes) {
-    let at = token.expires;
     changes.put(keys::token(&token.hash), BelongsTo(id));
-    changes.put(keys::expiry(at, &token.hash), Expiry { at, principal: id, hash: Some(token.hash.clone()) });
+    for at in [token.covers_until(), token.expires] {
+        changes.put(keys::expiry(at, &token.hash), Expiry { at, principal: id, hash: Some(token.hash.clone()) });
+    }
 }
 
-/// Forgets both.
+/// Forgets all of it.
 fn forget(token: &StoredToken, changes: &mut Changes) {
     changes.delete(keys::token(&token.hash));
-    changes.delete(keys::expiry(token.expires, &token.hash));
+    for at in [token.covers_until(), token.expires] {
+        changes.delete(keys::expiry(at, &token.hash));
+    }
 }
 
 /// A client whose tokens have the names of their keys: what the former format did not record stands in their associations.
@@ -52,7 +55,7 @@ impl KdcApp {
         view: &View<'_>,
         id: PrincipalId,
         principal: &mut Principal,
-        new: HeldToken,
+        mut new: HeldToken,
         changes: &mut Changes,
     ) -> Result<(Vec<Event>, Vec<StoredToken>), Stop> {
         *principal = keyed(view, principal)?.into_owned();
@@ -64,6 +67,9 @@ impl KdcApp {
         if place.is_none() && principal.tokens.len() >= MAX_TOKENS {
             events.extend(self.make_room(view, id, principal, &new, changes)?);
         }
+        // Posted again it covers no longer than it did.
+        let same = old.iter().find(|held| held.token.hash == new.token.hash);
+        new.token.notice = same.map_or(new.token.notice, |held| held.token.notice);
         let end = principal.tokens.len();
         principal.tokens.insert(place.unwrap_or(end).min(end), new.clone());
         for HeldToken { token, association, .. } in old {
@@ -76,6 +82,7 @@ impl KdcApp {
         }
         note(id, &new.token, changes);
         events.extend(self.end_uncovered(view, id, principal, RekeyReason::Narrowed, changes)?);
+        events.push(Event::Expires(new.token.covers_until()));
         events.push(Event::Expires(new.token.expires));
         Ok((events, gave_way))
     }
@@ -140,7 +147,7 @@ impl KdcApp {
 
     /// Ends the memberships that no token of the client covers. What the client observes under its associations is looked at
     /// again then.
-    fn end_uncovered(
+    pub(in crate::kdc) fn end_uncovered(
         &self,
         view: &View<'_>,
         id: PrincipalId,
@@ -190,7 +197,7 @@ impl KdcApp {
         (gname, group): &(String, GroupId),
     ) -> Result<bool, Stop> {
         let time = self.expiry.time(view.now());
-        for token in tokens.iter().filter(|token| token.expires > time || view.now().has_jumped()) {
+        for token in tokens.iter().filter(|token| token.covers_until() > time || view.now().has_jumped()) {
             let granted = match self.granted(view, token, gname, *group) {
                 // A group that this program cannot serve must not keep other clients' tokens from ending. What the token grants in
                 // it is not known here: the membership stays while a token names the group, and is used under no other.

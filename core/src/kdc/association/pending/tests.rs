@@ -20,6 +20,7 @@ fn pending(id: u8, number: u8) -> Pending {
             hash: vec![id].into(),
             scope: vec![],
             expires: UnixTime::EPOCH,
+            notice: None,
             sequence: None,
             issuer_key: None,
             issued: None,
