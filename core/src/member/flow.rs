@@ -31,11 +31,15 @@ pub(super) const OLDER: MemberError = MemberError::Unusable("the KDC offers an o
 pub(super) const SPENT: MemberError = MemberError::Unusable("the KDC gives a Sender ID again under the same keys");
 
 pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(), Stop> {
+    membership::end_expired(setup, run)?;
     let operation = match task {
         Task::Operation(Operation::Token) => return token(setup, run),
         Task::Operation(operation) => *operation,
         Task::Notified(told) => return follow::notified(&granted(setup, run)?, run, told),
     };
+    if run.state.token.is_some() {
+        valid_token(run)?;
+    }
     let setup = &granted(setup, run)?;
     follow::drop_ended(setup, run)?;
     match operation {
@@ -134,17 +138,9 @@ fn upload(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     run.save()
 }
 
-/// A member whose association was given up, since its numbers may have been used elsewhere, makes a new one. An
-/// association ends with its token (RFC 9203 section 6).
+/// A member whose association was given up, since its numbers may have been used elsewhere, makes a new one.
 fn restore(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
-    if let Err(error) = valid_token(run) {
-        if run.state.current().is_some() {
-            (run.state.session, run.state.offered) = (None, None);
-            run.change_association();
-            run.save()?;
-        }
-        return Err(error.into());
-    }
+    valid_token(run)?;
     if run.state.current().is_none() && run.state.groups.contains_key(&setup.rules.scope().gname) {
         upload(setup, run)?;
     }

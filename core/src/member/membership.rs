@@ -74,6 +74,20 @@ pub(super) fn turned_away(setup: &Setup, run: &mut Run<'_>, answer: &Response) -
     }
 }
 
+/// Membership and association last no longer than the token by which the member has them (RFC 9594 section 5, RFC 9203 section 6): the
+/// KDC has ended both.
+pub(super) fn end_expired(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    if run.state.token.as_ref().is_none_or(|token| token.expires > run.unix) {
+        return Ok(());
+    }
+    if run.state.current().is_some() {
+        (run.state.session, run.state.offered) = (None, None);
+        run.change_association();
+        run.save()?;
+    }
+    end(setup, run, MemberEvent::Ended)
+}
+
 /// The membership is over: nothing is kept but what was used.
 fn end(setup: &Setup, run: &mut Run<'_>, event: MemberEvent) -> Result<(), Stop> {
     let name = setup.rules.scope().gname;

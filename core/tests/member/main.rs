@@ -216,11 +216,16 @@ fn what_has_ended_is_not_used() {
     let posts = device.posts;
     for operation in [Operation::Creds, Operation::Keys, Operation::Join, Operation::Upload] {
         assert_eq!(device.run(operation), Some(Err(MemberError::Expired("token"))), "{operation:?}");
+        assert!(device.member.group().is_none(), "the membership has ended with it");
     }
+    assert_eq!(device.member.take_events().last(), Some(&MemberEvent::Ended));
     assert!(device.disk.session.is_none() && device.posts == posts);
     // Keys without an end, or behind it.
-    assert_eq!(device.run(Operation::Token), Some(Ok(())));
-    let mut ended = KeyDistribution::decode(&distribution(0, 1).payload).unwrap();
+    for operation in [Operation::Token, Operation::Upload, Operation::Join] {
+        assert_eq!(device.run(operation), Some(Ok(())), "{operation:?}");
+    }
+    let num = device.member.group().unwrap().num;
+    let mut ended = KeyDistribution::decode(&distribution(num, 1).payload).unwrap();
     for (exi, exp, taken) in [
         (None, None, false),
         (Some(0), None, false),
@@ -230,9 +235,7 @@ fn what_has_ended_is_not_used() {
     ] {
         (ended.exi, ended.exp) = (exi, exp);
         let answer = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, ended.encode());
-        let without_group = device.disk.session.is_none();
-        device.fate =
-            if without_group { [Fate::Well, Fate::Answer(answer)].into() } else { [Fate::Answer(answer)].into() };
+        device.fate = [Fate::Answer(answer)].into();
         let result = device.run(Operation::Keys).unwrap();
         assert_eq!(result.is_ok(), taken, "{exi:?} {exp:?}: {result:?}");
     }

@@ -286,10 +286,12 @@ async fn what_has_expired_is_not_used() {
         assert!(matches!(result, Err(MemberError::Expired("token"))), "{result:?}");
     }
     assert_eq!(house.posts(), 1, "nobody was asked");
-    // With a new token it goes on.
+    // With a new token it joins again: the membership has ended with the former one.
     run(&mut member, Operation::Token).await.unwrap();
+    assert!(matches!(keys(&mut member).await, Err(MemberError::NotAMember)));
+    joined(&mut member).await.unwrap();
     let keys = keys(&mut member).await.unwrap();
-    assert_eq!((sender_id(&keys), house.posts()), (0, 2));
+    assert_eq!((sender_id(&keys), house.posts()), (1, 2));
     member.close().unwrap();
 }
 
