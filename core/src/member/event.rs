@@ -38,6 +38,10 @@ pub enum MemberEvent {
     CredentialChanged,
     /// The KDC has another credential than before, and has proven it.
     KdcCredChanged,
+    /// The group is not active: nothing is to be sent to it, and nothing taken from it, until it is active again.
+    Inactive,
+    /// The group is active again.
+    Active,
     /// It has left.
     Left,
     /// It was put out, or is no member any more: its keys are dropped.

@@ -11,10 +11,10 @@ use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::labels::token_type::POP;
-use ace_groupcomm_messages::paths::{AUTHZ_INFO, NODES, ROOT};
+use ace_groupcomm_messages::paths::{AUTHZ_INFO, KDC_CRED, NODES, ROOT};
 use ace_groupcomm_messages::{
-    Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, ProblemDetails,
-    Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
+    Confirmation, CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred,
+    ProblemDetails, Scope, ScopeValue, TokenError, TokenRequest, TokenResponse, TokenTransferResponse,
 };
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(
         Operation::Renew => membership::renew(setup, run),
         Operation::ChangeCredential => membership::change_credential(setup, run),
         Operation::Leave => membership::leave(setup, run),
+        Operation::KdcCred => kdc_cred(setup, run),
+        Operation::Status => follow::status(setup, run),
         Operation::Observe => follow::observe(setup, run),
     }
 }
@@ -272,6 +274,8 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         key: Bytes(joined.key.as_bytes().to_vec()),
         spent,
         doubtful: false,
+        cnonce: Bytes(cnonce.to_vec()),
+        inactive: false,
     };
     group.set_peers(setup.rules.as_ref(), joined.peers);
     if group.is_spent(setup.rules.as_ref()) {
@@ -287,6 +291,26 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         run.tell(MemberEvent::KdcCredChanged);
     }
     run.tell(MemberEvent::Joined { num: joined.num });
+    Ok(())
+}
+
+/// Gets the KDC's credential anew (RFC 9594 section 4.5). It takes the place of the one that is kept when the KDC has proven it, over
+/// the N_C of the last join.
+fn kdc_cred(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    group(setup, run)?;
+    let answer = ask(setup, run, |_, _| Ok(get(setup, &[KDC_CRED])))?;
+    if !answer.status.is_success() {
+        return Err(membership::turned_away(setup, run, &answer));
+    }
+    let kdc = KdcCred::decode(&answer.payload)?;
+    let group = group(setup, run)?;
+    setup.rules.kdc_proven(&kdc, &group.cnonce.0)?;
+    if group.kdc_cred.0 == kdc.kdc_cred {
+        return Ok(());
+    }
+    group.kdc_cred = Bytes(kdc.kdc_cred);
+    run.save()?;
+    run.tell(MemberEvent::KdcCredChanged);
     Ok(())
 }
 

@@ -52,6 +52,25 @@ pub(super) fn version(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     if num == had { Ok(()) } else { refresh(setup, run) }
 }
 
+/// Asks whether the group is active, where its profile can say that (Group OSCORE profile section 9.9).
+pub(super) fn status(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+    group(setup, run)?;
+    let Some(resource) = setup.rules.status_resource() else { return Ok(()) };
+    let answer = ask(setup, run, |_, _| Ok(get(setup, &[resource])))?;
+    if !answer.status.is_success() {
+        return Err(membership::turned_away(setup, run, &answer));
+    }
+    let inactive = !retrieval::decode_active(&answer.payload)?;
+    let group = group(setup, run)?;
+    if group.inactive == inactive {
+        return Ok(());
+    }
+    group.inactive = inactive;
+    run.save()?;
+    run.tell(if inactive { MemberEvent::Inactive } else { MemberEvent::Active });
+    Ok(())
+}
+
 /// Takes a notification. What is older than what the member has comes late, and is left.
 pub(super) fn notified(setup: &Setup, run: &mut Run<'_>, told: &Response) -> Result<(), Stop> {
     let Ok(held) = group(setup, run) else { return Ok(()) };

@@ -26,6 +26,12 @@ pub struct JoinedGroup {
     pub spent: Vec<Bytes>,
     /// Whether the key may have been used without a record of it.
     pub doubtful: bool,
+    /// N_C of the Join Request that was answered last: the KDC's later proofs are over it.
+    #[serde(default)]
+    pub cnonce: Bytes,
+    /// Whether the group is inactive, as far as is known: nothing is to be sent to it, and nothing taken from it, until it is active again.
+    #[serde(default)]
+    pub inactive: bool,
 }
 
 /// Another member of the group, as the KDC has told it.

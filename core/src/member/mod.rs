@@ -55,6 +55,10 @@ pub enum Operation {
     ChangeCredential,
     /// Leave the group. Its keys are dropped.
     Leave,
+    /// Get the KDC's credential, with a new proof that it has the key.
+    KdcCred,
+    /// Ask whether the group is active, where its profile can say that.
+    Status,
     /// Get the keying material, and be told of the next. What is told goes in by [`Member::notified`].
     Observe,
 }

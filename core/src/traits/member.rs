@@ -4,7 +4,7 @@ use crate::Secret;
 use crate::traits::crypto::{CryptoProvider, Identity, PublicKey};
 use crate::traits::profile::{ApplicationProfile, Roles};
 use ace_groupcomm_messages::{
-    Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KeyDistribution, Label, PeerCred, RawCbor,
+    Confirmation, DecodeError, GetCreds, JoinRequest, JoinResponse, KdcCred, KeyDistribution, Label, PeerCred, RawCbor,
     ScopeEntry, TokenResponse, TokenTransferRequest, TokenTransferResponse, pop,
 };
 use sha2::{Digest, Sha256};
@@ -186,17 +186,26 @@ pub trait MemberRules: Send + Sync {
         Ok(JoinRequest { extra: self.join_parameters(), ..join })
     }
 
+    /// Checks that the KDC has the key of its credential: its proof is over this N_C and its own nonce.
+    ///
+    /// # Errors
+    /// [`Unsuitable`]; the credential is not taken then.
+    fn kdc_proven(&self, kdc: &KdcCred, cnonce: &[u8]) -> Result<(), Unsuitable> {
+        let key = self.key_of(&kdc.kdc_cred).ok_or_else(|| Unsuitable::new("the KDC's credential does not fit"))?;
+        let message = pop::kdc_input(cnonce, &kdc.kdc_nonce);
+        if !self.crypto().verifies(&key, message, kdc.kdc_cred_verify.clone()) {
+            return Err(Unsuitable::new("the KDC's proof of possession does not verify"));
+        }
+        Ok(())
+    }
+
     /// Checks a Join Response to a request with this N_C: the KDC's proof, and the keying material.
     ///
     /// # Errors
     /// [`Unsuitable`]; the node has not joined then.
     fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
         let kdc = response.kdc_cred.as_ref().ok_or_else(|| Unsuitable::new("the KDC has not proven itself"))?;
-        let key = self.key_of(&kdc.kdc_cred).ok_or_else(|| Unsuitable::new("the KDC's credential does not fit"))?;
-        let message = pop::kdc_input(cnonce, &kdc.kdc_nonce);
-        if !self.crypto().verifies(&key, message, kdc.kdc_cred_verify.clone()) {
-            return Err(Unsuitable::new("the KDC's proof of possession does not verify"));
-        }
+        self.kdc_proven(kdc, cnonce)?;
         let key = self.key(&response.material)?;
         Ok(GroupJoined::new(response, key))
     }
@@ -225,6 +234,12 @@ pub trait MemberRules: Send + Sync {
     /// version, and answers with an array of them; with an empty answer all other members' are stale. Where there is none a member
     /// that missed a version asks for all credentials anew.
     fn stale_resource(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The resource of a group that says whether it is active, where the profile has one. It takes a GET, and answers with true or
+    /// false.
+    fn status_resource(&self) -> Option<&'static str> {
         None
     }
 

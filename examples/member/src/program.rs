@@ -49,6 +49,10 @@ enum Command {
     Renew,
     /// Tell the group the credential that the configuration names now.
     ChangeCredential,
+    /// Get the KDC's credential anew, with a proof that it has the key.
+    KdcCred,
+    /// Ask whether the group is active.
+    Status,
     /// Leave the group; its keys are dropped.
     Leave,
     /// Stay a member, and tell what happens to the group, until it is stopped: with --json one object a line.
@@ -85,6 +89,8 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
         Command::Version => Operation::Version,
         Command::Renew => Operation::Renew,
         Command::ChangeCredential => Operation::ChangeCredential,
+        Command::KdcCred => Operation::KdcCred,
+        Command::Status => Operation::Status,
         Command::Leave => Operation::Leave,
     };
     // Keys are written before they are marked as handed out.
@@ -112,6 +118,10 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
         (Command::Keys, _) => Ok(()),
         (Command::Token | Command::Upload, _) | (_, None) => {
             Ok(arguments.write(&json!({ "name": settings.config.name, "done": true }))?)
+        }
+        (Command::Status, Some(group)) => {
+            let (name, of) = (&settings.config.name, &settings.config.group.name);
+            Ok(arguments.write(&json!({ "name": name, "group": of, "active": !group.inactive }))?)
         }
         (_, Some(group)) => Ok(arguments.write(&export::group(settings, &group, false)?)?),
     }

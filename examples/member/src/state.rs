@@ -166,6 +166,8 @@ mod tests {
     /// A member of one group with an association.
     fn state() -> State {
         let group = JoinedGroup {
+            cnonce: Bytes::default(),
+            inactive: false,
             key: Bytes::default(),
             num: 0,
             expires: None,

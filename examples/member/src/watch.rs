@@ -32,6 +32,8 @@ pub fn event(member: &Member<'_>, event: &MemberEvent) -> Value {
         MemberEvent::Renewed => ("renewed", json!({})),
         MemberEvent::CredentialChanged => ("credential-changed", json!({})),
         MemberEvent::KdcCredChanged => ("kdc-cred-changed", json!({})),
+        MemberEvent::Inactive => ("inactive", json!({})),
+        MemberEvent::Active => ("active", json!({})),
         MemberEvent::Left => ("left", json!({})),
         MemberEvent::Ended => ("ended", json!({})),
         MemberEvent::GroupDeleted => ("group-deleted", json!({})),
@@ -97,6 +99,7 @@ impl Watch {
         let again = if member.is_observing() { LOOK } else { ASK };
         if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
             member.run(Operation::Observe).await?;
+            member.run(Operation::Status).await?;
             self.looked = Some(Instant::now());
         }
         if !member.is_observing() {

@@ -10,7 +10,7 @@ use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm
 use ace_groupcomm::{Method, Request, Response, Roles, Secret, Status, UnixTime};
 use ace_groupcomm_messages::labels::content_format::{ACE_GROUPCOMM_CBOR, CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
-    GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, KeyDistribution, Label, PeerCred,
+    GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, KdcCred, KeyDistribution, Label, PeerCred,
     ProblemDetails, RawCbor, RekeyingMessage, pop, retrieval,
 };
 use ace_profile_group_oscore::member::OscoreMember;
@@ -114,6 +114,8 @@ impl House {
         let peer = |id| Peer { id: Bytes(vec![id]), cred: Bytes(vec![id; 9]), roles: 2 };
         let sender_id = (roles != MONITOR).then_some(9);
         let group = JoinedGroup {
+            cnonce: Bytes::default(),
+            inactive: false,
             key: Bytes(material(0, sender_id).encode().as_bytes().to_vec()),
             num: 0,
             expires: Some(UnixTime::new(2_000)),
@@ -506,4 +508,58 @@ fn who_asks_for_the_version_gets_the_keys_where_they_are_newer() {
     assert_eq!((house.num(), house.peers()), (3, vec![1, 2]));
     assert!(matches!(house.run(Operation::Version, &[num(2)]), Err(MemberError::Unusable(_))));
     assert_eq!((house.num(), house.events.clone()), (3, vec![MemberEvent::Older { num: 2 }]));
+}
+
+// Covers: GO-9.9-01
+#[test]
+fn who_asks_for_the_status_is_told_when_the_group_rests_and_when_it_goes_on() {
+    let status = |active| Response::new(Status::Content).with_payload(CBOR, retrieval::encode_active(active));
+    let mut house = House::new(REQUESTER);
+    let step = Step::Asked(Request::new(Method::Get, ["ace-group", "g", "active"]));
+    for (active, events) in
+        [(true, vec![]), (false, vec![MemberEvent::Inactive]), (false, vec![]), (true, vec![MemberEvent::Active])]
+    {
+        house.steps.clear();
+        assert_eq!(house.run(Operation::Status, &[status(active)]), Ok(()));
+        assert!(house.steps.contains(&step), "{:?}", house.steps);
+        assert_eq!((house.events.clone(), house.member.group().unwrap().inactive), (events, !active));
+    }
+    assert!(house.run(Operation::Status, &[refusal(GroupcommError::NotAMember)]).is_err());
+    assert_eq!((house.member.group(), house.events.clone()), (None, vec![MemberEvent::Ended]));
+}
+
+/// The KDC's credential with a proof over these nonces.
+fn kdc_cred(seed: u8, cnonce: &[u8], proven_nonce: &[u8]) -> Response {
+    let key = AwsLc.signing_key(SignatureAlgorithm::Ed25519, &Secret::new(vec![seed; 32])).unwrap();
+    let kdc_cred_verify = key.sign(&pop::kdc_input(cnonce, proven_nonce)).unwrap();
+    let kdc_cred = Identity::kccs("gm", key).cred;
+    let answer = KdcCred { kdc_cred, kdc_nonce: vec![4; 8], kdc_cred_verify };
+    Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, answer.encode())
+}
+
+// Covers: KG-4.5.1.1-01, KG-4.5.1.1-02
+#[test]
+fn the_kdcs_credential_takes_the_place_of_the_former_one_when_the_kdc_has_proven_it() {
+    let mut house = House::new(REQUESTER);
+    let mut state = house.member.state().clone();
+    let cnonce = [7; 8];
+    state.groups.get_mut("g").unwrap().cnonce = Bytes(cnonce.to_vec());
+    house.member = Member::new(house.setup.clone(), state);
+    let kept = |house: &House| house.member.group().unwrap().kdc_cred.0.clone();
+    // Over another N_C or another N_KDC it proves nothing, and neither does a credential that cannot be read.
+    let mut unreadable = KdcCred::decode(&kdc_cred(1, &cnonce, &[4; 8]).payload).unwrap();
+    unreadable.kdc_cred = vec![0xa0];
+    let unreadable = Response::new(Status::Content).with_payload(ACE_GROUPCOMM_CBOR, unreadable.encode());
+    for wrong in [kdc_cred(1, &[8; 8], &[4; 8]), kdc_cred(1, &cnonce, &[5; 8]), unreadable] {
+        assert!(matches!(house.run(Operation::KdcCred, &[wrong]), Err(MemberError::Unsuitable(_))));
+        assert_eq!((kept(&house), house.events.len()), (vec![], 0));
+    }
+    let proven = kdc_cred(1, &cnonce, &[4; 8]);
+    let expected = KdcCred::decode(&proven.payload).unwrap().kdc_cred;
+    assert_eq!(house.run(Operation::KdcCred, &[proven.clone()]), Ok(()));
+    assert_eq!((kept(&house), house.events.clone()), (expected.clone(), vec![MemberEvent::KdcCredChanged]));
+    assert_eq!(house.run(Operation::KdcCred, &[proven]), Ok(()));
+    assert_eq!((kept(&house), house.events.clone()), (expected, vec![]), "the same is nothing new");
+    assert!(house.run(Operation::KdcCred, &[refusal(GroupcommError::GroupDeleted)]).is_err());
+    assert_eq!(house.member.group(), None);
 }

@@ -135,6 +135,29 @@ async fn another_credential_replaces_the_former_one_and_the_keys_stay() {
 }
 
 #[tokio::test]
+async fn a_member_asks_for_the_status_of_its_group_and_for_the_kdcs_credential() {
+    let house = House::new().await;
+    let lamp = house.settings();
+    let mut member = open(&lamp);
+    joined(&mut member).await.unwrap();
+    member.take_events();
+    let before = member.group().unwrap().kdc_cred.clone();
+    run(&mut member, Operation::KdcCred).await.unwrap();
+    assert_eq!((member.group().unwrap().kdc_cred.clone(), member.take_events()), (before, vec![]));
+    for (command, event) in [
+        (Command::Deactivate("lamps".into()), MemberEvent::Inactive),
+        (Command::Activate("lamps".into()), MemberEvent::Active),
+    ] {
+        house.command(command).await;
+        run(&mut member, Operation::Status).await.unwrap();
+        assert_eq!(member.take_events(), [event]);
+    }
+    // After another join the proof is over another N_C.
+    run(&mut member, Operation::Join).await.unwrap();
+    run(&mut member, Operation::KdcCred).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_is_put_out_or_loses_its_group_is_told_and_drops_its_keys() {
     let house = House::new().await;
     let (lamp, switch) = (house.settings(), house.switch());

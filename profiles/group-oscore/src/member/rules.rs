@@ -9,7 +9,7 @@ use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::labels::groupcomm::GROUP_SENDER_ID;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
-use ace_groupcomm_messages::paths::STALE_SIDS;
+use ace_groupcomm_messages::paths::{ACTIVE, STALE_SIDS};
 use ace_groupcomm_messages::{GroupOscoreInputMaterial, JoinResponse, KeyDistribution, Label, RawCbor};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -119,6 +119,10 @@ impl MemberRules for OscoreMember {
         let mut told = told.clone();
         told.key = material.encode();
         self.key(&told)
+    }
+
+    fn status_resource(&self) -> Option<&'static str> {
+        Some(ACTIVE)
     }
 
     fn renewed(&self, held: &RawCbor, answer: &[u8]) -> Result<RawCbor, Unsuitable> {
