@@ -198,6 +198,7 @@ mod tests {
     }
 
     // Covers: AF-5.8.4.3-05
+    // Covers: KG-4.3.1-44
     #[test]
     fn names_and_numbers_are_there_once_in_each_kind() {
         let registry = Registry::empty().with_application(application("a", 1)).unwrap();

@@ -45,6 +45,7 @@ fn desk() -> Desk {
     Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), desk::config(&["g1"])).unwrap()
 }
 
+// Covers: KG-4.1.2-13
 #[test]
 fn each_refusal_is_logged_with_who_what_and_why() {
     let mut desk = desk();

@@ -39,6 +39,7 @@ fn run_all(options: Options) -> Summary {
 }
 
 // Covers: TH-5-02/commits-then-errors, TH-5-02/errors-uncommitted
+// Covers: TH-3-02/two-kdcs, TH-3-02/read-order
 #[test]
 fn the_rules_hold_whatever_happens() {
     let sum = run_all(Options::default());
@@ -50,6 +51,7 @@ fn three_engines_and_few_clients_meet_more_often() {
     run_all(Options { hosts: 3, clients: 12, faults: 100, crashes: 50, ..Options::default() });
 }
 
+// Covers: TH-3-02/interleavings
 #[test]
 fn one_engine_on_storage_of_its_own_keeps_the_rules() {
     let options = Options { hosts: 1, clients: 40, sharing: Sharing::Exclusive, page: 3, ..Options::default() };
@@ -97,6 +99,7 @@ fn a_joiner_never_holds_a_version_from_before_its_membership() {
     run_all(Options { backward: true, hosts: 1, clients: 30, sharing: Sharing::Exclusive, ..Options::default() });
 }
 
+// Covers: TH-5-01/living-members
 #[test]
 fn backups_are_restored_and_nobody_is_given_what_was_given_before() {
     let sum = run_all(Options { restores: 20, clients: 40, ..Options::default() });

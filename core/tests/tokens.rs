@@ -183,6 +183,7 @@ fn nobody_knows_an_association_that_was_never_made_or_never_proven() {
 
 // Covers: OP-4.2-07, OP-4.2-09, OP-4.2-10, AF-5.10.1-08, TH-2-04/dropped-role, TH-2-05/kept-challenge
 // Covers: TH-2-05/update-answer
+// Covers: TH-2-04/dropped-group
 #[test]
 fn an_update_replaces_the_token_and_ends_what_it_no_longer_covers() {
     let mut desk = desk();

@@ -323,6 +323,7 @@ mod tests {
         assert!(point.agree(&hybrid).is_none() && point.agree(&hybrid[1..33]).is_none());
     }
 
+    // Covers: TH-2-11/signature-keys
     #[test]
     fn keys_of_small_order_and_in_other_encodings_prove_nothing() {
         let mut refused: Vec<Vec<u8>> = Vec::new();

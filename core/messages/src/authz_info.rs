@@ -169,6 +169,7 @@ mod tests {
     }
 
     // Covers: KG-3.3-03
+    // Covers: GO-5.3-01, GO-5.3.2-01
     #[test]
     fn questions_are_null_and_answers_lists() {
         let request = TokenTransferRequest {

@@ -30,6 +30,7 @@ fn pair(salt: &str, client: &str, server: &str, context: Option<&str>) -> (Conte
 // Covers: OS-4-01, OS-4-03, OS-4.1.1-01, OS-4.1.2-01, OS-4.1.2-02, OS-4.2-01, OS-4.2-02,
 // Covers: OS-4.2-05, OS-4.2-06, OS-5-01, OS-5-03, OS-5-04, OS-5-05, OS-5.4-01, OS-5.4-02, OS-6.2-01, OS-8.1-01,
 // Covers: OS-8.2-01
+// Covers: TH-8-02/sent-if-given
 #[test]
 fn requests_of_c4_c5_and_c6() {
     let salt = "9e7ca92223786340";

@@ -129,6 +129,7 @@ fn error(response: &Response) -> Option<TokenErrorCode> {
 // Covers: OP-3.2-04, OP-3.2-01, OP-3.2-03, OP-3.2-07, OP-3.2-08, OP-3.2-09, OP-3.2-10, OP-3.2-11, GO-5.2-01
 // Covers: AF-3.1-01, AF-5.10-01, AF-5.10-02, AF-5.10.4-01, AF-5.8.1-02, AF-5.8.1-05, AF-5.8.2-01, TH-2-01/as-encrypts
 // Covers: TH-8-01/as-salt
+// Covers: KG-3.2-03
 #[test]
 fn a_token_holds_what_the_client_is_told() {
     let mut bench = Bench::new();

@@ -164,6 +164,11 @@ pub(crate) trait App: Send {
     /// A task came to nothing, at this moment of the clock that never jumps. Returns what is to be tried again, in a while.
     fn failed(&mut self, now: Duration, task: &Self::Task, out: &mut Vec<Self::Notice>) -> Option<Self::Task>;
 
+    /// Whether those that wait in a lane may go on with what happens there now ([`View::wait_until`]): they become part of the same commit.
+    fn releases(&self, _event: &Self::Event) -> bool {
+        false
+    }
+
     /// Storage has not told what became of a commit: it may have happened, and none of its events are applied.
     fn doubts(&mut self, _now: Duration) {}
 

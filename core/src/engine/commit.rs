@@ -100,16 +100,26 @@ impl<A: App> Engine<A> {
     fn fill(&mut self, now: Now, lane: &str, out: &mut Vec<Effect<A::Notice>>) -> Batch<A::Event> {
         let mut batch = Batch { lane: Some(lane.to_owned()), ..Batch::empty() };
         let mut callers: HashSet<AssociationId> = HashSet::new();
-        let mut last = None;
+        let (mut last, mut tried) = (None, HashSet::new());
         while batch.members.len() < self.limits.batch {
             let Some(ticket) = self.lanes.get(lane).and_then(|state| state.next_ready(last)) else { break };
             last = Some(ticket);
+            if tried.contains(&ticket) {
+                continue;
+            }
             let caller = self.caller(ticket);
             if caller.as_ref().is_some_and(|caller| callers.contains(caller)) {
                 continue;
             }
             if self.run_in_batch(now, ticket, &mut batch, out) {
                 callers.extend(caller);
+                tried.insert(ticket);
+                if batch.members.last().is_some_and(|member| member.events.iter().any(|event| self.app.releases(event)))
+                {
+                    // Those that wait for this are part of it, whoever came first.
+                    self.lanes.get_mut(lane).into_iter().for_each(Lane::unpark);
+                    last = None;
+                }
             }
         }
         batch

@@ -6,7 +6,7 @@
 
 use super::Ticket;
 use crate::traits::storage::Revision;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ pub(super) struct Lane {
     ready: BTreeSet<Ticket>,
     /// Those of them that have not run since they came: while a commit is under way they find out their needs.
     fresh: BTreeSet<Ticket>,
+    /// Those that wait for a moment, or for others.
+    parked: BTreeMap<Ticket, Duration>,
+    parked_order: BTreeSet<(Duration, Ticket)>,
     /// How many there are in all.
     waiting: usize,
     progress: Progress,
@@ -92,6 +95,34 @@ impl Lane {
     pub(super) fn pause(&mut self, ticket: Ticket) {
         self.ready.remove(&ticket);
         self.fresh.remove(&ticket);
+        if let Some(until) = self.parked.remove(&ticket) {
+            self.parked_order.remove(&(until, ticket));
+        }
+    }
+
+    /// A request waits until this moment, or until others let it go.
+    pub(super) fn park(&mut self, ticket: Ticket, until: Duration) {
+        self.pause(ticket);
+        self.parked.insert(ticket, until);
+        self.parked_order.insert((until, ticket));
+    }
+
+    /// How many wait so.
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn parked_until(&self) -> Option<Duration> {
+        self.parked_order.first().map(|(until, _)| *until)
+    }
+
+    /// Lets all of them go on.
+    pub(super) fn unpark(&mut self) {
+        self.parked_order.clear();
+        for ticket in std::mem::take(&mut self.parked).into_keys() {
+            self.resume(ticket);
+        }
     }
 
     pub(super) fn leave(&mut self, ticket: Ticket) {
@@ -246,6 +277,21 @@ mod tests {
         assert!(lane.is_idle() && lane.is_free());
         lane.note_overtaken();
         assert!(lane.is_idle() && !lane.is_free() && lane.release() && lane.is_free() && !lane.release());
+    }
+
+    #[test]
+    fn those_that_wait_for_others_go_on_together_when_the_first_has_waited_long_enough() {
+        let mut lane = Lane::default();
+        for ticket in [1, 2, 3] {
+            lane.enter(Ticket(ticket));
+        }
+        lane.park(Ticket(2), at(50));
+        lane.park(Ticket(1), at(40));
+        assert_eq!((lane.parked(), lane.parked_until(), lane.next_ready(None)), (2, Some(at(40)), Some(Ticket(3))));
+        lane.leave(Ticket(1));
+        assert_eq!((lane.parked(), lane.parked_until(), lane.is_idle()), (1, Some(at(50)), false));
+        lane.unpark();
+        assert_eq!((lane.parked(), lane.parked_until(), lane.next_ready(None)), (0, None, Some(Ticket(2))));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Limits {
     pub conflicts: u32,
     /// Requests in one commit.
     pub batch: usize,
+    /// Requests that wait for the next version of one group.
+    pub parked: usize,
     /// How many records are kept in memory; those that were not used for long go first.
     pub records: usize,
     /// How long a request waits.
@@ -38,6 +40,7 @@ impl Default for Limits {
             runs: 64,
             conflicts: 16,
             batch: 64,
+            parked: 1_024,
             records: 4_000_000,
             patience: Duration::from_secs(20),
             questions: 1_024,

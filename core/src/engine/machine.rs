@@ -2,6 +2,7 @@
 
 use super::{App, Completion, Effect, Engine, Input, Op, OpId, Reply, Ticket};
 use crate::command::{Command, Report};
+use crate::engine::lane::Lane;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Purpose, Request};
 use crate::time::Now;
@@ -352,7 +353,8 @@ impl<A: App> Machine for Engine<A> {
         let again = self.failed.front().map(|(at, _)| *at);
         let held = self.lanes.values().filter_map(|lane| lane.held_until(now.mono)).min();
         let silent = self.questions.next_timeout();
-        [deadline, again, held, silent, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
+        let parked = self.lanes.values().filter_map(Lane::parked_until).min();
+        [deadline, again, held, parked, silent, self.health.next(), self.app.next_due(now)].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, out: &mut Vec<Effect<A::Notice>>) {
@@ -380,6 +382,8 @@ impl<A: App> Machine for Engine<A> {
             }
             self.refuse(ticket, why, out);
         }
+        let waited = |lane: &&mut Lane| lane.parked_until().is_some_and(|until| until <= now.mono);
+        self.lanes.values_mut().filter(waited).for_each(Lane::unpark);
         self.probe(now, out);
         let mut notices = Vec::new();
         let tasks = self.app.due(now, &mut notices);

@@ -10,6 +10,7 @@ use crate::time::Now;
 use crate::traits::storage::{Key, Revision, Sharing};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What a run came to.
 pub(super) enum Ran<E> {
@@ -35,6 +36,7 @@ impl<A: App> Engine<A> {
         let view = View {
             now,
             arrived: waiting.arrived,
+            has_lane: waiting.lane.is_some(),
             seed: &waiting.seed,
             base: &self.cache,
             overlay,
@@ -60,11 +62,27 @@ impl<A: App> Engine<A> {
             // It stays among those that are ready, before all that came later.
             return Ran::Waits;
         }
+        if let Some(until) = log.waits_until {
+            return self.park(ticket, until);
+        }
         match result {
             Ok(outcome) => Ran::Done(outcome, log),
             Err(Stop::Refuse(refusal)) => Ran::Refused(refusal, log),
             Err(Stop::NotYet(_)) => Ran::Refused(Refusal::Internal("a handler stopped without a need"), log),
         }
+    }
+
+    /// Lets a request wait in its lane until this moment.
+    fn park(&mut self, ticket: Ticket, until: Duration) -> Ran<A::Event> {
+        let lane = self.waiting.get(&ticket).and_then(|waiting| waiting.lane.as_ref());
+        match lane.and_then(|lane| self.lanes.get_mut(lane)) {
+            Some(lane) if lane.parked() < self.limits.parked => lane.park(ticket, until),
+            _ => {
+                let refusal = Refusal::Bound("too many wait for the next version of the group", 5);
+                return Ran::Refused(refusal, Log::default());
+            }
+        }
+        Ran::Waits
     }
 
     /// Runs a request that waits in no lane, and sees it through.

@@ -268,6 +268,10 @@ impl App for KdcApp {
         }
     }
 
+    fn releases(&self, event: &Event) -> bool {
+        matches!(event, Event::Rekeyed { .. })
+    }
+
     fn doubts(&mut self, now: Duration) {
         self.looks.doubt(now);
     }

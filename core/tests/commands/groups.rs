@@ -177,6 +177,7 @@ fn a_sweep_of_a_deleted_group_goes_on_after_a_kill() {
     assert_clean(&desk);
 }
 
+// Covers: TH-3-06/barred-gids, TH-3-06/old-token, TH-3-06/old-member
 #[test]
 fn a_group_made_again_is_another_one_and_older_tokens_do_not_mean_it() {
     let mut desk = desk();

@@ -11,6 +11,7 @@ const READER: u64 = 4;
 // Covers: KG-4.3.2-01, KG-4.6.1-01, KG-4.7.1-01, KG-4.1.2-02, KG-4.1.2-03, KG-4.1.2-04, KG-4.6.1-02, KG-4.6.1-03
 // Covers: KG-4.7.1-02, KG-4.7.1-03, KG-4.3.2-02, KG-4.3.2-03, KG-4.8-01, KG-4.8-02, KG-4.8-03, AF-5.10.2-02
 // Covers: AF-5.10.2-03, AF-5.10.2-04, GO-8-01, TH-2-09/missing-node
+// Covers: TH-2-09/odd-names
 #[test]
 fn who_is_not_entitled_learns_nothing() {
     let mut desk = desk();

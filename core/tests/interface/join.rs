@@ -273,6 +273,7 @@ fn a_new_credential_takes_the_place_of_the_old_one() {
 }
 
 // Covers: KG-4.3.1-46, KG-4.3.1-48, KG-4.3.1-50, KG-4.4.1-01, KG-4.4.1-02, KG-4.4.1-03
+// Covers: KG-4.4.1-06, KG-4.4.1-05
 #[test]
 fn credentials_come_with_a_join_and_by_filter() {
     let mut desk = desk();

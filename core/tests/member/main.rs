@@ -108,6 +108,7 @@ fn lost_messages_cost_an_operation_and_nothing_else() {
 }
 
 // Covers: TH-7-05/old-context
+// Covers: TH-7-05/post-anew
 #[test]
 fn what_anybody_can_send_drops_an_association_only_for_a_better_one() {
     let mut device = Device::new();
@@ -355,6 +356,7 @@ fn a_member_that_is_told_another_thing_begins_anew() {
     assert_eq!((device.run(Operation::Creds), next(&device)), (Some(Ok(())), before.map(|next| next + 4_096)));
 }
 
+// Covers: GO-6.2.1-06, GO-12-08
 #[test]
 fn a_challenge_that_is_wrong_or_gone_is_replaced() {
     let mut device = Device::new();
@@ -440,6 +442,7 @@ fn with_newer_keys_nobody_is_known_until_asked_for() {
     }
 }
 
+// Covers: KG-8-04, GO-12-10
 #[test]
 fn a_member_knows_the_others_and_does_not_count_itself() {
     let mut device = Device::new();

@@ -1,6 +1,7 @@
 //! Backward security: who joins cannot read what was said before (Group OSCORE profile section 7).
 
 use super::*;
+use ace_groupcomm::engine::Ticket;
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest};
 use std::time::Duration;
@@ -110,16 +111,114 @@ fn an_identifier_is_not_stale_and_new_in_one_message() {
         ("rekey_delay", ConfigValue::Int(600)),
         ("max_id", ConfigValue::Int(1)),
     ]);
-    let members: Vec<Joined> = (1..=255).map(|number| join(&mut desk, number)).collect();
+    let members: Vec<Joined> = (1..=255).map(|number| join_in_time(&mut desk, number)).collect();
     // Two go; their identifiers are the only ones but one that nobody holds.
     members[0].leave(&mut desk);
     members[1].leave(&mut desk);
     let gone = [members[0].sender_id.clone(), members[1].sender_id.clone()];
-    let newcomer = join(&mut desk, 300);
+    let newcomer = join_in_time(&mut desk, 300);
     assert!(!gone.contains(&newcomer.sender_id));
     let told = members[9].notified(&mut desk);
     let stale = told.stale_node_ids.unwrap();
     assert!(gone.iter().all(|id| stale.contains(id)) && !stale.contains(&newcomer.sender_id));
+}
+
+/// A KDC whose group is rekeyed for joins, each after the delay.
+fn waiting(parameters: &[(&str, ConfigValue)]) -> Desk {
+    desk_with(&[&[("backward_security", ConfigValue::Bool(true))], parameters].concat())
+}
+
+/// A client that asks to join, and waits.
+fn asks(desk: &mut Desk, number: u16) -> (Caller, Ticket) {
+    let (client, caller, challenge) = admitted(desk, number);
+    desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+    let ticket = desk.begin(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[7; 8])));
+    (caller, ticket)
+}
+
+/// A member that has waited as long as that takes.
+fn join_in_time(desk: &mut Desk, number: u16) -> Joined {
+    let (caller, ticket) = asks(desk, number);
+    desk.pass(Duration::from_secs(10));
+    let answer = desk.answer_to(ticket).unwrap();
+    let (num, sender_id, key) = read_join(&answer);
+    let node = answer.location_path[3].clone();
+    Joined { client: client(number), caller, challenge: vec![], node, num, sender_id, key }
+}
+
+fn pass(desk: &mut Desk, seconds: u64) {
+    desk.pass(Duration::from_secs(seconds));
+}
+
+// Covers: KG-6-08, TH-3-03/new-key-alone
+#[test]
+fn those_that_come_within_the_delay_share_a_version_and_are_nobody_before() {
+    let mut desk = waiting(&[]);
+    let one = join(&mut desk, 1);
+    let mut waiting = Vec::new();
+    for number in [2, 3, 4] {
+        waiting.push(asks(&mut desk, number));
+        pass(&mut desk, 1);
+    }
+    assert_eq!((head(&desk).num, head(&desk).members), (1, 1));
+    let creds = desk.ask(&one.caller, group_request(Method::Get, "g1", &["creds"]));
+    assert_eq!(CredsResponse::decode(&creds.payload).unwrap().unwrap().peers.len(), 1);
+    assert!(waiting.iter().all(|(_, ticket)| desk.answer_to(*ticket).is_none()));
+    assert_eq!(desk.ask(&waiting[0].0, group_request(Method::Get, "g1", &[])).status, Status::Forbidden);
+    pass(&mut desk, 1);
+    assert!(desk.answer_to(waiting[0].1).is_none(), "four seconds after it came");
+    pass(&mut desk, 1);
+    let joined: Vec<_> = waiting.iter().map(|(_, ticket)| read_join(&desk.answer_to(*ticket).unwrap())).collect();
+    assert!(joined.iter().all(|(num, _, key)| *num == 2 && *key == joined[0].2 && *key != one.key));
+    assert_eq!((head(&desk).num, head(&desk).members), (2, 4));
+    assert_eq!(one.notified(&mut desk).joined.unwrap().len(), 3);
+    assert_clean(&desk);
+}
+
+#[test]
+fn a_rekeying_that_comes_meanwhile_is_also_for_those_that_wait() {
+    let mut desk = waiting(&[]);
+    let (one, two) = (join(&mut desk, 1), join_in_time(&mut desk, 2));
+    two.leave(&mut desk);
+    pass(&mut desk, 3);
+    let (_, ticket) = asks(&mut desk, 3);
+    pass(&mut desk, 2);
+    assert_eq!(read_join(&desk.answer_to(ticket).unwrap()).0, 3);
+    let told = one.notified(&mut desk);
+    assert_eq!((told.material.num, told.joined.unwrap().len()), (3, 1));
+    assert_eq!(told.stale_node_ids.unwrap(), [two.sender_id]);
+    pass(&mut desk, 60);
+    assert_eq!(head(&desk).num, 3, "nothing is due afterwards");
+}
+
+#[test]
+fn nobody_waits_longer_than_ten_seconds_and_in_a_group_without_members_nobody_does() {
+    let mut desk = waiting(&[("rekey_delay", ConfigValue::Int(600))]);
+    let one = join(&mut desk, 1);
+    let (_, ticket) = asks(&mut desk, 2);
+    pass(&mut desk, 9);
+    assert!(desk.answer_to(ticket).is_none());
+    pass(&mut desk, 1);
+    assert_eq!(read_join(&desk.answer_to(ticket).unwrap()).0, 2);
+    // Who is a member already has nothing to wait for.
+    let again = desk.ask(&one.caller, join_post("g1", &one.client.join("g1", TALKER, &one.challenge, &[8; 8])));
+    assert_eq!((again.status, read_join(&again).0), (Status::Changed, 2));
+}
+
+#[test]
+fn of_too_many_that_wait_the_last_are_sent_away_for_now() {
+    let mut config = config(&[("backward_security", ConfigValue::Bool(true))]);
+    config.limits.parked = 2;
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
+    join(&mut desk, 1);
+    let (_, first) = asks(&mut desk, 2);
+    let (_, second) = asks(&mut desk, 3);
+    let (caller, third) = asks(&mut desk, 4);
+    let refused = desk.answer_to(third).unwrap();
+    assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(5)));
+    pass(&mut desk, 5);
+    assert!([first, second].iter().all(|ticket| desk.answer_to(*ticket).unwrap().status == Status::Created));
+    assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Forbidden);
 }
 
 #[test]

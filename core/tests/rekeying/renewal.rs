@@ -94,6 +94,7 @@ fn to_credential_of(other: &TestClient, member: &Joined) -> JoinRequest {
     JoinRequest { scope: None, ..other.join("g1", TALKER, &member.challenge, &[5; 8]) }
 }
 
+// Covers: GO-9.4-09
 #[test]
 fn a_member_gets_another_credential_and_keeps_its_sender_id() {
     let mut desk = desk_with(&[]);

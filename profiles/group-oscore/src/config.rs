@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(GroupOscore.configure("g", map, &AwsLc).map(|_| ()).unwrap_err().key, "max_stale_sets");
     }
 
+    // Covers: GO-14-01, GO-14.1-03
     #[test]
     fn parameters_have_their_defaults_and_make_the_same_group_again() {
         let rules = configure(&[("hkdf", "HKDF SHA-512")]).unwrap();

@@ -311,6 +311,7 @@ mod tests {
         }
     }
 
+    // Covers: TH-7-01/state-tuple
     #[test]
     fn a_key_is_named_by_its_secrets_gid_and_sender_id() {
         let member = OscoreMember {
@@ -346,6 +347,7 @@ mod tests {
     }
 
     // Covers: GO-6.1-06, GO-3-01
+    // Covers: GO-12-07, GO-6.1-04
     #[test]
     fn a_monitor_shows_no_credential() {
         let identity = Identity::kccs("lamp", signer(3));

@@ -98,6 +98,7 @@ fn who_joins_again_gives_its_sender_id_up() {
 
 // Covers: GO-6.2-14, GO-6.2-15, GO-6.2-16, TH-2-09/group-match
 // Covers: GO-6.1-01
+// Covers: GO-12-01
 #[test]
 fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let mut desk = desk();

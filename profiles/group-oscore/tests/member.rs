@@ -428,6 +428,7 @@ fn another_sender_id_keeps_all_else() {
 }
 
 // Covers: KG-4.3.1-39
+// Covers: KG-4.8.1.1-01
 #[test]
 fn keys_that_have_ended_are_dropped_also_where_the_kdc_cannot_be_reached() {
     let mut house = House::new(REQUESTER);
@@ -455,6 +456,7 @@ fn keys_that_have_ended_are_dropped_also_where_the_kdc_cannot_be_reached() {
 }
 
 // Covers: TH-3-06/error-wipe
+// Covers: KG-4.8.1.1-01
 #[test]
 fn a_membership_that_is_over_leaves_no_key_behind() {
     let cases = [
@@ -556,7 +558,7 @@ fn the_kdcs_credential_takes_the_place_of_the_former_one_when_the_kdc_has_proven
     }
     let proven = kdc_cred(1, &cnonce, &[4; 8]);
     let expected = KdcCred::decode(&proven.payload).unwrap().kdc_cred;
-    assert_eq!(house.run(Operation::KdcCred, &[proven.clone()]), Ok(()));
+    assert_eq!(house.run(Operation::KdcCred, std::slice::from_ref(&proven)), Ok(()));
     assert_eq!((kept(&house), house.events.clone()), (expected.clone(), vec![MemberEvent::KdcCredChanged]));
     assert_eq!(house.run(Operation::KdcCred, &[proven]), Ok(()));
     assert_eq!((kept(&house), house.events.clone()), (expected, vec![]), "the same is nothing new");

@@ -58,6 +58,7 @@ impl Node {
 
 // Covers: GO-7-04, GO-7-05, GO-7-06, GO-7-07, GO-7-08, GO-10-05, GO-10-06, GO-11-01, GO-11-08, KG-6-01, KG-6-04, KG-6-05, KG-6-06
 // Covers: GO-7-01
+// Covers: GO-7-02
 #[test]
 fn a_rekeying_gives_another_secret_gid_and_salt_and_nobody_another_sender_id() {
     let mut desk = desk();
@@ -82,6 +83,7 @@ fn a_rekeying_gives_another_secret_gid_and_salt_and_nobody_another_sender_id() {
 }
 
 // Covers: GO-9.2-07, GO-11.1-01, GO-11.1-02, GO-11.1-03, GO-11.1-04, GO-11.1-05
+// Covers: GO-12-01
 #[test]
 fn a_renewal_while_a_rekeying_is_due_is_answered_with_the_rekeying_message() {
     let mut desk = desk();
@@ -106,6 +108,7 @@ fn a_renewal_while_a_rekeying_is_due_is_answered_with_the_rekeying_message() {
 }
 
 // Covers: GO-9.2-02, GO-9.2-03, GO-9.2-04, GO-9.2-05, GO-9.2-06, GO-9.2-08, GO-9.2-09, GO-9.2-10
+// Covers: GO-7-02
 #[test]
 fn a_renewal_gives_a_sender_id_and_nothing_else() {
     let mut desk = desk();
@@ -133,6 +136,7 @@ fn a_renewal_gives_a_sender_id_and_nothing_else() {
 
 // Covers: GO-7.1-01, GO-7.1-02, GO-7.1-04, GO-11.3.1-02, GO-11.3.1-03, GO-11.3.1-04, GO-11.3.1-05, GO-11.3.1-06, GO-11.3.1-07
 // Covers: GO-8.4.1-01, GO-8.4.1-02, GO-8.4.1-03
+// Covers: TH-8-01/content-formats
 #[test]
 fn stale_sender_ids_are_those_of_the_versions_since_as_many_as_there_are_sets() {
     let mut desk = desk();
@@ -192,6 +196,7 @@ fn nothing_stale_is_an_empty_array_and_not_nothing() {
 }
 
 // Covers: GO-8.3.1-01, GO-8.3.1-02, GO-8.3.1-03, GO-8.3.1-07, GO-9.6-01, GO-9.6-02, GO-9.6-03, GO-9.6-04
+// Covers: GO-12-01
 #[test]
 fn a_verifier_is_given_what_it_verifies_signatures_with_and_no_secret_of_the_group() {
     for (gname, is_pairwise) in [("lamps", true), ("alarms", false)] {
@@ -236,6 +241,7 @@ fn joined_with(desk: &mut Desk, number: u16, gname: &str) -> (Caller, (), ()) {
 }
 
 // Covers: GO-8.1.1-01, GO-8.1.1-02, GO-8.1.1-03, GO-9.5.2-02
+// Covers: GO-9.5.2-01
 #[test]
 fn a_verifier_gets_the_managers_credential_with_a_proof_over_its_nonce() {
     let mut desk = desk();

@@ -83,6 +83,7 @@ async fn a_request_of_the_server_is_acted_on_once_and_answered_as_often_as_it_co
     assert_eq!(*seen.lock().unwrap(), [b"one", b"two"]);
 }
 
+// Covers: GO-11.1-09
 #[tokio::test]
 async fn what_is_not_the_servers_is_not_acted_on() {
     let mut other = Other::new().await;

@@ -99,6 +99,7 @@ async fn a_proxy_gets_the_answer_in_the_blocks_that_it_asks_for() {
     assert!(raw.message_as_it_is().await.payload.len() > 1_024);
 }
 
+// Covers: TH-6-03/inner-blocks
 #[tokio::test]
 async fn each_later_block_is_given_to_who_may_have_it_still() {
     let lab = Lab::new(Limits::default()).await;

@@ -85,6 +85,7 @@ async fn when_a_stranger_leaves_the_others_get_the_next_version_and_it_cannot_re
     auth_server.stop().await;
 }
 
+// Covers: TH-8-04/observer-stops
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_that_are_put_out_are_told_in_the_way_that_each_has() {
     let (auth_server, kdc) = (start_as().await, start_kdc(Path::new(""), any(), "memory:").await);

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a run of a handler ended early. `?` carries both kinds.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub(crate) struct Log {
     pub(crate) read_overlay: bool,
     /// Whether the run is to be done when what others of its lane change is durable.
     pub(crate) defers: bool,
+    /// Until when the request waits for others of its lane, where it does.
+    pub(crate) waits_until: Option<Duration>,
 }
 
 impl Log {
@@ -84,6 +87,7 @@ impl Log {
 pub struct View<'a> {
     pub(crate) now: Now,
     pub(crate) arrived: Now,
+    pub(crate) has_lane: bool,
     pub(crate) seed: &'a [u8; 32],
     pub(crate) base: &'a Cache,
     pub(crate) overlay: Option<&'a Overlay>,
@@ -159,6 +163,19 @@ impl<'a> View<'a> {
             return Err(Stop::NotYet(NotYet(())));
         }
         Ok(())
+    }
+
+    /// Ends the run of a request until this moment, or until something happens in its lane that those are waiting for who do
+    /// ([`App::releases`](crate::engine::App::releases)). A request in no lane waits for nothing.
+    ///
+    /// # Errors
+    /// [`Stop::NotYet`] where it is not that late yet.
+    pub(crate) fn wait_until(&self, until: Duration) -> Result<(), Stop> {
+        if !self.has_lane || self.now.mono >= until {
+            return Ok(());
+        }
+        self.log.borrow_mut().waits_until = Some(until);
+        Err(Stop::NotYet(NotYet(())))
     }
 
     /// A record as it is durable, whatever others of the same lane are about to change.

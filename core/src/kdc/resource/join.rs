@@ -167,7 +167,7 @@ impl KdcApp {
     ) -> Result<Outcome<Event>, Stop> {
         let (view, id) = (scene.view, authorised.holder.id);
         let rules = &authorised.group.rules;
-        let Admission { mut head, secret, mut changes, mut events, barred } =
+        let Admission { mut head, secret, mut changes, mut events, barred, waits_until } =
             self.admission(view, authorised, group, former)?;
         let sender_id = if rules.gets_identifier(validated.roles) {
             match ids::allocate(view, group.id, &mut head, &rules.identifier_len(), &barred)? {
@@ -225,6 +225,9 @@ impl KdcApp {
             validated.get_creds.as_ref(),
             own.parameters,
         )?;
+        if let Some(until) = waits_until {
+            view.wait_until(until)?;
+        }
         changes.put_own(group.id, own.changes);
         changes.put(keys::head(group.id), head.clone());
         let admitted = self.admitted(authorised, &head, member, former, response, changes);

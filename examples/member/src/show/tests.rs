@@ -24,6 +24,7 @@ fn encode(value: &Value) -> Vec<u8> {
     bytes
 }
 
+// Covers: TH-9-01/demo-output
 #[test]
 fn only_what_is_known_to_be_public_is_shown() {
     let secret = || Value::Bytes(SECRET.to_vec());

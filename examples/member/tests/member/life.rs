@@ -79,6 +79,7 @@ async fn another_sender_id_is_had_without_a_join_also_after_a_crash() {
     assert_eq!(member.group().unwrap().node, node);
 }
 
+// Covers: GO-11.3-06, GO-11.3-07, GO-11.3-08
 #[tokio::test]
 async fn who_missed_versions_drops_what_went_stale() {
     let house = House::new().await;

@@ -144,6 +144,7 @@ fn assert_last(last: &Message, error: GroupcommError) {
 }
 
 // Covers: KG-5-02, KG-5-03, KG-6.1-02, KG-6.1-03
+// Covers: TH-8-04/no-observe
 #[tokio::test]
 async fn who_observes_is_told_once_that_it_is_out_or_that_the_group_is_gone() {
     let mut house = House::on_disk().await;

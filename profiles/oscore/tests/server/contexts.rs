@@ -124,6 +124,7 @@ fn where_others_answer_too_each_answer_has_a_number_of_its_own() {
     assert_eq!(server.notify(content(), &ObservationBinding::new(1)), Err(ProtectError::ForeignBinding));
 }
 
+// Covers: TH-8-03/one-echo
 #[test]
 fn a_context_that_outlived_its_window_asks_for_an_echo() {
     let server = server(Responses::ReuseNonce);

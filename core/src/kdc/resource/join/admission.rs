@@ -1,7 +1,8 @@
 //! Which version a client gets that joins.
 //!
 //! Under backward security a new member gets a version that begins in the commit of its membership, and never one that was there
-//! before: others have used that already (Group OSCORE profile section 7). Clients whose memberships are one commit share one. A
+//! before: others have used that already (Group OSCORE profile section 7). It waits for the group's delay, or for a rekeying that comes
+//! before that is over, so that clients which come together share a version: their memberships are one commit with it. A
 //! group without members is rekeyed for the one that joins, where somebody has had its keys.
 
 use crate::engine::store::changes::Changes;
@@ -15,9 +16,13 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{GroupSecret, Head, MemberRecord, Meta, RekeyReason};
+use std::time::Duration;
 
 /// Of so many new members others are told with the version; of more than that they are not: they ask when they meet one.
 pub(in crate::kdc) const MAX_JOINED: usize = 32;
+
+/// The longest time that a new member waits for others, to share a version with them.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The version that a client gets, and what changes with it.
 pub(super) struct Admission {
@@ -27,6 +32,8 @@ pub(super) struct Admission {
     pub(super) events: Vec<Event>,
     /// Sender IDs that went stale under the version before: nobody gets one of them in the message that says so.
     pub(super) barred: Vec<SenderId>,
+    /// Until when it waits for others with whom it shares the version. All that it needs is got before.
+    pub(super) waits_until: Option<Duration>,
 }
 
 impl GroupSecret {
@@ -57,6 +64,10 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&key)?.ok_or(Refusal::Internal("the keying material cannot be read"))?;
         let is_new = former.is_none() && authorised.group.policy.backward_security;
         let is_shared = is_new && self.has_begun_with_others(view, group)?;
+        // The rekeying is for all who come meanwhile.
+        let wait = authorised.group.policy.delay.min(LONGEST_WAIT);
+        let waits = is_new && !is_shared && head.members > 0;
+        let waits_until = waits.then(|| view.arrived().mono.saturating_add(wait));
         let mut reasons = head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
         let is_unused = head.members == 0 && reasons.is_empty() && !is_near_end(secret, view.now().unix);
         let goes_on = if head.members == 0 { is_unused } else { self.is_usable(view, secret) };
@@ -71,7 +82,7 @@ impl KdcApp {
                 changes.put(key, secret.clone());
                 barred = stale_under(view, group.id, head.num.saturating_sub(1))?;
             }
-            return Ok(Admission { head: head.clone(), secret, changes, events: Vec::new(), barred });
+            return Ok(Admission { head: head.clone(), secret, changes, events: Vec::new(), barred, waits_until });
         }
         if reasons.is_empty() {
             reasons.insert(RekeyReason::MaterialEnds);
@@ -84,7 +95,7 @@ impl KdcApp {
             secret.admit(authorised.holder.id);
             changes.put(keys::secret(group.id, head.num), secret.clone());
         }
-        Ok(Admission { head, secret, changes, events, barred })
+        Ok(Admission { head, secret, changes, events, barred, waits_until })
     }
 
     /// Whether the version begins in the commit that this join becomes part of.
