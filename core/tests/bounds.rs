@@ -138,6 +138,7 @@ fn who_joins_asks_for_peers_by_role() {
     assert_eq!(retrieval::decode_num(&num.payload), Ok(0));
 }
 
+// Covers: TH-1-05/server-id-space
 #[test]
 fn nodes_have_names_of_their_own_and_associations_too() {
     let mut desk = desk();
@@ -155,6 +156,9 @@ fn nodes_have_names_of_their_own_and_associations_too() {
         let answer = TokenTransferResponse::decode(&desk.ask(&Caller::anonymous(), post).payload).unwrap();
         let id = answer.server_recipient_id.unwrap();
         assert_eq!((id.len(), &id[..2]), (6, &[0, 1][..]), "the process comes first");
+        // What may wait for its proof uses up a part of the rest that nobody notices.
+        let space = 1_u64 << (8 * (id.len() - 2));
+        assert!(space > 1_000 * u64::try_from(desk::config(&[]).pending.total).unwrap());
         assert!(names.insert(format!("{id:?}")));
     }
 }

@@ -7,9 +7,10 @@ use ace_groupcomm::testkit::build::{TestClient, group_request, join_post, token,
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk};
 use ace_groupcomm::traits::storage::Sharing;
-use ace_groupcomm::{Caller, Endpoint, Method, Request, Status};
+use ace_groupcomm::{Caller, Endpoint, Method, Now, Request, Status};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tracing::Level;
 use tracing::subscriber::with_default;
 use tracing_subscriber::filter::dynamic_filter_fn;
@@ -127,4 +128,19 @@ fn bounds_and_failures_are_counted_apart() {
         (0..count).filter(|nonce| desk.ask(&Caller::anonymous(), post(*nonce)).status.is_success()).count()
     };
     assert_eq!((posts(&mut desk, 10), bounded(&desk)), (4, 6), "the bound of a token was reached");
+}
+
+// Covers: TH-2-07/jump-alarm
+#[test]
+fn a_clock_that_jumps_by_years_raises_an_alarm() {
+    let mut desk = desk();
+    let jump = |desk: &mut Desk, seconds: u64| {
+        let mono = desk.now.mono + Duration::from_secs(1);
+        desk.now = Now::new(desk.now.unix.seconds() + seconds, mono);
+        desk.due();
+    };
+    assert_eq!(logged(Level::WARN, || jump(&mut desk, 1)), "");
+    let alarm = logged(Level::ERROR, || jump(&mut desk, 10 * 365 * 86_400));
+    assert!(alarm.contains("ERROR") && alarm.contains("the time of day has jumped"), "{alarm:?}");
+    assert_eq!(logged(Level::ERROR, || jump(&mut desk, 1)), "", "once");
 }

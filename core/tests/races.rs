@@ -79,6 +79,24 @@ fn a_group_that_is_deactivated_meanwhile_takes_nobody() {
     assert_eq!((members(&store), one.kdc.waiting()), (0, 0));
 }
 
+// Covers: TH-2-07/deleted-meanwhile
+#[test]
+fn a_group_that_is_deleted_meanwhile_takes_nobody() {
+    let store = TestStore::new(Sharing::Shared);
+    let (mut one, mut other) = (Process::new(&store, 1), Process::new(&store, 2));
+    let client = one.client(1);
+    one.join(&client);
+    assert_eq!(one.held.len(), 1, "checked, and not committed");
+    let delete = Command::Delete { group: "g1".into(), with_members: true };
+    let mut out = Vec::new();
+    other.kdc.command(other.now, delete, &mut other.rng, &mut out);
+    other.run(out);
+    assert_eq!(other.commit(), [true]);
+    assert_eq!(one.commit(), [false]);
+    one.commit_all();
+    assert_eq!((one.answers.pop().unwrap().status, members(&store)), (Status::NotFound, 0));
+}
+
 // Covers: TH-1-02/owner-term
 #[test]
 fn a_change_that_is_under_way_when_the_association_goes_to_another_is_not_made() {

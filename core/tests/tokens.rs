@@ -251,6 +251,30 @@ fn an_update_that_does_not_verify_gets_4_01_and_changes_nothing() {
     assert_eq!(desk.ask(&caller, other_form).status, Status::Created);
 }
 
+// Covers: TH-2-02/keyed-by-issuer, TH-2-02/update-issuer, TH-2-03/identity
+#[test]
+fn one_name_at_two_issuers_is_two_clients_and_neither_issuer_updates_the_others() {
+    let config = desk::config(&["g1", "g2", "other"]);
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config).unwrap();
+    let one = client(1);
+    let first = member(&mut desk, &one, &[("g1", TALKER)], LATER);
+    // The same subject and the same kid, of another issuer.
+    let of_other = token(2, &one.claims(&[("other", TALKER)], LATER));
+    let (second, challenge) = desk.post_token(&of_other).unwrap();
+    assert_eq!(join(&mut desk, &one, &second, &challenge, "other", TALKER).status, Status::Created);
+    let mut issuers: Vec<String> = records::<Principal>(&desk, b"p/").into_iter().map(|p| p.issuer).collect();
+    issuers.sort();
+    assert_eq!(issuers, ["as1", "as2"]);
+    let before = desk.store.dump();
+    let update = token(2, &one.update(&[("other", TALKER)], LATER));
+    assert_eq!(desk.ask(&first, update_post(&update)).status, Status::Unauthorized);
+    assert_eq!(desk.store.dump(), before, "an update comes from the issuer of the token that it takes the place of");
+    assert_eq!(desk.ask(&second, update_post(&update)).status, Status::Created);
+    desk.revoke(&TokenHash::of(&update));
+    assert_eq!(num(&mut desk, &second, "other").status, Status::Unauthorized);
+    assert_eq!(num(&mut desk, &first, "g1").status, Status::Content);
+}
+
 // Covers: OP-4.3-17, OP-6-02, KG-4.1.2-01, TH-3-07/unused-context, TH-4-02/due-in-commit
 #[test]
 fn expiry_ends_the_membership_in_one_commit() {

@@ -50,19 +50,28 @@ async fn sealed_storage_keeps_the_contract() {
     }
 }
 
+// Covers: TH-5-04/nonce-kind
 #[tokio::test]
 async fn what_is_stored_shows_nothing() {
     let store = TestStore::new(Sharing::Exclusive);
     let sealed = sealed(&store, &[1], 1);
     let secret = b"sixteen bytes of a secret";
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut nonces) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..50 {
         sealed.commit(vec![put("a", secret), put("b", secret)]).await;
         assert_eq!(value(&sealed, "a").await, secret);
         for (_, record) in store.dump() {
             assert!(!record.value.windows(4).any(|part| secret.windows(4).any(|of_secret| of_secret == part)));
             assert!(seen.insert(record.value.to_vec()), "no two seals are alike");
+            assert_eq!(record.value.len(), 5 + 24 + secret.len() + 16, "a nonce of 192 bits");
+            nonces.insert(record.value[5..29].to_vec());
         }
+    }
+    // A counter would leave most of its bytes as they are.
+    assert_eq!(nonces.len(), seen.len());
+    for at in 0..24 {
+        let values: BTreeSet<u8> = nonces.iter().map(|nonce| nonce[at]).collect();
+        assert!(values.len() > 20, "byte {at} of the nonce is hardly random");
     }
     let Page { records, .. } = sealed.scan(&Key::new("a"), None, 9).await.unwrap();
     assert_eq!(records[0].1.value, &secret[..], "a page is opened");

@@ -10,8 +10,8 @@ use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Caller, Method, RecordType, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::{
-    CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, RawCbor,
-    TokenTransferRequest, TokenTransferResponse, pop, retrieval,
+    CredsResponse, GetCreds, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution,
+    PeerCred, RawCbor, ScopeEntry, TokenTransferRequest, TokenTransferResponse, pop, retrieval,
 };
 
 const LISTENER: u64 = 2;
@@ -297,7 +297,11 @@ fn credentials_come_with_a_join_and_by_filter() {
     assert_eq!((all.status, all.content_format), (Status::Content, Some(ACE_GROUPCOMM_CBOR)));
     let ids = |response: &Response| {
         let creds = CredsResponse::decode(&response.payload).unwrap();
-        creds.map(|creds| creds.peers.into_iter().map(|peer| peer.id[0]).collect::<Vec<_>>())
+        let id = |peer: PeerCred| {
+            assert_eq!(peer.roles, Some(RawCbor::uint(TALKER)));
+            peer.id[0]
+        };
+        creds.map(|creds| creds.peers.into_iter().map(id).collect::<Vec<_>>())
     };
     assert_eq!(
         ids(&all).map(|mut ids| {
@@ -423,4 +427,23 @@ fn unknown_fields_are_ignored() {
     let fetch = vec![0xa2, 0x04, 0x83, 0xf5, 0x81, 0x01, 0x80, 0x19, 0x03, 0xe7, 0x01];
     let fetch = group_request(Method::Fetch, "g1", &["creds"]).with_payload(261, fetch);
     assert_eq!(desk.ask(&caller, fetch).status, Status::Content);
+}
+
+// Covers: TH-2-09/scope-bytes
+#[test]
+fn a_proof_is_over_the_bytes_of_the_scope_as_they_came() {
+    let mut desk = desk();
+    let client = client(1);
+    let (caller, challenge) = admitted(&mut desk, &client, &[("g1", TALKER)]);
+    // ["g1", 1], with 1 in two bytes.
+    let long = vec![0x82, 0x62, b'g', b'1', 0x18, 0x01];
+    let canonical = ScopeEntry { gname: "g1".into(), permissions: RawCbor::uint(TALKER) }.encode();
+    let signed = |scope: &[u8]| client.key.sign(&pop::client_input(scope, &challenge, &[7; 8]));
+    let mut ask = |over: &[u8]| {
+        let join = client.join("g1", TALKER, &challenge, &[7; 8]);
+        let join = JoinRequest { scope: Some(long.clone()), client_cred_verify: signed(over), ..join };
+        desk.ask(&caller, join_post("g1", &join))
+    };
+    assert_eq!(error_of(&ask(&canonical)), Some(GroupcommError::InvalidProof));
+    assert_eq!(ask(&long).status, Status::Created);
 }

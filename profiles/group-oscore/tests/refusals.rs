@@ -4,15 +4,15 @@ mod bench;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::keys::{self, GroupId};
-use ace_groupcomm::records::{Association, Head, NamedGroup, SenderIdRecord};
-use ace_groupcomm::testkit::TestStore;
+use ace_groupcomm::records::{Association, ChallengeOrigin, Head, NamedGroup, SenderIdRecord};
 use ace_groupcomm::testkit::build::{group_request, join_post};
+use ace_groupcomm::testkit::{Desk, TestStore};
 use ace_groupcomm::traits::storage::{Key, Sharing};
-use ace_groupcomm::{Caller, Method, Response, Status};
+use ace_groupcomm::{Caller, Method, Response, Roles, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::{CoseKey, CredsResponse, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, RawCbor};
 use ace_profile_group_oscore::member;
-use ace_profile_group_oscore::scope::{REQUESTER, RESPONDER};
+use ace_profile_group_oscore::scope::{MONITOR, REQUESTER, RESPONDER};
 use bench::{admitted, desk, desk_on, error_of, joined, request};
 
 fn head(store: &TestStore, gname: &str) -> (GroupId, Key, Head) {
@@ -71,6 +71,7 @@ fn a_free_sender_id_is_found_behind_more_neighbours_than_are_looked_at_once() {
 
 // Covers: GO-6.2-18, GO-6.2-19, GO-6.2.1-01
 // Covers: GO-6.2.1-05
+// Covers: TH-2-06/posted-token, TH-2-06/later-challenge
 #[test]
 fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     let store = TestStore::new(Sharing::Exclusive);
@@ -79,6 +80,8 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     desk.ask(&caller, group_request(Method::Get, "lamps", &["num"]));
     let Caller::Peer(id, _) = &caller else { panic!("{caller:?}") };
     let key = keys::association(id);
+    let origin = |store: &TestStore| store.record::<Association>(&key).unwrap().kdcchallenge.unwrap().origin;
+    assert_eq!(origin(&store), ChallengeOrigin::TokenTransfer);
     store.plant(&key, &Association { kdcchallenge: None, ..store.record(&key).unwrap() });
 
     let mut desk = desk_on(store.clone());
@@ -94,7 +97,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
     assert!(refused.info.sign_info.len() == 1 && refused.info.ecdh_info.len() == 1);
     assert_ne!(new, challenge);
     let kept = store.record::<Association>(&key).unwrap().kdcchallenge.unwrap();
-    assert_eq!(kept.value.as_slice(), new, "it is stored");
+    assert_eq!((kept.value.as_slice(), kept.origin), (&new[..], ChallengeOrigin::JoinRefusal), "it is stored");
     let (status, payload) = refusal(&new);
     assert_eq!(status, Status::Created);
     member::joined(&AwsLc, JoinResponse::decode(&payload).unwrap(), REQUESTER, &bench::N_C).unwrap();
@@ -104,6 +107,7 @@ fn who_has_no_challenge_any_more_gets_a_new_one_and_joins_with_it() {
 }
 
 // Covers: GO-6.2-13, GO-6.2.1-03, GO-6.2.1-04
+// Covers: GO-9.4-03
 #[test]
 fn credentials_that_the_groups_algorithms_cannot_use_are_refused() {
     let mut desk = desk();
@@ -132,7 +136,16 @@ fn credentials_that_the_groups_algorithms_cannot_use_are_refused() {
         let expected = (Status::BadRequest, Some(GroupcommError::IncompatibleCredential));
         assert_eq!(refused(&response), expected, "{what}");
     }
-    assert_eq!(desk.ask(&caller, join_post("lamps", &good)).status, Status::Created);
+    let joined = desk.ask(&caller, join_post("lamps", &good));
+    assert_eq!(joined.status, Status::Created);
+    // Nor is one of these taken in the place of another.
+    for cred in [point(1, 0, 0), point(0xec, 0xff, 0x7f), point(0, 0, 0), point(0xee, 0xff, 0x7f)] {
+        let update = JoinRequest { scope: None, client_cred: Some(ccs(1, 6, cred, None)), ..good.clone() };
+        let path = ["nodes", joined.location_path[3].as_str(), "cred"];
+        let request = group_request(Method::Post, "lamps", &path).with_payload(ACE_GROUPCOMM_CBOR, update.encode());
+        let expected = (Status::BadRequest, Some(GroupcommError::IncompatibleCredential));
+        assert_eq!(refused(&desk.ask(&caller, request)), expected);
+    }
 }
 
 // Covers: KG-4.3.1-28
@@ -160,6 +173,32 @@ fn a_member_need_not_show_its_credential_again_and_may_show_another() {
     let peers = CredsResponse::decode(&creds.payload).unwrap().unwrap().peers;
     let found: Vec<_> = peers.iter().map(|peer| (Some(peer.id.clone()), Some(peer.cred.clone()))).collect();
     assert_eq!(found, [(joined.material.group_sender_id.clone(), other.client_cred)], "one member, as it is now");
+}
+
+// Covers: GO-6.2-01, GO-6.2-02, GO-6.2-12
+#[test]
+fn a_credential_that_the_group_manager_does_not_have_needs_a_proof() {
+    let mut desk = desk();
+    let (caller, challenge) = admitted(&mut desk, 1, "lamps", REQUESTER);
+    let full = request(1, "lamps", REQUESTER, &challenge);
+    assert_eq!(desk.ask(&caller, join_post("lamps", &full)).status, Status::Created);
+    let refuse = |desk: &mut Desk, caller: &Caller, join: &JoinRequest| {
+        let response = desk.ask(caller, join_post("lamps", join));
+        assert_eq!((response.status, response.content_format), (Status::BadRequest, Some(ACE_GROUPCOMM_CBOR)));
+    };
+    // It has another one of this member, and none in the same format.
+    for cred in [bench::client(9).1.cred, vec![0xa0]] {
+        refuse(&mut desk, &caller, &JoinRequest { client_cred: Some(cred), client_cred_verify: None, ..full.clone() });
+    }
+    let creds = desk.ask(&caller, group_request(Method::Get, "lamps", &["creds"]));
+    let peers = CredsResponse::decode(&creds.payload).unwrap().unwrap().peers;
+    assert_eq!(peers.iter().map(|peer| Some(&peer.cred)).collect::<Vec<_>>(), [full.client_cred.as_ref()]);
+    // Of who has only monitored it has none.
+    let (monitor, challenge) = admitted(&mut desk, 2, "lamps", Roles(REQUESTER.0 | MONITOR.0));
+    let monitors = request(2, "lamps", MONITOR, &challenge);
+    assert_eq!(desk.ask(&monitor, join_post("lamps", &monitors)).status, Status::Created);
+    let talks = request(2, "lamps", REQUESTER, &challenge);
+    refuse(&mut desk, &monitor, &JoinRequest { client_cred: Some(vec![]), client_cred_verify: None, ..talks });
 }
 
 // Covers: GO-9.5.1-01, GO-9.5.1-02, GO-9.5.1-03

@@ -180,6 +180,7 @@ fn an_answer_is_not_given_out_for_ever() {
 }
 
 // Covers: TH-6-03/stranger-pool
+// Covers: TH-6-03/transfer-caps
 #[test]
 fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     let mut transfers = Transfers::new(&limits());
@@ -187,7 +188,7 @@ fn half_transfers_have_a_bound_and_strangers_a_pool_of_their_own() {
     for port in 0..2 {
         assert_eq!(code(&transfers.request(at(0), &stranger(port), post(0, true, &[0; 16]))), Code::CONTINUE);
     }
-    for port in 2..10_000 {
+    for port in (2..60_000).chain(2..42_000) {
         let step = transfers.request(at(4), &stranger(port), post(0, true, &[0; 16]));
         assert!(matches!(step, BlockStep::Crowded) && transfers.coming.len() == 3, "the young do not give way");
     }
@@ -298,6 +299,30 @@ fn transfers_of_one_peer_are_told_apart_by_all_that_they_ask() {
         let BlockStep::Whole(message, _) = transfers.request(at(0), &owner, on(path, 1, false, byte)) else { panic!() };
         assert_eq!(message.payload, [byte; 32]);
     }
+}
+
+// Covers: TH-6-03/request-tag
+#[test]
+fn transfers_to_one_resource_are_told_apart_by_their_request_tags() {
+    let mut transfers = Transfers::new(&limits());
+    let owner = peer(1);
+    let tagged = |tag: &[u8], num, more, byte| {
+        let mut message = post(num, more, &[byte; 16]);
+        message.options.push(option::REQUEST_TAG, tag);
+        message
+    };
+    for (tag, byte) in [(&[1][..], 1), (&[2], 2)] {
+        assert_eq!(code(&transfers.request(at(0), &owner, tagged(tag, 0, true, byte))), Code::CONTINUE);
+    }
+    for (tag, byte) in [(&[2][..], 2), (&[1], 1)] {
+        let step = transfers.request(at(0), &owner, tagged(tag, 1, false, byte));
+        let BlockStep::Whole(message, _) = step else { panic!("{step:?}") };
+        assert_eq!(message.payload, [byte; 32]);
+    }
+    // One without a tag is another one than that with an empty tag.
+    transfers.request(at(0), &owner, tagged(&[], 0, true, 4));
+    let step = transfers.request(at(0), &owner, post(1, false, &[4; 16]));
+    assert_eq!(code(&step), Code::REQUEST_ENTITY_INCOMPLETE);
 }
 
 #[test]
