@@ -344,6 +344,7 @@ mod tests {
         }
     }
 
+    // Covers: KG-4.3.1-43
     #[test]
     fn responses_come_back_and_need_their_material() {
         let response = JoinResponse {
@@ -360,6 +361,9 @@ mod tests {
             extra: vec![(Label::Int(33), RawCbor::uint(1))],
         };
         assert_eq!(JoinResponse::decode(&response.encode()), Ok(response.clone()));
+        let known = "b1 07 01 08 a1024101 09 03 0a 01 0b 1a5fee6600 0c 183c 14 00 181b 41010d 81 4101 0e 81 02 0f 81 4100 10
+             a4 00 01 01 190e10 02 00 09 01 11 4101 12 4102 13 4103 181c 78 1c 636f61703a2f2f5b666630323a3a315d2f6163652d67726f75702f67 1821 01";
+        assert_eq!(hex::encode(response.encode()), known.split_whitespace().collect::<String>());
         assert!(!response.group_policies.unwrap().is_empty() && GroupPolicies::default().is_empty());
         assert_eq!(KeyDistribution::decode(&material().encode()), Ok(material()));
         for (bad, error) in [

@@ -10,6 +10,7 @@ use crate::auth_server::TOKEN;
 use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR, PROBLEM_DETAILS_CBOR};
+use ace_groupcomm_messages::labels::rekeying_scheme;
 use ace_groupcomm_messages::labels::token_type::POP;
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, KDC_CRED, NODES, ROOT};
 use ace_groupcomm_messages::{
@@ -251,7 +252,11 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         [root, _, nodes, node] if root == ROOT && nodes == NODES => node.clone(),
         _ => return Err(MemberError::Unusable("the Join Response names no node").into()),
     };
-    let joined = setup.rules.joined(JoinResponse::decode(&answer.payload)?, cnonce)?;
+    let response = JoinResponse::decode(&answer.payload)?;
+    if response.material.rekeying_scheme.as_ref().is_some_and(|scheme| *scheme != rekeying_scheme::POINT_TO_POINT) {
+        return Err(MemberError::Unusable("the group is rekeyed by a scheme that the member does not have").into());
+    }
+    let joined = setup.rules.joined(response, cnonce)?;
     let name = setup.rules.scope().gname;
     let former = run.state.groups.get(&name);
     let had = former.map(|former| former.num);
@@ -262,6 +267,7 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     if is_other_kdc {
         tracing::warn!(group = %name, "the KDC has another credential than before");
     }
+    let known: Vec<Bytes> = former.into_iter().flat_map(|former| &former.peers).map(|peer| peer.id.clone()).collect();
     let former = former.map(|former| former.ended(setup.rules.as_ref()));
     let former = former.or_else(|| run.state.former.get(&name).cloned()).unwrap_or_default();
     let spent = former.spent.clone();
@@ -278,6 +284,8 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         inactive: false,
     };
     group.set_peers(setup.rules.as_ref(), joined.peers);
+    let is_gone = |id: &Bytes| group.peers.iter().all(|peer| peer.id != *id);
+    let gone: Vec<Bytes> = known.into_iter().filter(is_gone).collect();
     if group.is_spent(setup.rules.as_ref()) {
         return Err(SPENT.into());
     }
@@ -289,6 +297,9 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
     }
     if is_other_kdc {
         run.tell(MemberEvent::KdcCredChanged);
+    }
+    if !gone.is_empty() {
+        run.tell(MemberEvent::Stale(gone));
     }
     run.tell(MemberEvent::Joined { num: joined.num });
     Ok(())
@@ -360,6 +371,9 @@ fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         let theirs = creds.as_ref().map_or(num, |creds| creds.num);
         if theirs < num {
             return Err(OLDER.into());
+        }
+        if theirs > num {
+            follow::drop_key(setup, run)?;
         }
         if theirs == num {
             let peers = creds.map(|creds| creds.peers).unwrap_or_default();

@@ -49,7 +49,12 @@ pub(super) fn version(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         run.tell(MemberEvent::Older { num });
         return Err(OLDER.into());
     }
-    if num == had { Ok(()) } else { refresh(setup, run) }
+    if num == had {
+        return Ok(());
+    }
+    // Others use the newer one: the key that the member has counts no longer, whether it gets that or not.
+    drop_key(setup, run)?;
+    refresh(setup, run)
 }
 
 /// Asks whether the group is active, where its profile can say that (Group OSCORE profile section 9.9).
@@ -159,7 +164,7 @@ fn install_same(
 }
 
 /// Deletes the key of a version that is not to be used any more: one that was missed or has ended. Who the others are stays known.
-fn drop_key(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+pub(super) fn drop_key(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let group = group(setup, run)?;
     if group.key.0.is_empty() {
         return Ok(());

@@ -4,6 +4,7 @@ use super::*;
 use ace_groupcomm::TokenHash;
 
 // Covers: TH-4-02/due-in-commit, TH-3-01/eviction-ban, TH-3-01/ban-end, TH-3-01/ban-commit
+// Covers: TH-3-01/altered-token
 #[test]
 fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     let mut desk = desk();
@@ -33,6 +34,12 @@ fn who_is_put_out_stays_out_until_its_token_ends_or_that_is_lifted() {
     claims.iat = Some(NOW);
     let (newer, challenge) = desk.post_token(&token(1, &claims)).unwrap();
     assert_eq!(try_join(&mut desk, &newer, &challenge, 1, "g1").status, Status::Forbidden);
+    // Nor does the old one in another form, whose hash would be another.
+    let mut altered = token_of(1, &[("g1", 1), ("g2", 1)], None);
+    let empty = altered.iter().position(|byte| *byte == 0xa0).unwrap();
+    altered.splice(empty..=empty, [0xa1, 0x04, 0x41, 0xaa]);
+    let post = desk.ask(&Caller::anonymous(), ace_groupcomm::testkit::build::token_post(&altered));
+    assert_eq!(post.status, Status::BadRequest);
     let Ok(Report::Bans(bans)) = desk.command(Command::Bans("g1".into(), first(10))) else { panic!() };
     assert_eq!(bans.entries, [ban]);
     // Lifted, it comes as the same node.

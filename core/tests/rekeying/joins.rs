@@ -1,13 +1,16 @@
 //! Backward security: who joins cannot read what was said before (Group OSCORE profile section 7).
 
+use super::client as client_of;
 use super::*;
 use ace_groupcomm::engine::Ticket;
+use ace_groupcomm::records::MemberRecord;
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest};
 use std::time::Duration;
 
 // Covers: KG-6-08, KG-6-09, TH-3-03/answer-waits
 // Covers: KG-4.3.1-29, GO-6.4-07, GO-11.1-06
+// Covers: TH-3-03/birth-gid
 #[test]
 fn a_new_member_gets_a_version_that_begins_with_it() {
     let mut desk = backward();
@@ -27,6 +30,16 @@ fn a_new_member_gets_a_version_that_begins_with_it() {
     let joined = told.joined.unwrap();
     assert_eq!((joined.len(), &joined[0].id), (1, &sender_id), "and of it, with its credential");
     assert_eq!(joined[0].cred, client.key.public());
+    // The Gid of its answer is its Birth Gid.
+    let NamedGroup { id, .. } = desk.store.record(&keys::name("g1")).unwrap();
+    let birth = |number: u16| {
+        let key = keys::member(id, keys::PrincipalId::of("as1", &client_of(number).name));
+        desk.store.record::<MemberRecord>(&key).unwrap().birth_gid
+    };
+    assert!(birth(2) == head(&desk).gid && birth(1) != birth(2));
+    let answered = ace_groupcomm_messages::JoinResponse::decode(&answer.payload).unwrap();
+    let key = answered.material.key.to_byte_string().unwrap();
+    assert!(key[17..].starts_with(birth(2).as_bytes()));
     assert_clean(&desk);
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use ace_groupcomm::command::Command;
+use ace_groupcomm::records::Association;
 use ace_groupcomm::testkit::toy::TOY_ID;
 use ace_groupcomm::traits::transport::AssociationNotice;
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
@@ -173,4 +174,26 @@ fn an_update_is_proven_over_the_challenge_that_a_refused_join_has_brought() {
     let node = joined.location_path[3].clone();
     let one = Joined { client, caller, challenge, node, num: 0, sender_id: vec![], key: vec![] };
     assert_eq!(update(&mut desk, &one, &to_credential_of(&super::client(50), &one)).status, Status::Changed);
+}
+
+// Covers: KG-4.9.1-05, KG-4.9.1-06
+#[test]
+fn an_update_without_a_challenge_brings_a_new_one_which_takes_its_place() {
+    let mut desk = desk_with(&[]);
+    let one = join(&mut desk, 1);
+    let Caller::Peer(id, _) = &one.caller else { panic!("a peer") };
+    let (key, store) = (keys::association(id), desk.store.clone());
+    store.plant(&key, &Association { kdcchallenge: None, ..store.record(&key).unwrap() });
+    let mut desk = Desk::at(&AwsLc, store.clone(), config(&[]), desk.now).unwrap();
+    let refused = update(&mut desk, &one, &to_credential_of(&client(50), &one));
+    assert_eq!((refused.status, refused.content_format), (Status::BadRequest, Some(ACE_GROUPCOMM_CBOR)));
+    let new = JoinRefusal::decode(&refused.payload).unwrap().kdcchallenge.unwrap();
+    assert!(new.len() == 8 && new != one.challenge);
+    let kept = store.record::<Association>(&key).unwrap().kdcchallenge.unwrap();
+    assert_eq!(kept.value.as_slice(), new);
+    let old = update(&mut desk, &one, &to_credential_of(&client(50), &one));
+    assert_eq!(error_id(&old), Some(3), "the former one proves nothing any more");
+    desk.pass(Duration::from_secs(70));
+    let one = Joined { challenge: new, ..one };
+    assert_eq!(update(&mut desk, &one, &to_credential_of(&client(50), &one)).status, Status::Changed);
 }

@@ -45,6 +45,9 @@ pub enum MemberError {
     /// A newer version has the Gid of the one that the member holds.
     #[error("the Gid is the same as before")]
     SameGid,
+    /// Nobody joins with these roles.
+    #[error("nobody joins with these roles: who monitors does nothing else, and a verifier is no member")]
+    Roles,
     /// A proof could not be made.
     #[error("nothing can be signed")]
     Sign,
@@ -352,7 +355,7 @@ mod tests {
     fn a_monitor_shows_no_credential() {
         let identity = Identity::kccs("lamp", signer(3));
         let monitor = join_request("g", crate::scope::MONITOR, &identity, &[], &[1; 8], None).unwrap();
-        assert_eq!((monitor.client_cred, monitor.client_cred_verify), (None, None));
+        assert_eq!((monitor.client_cred, monitor.client_cred_verify, monitor.get_creds), (None, None, None));
         let talker =
             join_request("g", crate::scope::REQUESTER, &identity, &[2; 8], &[1; 8], Some(GetCreds::All)).unwrap();
         let scope = Some(vec![0x82, 0x61, b'g', 0x02]);
@@ -367,5 +370,26 @@ mod tests {
         };
         let asked = member.join(&[2; 8], &[1; 8], None).unwrap();
         assert_eq!((asked.scope, asked.client_cred_verify), (scope, talker.client_cred_verify));
+        assert_eq!(asked.get_creds, None);
+    }
+
+    // Covers: GO-6.1-02
+    #[test]
+    fn nobody_asks_for_roles_that_do_not_go_together() {
+        use crate::scope::{RESPONDER, VERIFIER};
+        let identity = Identity::kccs("lamp", signer(3));
+        let with = |roles| {
+            let lamp = OscoreMember { gname: "g".into(), roles, identity: identity.clone(), crypto: Arc::new(AwsLc) };
+            lamp.join(&[2; 8], &[1; 8], None)
+        };
+        for roles in [REQUESTER, RESPONDER, Roles(REQUESTER.0 | RESPONDER.0), MONITOR] {
+            assert!(with(roles).is_ok(), "{roles:?}");
+        }
+        let all = REQUESTER.0 | RESPONDER.0;
+        for roles in
+            [REQUESTER.0 | MONITOR.0, RESPONDER.0 | MONITOR.0, all | MONITOR.0, VERIFIER.0, all | VERIFIER.0, 0]
+        {
+            assert_eq!(with(Roles(roles)), Err(member::Unsuitable::new(MemberError::Roles)), "{roles}");
+        }
     }
 }

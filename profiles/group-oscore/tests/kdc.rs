@@ -99,6 +99,7 @@ fn who_joins_again_gives_its_sender_id_up() {
 // Covers: GO-6.2-14, GO-6.2-15, GO-6.2-16, TH-2-09/group-match
 // Covers: GO-6.1-01
 // Covers: GO-12-01
+// Covers: GO-6.1-02, GO-6.2-12
 #[test]
 fn a_request_that_can_be_mended_says_with_which_algorithms() {
     let mut desk = desk();
@@ -109,6 +110,7 @@ fn a_request_that_can_be_mended_says_with_which_algorithms() {
     for (what, join) in [
         ("no scope", JoinRequest { scope: None, ..good() }),
         ("requester and monitor", request(1, "lamps", both, &challenge)),
+        ("responder and monitor", request(1, "lamps", Roles(RESPONDER.0 | MONITOR.0), &challenge)),
         ("scope of another group", other_group),
         ("no cnonce", JoinRequest { cnonce: None, ..good() }),
         ("no credential", JoinRequest { client_cred: None, client_cred_verify: None, ..good() }),
@@ -174,18 +176,20 @@ fn a_proof_has_to_be_the_credentials_own_signature() {
 
 // Covers: KG-3.3-01, KG-3.3-11, GO-5.3-03, GO-5.3.1-06, GO-5.3.1-07
 // Covers: GO-5.3.1-01
+// Covers: GO-5.3.2-04
 #[test]
 fn the_answer_to_a_token_fits_what_it_allows() {
     let mut desk = desk();
     let mut answer = |number: u16, gname: &str, roles: Roles| {
         let mut post = token_post(&token(1, &client(number).0.claims(&[(gname, roles.0)], LATER)));
         let mut transfer = ace_groupcomm_messages::TokenTransferRequest::decode(&post.payload).unwrap();
-        transfer.asks_ecdh_info = true;
+        (transfer.asks_ecdh_info, transfer.asks_kdc_dh_creds) = (true, true);
         post.payload = transfer.encode().into();
         TokenTransferResponse::decode(&desk.ask(&Caller::anonymous(), post).payload).unwrap()
     };
     let requester = answer(1, "lamps", REQUESTER);
     assert_eq!((requester.info.sign_info.len(), requester.info.ecdh_info.len()), (1, 1));
+    assert!(requester.info.kdc_dh_creds.is_empty(), "the Group Manager has no Diffie-Hellman credential");
     assert_eq!(requester.kdcchallenge.map(|n_s| n_s.len()), Some(8));
     assert_eq!(answer(2, "alarms", REQUESTER).info.ecdh_info.len(), 0);
     for roles in [MONITOR, VERIFIER, Roles(MONITOR.0 | VERIFIER.0)] {

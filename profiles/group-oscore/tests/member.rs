@@ -10,8 +10,8 @@ use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm
 use ace_groupcomm::{Method, Request, Response, Roles, Secret, Status, UnixTime};
 use ace_groupcomm_messages::labels::content_format::{ACE_GROUPCOMM_CBOR, CBOR, PROBLEM_DETAILS_CBOR};
 use ace_groupcomm_messages::{
-    GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, KdcCred, KeyDistribution, Label, PeerCred,
-    ProblemDetails, RawCbor, RekeyingMessage, pop, retrieval,
+    GetCreds, GroupOscoreInputMaterial, GroupcommError, JoinRefusal, JoinRequest, JoinResponse, KdcCred,
+    KeyDistribution, Label, PeerCred, ProblemDetails, RawCbor, RekeyingMessage, pop, retrieval,
 };
 use ace_profile_group_oscore::member::OscoreMember;
 use ace_profile_group_oscore::scope::{MONITOR, REQUESTER};
@@ -506,7 +506,12 @@ fn who_asks_for_the_version_gets_the_keys_where_they_are_newer() {
     let mut house = House::new(REQUESTER);
     assert_eq!(house.run(Operation::Version, &[num(0)]), Ok(()));
     assert_eq!(house.events, []);
-    assert_eq!(house.run(Operation::Version, &[num(3), told(&message(3, Some(&[]))), stale(&[3])]), Ok(()));
+    // Where the newer ones do not come, the key that it had is not used any more all the same.
+    let missing = Response::new(Status::ServiceUnavailable);
+    assert!(house.run(Operation::Version, &[num(3), missing]).is_err());
+    assert!(house.member.group().unwrap().key.0.is_empty());
+    let whole = RekeyingMessage { material: distribution(3, material(3, Some(9)).encode()), ..message(3, Some(&[])) };
+    assert_eq!(house.run(Operation::Version, &[num(3), told(&whole), stale(&[3])]), Ok(()));
     assert_eq!((house.num(), house.peers()), (3, vec![1, 2]));
     assert!(matches!(house.run(Operation::Version, &[num(2)]), Err(MemberError::Unusable(_))));
     assert_eq!((house.num(), house.events.clone()), (3, vec![MemberEvent::Older { num: 2 }]));
@@ -564,4 +569,122 @@ fn the_kdcs_credential_takes_the_place_of_the_former_one_when_the_kdc_has_proven
     assert_eq!((kept(&house), house.events.clone()), (expected, vec![]), "the same is nothing new");
     assert!(house.run(Operation::KdcCred, &[refusal(GroupcommError::GroupDeleted)]).is_err());
     assert_eq!(house.member.group(), None);
+}
+
+/// A house that the KDC has proven itself to, by its next Join Response.
+fn rejoins(house: &mut House, response: impl Fn(&[u8]) -> JoinResponse) -> Result<JoinRequest, MemberError> {
+    let mut asked = None;
+    let mut effect = house.member.begin(NOW, Operation::Join, &mut house.rng);
+    let result = loop {
+        effect = match effect {
+            Effect::Save(_) => house.member.saved(NOW),
+            Effect::Exchange(Exchange::Protected { request, .. }) => {
+                let join = JoinRequest::decode(&request.payload).unwrap();
+                let mut answer = Response::new(Status::Changed)
+                    .with_payload(ACE_GROUPCOMM_CBOR, response(join.cnonce.as_ref().unwrap()).encode());
+                answer.location_path = ["ace-group", "g", "nodes", "n"].map(Into::into).into();
+                asked = Some(join);
+                house.member.exchanged(NOW, Ok(Exchanged { response: answer, runs_low: false }))
+            }
+            Effect::Done(result) => break result,
+            other => panic!("{other:?}"),
+        };
+    };
+    house.events = house.member.take_events();
+    result.map(|()| asked.unwrap())
+}
+
+fn join_response(num: i64, byte: u8, sender_id: u8, peers: &[u8], cnonce: &[u8]) -> JoinResponse {
+    let kdc = KdcCred::decode(&kdc_cred(1, cnonce, &[4; 8]).payload).unwrap();
+    let peer = |id: &u8| PeerCred { cred: vec![*id; 9], roles: Some(RawCbor::uint(2)), id: vec![*id] };
+    JoinResponse {
+        material: distribution(num, material(byte, Some(sender_id)).encode()),
+        peers: Some(peers.iter().map(peer).collect()),
+        group_policies: None,
+        kdc_cred: Some(kdc),
+        control_group_uri: None,
+        extra: Vec::new(),
+    }
+}
+
+// Covers: GO-11.3-09, GO-11.3-10, GO-11.3-11
+#[test]
+fn who_joins_again_asks_for_all_credentials_and_drops_those_that_are_not_among_them() {
+    let mut house = House::new(REQUESTER);
+    let asked = rejoins(&mut house, |cnonce| join_response(2, 2, 4, &[1, 5], cnonce)).unwrap();
+    assert_eq!(asked.scope, Some(house.setup.rules.scope().encode()), "the same roles");
+    assert_eq!(asked.get_creds, Some(GetCreds::All));
+    assert_eq!((house.num(), house.peers()), (2, vec![1, 5]));
+    let told = [MemberEvent::KdcCredChanged, gone(&[2, 3]), MemberEvent::Joined { num: 2 }];
+    assert_eq!(house.events, told, "what belongs to those that are gone goes too");
+}
+
+#[test]
+fn a_group_with_another_rekeying_scheme_is_not_joined() {
+    let mut house = House::new(REQUESTER);
+    let with = |scheme| {
+        move |cnonce: &[u8]| {
+            let mut response = join_response(2, 2, 4, &[1], cnonce);
+            response.material.rekeying_scheme = scheme;
+            response
+        }
+    };
+    assert!(matches!(rejoins(&mut house, with(Some(1))), Err(MemberError::Unusable(_))));
+    assert_eq!(house.num(), 0);
+    assert!(rejoins(&mut house, with(Some(0))).is_ok());
+}
+
+// Covers: TH-7-01/by-get, TH-7-01/by-observe, TH-7-01/by-post, TH-7-01/by-rejoin
+#[test]
+fn keys_that_were_handed_out_count_as_used_by_whatever_way_they_come_again() {
+    let used = || {
+        let mut house = House::new(REQUESTER);
+        let mut state = house.member.state().clone();
+        let group = state.groups.get_mut("g").unwrap();
+        let key = RawCbor::new(&group.key.0).unwrap();
+        group.spent = vec![Bytes(house.setup.rules.key_name(&key).unwrap())];
+        house.member = Member::new(house.setup.clone(), state);
+        house
+    };
+    let whole =
+        || told(&RekeyingMessage { material: distribution(0, material(0, Some(9)).encode()), ..message(0, None) });
+    let spent = used().member.group().unwrap().spent.clone();
+    let is_used = |house: &House| house.member.group().unwrap().spent == spent && house.events.is_empty();
+    let mut house = used();
+    for _ in 0..2 {
+        assert_eq!(house.run(Operation::Observe, &[whole()]), Ok(()));
+        assert!(is_used(&house), "asked for and observed");
+        assert_eq!(house.notified(whole(), &[]), Ok(()));
+        assert!(is_used(&house), "notified, or posted");
+        // A join that gives the same Sender ID under the same keys is not taken.
+        let again = rejoins(&mut house, |cnonce| join_response(0, 0, 9, &[1, 2, 3], cnonce));
+        assert!(matches!(again, Err(MemberError::Unusable(_))), "{again:?}");
+        assert!(is_used(&house));
+    }
+}
+
+// Covers: GO-6.1-05, GO-6.2.1-02, GO-6.2.1-06
+#[test]
+fn each_join_request_has_a_new_nonce_and_a_proof_over_the_challenge_of_the_refusal_before() {
+    let mut house = House::new(REQUESTER);
+    let refuse = |challenge: [u8; 8]| {
+        let refusal = JoinRefusal { kdcchallenge: Some(challenge.to_vec()), ..JoinRefusal::default() };
+        Response::new(Status::BadRequest).with_payload(ACE_GROUPCOMM_CBOR, refusal.encode())
+    };
+    let result = house.run(Operation::Join, &[refuse([5; 8]), refuse([6; 8]), refuse([7; 8])]);
+    assert!(matches!(result, Err(MemberError::Unusable(_))), "{result:?}");
+    let mut nonces = std::collections::BTreeSet::new();
+    let asked = house.steps.iter().filter_map(|step| match step {
+        Step::Asked(request) => Some(JoinRequest::decode(&request.payload).unwrap()),
+        _ => None,
+    });
+    let identity = house.setup.rules.identity().unwrap();
+    let key = house.setup.rules.key_of(&identity.cred).unwrap();
+    for (join, challenge) in asked.zip([&[][..], &[5; 8], &[6; 8]]) {
+        let cnonce = join.cnonce.unwrap();
+        let input = pop::client_input(&house.setup.rules.scope().encode(), challenge, &cnonce);
+        assert!(cnonce.len() == 8 && AwsLc.verifies(&key, input, join.client_cred_verify.unwrap()));
+        assert!(nonces.insert(cnonce));
+    }
+    assert_eq!(nonces.len(), 3);
 }

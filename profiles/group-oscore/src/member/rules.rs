@@ -1,6 +1,6 @@
 //! What a member does with its keying material, as an application profile's [`MemberRules`]: keys of a join, a rekeying and a renewal.
 
-use super::{MemberError, has_group_mode, has_pairwise_mode, joined, material, sender_id_fits};
+use super::{MemberError, has_group_mode, has_pairwise_mode, join_request, joined, material, sender_id_fits};
 use crate::config::GroupOscore;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm};
 use ace_groupcomm::traits::member::{GroupJoined, KeyPart, MemberRules, Unsuitable};
@@ -10,7 +10,9 @@ use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::labels::groupcomm::GROUP_SENDER_ID;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
 use ace_groupcomm_messages::paths::{ACTIVE, STALE_SIDS};
-use ace_groupcomm_messages::{GroupOscoreInputMaterial, JoinResponse, KeyDistribution, Label, RawCbor};
+use ace_groupcomm_messages::{
+    GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KeyDistribution, Label, RawCbor,
+};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -75,6 +77,14 @@ impl MemberRules for OscoreMember {
 
     fn key_of(&self, cred: &[u8]) -> Option<PublicKey> {
         PublicKey::of_kccs(SignatureAlgorithm::Ed25519, cred)
+    }
+
+    fn join(&self, challenge: &[u8], cnonce: &[u8], get_creds: Option<GetCreds>) -> Result<JoinRequest, Unsuitable> {
+        if !crate::scope::may_join(self.roles) {
+            return Err(Unsuitable::new(MemberError::Roles));
+        }
+        let join = join_request(&self.gname, self.roles, &self.identity, challenge, cnonce, get_creds);
+        Ok(JoinRequest { extra: self.join_parameters(), ..join.map_err(Unsuitable::new)? })
     }
 
     fn joined(&self, response: JoinResponse, cnonce: &[u8]) -> Result<GroupJoined, Unsuitable> {
