@@ -75,6 +75,7 @@ fn its_time_begins_with_the_first_post_even_if_that_is_never_used() {
 }
 
 // Covers: AF-5.10.3-04, TH-2-08/highest-number, TH-2-08/lower-numbers, TH-2-08/out-of-order
+// Covers: AF-5.10.3-01
 #[test]
 fn lower_numbers_count_as_expired_once_one_has() {
     let mut desk = new();

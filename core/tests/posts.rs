@@ -75,6 +75,7 @@ fn a_host_that_has_proven_its_address_has_one_place_for_a_token() {
 }
 
 // Covers: TH-6-01/rate
+// Covers: AF-5.10.1.2-02
 #[test]
 fn a_flood_of_posts_meets_a_rate_before_any_token_is_looked_at() {
     let posts = PostLimits { unproven: 50, proven: 5 };

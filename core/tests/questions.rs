@@ -58,6 +58,7 @@ fn association(answer: &Response) -> Caller {
     Caller::peer(TokenTransferResponse::decode(&answer.payload).unwrap().server_recipient_id.unwrap())
 }
 
+// Covers: AF-5.9-02, AF-5.10.1-10
 #[test]
 fn a_post_waits_for_the_service_and_goes_on_with_its_answer() {
     let mut desk = new();
@@ -160,6 +161,7 @@ fn questions_under_way_have_bounds_of_an_address_and_in_all() {
     assert_eq!(desk.questions.len(), 3);
 }
 
+// Covers: AF-5.10.1-10
 #[test]
 fn a_service_that_says_no_is_believed() {
     let mut desk = new();

@@ -66,6 +66,7 @@ fn post(token: &[u8]) -> Request {
 // Covers: OP-4.2-01, KG-3.3-02, AF-5.10.1-04, AF-5.10.1-09, AF-5.10.1.1-01, AF-5.10.1.1-04, AF-5.10.1.1-05
 // Covers: AF-5.10.1.1-06, AF-5.10.1.1-10, AF-5.10.1.1-11, AF-5.10.1.1-12, AF-5.10.1.1-13, AF-5.10.1.1-14
 // Covers: AF-5.10.1.1-15, TH-2-02/issuer-groups
+// Covers: AF-5.10.1-06
 #[test]
 fn tokens_that_are_not_good_get_the_codes_of_rfc9200() {
     let mut desk = desk();

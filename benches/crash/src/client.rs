@@ -22,7 +22,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An association, and the N_S that came with it.
 struct Association {
@@ -41,6 +41,12 @@ struct Membership {
     in_doubt: bool,
     /// Joins that it asked for.
     attempts: u64,
+    /// The attempt that has given it the Sender ID.
+    given: u64,
+    /// A leave may have been done, of which it was not told.
+    may_have_left: bool,
+    /// The newest version that it was told of.
+    num: i64,
 }
 
 /// A client.
@@ -59,6 +65,9 @@ pub(super) struct CrashClient {
     may_end: bool,
     membership: Membership,
 }
+
+/// In which time the last rekeying is done, also where another process than the one that was killed has to notice it.
+const SETTLED: Duration = Duration::from_secs(40);
 
 /// What the numbers of a device and of the one in its place differ by.
 const NEXT: u32 = 10_000;
@@ -89,13 +98,76 @@ impl CrashClient {
         while !self.oracle.is_stopped() {
             self.step().await?;
         }
-        for _ in 0..40 {
-            if !self.oracle.is_clean() || self.retrieve().await? {
+        let until = Instant::now() + SETTLED;
+        while self.oracle.is_clean() {
+            let is_told = self.retrieve().await?;
+            let is_out = self.membership.sender_id.is_none() || self.current.is_none();
+            // What somebody has who is out gives way to the next version.
+            if is_told && (is_out || self.membership.num > self.oracle.held_outside()) {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            if Instant::now() > until {
+                match is_told {
+                    true => self.oracle.reads_on(self.number, "it has the version still of somebody who is out"),
+                    false => self.oracle.lost(self.number, "nobody answers it"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
+    }
+
+    /// A new device takes the place of this one, which nobody hears of again.
+    fn replace(&mut self) -> Result<(), Error> {
+        self.oracle.member(self.number, None);
+        self.number += NEXT;
+        self.identity = identity(self.number)?;
+        (self.current, self.membership) = (None, Membership::default());
+        Ok(())
+    }
+
+    /// It is a member no more.
+    fn is_out(&mut self) {
+        self.oracle.out_with(self.membership.num);
+        self.oracle.member(self.number, None);
+        let attempts = self.membership.attempts;
+        self.membership = Membership { attempts, may_have_left: self.wire.is_split(), ..Membership::default() };
+    }
+
+    /// Leaves the group.
+    async fn leave(&mut self) -> Result<(), Error> {
+        let Some(node) = self.membership.node.clone() else { return Ok(()) };
+        self.membership.may_have_left = true;
+        let request = Message::request(Code::DELETE).with_path([ROOT, GROUP, "nodes", &node]);
+        let Some(answer) = self.ask(request).await? else { return Ok(()) };
+        if answer.code.is_success() {
+            self.oracle.count(|counts| &mut counts.leaves);
+            self.is_out();
+        } else if answer.code != Code::SERVICE_UNAVAILABLE {
+            self.was_refused(&answer, "a leave")?;
+        }
+        Ok(())
+    }
+
+    /// The KDC does not take it for a member. That must not be where it is one.
+    fn was_refused(&mut self, answer: &Message, what: &str) -> Result<(), Error> {
+        if self.oracle.is_ordered_out(self.number).is_some() {
+            self.oracle.out_with(self.membership.num);
+            return self.replace();
+        }
+        if self.membership.may_have_left {
+            self.is_out();
+        } else if self.membership.sender_id.is_some() {
+            self.oracle.lost(self.number, &format!("{what} was answered {}", answer.code));
+        }
+        Ok(())
+    }
+
+    /// It was given keys. That must not be where it was put out before it asked.
+    fn was_given(&self, was_out: bool) {
+        if was_out {
+            self.oracle.reads_on(self.number, "it was given keys after it was put out");
+        }
     }
 
     async fn step(&mut self) -> Result<(), Error> {
@@ -106,17 +178,16 @@ impl CrashClient {
             _ if self.current.is_none() => self.post().await,
             // A new device in the place of the old one, which nobody hears of again.
             0 => {
-                self.number += NEXT;
-                self.identity = identity(self.number)?;
-                (self.current, self.membership) = (None, Membership::default());
+                self.replace()?;
                 self.post().await
             }
+            2 => self.leave().await,
             // It may turn to another process at any time.
             1 => {
                 self.wire.turn();
                 self.retrieve().await.map(drop)
             }
-            2..8 => self.post().await,
+            3..8 => self.post().await,
             8..40 => self.join().await,
             _ => self.retrieve().await.map(drop),
         }
@@ -193,7 +264,7 @@ impl CrashClient {
         let cnonce = self.rng.next_u64().to_be_bytes();
         let roles = Roles(REQUESTER.0 | RESPONDER.0);
         let join = join_request(GROUP, roles, &self.identity, &association.challenge, &cnonce, None)?;
-        let before = self.oracle.version();
+        let (before, was_out) = (self.oracle.version(), self.oracle.is_ordered_out(self.number) == Some(true));
         let was_in_doubt = std::mem::replace(&mut self.membership.in_doubt, true);
         let request = Message::request(Code::POST).with_path([ROOT, GROUP]);
         let Some(answer) = self.ask(request.with_payload(ACE_GROUPCOMM_CBOR, join.encode())).await? else {
@@ -206,15 +277,20 @@ impl CrashClient {
                 association.challenge = challenge;
                 self.membership.in_doubt = was_in_doubt;
             } else if answer.code != Code::SERVICE_UNAVAILABLE {
-                self.oracle.lost(self.number, &format!("a join was answered {}", answer.code));
+                if self.oracle.is_ordered_out(self.number).is_none() {
+                    self.oracle.lost(self.number, &format!("a join was answered {}", answer.code));
+                }
+                self.was_refused(&answer, "a join")?;
             }
             return Ok(());
         }
+        self.was_given(was_out);
         let response = JoinResponse::decode(&answer.payload)?;
         let of_group = material(&response.material)?;
         let id = of_group.group_sender_id.clone().ok_or("no Sender ID")?;
         self.oracle.identifier(&of_group.context_id, &id, self.number, self.membership.attempts);
         self.oracle.told_version(before, response.material.num);
+        (self.membership.num, self.membership.given) = (response.material.num, self.membership.attempts);
         if self.membership.sender_id.replace(id).is_none() {
             self.oracle.count(|counts| &mut counts.joins);
         } else {
@@ -223,7 +299,9 @@ impl CrashClient {
         if let Some(node) = answer.options.all(option::LOCATION_PATH).last() {
             self.membership.node = Some(String::from_utf8_lossy(node).into_owned());
         }
+        self.oracle.member(self.number, self.membership.node.as_deref());
         self.membership.in_doubt = self.wire.is_split();
+        self.membership.may_have_left &= self.wire.is_split();
         Ok(())
     }
 
@@ -235,29 +313,33 @@ impl CrashClient {
             Some(node) => request.with_path([ROOT, GROUP, "nodes", node]),
             None => request.with_path([ROOT, GROUP]),
         };
-        let before = self.oracle.version();
+        let (before, was_out) = (self.oracle.version(), self.oracle.is_ordered_out(self.number) == Some(true));
         let Some(answer) = self.ask(request).await? else { return Ok(self.current.is_none()) };
         if !answer.code.is_success() {
             if answer.code == Code::SERVICE_UNAVAILABLE {
                 return Ok(false);
             }
-            if self.membership.sender_id.is_some() {
-                self.oracle.lost(self.number, &format!("a member's retrieval was answered {}", answer.code));
-            }
+            self.was_refused(&answer, "a member's retrieval")?;
             return Ok(true);
         }
+        self.was_given(was_out);
         let distribution = KeyDistribution::decode(&answer.payload)?;
         let of_group = material(&distribution)?;
         self.oracle.told_version(before, distribution.num);
         self.oracle.count(|counts| &mut counts.retrievals);
+        self.membership.num = distribution.num;
         if let Some(id) = &of_group.group_sender_id
             && self.membership.sender_id.as_ref() != Some(id)
         {
             if !self.membership.in_doubt {
                 self.oracle.lost(self.number, "its Sender ID is another one than it was told");
             }
-            self.oracle.identifier(&of_group.context_id, id, self.number, self.membership.attempts);
+            self.membership.given = self.membership.attempts;
             self.membership.sender_id = Some(id.clone());
+        }
+        if let Some(id) = &of_group.group_sender_id {
+            // Under each Gid it is nobody else's.
+            self.oracle.identifier(&of_group.context_id, id, self.number, self.membership.given);
         }
         Ok(true)
     }

@@ -2,9 +2,9 @@
 //!
 //! The tester starts itself as the KDC, a process of its own, and kills it with SIGKILL: at random moments, and between
 //! a commit and its answer. Where processes share their storage there are two, and either is killed, or stopped for a
-//! while, so that the other one takes its clients over. Clients on real sockets post tokens, join, join again and retrieve; whoever replays what it
-//! has heard does so to each new process. What was acknowledged has to be there, and no (key, nonce) may come twice:
-//! the [`Oracle`] sees all that comes in, and says what should not have been.
+//! while, so that the other one takes its clients over. Clients on real sockets post tokens, join, join again, retrieve and leave, and an operator puts some out and has the group rekeyed; whoever replays what it
+//! has heard does so to each new process. What was acknowledged has to be there, no (key, nonce) may come twice, and in the end nobody
+//! who is out has keys that members use: the [`Oracle`] sees all that comes in, and says what should not have been.
 //!
 //! [`Sabotage`] breaks a KDC in one place, from outside. The tester is worth something as it finds each.
 
@@ -85,6 +85,9 @@ impl Report {
 /// How long a kill waits for a commit to happen.
 const COMMIT: Duration = Duration::from_secs(2);
 
+/// How long the report of a command is waited for.
+const ORDER: Duration = Duration::from_secs(2);
+
 /// How long a process is stopped: long enough that its clients turn to the other one.
 const PAUSE: Duration = Duration::from_millis(900);
 
@@ -124,6 +127,7 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
             processes[chosen].signal("CONT").await?;
             report.pauses += 1;
         } else {
+            operate(&mut processes[chosen], &oracle, rng.next_u64()).await?;
             // Two of five are kept for moments that have nothing to do with commits.
             if rng.next_u64() % 5 >= 2 && processes[chosen].hold(COMMIT).await? {
                 report.between += 1;
@@ -148,6 +152,23 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     report.counts = oracle.counts();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// The operator puts a member out, or has the group rekeyed, now and then. The process may be killed before that is done.
+async fn operate(process: &mut Process, oracle: &Oracle, number: u64) -> Result<(), Error> {
+    match number % 4 {
+        0 => {
+            let Some((client, node)) = oracle.any_member(number / 4) else { return Ok(()) };
+            oracle.ordered_out(client, false);
+            if process.command(&format!("evict {node}"), ORDER).await? {
+                oracle.ordered_out(client, true);
+                oracle.count(|counts| &mut counts.evictions);
+            }
+        }
+        1 if process.command("rekey", ORDER).await? => oracle.count(|counts| &mut counts.rekeyings),
+        _ => (),
+    }
+    Ok(())
 }
 
 /// An address that nobody listens on.

@@ -89,8 +89,11 @@ fn object(report: &Report) -> Value {
             "joins": counts.joins,
             "rejoins": counts.rejoins,
             "retrievals": counts.retrievals,
+            "leaves": counts.leaves,
             "sum": counts.acknowledged(),
         },
+        "evictions": counts.evictions,
+        "rekeyings": counts.rekeyings,
         "unknown": counts.unknown,
         "echoes": counts.echoes,
         "replayed": counts.replayed,
@@ -98,6 +101,7 @@ fn object(report: &Report) -> Value {
         "repeated_identifiers": counts.repeated_identifiers,
         "repeated_nonces": counts.repeated_nonces,
         "versions_back": counts.versions_back,
+        "forward_security": counts.forward,
         "failure": report.failure(),
     })
 }
@@ -109,13 +113,14 @@ fn print(report: &Report, as_json: bool) {
     let counts = &report.counts;
     println!("{} kills in {:.0} s, {} between a commit and its answer", report.kills, report.seconds, report.between);
     println!(
-        "acknowledged: {} associations, {} joins, {} re-joins, {} retrievals; {} requests of which nobody knows",
-        counts.proven, counts.joins, counts.rejoins, counts.retrievals, counts.unknown
+        "acknowledged: {} associations, {} joins, {} re-joins, {} retrievals, {} leaves; {} requests of which nobody knows",
+        counts.proven, counts.joins, counts.rejoins, counts.retrievals, counts.leaves, counts.unknown
     );
+    println!("{} evictions, {} rekeyings ordered", counts.evictions, counts.rekeyings);
     println!("{} echoes, {} messages replayed", counts.echoes, counts.replayed);
     println!(
-        "lost {}, repeated identifiers {}, repeated nonces {}, versions that went back {}",
-        counts.lost, counts.repeated_identifiers, counts.repeated_nonces, counts.versions_back
+        "lost {}, repeated identifiers {}, repeated nonces {}, versions that went back {}, read by who was out {}",
+        counts.lost, counts.repeated_identifiers, counts.repeated_nonces, counts.versions_back, counts.forward
     );
     println!("{}", report.failure().map_or_else(|| "all held".into(), |why| format!("FAILED: {why}")));
 }

@@ -4,7 +4,7 @@ use ace_coap::Message;
 use ace_coap::numbers::option;
 use ace_oscore::{OscoreOption, RequestId};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 /// What clients were told, and what should not have been.
@@ -18,6 +18,14 @@ pub struct Counts {
     pub rejoins: u64,
     /// Retrievals of the group's, or the member's own, keys.
     pub retrievals: u64,
+    /// Leaves that were acknowledged.
+    pub leaves: u64,
+    /// Evictions that were acknowledged.
+    pub evictions: u64,
+    /// Rekeyings that the operator ordered, and that were acknowledged.
+    pub rekeyings: u64,
+    /// Keys that somebody got who was out, or that stayed in use although somebody was out who has them.
+    pub forward: u64,
     /// Requests of which nobody knows what became.
     pub unknown: u64,
     /// Requests that were answered with an Echo first.
@@ -40,7 +48,8 @@ impl Counts {
     /// Operations that were acknowledged.
     #[must_use]
     pub const fn acknowledged(&self) -> u64 {
-        self.proven.saturating_add(self.joins).saturating_add(self.rejoins).saturating_add(self.retrievals)
+        let of_members = self.joins.saturating_add(self.rejoins).saturating_add(self.leaves);
+        self.proven.saturating_add(of_members).saturating_add(self.retrievals)
     }
 }
 
@@ -64,12 +73,17 @@ pub struct Oracle {
     /// The encryption log: each nonce, with a hash of what was encrypted under it.
     encryptions: RefCell<HashMap<Nonce, u64>>,
     /// Requests that were acted on: by name of the association and number.
-    acted: RefCell<HashSet<(Vec<u8>, u64)>>,
+    acted: RefCell<HashMap<(Vec<u8>, u64), String>>,
     hasher: RandomState,
     /// Gid and Sender ID, and who got it in which of its attempts.
     identifiers: RefCell<HashMap<Identifier, (u32, u64)>>,
     /// What clients sent lately, and to which process in the row.
     heard: RefCell<VecDeque<(u32, RequestId, Vec<u8>)>>,
+    /// The nodes of members, and those of them that were ordered out: with whether that is known to be done.
+    nodes: RefCell<BTreeMap<u32, String>>,
+    ordered_out: RefCell<HashMap<u32, bool>>,
+    /// The newest version that somebody has who is out.
+    held_outside: Cell<i64>,
     process: Cell<u32>,
     num: Cell<i64>,
     stopped: Cell<bool>,
@@ -86,6 +100,9 @@ impl Oracle {
             acted: RefCell::default(),
             hasher: RandomState::new(),
             identifiers: RefCell::default(),
+            nodes: RefCell::default(),
+            ordered_out: RefCell::default(),
+            held_outside: Cell::new(-1),
             heard: RefCell::default(),
             process: Cell::default(),
             num: Cell::default(),
@@ -154,6 +171,48 @@ impl Oracle {
         self.wrong(|counts| &mut counts.lost, format!("client {client}: {words}"));
     }
 
+    /// A client is a member with this node, or is none as far as it knows.
+    pub(super) fn member(&self, client: u32, node: Option<&str>) {
+        let mut nodes = self.nodes.borrow_mut();
+        match node {
+            Some(node) => nodes.insert(client, node.to_owned()),
+            None => nodes.remove(&client),
+        };
+    }
+
+    /// The member that comes behind so many others.
+    pub(super) fn any_member(&self, number: u64) -> Option<(u32, String)> {
+        let nodes = self.nodes.borrow();
+        let count = u64::try_from(nodes.len()).ok()?;
+        let at = usize::try_from(number.checked_rem(count)?).ok()?;
+        nodes.iter().nth(at).map(|(client, node)| (*client, node.clone()))
+    }
+
+    /// The operator has ordered that a client is put out; that is known to be done, or not.
+    pub(super) fn ordered_out(&self, client: u32, is_done: bool) {
+        self.ordered_out.borrow_mut().insert(client, is_done);
+    }
+
+    /// Whether the operator has ordered that a client is put out, and where that is so, whether it is known to be done.
+    pub(super) fn is_ordered_out(&self, client: u32) -> Option<bool> {
+        self.ordered_out.borrow().get(&client).copied()
+    }
+
+    /// Somebody is out who has this version.
+    pub(super) fn out_with(&self, num: i64) {
+        self.held_outside.set(self.held_outside.get().max(num));
+    }
+
+    /// The newest version that somebody has who is out.
+    pub(super) fn held_outside(&self) -> i64 {
+        self.held_outside.get()
+    }
+
+    /// Somebody can read on who is out.
+    pub(super) fn reads_on(&self, client: u32, words: &str) {
+        self.wrong(|counts| &mut counts.forward, format!("client {client}: {words}"));
+    }
+
     /// A protected response to this request came in. `replayed`: the request was one that another process had got.
     pub(super) fn encrypted(&self, request: &RequestId, response: &Message, replayed: bool) {
         let Some(Ok(value)) = response.options.first(option::OSCORE).map(OscoreOption::decode) else { return };
@@ -163,12 +222,15 @@ impl Oracle {
         };
         let has_acted = !own || response.payload.len() > LONGEST_CHALLENGE;
         let name = (request.kid.clone(), request.partial_iv.number());
-        if replayed && has_acted && (!self.is_shared || self.acted.borrow().contains(&name)) {
-            let words = format!("a replay of request {number} was answered as if it were new");
+        let words = format!("{} bytes in life {}, replayed: {replayed}", response.payload.len(), self.process.get());
+        let before = self.acted.borrow().get(&name).cloned();
+        if replayed && has_acted && (!self.is_shared || before.is_some()) {
+            let words =
+                format!("a replay of request {name:02x?} was answered as if it were new: {words}; before: {before:?}");
             return self.wrong(|counts| &mut counts.repeated_nonces, words);
         }
         if has_acted {
-            self.acted.borrow_mut().insert(name);
+            self.acted.borrow_mut().entry(name).or_insert(words);
         }
         let nonce = Nonce { association: request.kid.clone(), own, number };
         let hash = self.hasher.hash_one(&response.payload);

@@ -43,6 +43,15 @@ impl Process {
         }
     }
 
+    /// Gives an operator's command. Returns whether it is known to be done.
+    pub(super) async fn command(&mut self, line: &str, patience: Duration) -> Result<bool, Error> {
+        self.commands.write_all(format!("{line}\n").as_bytes()).await?;
+        match timeout(patience, self.words.next_line()).await {
+            Ok(word) => Ok(word?.as_deref() == Some("done")),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// SIGKILL.
     pub(super) async fn kill(&mut self) -> Result<(), Error> {
         Ok(self.child.kill().await?)

@@ -24,6 +24,8 @@ pub enum Sabotage {
     AnswerFirst,
     /// Which identifiers were given is not written down.
     CursorLost,
+    /// That a rekeying is due is not written down.
+    DueLost,
     /// The replay window counts as kept across a restart: nobody is asked for an Echo.
     WindowKept,
     /// Each process takes associations for its own.
@@ -67,6 +69,16 @@ fn lose_identifiers(txn: &mut Txn) {
     }
 }
 
+/// Takes out of a transaction that a group has to be rekeyed.
+fn lose_due(txn: &mut Txn) {
+    for (key, value) in &mut txn.write {
+        let head = value.as_ref().filter(|_| key.as_bytes().ends_with(b"/head"));
+        if let Some(head) = head.and_then(|value| Head::decode(value).ok()) {
+            *value = Some(Head { rekey_due: None, ..head }.encode().into());
+        }
+    }
+}
+
 #[async_trait]
 impl Storage for Tampered {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StorageError> {
@@ -80,6 +92,7 @@ impl Storage for Tampered {
     async fn commit(&self, mut txns: Vec<Txn>) -> Vec<CommitOutcome> {
         match self.sabotage {
             Sabotage::CursorLost => txns.iter_mut().for_each(lose_identifiers),
+            Sabotage::DueLost => txns.iter_mut().for_each(lose_due),
             Sabotage::AnswerFirst => {
                 // What rests on these revisions is never refused for it: the first commit is all that counts here.
                 txns.iter_mut().for_each(|txn| txn.expect.clear());

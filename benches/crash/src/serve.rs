@@ -4,8 +4,9 @@ use crate::sabotage::{self, Sabotage, Tampered};
 use crate::say::say;
 use crate::{Error, Options};
 use ace_backend_daemon::{Role, StorageConfig, new_storage_keys, open_storage};
+use ace_groupcomm::command::Command;
 use ace_groupcomm::traits::storage::{Sharing, Storage};
-use ace_load::server::Setup;
+use ace_load::server::{GROUP, Setup};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// What the process is told. On its standard input, `hold` keeps the answers of the next commit back; it says `ready` and
-/// `held`.
+/// What the process is told. On its standard input, `hold` keeps the answers of the next commit back; `rekey`, and `evict` with a
+/// NODENAME, are commands of an operator. It says `ready`, `held`, and `done` or `refused`.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// Where state is kept.
@@ -68,12 +69,25 @@ pub async fn serve(serve: &Serve) -> Result<(), Error> {
     };
     let between = sabotage::between(serve.sabotage);
     let setup = Setup { storage: tampered, sharing, between, address: serve.address };
-    let server = setup.start().await?;
+    let (server, handle) = setup.start_with_handle().await?;
     say("ready")?;
     tokio::spawn(async move {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            hold.store(line == "hold", Ordering::SeqCst);
+            let group = || GROUP.to_owned();
+            let command = match line.split_once(' ') {
+                Some(("evict", node)) => Command::Evict { group: group(), node: node.into() },
+                _ if line == "rekey" => Command::Rekey(group()),
+                _ => {
+                    hold.store(line == "hold", Ordering::SeqCst);
+                    continue;
+                }
+            };
+            let handle = handle.clone();
+            tokio::spawn(async move {
+                let done = handle.command(command).await;
+                let _ = say(if done.is_ok() { "done" } else { "refused" });
+            });
         }
         // Whoever started it is gone.
         std::process::exit(0);

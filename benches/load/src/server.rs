@@ -3,7 +3,7 @@
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::{Limits, Server};
 use ace_backend_daemon::{Role, StorageConfig, open_storage};
-use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, os_random, spawn};
+use ace_backend_tokio::{Clock, CryptoPool, EngineService, Followed, Handle, os_random, spawn};
 use ace_groupcomm::Secret;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};
 use ace_groupcomm::kdc::{EXPIRY_NOTICE, GroupConfig, Kdc, KdcConfig, PendingLimits, PostLimits};
@@ -112,6 +112,14 @@ impl Setup {
     /// # Errors
     /// Whatever keeps it from starting.
     pub async fn start(self) -> Result<Server, Error> {
+        Ok(self.start_with_handle().await?.0)
+    }
+
+    /// The same, with the handle by which commands are given.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub async fn start_with_handle(self) -> Result<(Server, Handle), Error> {
         let kdc = kdc(self.sharing)?;
         let responses = match self.sharing {
             Sharing::Exclusive => Responses::ReuseNonce,
@@ -122,10 +130,10 @@ impl Setup {
         let pool = CryptoPool::inline(Arc::new(AwsLc));
         let (handle, _driver) = spawn(kdc, self.storage, Arc::clone(&followed) as _, pool, Clock::system());
         handle.ready().await?;
-        let service = Arc::new(EngineService::new(handle));
+        let service = Arc::new(EngineService::new(handle.clone()));
         let server = Server::bind(self.address, security, service, Limits::default(), [1; 32]).await?;
         followed.add(server.notifier());
-        Ok(server)
+        Ok((server, handle))
     }
 }
 

@@ -326,6 +326,7 @@ mod tests {
         }
     }
 
+    // Covers: AF-5.8.4.2-02
     #[test]
     fn responses_come_back_and_need_a_token() {
         let response = TokenResponse {
@@ -340,10 +341,42 @@ mod tests {
         };
         assert_eq!(TokenResponse::decode(&response.encode()), Ok(response.clone()));
         assert_eq!(TokenResponse::decode(&hex("a1021810")), Err(DecodeError::Missing("access_token")));
+        assert_eq!(TokenResponse::decode(&hex("a2 01 4101 1822 02")).unwrap().token_type, Some(2));
+        assert!(TokenResponse::decode(&hex("a2 01 4101 1822 63 506f50")).is_err(), "a token type is a number");
         assert!(!alloc::format!("{response:?}").contains("216"));
     }
 
+    // Covers: AF-5.8.5-01
+    #[test]
+    fn all_parameters_have_their_numbers() {
+        let request = TokenRequest {
+            req_cnf: Some(Confirmation::Kid(vec![1])),
+            audience: Some("a".into()),
+            scope: Some(ScopeValue::Bytes(vec![0x80])),
+            client_id: Some("b".into()),
+            grant_type: Some(2),
+            asks_profile: true,
+            cnonce: Some(vec![1]),
+            ..TokenRequest::default()
+        };
+        let bytes = hex("a7 04a1034101 056161 094180 18186162 182102 1826f6 18274101");
+        assert_eq!((request.encode(), TokenRequest::decode(&bytes)), (bytes, Ok(request)));
+        let response = TokenResponse {
+            access_token: vec![0xd8],
+            expires_in: Some(3_600),
+            cnf: Some(Confirmation::Kid(vec![1])),
+            scope: Some(ScopeValue::Bytes(vec![0x80])),
+            token_type: Some(2),
+            ace_profile: Some(2),
+            rs_cnf: Some(Confirmation::Kid(vec![2])),
+            extra: Vec::new(),
+        };
+        let bytes = hex("a7 0141d8 02190e10 08a1034101 094180 182202 182602 1829a1034102");
+        assert_eq!((response.encode(), TokenResponse::decode(&bytes)), (bytes, Ok(response)));
+    }
+
     // Covers: AF-5.8.3-03
+    // Covers: AF-5.8.3-04
     #[test]
     fn errors_have_their_numbers() {
         let error = TokenError::new(TokenErrorCode::InvalidScope, "no");
@@ -352,6 +385,15 @@ mod tests {
         assert_eq!(TokenError::decode(&error.encode()), Ok(error));
         for number in 1..=8 {
             assert_eq!(TokenErrorCode::from_number(number).map(|e| e as i64), Some(number));
+        }
+        use TokenErrorCode::{
+            IncompatibleAceProfiles, InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient,
+            UnsupportedGrantType, UnsupportedPopKey,
+        };
+        let first = [InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient];
+        let last = [UnsupportedGrantType, InvalidScope, UnsupportedPopKey, IncompatibleAceProfiles];
+        for (code, number) in first.into_iter().chain(last).zip(1..) {
+            assert_eq!(TokenError::new(code, "").encode(), [0xa2, 0x18, 0x1e, number, 0x18, 0x1f, 0x60]);
         }
         assert_eq!(TokenErrorCode::from_number(9), None);
         assert_eq!(TokenError::decode(&hex("a1181e09")).unwrap().code(), None);

@@ -130,6 +130,7 @@ fn error(response: &Response) -> Option<TokenErrorCode> {
 // Covers: AF-3.1-01, AF-5.10-01, AF-5.10-02, AF-5.10.4-01, AF-5.8.1-02, AF-5.8.1-05, AF-5.8.2-01, TH-2-01/as-encrypts
 // Covers: TH-8-01/as-salt
 // Covers: KG-3.2-03
+// Covers: AF-5-09, AF-5.8-03
 #[test]
 fn a_token_holds_what_the_client_is_told() {
     let mut bench = Bench::new();
@@ -236,6 +237,7 @@ fn a_scope_is_narrowed_to_the_policies() {
 }
 
 // Covers: AF-5.8-04, AF-5.8.3-01, AF-5.8.3-02
+// Covers: AF-5.8-03, AF-5.8.3-06
 #[test]
 fn faults_have_their_error_codes() {
     let mut bench = Bench::new();
@@ -265,6 +267,13 @@ fn faults_have_their_error_codes() {
         (
             TokenErrorCode::UnsupportedPopKey,
             TokenRequest { req_cnf: Some(Confirmation::EncryptedCoseKey(RawCbor::uint(1))), ..good.clone() },
+        ),
+        (
+            TokenErrorCode::UnsupportedPopKey,
+            TokenRequest {
+                req_cnf: Some(Confirmation::CoseKey(ace_groupcomm_messages::CoseKey::ed25519(&[7; 32]))),
+                ..good.clone()
+            },
         ),
     ] {
         let response = bench.token("lamp", &asked);

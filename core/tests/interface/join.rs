@@ -28,6 +28,7 @@ fn head(desk: &Desk) -> Head {
 
 // Covers: OP-4.2-06, KG-3.3-04, KG-3.3-05, KG-3.3-09, KG-3.3.2-01, AF-5.10.1-05, AF-5.2-02
 // Covers: KG-3.3.1-01
+// Covers: AF-5-09
 #[test]
 fn a_token_brings_a_challenge_and_what_to_know_about_credentials() {
     let mut desk = desk();

@@ -85,6 +85,7 @@ fn caller(desk: &mut Desk, kind: Kind) -> (Caller, u16, Vec<u8>) {
     (caller, number, challenge)
 }
 
+// Covers: AF-5.2-01
 #[test]
 fn each_row_is_for_those_that_it_names() {
     for route in routes() {

@@ -42,6 +42,7 @@ fn keys(device: &mut Device) -> Vec<u8> {
 }
 
 // Covers: AF-5-07, AF-5.10.1-02, OP-4.1-06
+// Covers: AF-5.8.2-04, AF-5.8.2-05
 #[test]
 fn a_device_comes_from_its_registration_to_the_keys() {
     let mut device = Device::new();
@@ -268,10 +269,12 @@ fn each_exchange_with_the_as_has_a_context_of_its_own_whatever_the_clock_and_the
     assert_eq!(device.run(Operation::Token), Some(Ok(())));
 }
 
+// Covers: AF-5.8.2-05, AF-5.8.4.2-02, AF-5.10.4-02
 #[test]
 fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
     type Change = fn(&mut Response);
-    let cases: [(Change, MemberError); 7] = [
+    let cases: [(Change, MemberError); 8] = [
+        (|r| with_token(r, |token| token.expires_in = None), MemberError::Unusable("the token has no end")),
         (|r| r.content_format = Some(0), MemberError::NoTokenResponse(Some(0))),
         (|r| r.content_format = None, MemberError::NoTokenResponse(None)),
         (
@@ -298,6 +301,9 @@ fn a_token_that_is_not_what_it_should_be_is_refused_before_it_is_kept() {
         assert_eq!(device.run(Operation::Token), Some(Err(error)));
         assert!(device.disk.token.is_none());
     }
+    let mut device = Device::new();
+    device.changed_token = Some(|r| with_token(r, |token| token.token_type = Some(2)));
+    assert_eq!(device.run(Operation::Token), Some(Ok(())), "a PoP token may say that it is one");
 }
 
 // Covers: TH-7-04/second-export

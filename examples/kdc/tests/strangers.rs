@@ -39,6 +39,7 @@ async fn ask(socket: &UdpSocket, message: &Message) -> Message {
 }
 
 // Covers: AF-5.1-02, AF-5.2-04
+// Covers: AF-5.2-03, AF-5.3-02
 #[tokio::test]
 async fn who_has_no_token_is_told_where_to_get_one() {
     let (running, socket) = kdc().await;

@@ -142,6 +142,7 @@ mod tests {
         }
     }
 
+    // Covers: AF-5.8.2-03
     #[test]
     fn a_token_for_another_profile_or_key_is_refused_by_name() {
         let osc = Some(Confirmation::Osc(upload().material));

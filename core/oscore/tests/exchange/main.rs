@@ -46,6 +46,7 @@ fn content(text: &str) -> Message {
 }
 
 // Covers: OS-7.4-01, OS-7.4-02, TH-1-03/verified-window
+// Covers: AF-5-01, AF-5.8.4.3-02
 #[test]
 fn a_request_is_accepted_once_and_a_forged_number_moves_nothing() {
     let (mut client, mut server) = (client(), server());
@@ -88,6 +89,7 @@ fn what_cannot_be_read_or_verified_is_told_apart() {
 
 // Covers: OS-4.1.3.6-03, OS-4.1.3.6-04
 // Covers: OS-4.2-04, OS-4.1.3.7-01, OS-4.1.3.6-02, OS-4.1.3.6-05, OS-4.1-01
+// Covers: AF-5.8.4.3-02
 #[test]
 fn inner_options_are_hidden_and_outer_forgeries_dropped() {
     let (mut client, mut server) = (client(), server());
@@ -397,6 +399,7 @@ fn an_inner_observe_that_nobody_asked_for_is_refused() {
 
 // Covers: AF-5-03, AF-5.8.4.3-03
 // Covers: OS-2-02, OS-8.4-02
+// Covers: AF-5-02
 #[test]
 fn a_client_tells_unprotected_and_foreign_responses_from_its_own() {
     let (mut client, mut server) = (client(), server());

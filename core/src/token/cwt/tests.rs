@@ -95,6 +95,7 @@ fn the_issuer_is_the_key_that_verified() {
 }
 
 // Covers: AF-5.10.1.1-07, AF-5.10.1.1-08
+// Covers: AF-5.10.1.1-03
 #[test]
 fn each_fault_has_its_refusal() {
     let with = |change: &dyn Fn(&mut Claims)| {
@@ -130,6 +131,8 @@ fn each_fault_has_its_refusal() {
     assert_eq!(verdict(&all), Err(TokenRefusal::Expired));
     all.iss = Some("x".into());
     assert_eq!(verdict(&all), Err(TokenRefusal::Issuer));
+    let unverified = validator().check(&token(&key(b"k", 9), &all), UnixTime::new(999));
+    assert_eq!(unverified, Err(TokenRefusal::Unverified), "nothing is said of what nobody vouches for");
 }
 
 // Covers: AF-5.10.1.1-02, TH-2-01/kdc-refuses, TH-2-01/one-use

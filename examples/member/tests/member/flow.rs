@@ -13,6 +13,7 @@ fn sender_id(material: &GroupOscoreInputMaterial) -> u8 {
 
 // Covers: KG-4.3.1.1-03, KG-2-01, KG-3-01, OP-2-01, OP-2-02, OP-3.2-02, OP-4.3-08, OP-5-01, TH-7-04/first-number
 // Covers: TH-7-04/marked-file, TH-7-04/second-export, KG-4.3.1.1-02
+// Covers: AF-5-01
 #[tokio::test]
 async fn keys_are_handed_out_once_under_each_sender_id() {
     let house = House::new().await;

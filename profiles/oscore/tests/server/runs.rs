@@ -88,6 +88,7 @@ fn a_message_of_a_run_that_was_forgotten_is_not_taken_for_new() {
     }
 }
 
+// Covers: AF-5-02
 #[test]
 fn who_holds_no_key_makes_no_context_and_names_that_are_too_long_none() {
     let server = with_runs(server(Responses::ReuseNonce));
