@@ -19,11 +19,11 @@ fn what_was_acknowledged_survives_and_nothing_comes_twice() {
     // How much is acknowledged between two kills is a matter of the machine.
     let is_slow = report["failure"].as_str().is_some_and(|why| why.contains("operations a kill"));
     assert!(content || is_slow, "{report}");
-    for wrong in ["lost", "repeated_identifiers", "repeated_nonces", "versions_back"] {
+    for wrong in ["lost", "repeated_identifiers", "repeated_nonces", "versions_back", "forward_security"] {
         assert_eq!(report[wrong], 0, "{report}");
     }
     assert_eq!(report["kills"], 12);
-    for kind in ["proven_associations", "joins", "rejoins", "retrievals"] {
+    for kind in ["proven_associations", "joins", "rejoins", "retrievals", "leaves"] {
         assert!(report["acknowledged"][kind].as_u64().unwrap() > 0, "{report}");
     }
     assert!(report["between_commit_and_answer"].as_u64() >= Some(4) && report["replayed"].as_u64() > Some(100));
@@ -35,6 +35,7 @@ fn each_sabotage_is_found() {
         ("answer-first", ["lost", "repeated_identifiers"]),
         ("cursor-lost", ["repeated_identifiers"; 2]),
         ("window-kept", ["repeated_nonces"; 2]),
+        ("due-lost", ["forward_security"; 2]),
     ] {
         let (content, report) = crash(&["--kills", "40", "--sabotage", sabotage]);
         assert!(!content, "{sabotage}: {report}");
