@@ -324,13 +324,6 @@ impl App for KdcApp {
     }
 }
 
-impl KdcApp {
-    /// Whether a name is that of a group, as far as this process has met it.
-    fn is_known(&self, gname: &str) -> bool {
-        self.configured.contains_key(gname) || self.groups.has_met(gname)
-    }
-}
-
 /// A Key Distribution Center: a [`Machine`].
 ///
 /// [`Machine`]: crate::engine::Machine

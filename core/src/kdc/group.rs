@@ -186,6 +186,11 @@ impl Groups {
 }
 
 impl KdcApp {
+    /// Whether a name is that of a group, as far as this process has met it.
+    pub(in crate::kdc) fn is_known(&self, gname: &str) -> bool {
+        self.configured.contains_key(gname) || self.groups.has_met(gname)
+    }
+
     /// The group of a name; none where there is no such group, or no configuration of it.
     pub(super) fn group(&self, view: &View<'_>, gname: &str) -> Result<Option<LiveGroup>, Stop> {
         let Some((name, Some(group))) = self.named(view, gname)? else { return Ok(None) };
