@@ -72,8 +72,8 @@ pub struct Oracle {
     counts: RefCell<Counts>,
     /// The encryption log: each nonce, with a hash of what was encrypted under it.
     encryptions: RefCell<HashMap<Nonce, u64>>,
-    /// Requests that were acted on: by name of the association and number.
-    acted: RefCell<HashMap<(Vec<u8>, u64), String>>,
+    /// Requests that were acted on, by name of the association and number: with a hash of the first answer.
+    acted: RefCell<HashMap<(Vec<u8>, u64), u64>>,
     hasher: RandomState,
     /// Gid and Sender ID, and who got it in which of its attempts.
     identifiers: RefCell<HashMap<Identifier, (u32, u64)>>,
@@ -220,23 +220,22 @@ impl Oracle {
             Some(number) => (true, number.number()),
             None => (false, request.partial_iv.number()),
         };
-        let has_acted = !own || response.payload.len() > LONGEST_CHALLENGE;
-        let name = (request.kid.clone(), request.partial_iv.number());
-        let words = format!("{} bytes in life {}, replayed: {replayed}", response.payload.len(), self.process.get());
-        let before = self.acted.borrow().get(&name).cloned();
-        if replayed && has_acted && (!self.is_shared || before.is_some()) {
-            let words =
-                format!("a replay of request {name:02x?} was answered as if it were new: {words}; before: {before:?}");
-            return self.wrong(|counts| &mut counts.repeated_nonces, words);
-        }
-        if has_acted {
-            self.acted.borrow_mut().entry(name).or_insert(words);
-        }
         let nonce = Nonce { association: request.kid.clone(), own, number };
         let hash = self.hasher.hash_one(&response.payload);
         let known = *self.encryptions.borrow_mut().entry(nonce.clone()).or_insert(hash);
         if known != hash {
-            self.wrong(|counts| &mut counts.repeated_nonces, format!("two ciphertexts under {nonce:?}"));
+            return self.wrong(|counts| &mut counts.repeated_nonces, format!("two ciphertexts under {nonce:?}"));
+        }
+        let has_acted = !own || response.payload.len() > LONGEST_CHALLENGE;
+        let name = (request.kid.clone(), request.partial_iv.number());
+        // The same bytes again are what was sent before: de-duplication has resent them, and nobody has acted.
+        let before = self.acted.borrow().get(&name).copied().filter(|before| *before != hash);
+        if replayed && has_acted && (!self.is_shared || before.is_some()) {
+            let words = format!("a replay of request {number} was answered as if it were new");
+            return self.wrong(|counts| &mut counts.repeated_nonces, words);
+        }
+        if has_acted {
+            self.acted.borrow_mut().entry(name).or_insert(hash);
         }
     }
 
