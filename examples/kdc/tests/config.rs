@@ -65,7 +65,7 @@ async fn mistakes_are_named_with_their_line() {
             "key_lifetime: must be a whole number, and is a number",
         ),
         ("mode = \"group\"", "mode = [\"group\"]", 41, "mode: must be a string, and is a list"),
-        ("leeway = 30", "leeway = 9999999", 57, "3600"),
+        ("leeway = 30", "leeway = 9999999", 59, "3600"),
         ("gm_key = \"73616d706c65", "gm_key = \"73616d706c6500", 36, "32 bytes"),
     ] {
         let error = with(from, to, "memory:").await.unwrap_err();
