@@ -69,6 +69,9 @@ pub(super) struct CrashClient {
 /// In which time the last rekeying is done, also where another process than the one that was killed has to notice it.
 const SETTLED: Duration = Duration::from_secs(40);
 
+/// How long the last leave is waited for.
+const LAST: Duration = Duration::from_secs(10);
+
 /// What the numbers of a device and of the one in its place differ by.
 const NEXT: u32 = 10_000;
 
@@ -98,7 +101,26 @@ impl CrashClient {
         while !self.oracle.is_stopped() {
             self.step().await?;
         }
+        if self.membership.node.is_some() && self.current.is_some() && self.oracle.leaves_last() {
+            while !self.oracle.lets_last_leave() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for _ in 0..40 {
+                // It leaves with the newest version.
+                if self.retrieve().await? {
+                    self.leave().await?;
+                }
+                if self.membership.node.is_none() || !self.oracle.is_clean() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.oracle.last_has_left();
+        }
         let until = Instant::now() + SETTLED;
+        while !self.oracle.has_last_left() && Instant::now() + SETTLED < until + LAST {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         while self.oracle.is_clean() {
             let is_told = self.retrieve().await?;
             let is_out = self.membership.sender_id.is_none() || self.current.is_none();

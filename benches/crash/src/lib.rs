@@ -85,6 +85,9 @@ impl Report {
 /// How long a kill waits for a commit to happen.
 const COMMIT: Duration = Duration::from_secs(2);
 
+/// In which time clients have done what they were doing.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How long the report of a command is waited for.
 const ORDER: Duration = Duration::from_secs(2);
 
@@ -141,8 +144,19 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
             replayer.replay(*address).await?;
         }
     }
-    // In the end each client looks once more after what it was told.
+    // In the end each client looks once more after what it was told; before that one leaves, and the KDC is killed between the commit
+    // of that and its answer.
     oracle.stop();
+    tokio::time::sleep(QUIET).await;
+    for process in &mut processes {
+        process.arm().await?;
+    }
+    oracle.let_last_leave();
+    for (process, serve) in processes.iter_mut().zip(&serves) {
+        process.is_held(COMMIT).await?;
+        process.kill().await?;
+        *process = Process::start(serve).await?;
+    }
     for client in clients {
         client.await??;
     }

@@ -84,6 +84,9 @@ pub struct Oracle {
     ordered_out: RefCell<HashMap<u32, bool>>,
     /// The newest version that somebody has who is out.
     held_outside: Cell<i64>,
+    /// Whether a member leaves last, and whether it has.
+    last: Cell<Option<bool>>,
+    lets_leave: Cell<bool>,
     process: Cell<u32>,
     num: Cell<i64>,
     stopped: Cell<bool>,
@@ -103,6 +106,8 @@ impl Oracle {
             nodes: RefCell::default(),
             ordered_out: RefCell::default(),
             held_outside: Cell::new(-1),
+            last: Cell::default(),
+            lets_leave: Cell::default(),
             heard: RefCell::default(),
             process: Cell::default(),
             num: Cell::default(),
@@ -206,6 +211,31 @@ impl Oracle {
     /// The newest version that somebody has who is out.
     pub(super) fn held_outside(&self) -> i64 {
         self.held_outside.get()
+    }
+
+    /// Whether this is the one member that leaves when all others finish: what it has must give way to another version.
+    pub(super) fn leaves_last(&self) -> bool {
+        self.last.get().is_none() && self.last.replace(Some(false)).is_none()
+    }
+
+    /// The last one may leave now.
+    pub(super) fn let_last_leave(&self) {
+        self.lets_leave.set(true);
+    }
+
+    /// Whether it may.
+    pub(super) fn lets_last_leave(&self) -> bool {
+        self.lets_leave.get()
+    }
+
+    /// It has left.
+    pub(super) fn last_has_left(&self) {
+        self.last.set(Some(true));
+    }
+
+    /// Whether it has.
+    pub(super) fn has_last_left(&self) -> bool {
+        self.last.get() == Some(true)
     }
 
     /// Somebody can read on who is out.

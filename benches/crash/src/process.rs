@@ -36,7 +36,17 @@ impl Process {
 
     /// Has it commit once more, and keep the answers back. Returns whether that came about in time.
     pub(super) async fn hold(&mut self, patience: Duration) -> Result<bool, Error> {
-        self.commands.write_all(b"hold\n").await?;
+        self.arm().await?;
+        self.is_held(patience).await
+    }
+
+    /// Has it commit once more, and keep the answers back.
+    pub(super) async fn arm(&mut self) -> Result<(), Error> {
+        Ok(self.commands.write_all(b"hold\n").await?)
+    }
+
+    /// Whether that came about in time.
+    pub(super) async fn is_held(&mut self, patience: Duration) -> Result<bool, Error> {
         match timeout(patience, self.words.next_line()).await {
             Ok(word) => Ok(word?.as_deref() == Some("held")),
             Err(_) => Ok(false),
