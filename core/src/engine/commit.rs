@@ -155,7 +155,7 @@ impl<A: App> Engine<A> {
     }
 
     /// Who sent a request; one member changes once in a batch.
-    fn caller(&self, ticket: Ticket) -> Option<AssociationId> {
+    pub(super) fn caller(&self, ticket: Ticket) -> Option<AssociationId> {
         match &*self.waiting.get(&ticket)?.input {
             Input::Request(Caller::Peer(association, _), _) => Some(association.clone()),
             _ => None,

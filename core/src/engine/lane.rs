@@ -5,6 +5,7 @@
 //! for its holder may be dead. It makes for progress alone; what is safe does not rest on it.
 
 use super::Ticket;
+use crate::id::AssociationId;
 use crate::traits::storage::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -54,6 +55,12 @@ enum Claim {
     Holds(Revision),
 }
 
+/// A request that waits for a moment, or for others.
+struct Parked {
+    until: Duration,
+    caller: Option<AssociationId>,
+}
+
 #[derive(Clone, Copy)]
 struct Yielded {
     turn: Revision,
@@ -69,8 +76,10 @@ pub(super) struct Lane {
     /// Those of them that have not run since they came: while a commit is under way they find out their needs.
     fresh: BTreeSet<Ticket>,
     /// Those that wait for a moment, or for others.
-    parked: BTreeMap<Ticket, Duration>,
+    parked: BTreeMap<Ticket, Parked>,
     parked_order: BTreeSet<(Duration, Ticket)>,
+    /// Whose they are: one of each client waits.
+    parked_callers: BTreeSet<AssociationId>,
     /// How many there are in all.
     waiting: usize,
     progress: Progress,
@@ -95,16 +104,25 @@ impl Lane {
     pub(super) fn pause(&mut self, ticket: Ticket) {
         self.ready.remove(&ticket);
         self.fresh.remove(&ticket);
-        if let Some(until) = self.parked.remove(&ticket) {
+        if let Some(Parked { until, caller }) = self.parked.remove(&ticket) {
             self.parked_order.remove(&(until, ticket));
+            if let Some(caller) = caller {
+                self.parked_callers.remove(&caller);
+            }
         }
     }
 
     /// A request waits until this moment, or until others let it go.
-    pub(super) fn park(&mut self, ticket: Ticket, until: Duration) {
+    pub(super) fn park(&mut self, ticket: Ticket, until: Duration, caller: Option<AssociationId>) {
         self.pause(ticket);
-        self.parked.insert(ticket, until);
         self.parked_order.insert((until, ticket));
+        self.parked_callers.extend(caller.clone());
+        self.parked.insert(ticket, Parked { until, caller });
+    }
+
+    /// Whether another request of this client waits so.
+    pub(super) fn has_parked(&self, caller: &AssociationId) -> bool {
+        self.parked_callers.contains(caller)
     }
 
     /// How many wait so.
@@ -120,6 +138,7 @@ impl Lane {
     /// Lets all of them go on.
     pub(super) fn unpark(&mut self) {
         self.parked_order.clear();
+        self.parked_callers.clear();
         for ticket in std::mem::take(&mut self.parked).into_keys() {
             self.resume(ticket);
         }
@@ -285,12 +304,17 @@ mod tests {
         for ticket in [1, 2, 3] {
             lane.enter(Ticket(ticket));
         }
-        lane.park(Ticket(2), at(50));
-        lane.park(Ticket(1), at(40));
+        let caller = AssociationId::from(b"one");
+        lane.park(Ticket(2), at(50), None);
+        lane.park(Ticket(1), at(40), Some(caller.clone()));
+        assert!(lane.has_parked(&caller) && !lane.has_parked(&AssociationId::from(b"two")));
         assert_eq!((lane.parked(), lane.parked_until(), lane.next_ready(None)), (2, Some(at(40)), Some(Ticket(3))));
         lane.leave(Ticket(1));
         assert_eq!((lane.parked(), lane.parked_until(), lane.is_idle()), (1, Some(at(50)), false));
+        assert!(!lane.has_parked(&caller));
+        lane.park(Ticket(3), at(60), Some(caller.clone()));
         lane.unpark();
+        assert!(!lane.has_parked(&caller));
         assert_eq!((lane.parked(), lane.parked_until(), lane.next_ready(None)), (0, None, Some(Ticket(2))));
     }
 

@@ -74,15 +74,20 @@ impl<A: App> Engine<A> {
 
     /// Lets a request wait in its lane until this moment.
     fn park(&mut self, ticket: Ticket, until: Duration) -> Ran<A::Event> {
+        let refused = |why| Ran::Refused(Refusal::Bound(why, 5), Log::default());
+        let caller = self.caller(ticket);
         let lane = self.waiting.get(&ticket).and_then(|waiting| waiting.lane.as_ref());
         match lane.and_then(|lane| self.lanes.get_mut(lane)) {
-            Some(lane) if lane.parked() < self.limits.parked => lane.park(ticket, until),
-            _ => {
-                let refusal = Refusal::Bound("too many wait for the next version of the group", 5);
-                return Ran::Refused(refusal, Log::default());
+            // Whoever asks again and again has one place all the same.
+            Some(lane) if caller.as_ref().is_some_and(|caller| lane.has_parked(caller)) => {
+                refused("another request of the client waits for the next version of the group")
             }
+            Some(lane) if lane.parked() < self.limits.parked => {
+                lane.park(ticket, until, caller);
+                Ran::Waits
+            }
+            _ => refused("too many wait for the next version of the group"),
         }
-        Ran::Waits
     }
 
     /// Runs a request that waits in no lane, and sees it through.

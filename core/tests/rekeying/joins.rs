@@ -226,11 +226,26 @@ fn of_too_many_that_wait_the_last_are_sent_away_for_now() {
     join(&mut desk, 1);
     let (_, first) = asks(&mut desk, 2);
     let (_, second) = asks(&mut desk, 3);
+    let (client, caller, challenge) = admitted(&mut desk, 5);
+    desk.ask(&caller, group_request(Method::Get, "g1", &["num"]));
+    let again = |desk: &mut Desk, nonce: u8| {
+        desk.begin(&caller, join_post("g1", &client.join("g1", TALKER, &challenge, &[nonce; 8])))
+    };
+    desk.pass(Duration::from_secs(5));
+    assert!([first, second].iter().all(|ticket| desk.answer_to(*ticket).unwrap().status == Status::Created));
+    // Who asks again and again takes one place.
+    let own = again(&mut desk, 7);
+    for nonce in 8..20 {
+        let ticket = again(&mut desk, nonce);
+        assert_eq!(desk.answer_to(ticket).unwrap().status, Status::ServiceUnavailable);
+    }
+    assert!(desk.answer_to(own).is_none());
+    let (_, second) = asks(&mut desk, 6);
     let (caller, third) = asks(&mut desk, 4);
     let refused = desk.answer_to(third).unwrap();
     assert_eq!((refused.status, refused.max_age), (Status::ServiceUnavailable, Some(5)));
     pass(&mut desk, 5);
-    assert!([first, second].iter().all(|ticket| desk.answer_to(*ticket).unwrap().status == Status::Created));
+    assert!([own, second].iter().all(|ticket| desk.answer_to(*ticket).unwrap().status == Status::Created));
     assert_eq!(desk.ask(&caller, group_request(Method::Get, "g1", &[])).status, Status::Forbidden);
 }
 

@@ -3,7 +3,10 @@
 
 use super::delivery::{from, sent};
 use super::*;
+use ace_groupcomm::records::Meta;
 use ace_groupcomm::testkit::build::token_post_with;
+use ace_groupcomm::traits::transport::AssociationNeed;
+use ace_groupcomm::{Now, UnixTime};
 use ace_groupcomm_messages::TokenTransferResponse;
 use std::time::Duration;
 
@@ -81,6 +84,21 @@ fn who_has_another_token_in_time_notices_nothing() {
     pass(&mut desk, 300);
     assert_eq!(desk.ask(&renewed, group_request(Method::Get, "g1", &[])).status, Status::Content);
     assert_eq!((head(&desk).members, head(&desk).num), (1, 0));
+    assert_clean(&desk);
+}
+
+#[test]
+fn by_the_time_of_a_process_whose_clock_is_ahead_a_membership_ends_too() {
+    let mut desk = desk_with(&[]);
+    let (one, _) = member(&mut desk, 1, 1_000, None);
+    let began = desk.now.unix.seconds();
+    let meta: Meta = desk.store.record(&keys::meta()).unwrap();
+    desk.store.plant(&keys::meta(), &Meta { latest: UnixTime::new(began + 945), ..meta });
+    let now = Now::new(began + 930, Duration::from_secs(1));
+    let mut desk = Desk::at(&AwsLc, desk.store.clone(), config(&[]), now).unwrap();
+    assert_eq!(head(&desk).members, 0, "another one has ended what was due at that time");
+    desk.need(AssociationNeed::Unknown(super::delivery::id(&one.caller)));
+    assert_eq!(one.get(&mut desk).status, Status::Forbidden);
     assert_clean(&desk);
 }
 

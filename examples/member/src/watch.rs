@@ -99,8 +99,8 @@ impl Watch {
         let again = if member.is_observing() { LOOK } else { ASK };
         if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
             member.run(Operation::Observe).await?;
-            member.run(Operation::Status).await?;
             self.looked = Some(Instant::now());
+            member.run(Operation::Status).await?;
         }
         if !member.is_observing() {
             tokio::time::sleep(PAUSE).await;

@@ -1,7 +1,7 @@
 //! Tokens expire, and what they allowed ends with them (RFC 9594 section 5, RFC 9203 section 4.3).
 //!
-//! A membership ends a little earlier than its token does, so that the member can be told under an association that is good still: from then on
-//! the token lets nobody be a member. Who renews its token in time notices nothing.
+//! A membership ends a little earlier than its token does, so that the member can be told under an association that is still
+//! good: from then on the token lets nobody be a member. Who renews its token in time notices nothing.
 //!
 //! Storage knows all tokens in the order in which they expire; memory knows when the next one does. What is due is
 //! swept in pages, each in one commit, with the time of it: so what has expired once does so for ever, whatever the
@@ -189,7 +189,7 @@ impl KdcApp {
         let Some(principal) = view.get::<Principal>(&keys::principal(id))? else { return Ok(()) };
         let is_over = |token: &StoredToken| token.expires <= time;
         if !principal.tokens.iter().any(|held| is_over(&held.token)) {
-            return self.end_expiring(view, id, principal, changes, events);
+            return self.end_expiring(view, id, principal, time, changes, events);
         }
         let told = self.end_tokens(view, id, principal, is_over, RekeyReason::Expired, changes)?;
         for held in principal.tokens.iter().filter(|held| is_over(&held.token)) {
@@ -208,11 +208,12 @@ impl KdcApp {
         view: &View<'_>,
         id: PrincipalId,
         principal: &Principal,
+        time: UnixTime,
         changes: &mut Changes,
         events: &mut Vec<Event>,
     ) -> Result<(), Stop> {
         let mut left = principal.clone();
-        events.extend(self.end_uncovered(view, id, &mut left, RekeyReason::Expired, changes)?);
+        events.extend(self.end_uncovered(view, id, &mut left, RekeyReason::Expired, time, changes)?);
         if left != *principal {
             changes.put(keys::principal(id), left);
         }

@@ -81,7 +81,8 @@ impl KdcApp {
             gave_way.extend(Some(token).filter(|old| old.hash != new.token.hash));
         }
         note(id, &new.token, changes);
-        events.extend(self.end_uncovered(view, id, principal, RekeyReason::Narrowed, changes)?);
+        let time = self.expiry.time(view.now());
+        events.extend(self.end_uncovered(view, id, principal, RekeyReason::Narrowed, time, changes)?);
         events.push(Event::Expires(new.token.covers_until()));
         events.push(Event::Expires(new.token.expires));
         Ok((events, gave_way))
@@ -134,7 +135,8 @@ impl KdcApp {
             changes.delete(keys::association(&association));
             ended.push(Event::Ended(association));
         }
-        let mut events = self.end_uncovered(view, id, &mut principal, why, changes)?;
+        let time = self.expiry.time(view.now());
+        let mut events = self.end_uncovered(view, id, &mut principal, why, time, changes)?;
         // What else it is told of its memberships goes before the last words under the association.
         events.extend(ended);
         if principal.tokens.is_empty() {
@@ -145,7 +147,7 @@ impl KdcApp {
         Ok(events)
     }
 
-    /// Ends the memberships that no token of the client covers. What the client observes under its associations is looked at
+    /// Ends the memberships that no token of the client covers at this time. What the client observes under its associations is looked at
     /// again then.
     pub(in crate::kdc) fn end_uncovered(
         &self,
@@ -153,13 +155,14 @@ impl KdcApp {
         id: PrincipalId,
         principal: &mut Principal,
         why: RekeyReason,
+        time: UnixTime,
         changes: &mut Changes,
     ) -> Result<Vec<Event>, Stop> {
         let memberships = std::mem::take(&mut principal.memberships);
         // All are asked for before the first is looked at.
         let covered: Vec<_> = {
             let tokens: Vec<&StoredToken> = principal.tokens.iter().map(|held| &held.token).collect();
-            memberships.iter().map(|membership| self.is_covered(view, id, &tokens, membership)).collect()
+            memberships.iter().map(|membership| self.is_covered(view, id, &tokens, time, membership)).collect()
         };
         let covered = covered.into_iter().collect::<Result<Vec<bool>, Stop>>()?;
         let mut events = Vec::new();
@@ -184,19 +187,20 @@ impl KdcApp {
         tokens: &[&StoredToken],
         memberships: &[(String, GroupId)],
     ) -> Result<bool, Stop> {
-        let covered: Vec<_> = memberships.iter().map(|it| self.is_covered(view, id, tokens, it)).collect();
+        let time = self.expiry.time(view.now());
+        let covered: Vec<_> = memberships.iter().map(|it| self.is_covered(view, id, tokens, time, it)).collect();
         Ok(covered.into_iter().collect::<Result<Vec<bool>, Stop>>()?.into_iter().all(|is_covered| is_covered))
     }
 
-    /// Whether one of these tokens grants all roles of a membership, and has not come to its end.
+    /// Whether one of these tokens grants all roles of a membership, and lets somebody be a member at this time.
     fn is_covered(
         &self,
         view: &View<'_>,
         id: PrincipalId,
         tokens: &[&StoredToken],
+        time: UnixTime,
         (gname, group): &(String, GroupId),
     ) -> Result<bool, Stop> {
-        let time = self.expiry.time(view.now());
         for token in tokens.iter().filter(|token| token.covers_until() > time || view.now().has_jumped()) {
             let granted = match self.granted(view, token, gname, *group) {
                 // A group that this program cannot serve must not keep other clients' tokens from ending. What the token grants in
@@ -226,7 +230,7 @@ impl KdcApp {
         let first = principal.of_association(by);
         let others = principal.tokens.iter().filter(|held| held.association != *by);
         for held in first.into_iter().chain(others) {
-            if self.is_covered(view, id, &[&held.token], &membership)? {
+            if self.is_covered(view, id, &[&held.token], self.expiry.time(view.now()), &membership)? {
                 return Ok(Some(held));
             }
         }
