@@ -117,8 +117,8 @@ impl CrashClient {
             }
             self.oracle.last_has_left();
         }
-        let until = Instant::now() + SETTLED;
-        while !self.oracle.has_last_left() && Instant::now() + SETTLED < until + LAST {
+        let began = Instant::now();
+        while !self.oracle.has_last_left() && began.elapsed() < LAST {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         while self.oracle.is_clean() {
@@ -128,7 +128,7 @@ impl CrashClient {
             if is_told && (is_out || self.membership.num > self.oracle.held_outside()) {
                 break;
             }
-            if Instant::now() > until {
+            if began.elapsed() > SETTLED {
                 match is_told {
                     true => self.oracle.reads_on(self.number, "it has the version still of somebody who is out"),
                     false => self.oracle.lost(self.number, "nobody answers it"),

@@ -2,9 +2,10 @@
 //!
 //! The tester starts itself as the KDC, a process of its own, and kills it with SIGKILL: at random moments, and between
 //! a commit and its answer. Where processes share their storage there are two, and either is killed, or stopped for a
-//! while, so that the other one takes its clients over. Clients on real sockets post tokens, join, join again, retrieve and leave, and an operator puts some out and has the group rekeyed; whoever replays what it
-//! has heard does so to each new process. What was acknowledged has to be there, no (key, nonce) may come twice, and in the end nobody
-//! who is out has keys that members use: the [`Oracle`] sees all that comes in, and says what should not have been.
+//! while, so that the other one takes its clients over. Clients on real sockets post tokens, join, join again, retrieve and
+//! leave, and an operator puts some out and has the group rekeyed; whoever replays what it has heard does so to each new process.
+//! What was acknowledged has to be there, no (key, nonce) may come twice, and in the end nobody who is out has keys that members
+//! use: the [`Oracle`] sees all that comes in, and says what should not have been.
 //!
 //! [`Sabotage`] breaks a KDC in one place, from outside. The tester is worth something as it finds each.
 

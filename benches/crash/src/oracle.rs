@@ -62,6 +62,15 @@ struct Nonce {
     number: u64,
 }
 
+/// How far the member has come that leaves last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Nobody,
+    Chosen,
+    Left,
+}
+
 /// Gid and Sender ID.
 type Identifier = (Vec<u8>, Vec<u8>);
 
@@ -84,8 +93,8 @@ pub struct Oracle {
     ordered_out: RefCell<HashMap<u32, bool>>,
     /// The newest version that somebody has who is out.
     held_outside: Cell<i64>,
-    /// Whether a member leaves last, and whether it has.
-    last: Cell<Option<bool>>,
+    /// The member that leaves when all others finish, and whether it may.
+    last: Cell<Last>,
     lets_leave: Cell<bool>,
     process: Cell<u32>,
     num: Cell<i64>,
@@ -215,7 +224,11 @@ impl Oracle {
 
     /// Whether this is the one member that leaves when all others finish: what it has must give way to another version.
     pub(super) fn leaves_last(&self) -> bool {
-        self.last.get().is_none() && self.last.replace(Some(false)).is_none()
+        let is_first = self.last.get() == Last::Nobody;
+        if is_first {
+            self.last.set(Last::Chosen);
+        }
+        is_first
     }
 
     /// The last one may leave now.
@@ -230,12 +243,12 @@ impl Oracle {
 
     /// It has left.
     pub(super) fn last_has_left(&self) {
-        self.last.set(Some(true));
+        self.last.set(Last::Left);
     }
 
     /// Whether it has.
     pub(super) fn has_last_left(&self) -> bool {
-        self.last.get() == Some(true)
+        self.last.get() == Last::Left
     }
 
     /// Somebody can read on who is out.

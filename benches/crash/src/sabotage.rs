@@ -58,25 +58,25 @@ impl Tampered {
     }
 }
 
-/// Takes out of a transaction what says which identifiers were given.
-fn lose_identifiers(txn: &mut Txn) {
-    txn.write.retain(|(key, _)| !key.as_bytes().windows(5).any(|part| part == b"/sid/"));
+/// Rewrites the heads of groups in a transaction.
+fn alter_heads(txn: &mut Txn, alter: impl Fn(Head) -> Head) {
     for (key, value) in &mut txn.write {
         let head = value.as_ref().filter(|_| key.as_bytes().ends_with(b"/head"));
         if let Some(head) = head.and_then(|value| Head::decode(value).ok()) {
-            *value = Some(Head { cursor: 0, ..head }.encode().into());
+            *value = Some(alter(head).encode().into());
         }
     }
 }
 
+/// Takes out of a transaction what says which identifiers were given.
+fn lose_identifiers(txn: &mut Txn) {
+    txn.write.retain(|(key, _)| !key.as_bytes().windows(5).any(|part| part == b"/sid/"));
+    alter_heads(txn, |head| Head { cursor: 0, ..head });
+}
+
 /// Takes out of a transaction that a group has to be rekeyed.
 fn lose_due(txn: &mut Txn) {
-    for (key, value) in &mut txn.write {
-        let head = value.as_ref().filter(|_| key.as_bytes().ends_with(b"/head"));
-        if let Some(head) = head.and_then(|value| Head::decode(value).ok()) {
-            *value = Some(Head { rekey_due: None, ..head }.encode().into());
-        }
-    }
+    alter_heads(txn, |head| Head { rekey_due: None, ..head });
 }
 
 #[async_trait]

@@ -91,8 +91,8 @@ pub struct Ledger {
     holdings: BTreeMap<SenderId, Vec<Interval>>,
     /// Who was ever given which Sender ID.
     ever: BTreeSet<(PrincipalId, SenderId)>,
-    /// In which commits memberships ended. Who joined and was put out in one commit was a member for no time.
-    ends: BTreeMap<PrincipalId, Vec<u64>>,
+    /// How memberships ended, in the order of the commits.
+    ends: BTreeMap<PrincipalId, Vec<End>>,
     /// Whether nobody may have a version from before its membership.
     backward: bool,
     /// How many members there are, by the head.
@@ -104,6 +104,16 @@ pub struct Ledger {
 
 fn inconsistent(what: &str) -> Violation {
     Violation::Inconsistent(what.into())
+}
+
+/// The end of a membership.
+struct End {
+    /// The commit.
+    at: u64,
+    /// Whether it was one before that commit.
+    was_member: bool,
+    /// Whether a rekeying is due after the commit: no version has begun in it behind the end.
+    leaves_due: bool,
 }
 
 /// The part of a key behind `g/<16 bytes>/`.
@@ -197,8 +207,14 @@ impl Ledger {
                 self.sender_id(&id.into(), state.map_err(|_| inconsistent("a Sender ID cannot be read"))?)?;
             }
         }
-        let ends =
-            written.iter().any(|(key, value)| value.is_none() && matches!(Kind::of(key), Some(Kind::Member(..))));
+        let mut ends = false;
+        for (key, _) in written.iter().filter(|(_, value)| value.is_none()) {
+            let Some(Kind::Member(_, principal)) = Kind::of(key) else { continue };
+            ends = true;
+            if let Some(end) = self.ends.get_mut(&principal).and_then(|ends| ends.last_mut()) {
+                end.leaves_due = self.due.is_some();
+            }
+        }
         if ends && self.count > 0 && self.due.is_none() && newest == self.versions.last().map(|(num, _)| *num) {
             return Err(Violation::CauseLost);
         }
@@ -238,7 +254,8 @@ impl Ledger {
 
     fn membership(&mut self, principal: PrincipalId, is_member: bool) {
         if !is_member {
-            self.ends.entry(principal).or_default().push(self.commits);
+            let end = End { at: self.commits, was_member: self.is_member(principal), leaves_due: false };
+            self.ends.entry(principal).or_default().push(end);
         }
         let intervals = self.members.entry(principal).or_default();
         match intervals.last_mut().filter(|interval| interval.until.is_none()) {
@@ -284,10 +301,10 @@ impl Ledger {
         self.was_told_key(principal, num, since)
     }
 
-    /// The commits since then in which a membership of this client ended.
-    fn ends_since(&self, principal: PrincipalId, since: u64) -> impl Iterator<Item = u64> {
+    /// The ends of a client's memberships in the commits since then.
+    fn ends_since(&self, principal: PrincipalId, since: u64) -> impl Iterator<Item = &End> {
         let ends = self.ends.get(&principal).map(Vec::as_slice).unwrap_or_default();
-        ends.iter().rev().copied().take_while(move |end| *end > since)
+        ends.iter().rev().take_while(move |end| end.at > since)
     }
 
     /// A client was told the key of this version; its request came after so many commits.
@@ -297,8 +314,13 @@ impl Ledger {
     /// current one.
     pub fn was_told_key(&self, principal: PrincipalId, num: i64, since: u64) -> Result<(), Violation> {
         let versions = self.versions.iter().filter(|(version, _)| i64::try_from(*version) == Ok(num));
-        let was_current = |end: u64| versions.clone().any(|(_, it)| it.holds(end) || it.holds(end.saturating_sub(1)));
-        if since > 0 && self.ends_since(principal, since).any(was_current) {
+        // Who was told of a version and left in the commit that begins it has left afterwards: another one is due. So has who joined
+        // and left in one commit, which was a member for no time.
+        let is_before = |end: &End| {
+            let found = |it: &Interval| !end.was_member && !self.backward && it.holds(end.at.saturating_sub(1));
+            end.leaves_due && versions.clone().any(|(_, it)| it.from == end.at || found(it))
+        };
+        if since > 0 && self.ends_since(principal, since).any(is_before) {
             return Ok(());
         }
         let member = self.members.get(&principal).map(Vec::as_slice).unwrap_or_default();

@@ -301,7 +301,7 @@ fn transfers_of_one_peer_are_told_apart_by_all_that_they_ask() {
     }
 }
 
-// Covers: TH-6-03/request-tag
+// Covers: TH-6-03/request-tag, TH-6-03/transfer-caps
 #[test]
 fn transfers_to_one_resource_are_told_apart_by_their_request_tags() {
     let mut transfers = Transfers::new(&limits());
@@ -319,6 +319,12 @@ fn transfers_to_one_resource_are_told_apart_by_their_request_tags() {
         let BlockStep::Whole(message, _) = step else { panic!("{step:?}") };
         assert_eq!(message.payload, [byte; 32]);
     }
+    // One client has two at once: a third one takes the place of the oldest.
+    for (tag, byte) in [(&[1][..], 1), (&[2], 2), (&[3], 3)] {
+        assert_eq!(code(&transfers.request(at(0), &owner, tagged(tag, 0, true, byte))), Code::CONTINUE);
+    }
+    let step = transfers.request(at(0), &owner, tagged(&[1], 1, false, 1));
+    assert_eq!(code(&step), Code::REQUEST_ENTITY_INCOMPLETE);
     // One without a tag is another one than that with an empty tag.
     transfers.request(at(0), &owner, tagged(&[], 0, true, 4));
     let step = transfers.request(at(0), &owner, post(1, false, &[4; 16]));

@@ -31,8 +31,7 @@ fn head_in(write: &[(Key, Option<Bytes>)]) -> Option<Head> {
 
 /// Rewrites the head that a commit writes.
 fn alter_head(txn: &mut Txn, alter: impl Fn(&mut Head)) {
-    for (key, value) in txn.write.iter_mut().filter(|(key, _)| is_head(key)) {
-        let _ = key;
+    for (_, value) in txn.write.iter_mut().filter(|(key, _)| is_head(key)) {
         if let Some(mut head) = value.as_ref().and_then(|value| Head::decode(value).ok()) {
             alter(&mut head);
             *value = Some(head.encode().into());
