@@ -31,6 +31,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -111,7 +112,7 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     let (mut serves, mut processes) = (Vec::new(), Vec::new());
     for address in &addresses {
         let serve = Serve::new(options, *address)?;
-        processes.push(Process::start(&serve).await?);
+        processes.push(Process::start(&serve).await?.ok_or("the KDC does not start")?);
         serves.push(serve);
     }
     let mut clients = Vec::new();
@@ -139,27 +140,19 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
             processes[chosen].kill().await?;
             oracle.next_process();
             report.kills += 1;
-            processes[chosen] = Process::start(&serves[chosen]).await?;
+            if !restart(&mut processes[chosen], &serves[chosen], &oracle).await? {
+                break;
+            }
         }
         for address in &addresses {
             replayer.replay(*address).await?;
         }
     }
-    // In the end each client looks once more after what it was told; before that one leaves, and the KDC is killed between the commit
-    // of that and its answer.
     oracle.stop();
-    tokio::time::sleep(QUIET).await;
-    for process in &mut processes {
-        process.arm().await?;
-    }
-    oracle.let_last_leave();
-    for (process, serve) in processes.iter_mut().zip(&serves) {
-        process.is_held(COMMIT).await?;
-        process.kill().await?;
-        *process = Process::start(serve).await?;
-    }
-    for client in clients {
-        client.await??;
+    if oracle.is_clean() {
+        finish(&mut processes, &serves, &oracle, clients).await?;
+    } else {
+        clients.iter().for_each(tokio::task::JoinHandle::abort);
     }
     for process in &mut processes {
         process.kill().await?;
@@ -167,6 +160,40 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     report.counts = oracle.counts();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Starts a KDC that was killed once more. Returns whether it has started; the oracle is told where it has not.
+async fn restart(process: &mut Process, serve: &Serve, oracle: &Oracle) -> Result<bool, Error> {
+    let Some(started) = Process::start(serve).await? else {
+        oracle.does_not_start();
+        return Ok(false);
+    };
+    *process = started;
+    Ok(true)
+}
+
+/// In the end each client looks once more after what it was told. Before that one leaves, and the KDC is killed between the commit
+/// of that and its answer.
+async fn finish(
+    processes: &mut [Process],
+    serves: &[Serve],
+    oracle: &Oracle,
+    clients: Vec<JoinHandle<Result<(), Error>>>,
+) -> Result<(), Error> {
+    tokio::time::sleep(QUIET).await;
+    for process in &mut *processes {
+        process.arm().await?;
+    }
+    oracle.let_last_leave();
+    for (process, serve) in processes.iter_mut().zip(serves) {
+        process.is_held(COMMIT).await?;
+        process.kill().await?;
+        restart(process, serve, oracle).await?;
+    }
+    for client in clients {
+        client.await??;
+    }
+    Ok(())
 }
 
 /// The operator puts a member out, or has the group rekeyed, now and then. The process may be killed before that is done.

@@ -101,6 +101,7 @@ fn object(report: &Report) -> Value {
         "repeated_identifiers": counts.repeated_identifiers,
         "repeated_nonces": counts.repeated_nonces,
         "versions_back": counts.versions_back,
+        "not_started": counts.not_started,
         "forward_security": counts.forward,
         "failure": report.failure(),
     })
@@ -119,8 +120,13 @@ fn print(report: &Report, as_json: bool) {
     println!("{} evictions, {} rekeyings ordered", counts.evictions, counts.rekeyings);
     println!("{} echoes, {} messages replayed", counts.echoes, counts.replayed);
     println!(
-        "lost {}, repeated identifiers {}, repeated nonces {}, versions that went back {}, read by who was out {}",
-        counts.lost, counts.repeated_identifiers, counts.repeated_nonces, counts.versions_back, counts.forward
+        "lost {}, repeated identifiers {}, repeated nonces {}, versions that went back {}, read by who was out {}, not started {}",
+        counts.lost,
+        counts.repeated_identifiers,
+        counts.repeated_nonces,
+        counts.versions_back,
+        counts.forward,
+        counts.not_started
     );
     println!("{}", report.failure().map_or_else(|| "all held".into(), |why| format!("FAILED: {why}")));
 }

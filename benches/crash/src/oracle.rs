@@ -40,6 +40,8 @@ pub struct Counts {
     pub repeated_nonces: u64,
     /// Versions that went back.
     pub versions_back: u64,
+    /// Starts of the KDC that did not come about.
+    pub not_started: u64,
     /// The first of these, in words.
     pub first: Option<String>,
 }
@@ -249,6 +251,11 @@ impl Oracle {
     /// Whether it has.
     pub(super) fn has_last_left(&self) -> bool {
         self.last.get() == Last::Left
+    }
+
+    /// The KDC did not start again.
+    pub(super) fn does_not_start(&self) {
+        self.wrong(|counts| &mut counts.not_started, "the KDC does not start".into());
     }
 
     /// Somebody can read on who is out.

@@ -18,8 +18,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one, and waits until it is ready.
-    pub(super) async fn start(serve: &Serve) -> Result<Self, Error> {
+    /// Starts one, and waits until it is ready. Returns `None` where it does not become so in time.
+    pub(super) async fn start(serve: &Serve) -> Result<Option<Self>, Error> {
         let mut command = Command::new(std::env::current_exe()?);
         if std::env::var_os("RUST_LOG").is_none() {
             command.env("RUST_LOG", "error");
@@ -28,10 +28,8 @@ impl Process {
         let mut child = command.spawn()?;
         let (commands, words) = (child.stdin.take().ok_or("no input")?, child.stdout.take().ok_or("no output")?);
         let mut process = Self { child, commands, words: BufReader::new(words).lines() };
-        match timeout(START, process.words.next_line()).await?? {
-            Some(word) if word == "ready" => Ok(process),
-            other => Err(format!("the KDC does not start: {other:?}").into()),
-        }
+        let word = timeout(START, process.words.next_line()).await;
+        Ok(matches!(word, Ok(Ok(Some(word))) if word == "ready").then_some(process))
     }
 
     /// Has it commit once more, and keep the answers back. Returns whether that came about in time.
