@@ -116,11 +116,15 @@ fn what_cannot_be_observed_is_answered_without() {
     let refused = desk.ask(&stranger, observing(Method::Get, &[], b"r"));
     assert!(!refused.status.is_success() && !refused.observed, "no member");
     assert!(stored(&desk).is_empty());
-    // Another process's changes would be nobody's news.
+    // What another process changes of the profile's own would be nobody's news.
     let mut shared = self::desk(Sharing::Shared);
     let (caller, _) = member(&mut shared, 1, LATER);
-    let answer = shared.ask(&caller, observing(Method::Get, &[], b"r"));
+    let answer = shared.ask(&caller, observing(Method::Get, &["notes"], b"r"));
     assert_eq!((answer.status, answer.observed, stored(&shared).len()), (Status::Content, false, 0));
+    for (resource, registration) in [(&[][..], &b"1"[..]), (&["active"], b"2")] {
+        assert!(shared.ask(&caller, observing(Method::Get, resource, registration)).observed);
+    }
+    assert_eq!(stored(&shared).len(), 2);
 }
 
 #[test]

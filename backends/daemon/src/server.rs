@@ -129,7 +129,9 @@ impl Running {
             let service = Arc::new(EngineService::of_next(running.handle.clone(), followed));
             let server = Server::bind(address, security, service, Limits::default(), seed).await.map_err(failed)?;
             let mut server = server.with_links(all_links.clone());
-            for ((peer, registration), resumed) in kept.iter().zip(&mut resumed) {
+            // Where processes share storage, an address that stands for all of a machine says not whose observations these are.
+            let is_own = !shared || !address.ip().is_unspecified();
+            for ((peer, registration), resumed) in kept.iter().zip(&mut resumed).filter(|_| is_own) {
                 let kept = ace_backend_coap::Registration {
                     name: registration.name.to_vec(),
                     state: registration.state.to_vec(),
@@ -148,7 +150,8 @@ impl Running {
                     end.send(result.map_or_else(|error| format!("{local}: {error}"), |()| format!("{local}: closed")));
             }));
         }
-        let lost = kept.into_iter().zip(resumed).filter(|(_, resumed)| !resumed);
+        // What was registered at another process's address is that process's to end.
+        let lost = kept.into_iter().zip(resumed).filter(|(_, resumed)| !resumed && !shared);
         for ((peer, registration), _) in lost {
             running.handle.need(AssociationNeed::Unobserved(peer, registration));
         }

@@ -13,6 +13,7 @@ use crate::kdc::delivery::schedule::{Deliveries, Step, Told};
 use crate::kdc::delivery::send::{DeliveryKey, Sending};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::group::{Group, Groups};
+use crate::kdc::keying::heads::Heads;
 use crate::kdc::keying::look::Looks;
 use crate::kdc::keying::material::Lives;
 use crate::kdc::keying::rekey::Rekeyings;
@@ -29,7 +30,6 @@ use crate::traits::storage::Sharing;
 use crate::traits::token::TokenValidator;
 use crate::traits::transport::{AssociationNeed, AssociationNotice, TransportProfile};
 use ace_groupcomm_messages::CreationHints;
-use ace_groupcomm_messages::paths::{NODES, ROOT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ pub(crate) struct KdcApp {
     pub(super) lives: Lives,
     pub(super) rekeyings: Rekeyings,
     pub(super) looks: Looks,
+    pub(super) heads: Heads,
     pub(super) deliveries: Deliveries,
     /// What leaves with the next effects.
     pub(super) outbox: Vec<(DeliveryKey, Delivery)>,
@@ -181,14 +182,8 @@ impl App for KdcApp {
                 self.lives.begin(&gname, created, expires, interval);
             }
             Event::Rekeyed { gname, group, num, created, expires, interval } => {
-                self.rekeyings.forget(&gname);
-                self.looks.know(now.mono, &gname, num);
-                self.deliveries.begin(&gname, group, num, None);
                 self.lives.begin(&gname, created, expires, interval);
-                let path = [ROOT, &gname].map(Into::into).to_vec();
-                let nodes = [ROOT, &gname, NODES].map(Into::into).to_vec();
-                out.push(AssociationNotice::Changed { path });
-                out.push(AssociationNotice::ChangedBelow { path: nodes });
+                self.note_rekeyed(now.mono, &gname, group, num, out);
             }
             Event::RekeyDue { gname, delay, why } => {
                 self.looks.begin(now.mono, &gname);
@@ -211,11 +206,13 @@ impl App for KdcApp {
             Event::Deleted { gname, group } => self.note_deleted(&gname, group, out),
             Event::Clears(group) => self.start.todo(Task::Clear(group)),
             Event::ProofFailed(client) => self.failed_proofs.note(now, client),
-            Event::Changed(path) if self.sharing == Sharing::Exclusive => {
-                out.push(AssociationNotice::Changed { path });
+            Event::Changed(path) => out.push(AssociationNotice::Changed { path }),
+            Event::Observed { gname, seen } => {
+                self.looks.learn(now.mono, &gname, seen.num);
+                self.heads.observe(now.mono, &gname, seen);
             }
-            // Nobody observes.
-            Event::Changed(_) => (),
+            Event::HeadChanged { gname, seen } => self.note_head(&gname, seen, out),
+            Event::Vanished { gname, group } => self.note_vanished(&gname, group, out),
         }
     }
 
@@ -253,11 +250,12 @@ impl App for KdcApp {
                 out.push(AssociationNotice::Unavailable { id: id.clone() });
                 Some(task.clone())
             }
-            // It comes again by itself.
+            // Both come again by themselves.
             Task::Look(_) => {
                 self.looks.doubt(now);
                 None
             }
+            Task::Heads { .. } => None,
             // The member is tried again, as one that has not answered.
             Task::Deliver(Sending { gname, num, client, .. }) => {
                 let over = self.deliveries.told(now, gname, *num, *client, Told::Not);
@@ -305,6 +303,7 @@ impl App for KdcApp {
             self.lives.next(now),
             self.rekeyings.next(),
             self.looks.next(),
+            self.heads.next(),
             self.deliveries.next(now.mono),
         ];
         self.start.next(now).into_iter().chain(own.into_iter().flatten()).min()
@@ -317,7 +316,7 @@ impl App for KdcApp {
         let lives = self.lives.take(now).into_iter().map(|(gname, why)| Task::Rekey { gname, why: Some(why) });
         tasks.extend(lives);
         tasks.extend(self.rekeyings.take(now.mono).into_iter().map(|(gname, why)| Task::Rekey { gname, why }));
-        tasks.extend(self.looks.take(now.mono));
+        tasks.extend(self.looks.take(now.mono).into_iter().chain(self.heads.take(now.mono)));
         tasks.extend(self.deliveries.take(now.mono).into_iter().map(Step::task));
         tasks.extend(self.expiry.begins(now).then_some(Task::Expire));
         tasks
@@ -376,6 +375,7 @@ impl Kdc {
             lives: Lives::default(),
             rekeyings: Rekeyings::default(),
             looks: Looks::new(sharing),
+            heads: Heads::new(sharing),
             deliveries: Deliveries::default(),
             outbox: Vec::new(),
             changes_per_hour: config.changes_per_hour,

@@ -7,6 +7,7 @@ use crate::id::AssociationId;
 use crate::kdc::Pending;
 use crate::kdc::delivery::schedule::Told;
 use crate::kdc::delivery::send::{DeliveryKey, Sending};
+use crate::kdc::keying::heads::SeenHead;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
@@ -43,6 +44,11 @@ pub(crate) enum Task {
     },
     /// Looks whether a rekeying of this group was left behind, or a version not told of here.
     Look(String),
+    /// Reads a page of heads of groups that members observe here.
+    Heads {
+        /// The GROUPNAME behind which it begins.
+        after: Option<String>,
+    },
     /// Reads a page of members that take requests, to tell them of a version.
     Controls {
         /// The GROUPNAME.
@@ -266,6 +272,27 @@ pub(crate) enum Event {
     ProofFailed(PrincipalId),
     /// The resource with this path has changed.
     Changed(Vec<String>),
+    /// A member observes something of a group here, whose head is so.
+    Observed {
+        /// The GROUPNAME.
+        gname: String,
+        /// Its head.
+        seen: SeenHead,
+    },
+    /// The head of a group has changed, by a command here or by another process.
+    HeadChanged {
+        /// The GROUPNAME.
+        gname: String,
+        /// Its head.
+        seen: SeenHead,
+    },
+    /// Another process has deleted a group that members observe here.
+    Vanished {
+        /// The GROUPNAME.
+        gname: String,
+        /// The group that had the name.
+        group: GroupId,
+    },
     /// A client observes nothing any more of the resource with this path, and below it.
     Unobserved {
         /// The name of its association.

@@ -9,7 +9,7 @@ use crate::engine::store::view::Stop;
 use crate::kdc::scene::{Authorised, GroupState, MemberScene, Scene, TokenHolder};
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
-use crate::request::{Caller, Method, Request};
+use crate::request::{Caller, Method, Purpose, Request};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::KDC_CRED;
 
@@ -92,6 +92,9 @@ impl KdcApp {
         let Some((resource, gname)) = Resource::of(&request.path) else { return Err(Refusal::NotFound.into()) };
         let outcome = self.serve(scene, resource, gname);
         let outcome = outcome.map_err(|stop| self.ended_meanwhile(scene, resource, stop))?;
+        if request.observe.is_none() && request.purpose != Purpose::Notification {
+            return Ok(outcome);
+        }
         let is_observable = match resource {
             Resource::Own(name) => self.is_own_observable(scene.view, gname, name, None)?,
             Resource::Below(name, below) => self.is_own_observable(scene.view, gname, name, Some(below))?,
@@ -100,9 +103,8 @@ impl KdcApp {
         if !is_observable {
             return Ok(outcome);
         }
-        let group = self.group(scene.view, gname)?;
-        let interval = group.and_then(|live| live.group.rules.policies().key_update_check_interval);
-        Ok(self.observed(scene.caller, request, outcome, interval))
+        let group = self.observable(scene.view, gname)?;
+        Ok(self.observed(scene.caller, request, outcome, group))
     }
 
     fn serve(&self, scene: &Scene<'_, '_>, resource: Resource<'_>, gname: &str) -> Answer {
@@ -110,7 +112,7 @@ impl KdcApp {
             if let Some(pending) = self.pendings.get(id) {
                 return self.activate(scene.view, pending);
             }
-            if let Some(refused) = self.turned_away(scene.view, id)? {
+            if let Some(refused) = self.turned_away(scene.view, id, scene.request.purpose)? {
                 return Ok(refused);
             }
         }

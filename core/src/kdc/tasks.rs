@@ -16,6 +16,7 @@ impl KdcApp {
             Task::Clear(group) => self.clear(view, *group),
             Task::Rekey { gname, why } => self.rekey(view, gname, *why),
             Task::Look(gname) => self.look(view, gname),
+            Task::Heads { after } => self.read_heads(view, after.as_deref()),
             Task::Controls { gname, group, num, after } => self.read_controls(view, gname, *group, *num, *after),
             Task::Deliver(sending) => self.deliver(view, sending),
             Task::Progress { group, num, after } => self.note_progress(view, *group, *num, *after),

@@ -1,8 +1,10 @@
 //! Several KDCs over one store: a rekeying is done once, also where the process that made it due has ended.
 
 use super::*;
+use ace_groupcomm::Registration;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::testkit::store::Fault;
+use ace_groupcomm::traits::transport::AssociationNeed;
 use std::time::Duration;
 
 /// Two processes over one store.
@@ -102,6 +104,88 @@ fn what_was_committed_without_a_word_of_it_is_done_and_told_all_the_same() {
     assert_eq!(head(&desk).num, 2, "once");
     assert!(desk.notices.contains(&changed(&["ace-group", "g1"])), "{:?}", desk.notices);
     assert_clean(&desk);
+}
+
+/// A member observes its group, or something below it, at this process. It claims its association there.
+fn observe(desk: &mut Desk, member: &Joined, below: &[&str]) -> Response {
+    let Caller::Peer(id, _) = &member.caller else { panic!("nobody") };
+    desk.need(AssociationNeed::Claim(id.clone()));
+    desk.pass(Duration::from_millis(1));
+    let mut request = group_request(Method::Get, "g1", below);
+    let name: Vec<u8> = below.concat().into_bytes();
+    request.observe = Some(Registration { name: name.into(), state: vec![1].into() });
+    desk.ask(&member.caller, request)
+}
+
+fn seconds_until_told(desks: [&mut Desk; 2], notice: &AssociationNotice) -> Option<u64> {
+    let [first, second] = desks;
+    second.notices.clear();
+    (0..30).find(|_| {
+        pass([first, second], 1);
+        second.notices.contains(notice)
+    })
+}
+
+#[test]
+fn who_observes_at_one_process_is_told_within_two_seconds_of_what_another_one_changes() {
+    let (mut first, mut second) = two(&[]);
+    let (one, two) = (join(&mut first, 1), join(&mut first, 2));
+    assert!(observe(&mut second, &one, &[]).observed && observe(&mut second, &one, &["active"]).observed);
+
+    first.command(Command::Rekey("g1".into())).unwrap();
+    assert!(seconds_until_told([&mut first, &mut second], &changed(&["ace-group", "g1"])) < Some(2));
+    assert_eq!(
+        one.notified(&mut second).material.num,
+        1,
+        "the notification is this process's, whoever has the association"
+    );
+    pass([&mut first, &mut second], 30);
+    let told = second.notices.iter().filter(|notice| **notice == changed(&["ace-group", "g1"])).count();
+    assert_eq!(told, 1, "once");
+
+    first.command(Command::Deactivate("g1".into())).unwrap();
+    assert!(seconds_until_told([&mut first, &mut second], &changed(&["ace-group", "g1", "active"])) < Some(2));
+    // Its own change is told once as well.
+    second.notices.clear();
+    second.command(Command::Activate("g1".into())).unwrap();
+    pass([&mut first, &mut second], 5);
+    let told = second.notices.iter().filter(|notice| **notice == changed(&["ace-group", "g1", "active"])).count();
+    assert_eq!(told, 1);
+
+    // A leave elsewhere rekeys, and who has left is told nothing of it.
+    two.leave(&mut first);
+    assert!(seconds_until_told([&mut first, &mut second], &changed(&["ace-group", "g1"])) < Some(DELAY + 2));
+    assert_eq!(one.notified(&mut second).material.num, 2);
+    let gone = Request { purpose: Purpose::Notification, ..group_request(Method::Get, "g1", &[]) };
+    assert!(!second.ask(&two.caller, gone).status.is_success());
+    assert_clean(&first);
+}
+
+#[test]
+fn who_observes_at_one_process_is_told_that_another_one_has_deleted_the_group() {
+    let (mut first, mut second) = two(&[]);
+    let one = join(&mut first, 1);
+    assert!(observe(&mut second, &one, &[]).observed);
+    first.command(Command::Delete { group: "g1".into(), with_members: true }).unwrap();
+    let below = AssociationNotice::ChangedBelow { path: vec!["ace-group".into(), "g1".into()] };
+    assert!(seconds_until_told([&mut first, &mut second], &below) < Some(2));
+    let last = Request { purpose: Purpose::Notification, ..group_request(Method::Get, "g1", &[]) };
+    let last = second.ask(&one.caller, last);
+    assert_eq!((last.status, error_id(&last)), (Status::NotFound, Some(6)));
+    assert!(seconds_until_told([&mut first, &mut second], &below).is_none(), "once");
+}
+
+#[test]
+fn who_was_put_out_at_one_process_is_told_so_where_it_observes() {
+    let (mut first, mut second) = two(&[]);
+    let (one, _two) = (join(&mut first, 1), join(&mut first, 2));
+    assert!(observe(&mut second, &one, &["nodes", &one.node]).observed);
+    first.command(Command::Evict { group: "g1".into(), node: one.node.clone().into() }).unwrap();
+    let nodes = AssociationNotice::ChangedBelow { path: ["ace-group", "g1", "nodes"].map(Into::into).to_vec() };
+    assert!(seconds_until_told([&mut first, &mut second], &nodes) < Some(DELAY + 2));
+    let last = Request { purpose: Purpose::Notification, ..one.request(Method::Get, &[]) };
+    let last = second.ask(&one.caller, last);
+    assert_eq!((last.status, error_id(&last)), (Status::NotFound, Some(5)));
 }
 
 #[test]

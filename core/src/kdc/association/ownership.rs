@@ -11,6 +11,7 @@ use crate::engine::store::view::{Stop, View};
 use crate::id::AssociationId;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
+use crate::request::Purpose;
 use crate::schema::keys;
 use crate::schema::records::Association;
 use crate::traits::storage::Sharing;
@@ -104,6 +105,7 @@ impl KdcApp {
         &self,
         view: &View<'_>,
         id: &AssociationId,
+        purpose: Purpose,
     ) -> Result<Option<Outcome<Event>>, Stop> {
         if self.owned.all() {
             return Ok(None);
@@ -112,6 +114,10 @@ impl KdcApp {
             let answer = Outcome::refused(self.no_token(true), Changes::new());
             return Ok(Some(answer.with_event(Event::Gone(id.clone()))));
         };
+        // Each process tells those who observe at its own address: that needs numbers of its own, and commits nothing.
+        if purpose == Purpose::Notification {
+            return Ok(None);
+        }
         if !self.owned.has(id, association.term) {
             return Ok(Some(lost(id)));
         }

@@ -6,11 +6,11 @@ use crate::command::{CommandError, Report};
 use crate::engine::store::view::View;
 use crate::kdc::keying::delete::delete;
 use crate::kdc::keying::epoch::{Begun, is_former};
+use crate::kdc::keying::heads::SeenHead;
 use crate::kdc::{Event, GroupConfig, KdcApp};
 use crate::schema::keys;
 use crate::schema::records::{GroupSecret, Head, Meta, NameState, NamedGroup, RekeyReason};
 use crate::time::UnixTime;
-use ace_groupcomm_messages::paths::{ACTIVE, ROOT};
 use std::collections::BTreeSet;
 
 impl KdcApp {
@@ -21,9 +21,10 @@ impl KdcApp {
         }
         let mut changes = crate::Changes::new();
         changes.put(keys::head(target.id), Head { active, ..target.head.clone() });
-        let path = [ROOT, gname, ACTIVE].map(Into::into).to_vec();
+        let seen = SeenHead { group: target.id, num: target.head.num, active };
         let event = if active { "group activated" } else { "group deactivated" };
-        let mut events = vec![Event::Changed(path), Event::Audit(Entry::of_group(event, gname))];
+        let head = Event::HeadChanged { gname: gname.into(), seen };
+        let mut events = vec![head, Event::Audit(Entry::of_group(event, gname))];
         // What had to wait meanwhile.
         let secret = view.get::<GroupSecret>(&keys::secret(target.id, target.head.num))?;
         let lives = secret.zip(target.group.as_ref()).filter(|_| active);

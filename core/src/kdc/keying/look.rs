@@ -69,6 +69,13 @@ impl Looks {
         self.groups.insert(gname.into(), Some(num));
     }
 
+    /// A group is served that may be new here, and whoever asks for it gets this version.
+    pub(in crate::kdc) fn learn(&mut self, now: Duration, gname: &str, num: u64) {
+        if self.groups.get(gname).copied().flatten().is_none() {
+            self.know(now, gname, num);
+        }
+    }
+
     /// Whether an older version than this is the last one that was told of here.
     fn is_behind(&self, gname: &str, num: u64) -> bool {
         self.groups.get(gname).copied().flatten().is_some_and(|known| known < num)

@@ -3,6 +3,7 @@
 pub(in crate::kdc) mod create;
 pub(in crate::kdc) mod delete;
 pub(in crate::kdc) mod epoch;
+pub(crate) mod heads;
 pub(in crate::kdc) mod look;
 pub(in crate::kdc) mod material;
 pub(crate) mod policy;

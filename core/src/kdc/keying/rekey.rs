@@ -18,6 +18,8 @@ use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupSecret, Head, Meta, RekeyReason};
+use crate::traits::transport::AssociationNotice;
+use ace_groupcomm_messages::paths::{NODES, ROOT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -118,6 +120,23 @@ impl KdcApp {
             RekeyReason::Restarted => group.policy.on_restart && age >= RESTART_QUIET,
             _ => true,
         })
+    }
+
+    /// A group has this version: who observes it is told, and who takes requests will be.
+    pub(in crate::kdc) fn note_rekeyed(
+        &mut self,
+        now: Duration,
+        gname: &str,
+        group: GroupId,
+        num: u64,
+        out: &mut Vec<AssociationNotice>,
+    ) {
+        self.rekeyings.forget(gname);
+        self.looks.know(now, gname, num);
+        self.heads.note(gname, |seen| seen.num = num);
+        self.deliveries.begin(gname, group, num, None);
+        out.push(AssociationNotice::Changed { path: [ROOT, gname].map(Into::into).to_vec() });
+        out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname, NODES].map(Into::into).to_vec() });
     }
 
     /// The next version of a group, for these reasons. Requests that go before it in one commit were answered with the version

@@ -1,21 +1,25 @@
 //! Members that are told of changes (RFC 7641, RFC 9594 section 6.1). A registration is stored before it is answered,
 //! and ends with its association at the latest.
 //!
-//! On storage that several processes write to, none would learn of the others' changes: there nothing is observed, and
-//! members ask now and then.
+//! On storage that several processes write to, each tells those who observe at its own addresses, and reads the heads of their
+//! groups each second for what the others change ([`heads`]). What a profile stores beside them it would not learn of: such
+//! resources are not observed there, and members ask now and then.
+//!
+//! [`heads`]: crate::kdc::keying::heads
 
 use crate::access::Resource;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::engine::{Outcome, Said};
 use crate::id::AssociationId;
+use crate::kdc::keying::heads::SeenHead;
 use crate::kdc::scene::Scene;
 use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Method, Purpose, Registration, Request, Response, Status};
 use crate::schema::keys;
-use crate::schema::records::Observation;
-use crate::traits::storage::{Sharing, Storage, StorageError};
+use crate::schema::records::{Head, Observation};
+use crate::traits::storage::{Storage, StorageError};
 use crate::{Corrupt, RecordType};
 use ace_groupcomm_messages::GroupcommError;
 use bytes::Bytes;
@@ -24,6 +28,20 @@ use serde_bytes::ByteBuf;
 /// How many registrations are read at once.
 const PAGE: usize = 256;
 
+/// A group of which something is observed.
+pub(in crate::kdc) struct Observable {
+    gname: String,
+    seen: SeenHead,
+    /// In seconds.
+    check_interval: Option<i64>,
+}
+
+impl Observable {
+    fn observed(self) -> Event {
+        Event::Observed { gname: self.gname, seen: self.seen }
+    }
+}
+
 impl KdcApp {
     /// The outcome of a request of a member that wants to observe what it got.
     pub(in crate::kdc) fn observed(
@@ -31,8 +49,9 @@ impl KdcApp {
         caller: &Caller,
         request: &Request,
         mut outcome: Outcome<Event>,
-        check_interval: Option<i64>,
+        group: Option<Observable>,
     ) -> Outcome<Event> {
+        let check_interval = group.as_ref().and_then(|group| group.check_interval);
         // As long as a notification is good, its client does not register anew: the default of a minute would have all of them do
         // so each minute (RFC 7641 section 3.3.1).
         let max_age = check_interval.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
@@ -41,11 +60,12 @@ impl KdcApp {
             && response.status.is_success()
         {
             response.max_age = max_age;
+            outcome.events.extend(group.map(Observable::observed));
+            return outcome;
         }
         let (Some(registration), Caller::Peer(id, _)) = (&request.observe, caller) else { return outcome };
-        let is_observable = self.sharing == Sharing::Exclusive && request.method == Method::Get;
         if let Some(Said::Response(response)) = &mut outcome.said
-            && is_observable
+            && request.method == Method::Get
             && response.status.is_success()
         {
             response.observed = true;
@@ -57,8 +77,18 @@ impl KdcApp {
                 state: bytes(&registration.state),
             };
             outcome.changes.put(keys::observation(id, &registration.name), observation);
+            outcome.events.extend(group.map(Observable::observed));
         }
         outcome
+    }
+
+    /// The group of a resource that may be observed, where it is there.
+    pub(in crate::kdc) fn observable(&self, view: &View<'_>, gname: &str) -> Result<Option<Observable>, Stop> {
+        let Some(live) = self.group(view, gname)? else { return Ok(None) };
+        let Some(head) = view.get::<Head>(&keys::head(live.id))? else { return Ok(None) };
+        let check_interval = live.group.rules.policies().key_update_check_interval;
+        let seen = SeenHead { group: live.id, num: head.num, active: head.active };
+        Ok(Some(Observable { gname: gname.into(), seen, check_interval }))
     }
 
     /// A registration has come to its end, unless a later one has taken its place.

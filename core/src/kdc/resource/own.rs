@@ -13,8 +13,9 @@ use crate::schema::records::{Head, MemberRecord, RekeyReason};
 use crate::traits::profile::{
     CallingMember, GroupKeying, GroupState, OwnRecords, ProfileOutcome, ProfileRequest, ProfileRoute, ProfileWho, Roles,
 };
+use crate::traits::storage::Sharing;
 use ace_groupcomm_messages::GroupcommError;
-use ace_groupcomm_messages::paths::ROOT;
+use ace_groupcomm_messages::paths::{ACTIVE, ROOT};
 
 /// Whether a route has this path under the group.
 fn is_at(route: &ProfileRoute, name: &str, below: Option<&str>) -> bool {
@@ -40,6 +41,10 @@ impl KdcApp {
         name: &str,
         below: Option<&str>,
     ) -> Result<bool, Stop> {
+        // A change of anything else that another process makes would be nobody's news.
+        if self.sharing == Sharing::Shared && (name, below) != (ACTIVE, None) {
+            return Ok(false);
+        }
         let group = self.group(view, gname)?;
         let of_group = group.as_ref().map_or(&[][..], |live| live.group.rules.routes());
         let is_it = |route: &ProfileRoute| is_at(route, name, below) && route.method == Method::Get;

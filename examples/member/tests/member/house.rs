@@ -186,6 +186,18 @@ impl House {
         Self::with(folder, storage, 3_600).await
     }
 
+    /// A KDC whose state is in a database.
+    pub(crate) async fn on_database(url: String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        ace_backend_daemon::new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+        Self::with(folder, url, 3_600).await
+    }
+
+    /// Another KDC over the same storage, at an address of its own.
+    pub(crate) async fn another_kdc(&self) -> Running {
+        start_kdc(self.folder.path(), &self.storage, any()).await
+    }
+
     async fn with(folder: TempDir, storage: String, lifetime: u64) -> Self {
         let mut auth_server: Loaded<ace_as::Config> =
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();

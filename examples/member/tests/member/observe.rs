@@ -6,6 +6,7 @@ use ace_backend_daemon::Operator;
 use ace_coap::numbers::option;
 use ace_coap::{Code, Message};
 use ace_groupcomm::Secret;
+use ace_groupcomm::command::Command;
 use ace_groupcomm::member::State;
 use ace_groupcomm::token::{TokenKey, seal_cwt};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, PROBLEM_DETAILS_CBOR};
@@ -15,6 +16,7 @@ use ace_groupcomm_messages::{
 };
 use ace_member::{Content, MemberSettings};
 use ace_oscore::{Aead, Context, Sequence};
+use ace_peers::Postgres;
 use ace_profile_oscore::client_parameters;
 use std::time::Duration;
 
@@ -71,6 +73,32 @@ async fn who_observes_is_told_of_changes_also_after_a_restart() {
     // What is left off is left off after a restart too.
     assert_eq!(version(&client.cancel(group).await.unwrap()).0, 1);
     assert_eq!(house.registrations().await, 0);
+}
+
+// Covers: GO-11.1-10
+#[tokio::test]
+async fn who_observes_at_one_kdc_over_a_database_is_told_of_what_another_one_does() {
+    let Some(server) = Postgres::start() else { return };
+    let mut house = House::on_database(server.url()).await;
+    let other = house.another_kdc().await;
+    let command = async |command| other.handle().command(command).await.unwrap();
+    let lamp = house.settings();
+    let mut client = client(&house, &lamp).await;
+    let (answer, observation) = client.observe(get(["ace-group", "lamps"])).await.unwrap();
+    assert_eq!(version(&answer), (0, Some(3_600)));
+    let mut group = observation.expect("the group can be observed");
+    command(Command::Rekey("lamps".into())).await;
+    assert_eq!(version(&client.notification(&mut group).await.unwrap()).0, 1);
+
+    // Another process that comes and goes leaves the registration alone; the next one at this address takes it up.
+    house.another_kdc().await.stop().await;
+    house.restart_kdc().await;
+    assert_eq!(version(&client.notification(&mut group).await.unwrap()).0, 1, "how it is now");
+    command(Command::Rekey("lamps".into())).await;
+    assert_eq!(version(&client.notification(&mut group).await.unwrap()).0, 2);
+    command(Command::Delete { group: "lamps".into(), with_members: true }).await;
+    assert_last(&client.notification(&mut group).await.unwrap(), GroupcommError::GroupDeleted);
+    other.stop().await;
 }
 
 // Covers: AF-5.10.3-05
