@@ -20,8 +20,8 @@ use crate::id::TokenHash;
 use crate::keys::{self, GroupId, PrincipalId};
 use crate::records::{
     Association, Ban, BanEnd, BelongsTo, Deletion, ExpiredSequence, Expiry, GidOwner, GroupConfiguration, GroupSecret,
-    Head, HeldToken, Issued, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, Provoked, ProvokedEnd,
-    RevocationEnd, Revoked, SenderIdRecord, SequenceLimit, StoredToken, TrustedIssuers,
+    Head, HeldToken, Issued, Leaving, Mark, MemberRecord, Meta, NamedGroup, Observation, Principal, Provoked,
+    ProvokedEnd, RevocationEnd, Revoked, SenderIdRecord, SequenceLimit, StoredToken, TrustedIssuers,
 };
 use crate::schema::kind::Kind;
 use crate::time::UnixTime;
@@ -113,6 +113,7 @@ pub struct Check {
     bans: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     ban_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     controls: BTreeSet<(GroupId, PrincipalId)>,
+    leaving: BTreeSet<(GroupId, PrincipalId)>,
     provoked: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     provoked_ends: BTreeSet<(UnixTime, GroupId, PrincipalId)>,
     heads: BTreeMap<GroupId, Head>,
@@ -187,6 +188,10 @@ impl Check {
             Kind::Control(group, client) => {
                 ControlRecord::decode(value)?;
                 self.controls.insert((group, client));
+            }
+            Kind::Leaving(group, client) => {
+                Leaving::decode(value)?;
+                self.leaving.insert((group, client));
             }
             Kind::RekeyProgress(_) => drop(RekeyProgress::decode(value)?),
             Kind::Provoked(group, client) => {
@@ -333,7 +338,8 @@ impl Check {
         let (mut held, mut owned) = (BTreeSet::new(), BTreeSet::new());
         for ((group, client), (sender_id, credential)) in &self.members {
             let key = || keys::member(*group, *client);
-            is.require(self.memberships.contains(&(*group, *client)), key, "is not among the client's memberships");
+            let is_one = self.memberships.contains(&(*group, *client)) != self.leaving.contains(&(*group, *client));
+            is.require(is_one, key, "is not among the client's memberships, or among those and ended");
             if let Some(id) = sender_id {
                 let id = (*group, id.clone());
                 is.require(

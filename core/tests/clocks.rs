@@ -154,8 +154,8 @@ fn many_that_expire_at_once_go_page_by_page() {
     desk.pass(Duration::from_secs(1));
     assert_eq!(
         (head(&store).members, desk.kdc.stats().commits - commits),
-        (1, 5),
-        "64 a commit, the one that failed, and the one that tried storage"
+        (1, 8),
+        "64 a commit, of tokens and of the group's members, the one that failed, and the one that tried storage"
     );
     desk.pass(Duration::from_secs(9));
     assert_eq!((head(&store).num, head(&store).rekey_due), (1, None), "one rekeying for all of them");

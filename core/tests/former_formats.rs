@@ -138,6 +138,7 @@ fn a_newer_token_for_the_same_key_takes_the_place_of_one_whose_keys_name_was_not
     assert_eq!(status(&mut desk, &first.0), Status::Unauthorized, "its association has given way");
     let held: Principal = store.record(&keys::principal(principal(1))).unwrap();
     assert_eq!((held.tokens.len(), held.memberships.len()), (1, 0));
+    desk.due();
     assert!(store.record::<MemberRecord>(&keys::member(group(&store), principal(1))).is_none());
     assert_clean(&store);
 }

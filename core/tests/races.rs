@@ -170,6 +170,7 @@ fn commits_until(
     let mut commits = 0;
     while !is_so(&store) {
         next(&mut one);
+        one.pass(Duration::ZERO);
         one.commit();
         commits += 1;
     }

@@ -172,6 +172,7 @@ fn an_update_replaces_the_token_of_its_own_association() {
     desk.notices.clear();
     let updated = desk.ask(&second, update_post(&update(2, &[("g3", TALKER)], NOW + 300)));
     assert_eq!(updated.status, Status::Created);
+    desk.due();
     assert_eq!((is_member(&store, "g1"), is_member(&store, "g2"), held(&store)), (true, false, 2));
     let restricted: Vec<_> =
         desk.notices.iter().filter(|notice| matches!(notice, AssociationNotice::Restricted { .. })).collect();
@@ -263,6 +264,7 @@ fn a_revocation_ends_one_token_and_what_it_alone_covered() {
         (Status::Unauthorized, Status::Content)
     );
     assert_eq!(revoke(&mut desk, &tokens[1]), ["g1"]);
+    desk.due();
     assert_eq!((status(&mut desk, &second, "g1"), is_member(&store, "g1")), (Status::Unauthorized, false));
     assert!(is_clean(&store));
 }

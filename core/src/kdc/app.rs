@@ -105,7 +105,9 @@ impl App for KdcApp {
             Input::Task(Task::Expire | Task::Issuers(_) | Task::Clear(_)) | Input::Command(Command::Revoke(_)) => {
                 Some("evict".into())
             }
-            Input::Task(Task::Rekey { gname, .. } | Task::Look(gname)) => Some(format!("g/{gname}")),
+            Input::Task(Task::Rekey { gname, .. } | Task::Look(gname) | Task::PutOut { gname, .. }) => {
+                Some(format!("g/{gname}"))
+            }
             Input::Command(Command::Create { .. }) => Some("create".into()),
             Input::Command(
                 Command::Evict { group: gname, .. }
@@ -207,11 +209,10 @@ impl App for KdcApp {
             Event::Clears(group) => self.start.todo(Task::Clear(group)),
             Event::ProofFailed(client) => self.failed_proofs.note(now, client),
             Event::Changed(path) => out.push(AssociationNotice::Changed { path }),
-            Event::Observed { gname, seen } => {
-                self.looks.learn(now.mono, &gname, seen.num);
-                self.heads.observe(now.mono, &gname, seen);
-            }
+            Event::Observed { gname, seen } => self.note_observed(now.mono, &gname, seen),
             Event::HeadChanged { gname, seen } => self.note_head(&gname, seen, out),
+            Event::Leaving { gname, group } => self.start.put_out(gname, group),
+            Event::FindsLeaving { after } => self.start.todo(Task::FindLeaving { after: Some(after) }),
             Event::Vanished { gname, group } => self.note_vanished(&gname, group, out),
         }
     }

@@ -44,6 +44,18 @@ pub(crate) enum Task {
     },
     /// Looks whether a rekeying of this group was left behind, or a version not told of here.
     Look(String),
+    /// Puts those out of a group whose memberships have ended with their tokens.
+    PutOut {
+        /// The GROUPNAME.
+        gname: String,
+        /// The group that they were of.
+        group: GroupId,
+    },
+    /// Finds the groups that such are to be put out of.
+    FindLeaving {
+        /// The one behind which it goes on.
+        after: Option<Key>,
+    },
     /// Reads a page of heads of groups that members observe here.
     Heads {
         /// The GROUPNAME behind which it begins.
@@ -278,6 +290,18 @@ pub(crate) enum Event {
         gname: String,
         /// Its head.
         seen: SeenHead,
+    },
+    /// Memberships of a group have ended with their tokens.
+    Leaving {
+        /// The GROUPNAME.
+        gname: String,
+        /// The group that they were of.
+        group: GroupId,
+    },
+    /// There may be more such memberships.
+    FindsLeaving {
+        /// The last one that was seen.
+        after: Key,
     },
     /// The head of a group has changed, by a command here or by another process.
     HeadChanged {

@@ -147,6 +147,8 @@ impl KdcApp {
         group: &GroupState<'_>,
     ) -> Result<Option<&'a MemberRecord>, Stop> {
         let member = view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
+        // Whose membership has ended is put out in a moment, and may have another token meanwhile.
+        let member = member.filter(|_| authorised.holder.principal.is_member(group.id));
         // A membership may be another token's of the same client. Under this one it counts as far as this one covers it.
         let is_covered = member.is_none_or(|member| authorised.granted.includes(Roles(member.roles)));
         let Some(member) = member.filter(|_| is_covered) else {

@@ -17,6 +17,7 @@ use crate::time::Now;
 use crate::token::TrustChange;
 use crate::traits::crypto::CryptoProvider;
 use crate::traits::storage::Key;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -92,6 +93,7 @@ pub(super) enum StartEvent {
 pub(super) struct Start {
     refused: Option<StartRefusal>,
     todo: Vec<Task>,
+    leaving: BTreeMap<GroupId, String>,
     /// Whether all groups that are stored have been looked at.
     has_seen_all: bool,
     /// Groups that are stored, and that no file names.
@@ -107,15 +109,22 @@ impl Start {
 
     /// What is to be done goes out at once.
     pub(super) fn next(&self, now: Now) -> Option<Duration> {
-        (!self.todo.is_empty()).then_some(now.mono)
+        (!self.todo.is_empty() || !self.leaving.is_empty()).then_some(now.mono)
     }
 
     pub(super) fn take(&mut self) -> Vec<Task> {
-        std::mem::take(&mut self.todo)
+        let leaving = std::mem::take(&mut self.leaving);
+        let put_out = leaving.into_iter().map(|(group, gname)| Task::PutOut { gname, group });
+        std::mem::take(&mut self.todo).into_iter().chain(put_out).collect()
     }
 
     pub(super) fn todo(&mut self, task: Task) {
         self.todo.push(task);
+    }
+
+    /// A group is to be rid of members whose memberships have ended.
+    pub(super) fn put_out(&mut self, gname: String, group: GroupId) {
+        self.leaving.insert(group, gname);
     }
 
     pub(super) const fn has_seen_all(&self) -> bool {
@@ -152,7 +161,7 @@ impl KdcApp {
             }
             StartEvent::Fits => {
                 self.start.todo.extend(self.missing.iter().cloned().map(Task::Create));
-                self.start.todo.extend([Task::TakeUp { after: None }, Task::Expire]);
+                self.start.todo.extend([Task::TakeUp { after: None }, Task::Expire, Task::FindLeaving { after: None }]);
             }
             StartEvent::Stored { gnames, cleared, more } => {
                 let others: Vec<String> =

@@ -16,6 +16,8 @@ impl KdcApp {
             Task::Clear(group) => self.clear(view, *group),
             Task::Rekey { gname, why } => self.rekey(view, gname, *why),
             Task::Look(gname) => self.look(view, gname),
+            Task::PutOut { group, .. } => self.put_out_leaving(view, *group),
+            Task::FindLeaving { after } => self.find_leaving(view, after.as_ref()),
             Task::Heads { after } => self.read_heads(view, after.as_deref()),
             Task::Controls { gname, group, num, after } => self.read_controls(view, gname, *group, *num, *after),
             Task::Deliver(sending) => self.deliver(view, sending),

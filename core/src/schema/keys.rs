@@ -285,6 +285,24 @@ pub fn ban_end(at: UnixTime, group: GroupId, principal: PrincipalId) -> Key {
     key(&[b"bx/", &at.seconds().to_be_bytes(), b"/", group.as_bytes(), b"/", principal.as_bytes()])
 }
 
+/// All memberships that have ended with their tokens, and of which their groups are not rid yet.
+#[must_use]
+pub fn all_leaving() -> Key {
+    key(&[b"lv/"])
+}
+
+/// Those of one group.
+#[must_use]
+pub fn leaving_of(group: GroupId) -> Key {
+    key(&[b"lv/", group.as_bytes(), b"/"])
+}
+
+/// One of them.
+#[must_use]
+pub fn leaving(group: GroupId, principal: PrincipalId) -> Key {
+    key(&[b"lv/", group.as_bytes(), b"/", principal.as_bytes()])
+}
+
 /// Whose token has this hash.
 #[must_use]
 pub fn token(hash: &TokenHash) -> Key {

@@ -34,6 +34,7 @@ pub(crate) enum Kind<'a> {
     Deletion(GroupId),
     Ban(GroupId, PrincipalId),
     BanEnd(UnixTime, GroupId, PrincipalId),
+    Leaving(GroupId, PrincipalId),
     Provoked(GroupId, PrincipalId),
     ProvokedEnd(UnixTime, GroupId, PrincipalId),
     Turn,
@@ -145,6 +146,10 @@ impl<'a> Kind<'a> {
                 let (group, client) = group_and_principal(rest)?;
                 Some(Self::Ban(group, client))
             }
+            b"lv/" => {
+                let (group, client) = group_and_principal(rest)?;
+                Some(Self::Leaving(group, client))
+            }
             b"pv/" => {
                 let (group, client) = group_and_principal(rest)?;
                 Some(Self::Provoked(group, client))
@@ -203,6 +208,7 @@ mod tests {
             (keys::deletion(group), Kind::Deletion(group)),
             (keys::ban(group, client), Kind::Ban(group, client)),
             (keys::ban_end(UnixTime::new(0x2f), group, client), Kind::BanEnd(UnixTime::new(0x2f), group, client)),
+            (keys::leaving(group, client), Kind::Leaving(group, client)),
             (keys::provoked(group, client), Kind::Provoked(group, client)),
             (keys::control(group, client), Kind::Control(group, client)),
             (keys::rekey_progress(group), Kind::RekeyProgress(group)),

@@ -3,8 +3,8 @@
 mod group;
 
 pub use group::{
-    Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, MemberRecord, NameState, NamedGroup,
-    Provoked, ProvokedEnd, RekeyDue, RekeyReason, SenderIdRecord,
+    Ban, BanEnd, Deletion, GidOwner, GroupConfiguration, GroupSecret, Head, Leaving, MemberRecord, NameState,
+    NamedGroup, Provoked, ProvokedEnd, RekeyDue, RekeyReason, SenderIdRecord,
 };
 
 use crate::Secret;
@@ -223,6 +223,12 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Whether it is a member of a group.
+    #[must_use]
+    pub fn is_member(&self, group: GroupId) -> bool {
+        self.memberships.iter().any(|(_, id)| *id == group)
+    }
+
     /// The token with this hash.
     #[must_use]
     pub fn held(&self, hash: &TokenHash) -> Option<&HeldToken> {

@@ -86,6 +86,7 @@ fn a_revocation_says_whom_it_has_ended() {
     assert_eq!(num(&mut desk, &caller, "g1").status, Status::Unauthorized);
     assert_eq!(desk.command(Command::Revoke(hash)), Ok(Report::Revoked(Default::default())), "it is good for nothing");
     assert_eq!(desk.post_token(&token_of(1, scope, None)), None);
+    desk.due();
     assert_eq!(head(&desk, "g2").unwrap().rekey_due.unwrap().reasons, [RekeyReason::Revoked].into());
     assert_clean(&desk);
 }

@@ -6,7 +6,10 @@ mod delivery;
 mod joins;
 mod leave;
 mod notice;
+#[path = "../process/mod.rs"]
+mod process;
 mod processes;
+mod put_out;
 mod renewal;
 
 use ace_backend_aws_lc::AwsLc;

@@ -106,7 +106,7 @@ impl KdcApp {
         let mut entries = Vec::new();
         for (member, client) in clients {
             // Who has gone meanwhile is no member.
-            let Some(client) = client? else { continue };
+            let Some(client) = client?.filter(|client| client.is_member(target.id)) else { continue };
             entries.push(summary(&target, member, client));
         }
         let more = more.as_ref().and_then(client_in).map(|client| hex(client.as_bytes()));

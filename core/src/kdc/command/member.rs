@@ -9,7 +9,6 @@ use crate::id::NodeName;
 use crate::id::TokenHash;
 use crate::kdc::token::exi::bar;
 use crate::kdc::{Event, KdcApp};
-use crate::refusal::Refusal;
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Ban, BanEnd, BelongsTo, MemberRecord, Principal, RekeyReason, Revoked, StoredToken};
 
@@ -22,8 +21,9 @@ impl KdcApp {
         let Some(id) = found else { return Ok(nobody()) };
         let (member, client) =
             (view.get::<MemberRecord>(&keys::member(target.id, id)), view.get::<Principal>(&keys::principal(id)));
-        let (Some(member), client) = (member?, client?) else { return Ok(nobody()) };
-        let mut client = client.ok_or(Refusal::Internal("a member has no client"))?.clone();
+        // Who has no membership any more is put out anyway.
+        let client = client?.filter(|client| client.is_member(target.id)).cloned();
+        let (Some(member), Some(mut client)) = (member?, client) else { return Ok(nobody()) };
         let mut changes = Changes::new();
         let membership = (gname.to_owned(), target.id);
         let told = self.tell_evicted(view, id, &client, (gname, target.id), false)?;

@@ -105,7 +105,11 @@ impl KdcApp {
         let Some(held) = self.covering(view, *client, principal, gname, *group, &control.association)? else {
             return Ok(needs_nothing());
         };
-        if live.id != *group || head.num < *num || !self.is_owned(view, &held.association)? {
+        if !principal.is_member(*group)
+            || live.id != *group
+            || head.num < *num
+            || !self.is_owned(view, &held.association)?
+        {
             return Ok(needs_nothing());
         }
         let broken = Refusal::Internal("the keying material cannot be read");

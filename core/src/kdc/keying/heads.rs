@@ -126,6 +126,12 @@ impl KdcApp {
         Ok(events.into_iter().fold(Outcome::done(), Outcome::with_event))
     }
 
+    /// A member observes a group here, whose head is so.
+    pub(in crate::kdc) fn note_observed(&mut self, now: Duration, gname: &str, seen: SeenHead) {
+        self.looks.learn(now, gname, seen.num);
+        self.heads.observe(now, gname, seen);
+    }
+
     /// Tells what is not as it was seen last. Another version is looked at in the group's turn.
     pub(in crate::kdc) fn note_head(&mut self, gname: &str, seen: SeenHead, out: &mut Vec<AssociationNotice>) {
         let before = self.heads.of(gname);

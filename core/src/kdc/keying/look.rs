@@ -114,6 +114,9 @@ impl KdcApp {
         if is_former(head, &meta) || view.now().has_jumped() {
             return Ok(Outcome::done());
         }
+        if self.has_leaving(view, live.id)? {
+            return Ok(Outcome::done().with_event(Event::Leaving { gname: gname.into(), group: live.id }));
+        }
         let (now, policy) = (view.now().unix.minus(OVERDUE), &live.group.policy);
         if head.members > 0 && head.rekey_due.as_ref().is_some_and(|due| due.since.plus(policy.delay) <= now) {
             return self.rekey(view, gname, None);

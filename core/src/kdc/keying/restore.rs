@@ -91,6 +91,7 @@ impl Restore {
                 }
             }
             Kind::Member(..)
+            | Kind::Leaving(..)
             | Kind::SenderId(..)
             | Kind::Credential(_)
             | Kind::Own(_, OnRestore::Drop)

@@ -25,7 +25,7 @@ impl KdcApp {
         Ok(granted.includes(Roles(member.roles)))
     }
 
-    /// Ends a membership. The caller takes the group out of the principal's own record. Returns what others are told.
+    /// Ends a membership. The caller takes the group out of the principal's own record, and tells the member. Returns what others are told.
     pub(in crate::kdc) fn evict(
         &self,
         view: &View<'_>,
@@ -70,29 +70,8 @@ impl KdcApp {
         head.note_due(why, view.arrived().unix);
         changes.put(keys::head(group), head);
         events.push(Event::Audit(Entry::of_member("membership ended", gname, client, member).because(why)));
-        if is_told(why) {
-            events.extend(self.tell_evicted(view, id, client, (gname, group), ends_associations(why))?);
-        }
         Ok(events)
     }
-}
-
-/// Whether the token under which somebody was a member has ended with the membership, and its association with that.
-const fn ends_associations(why: RekeyReason) -> bool {
-    matches!(why, RekeyReason::Revoked | RekeyReason::Distrusted)
-}
-
-/// Whether a member that takes requests is told there of its end, by whoever ends it. The operator's eviction sees to that itself, who
-/// leaves knows it, and with its token the association of a client has ended at both sides.
-const fn is_told(why: RekeyReason) -> bool {
-    matches!(
-        why,
-        RekeyReason::Revoked
-            | RekeyReason::Distrusted
-            | RekeyReason::Narrowed
-            | RekeyReason::Profile
-            | RekeyReason::Expired
-    )
 }
 
 /// A Sender ID goes stale: it is not given again while this Gid is in use.

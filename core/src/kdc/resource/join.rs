@@ -22,7 +22,7 @@ use crate::kdc::{Event, KdcApp};
 use crate::refusal::Refusal;
 use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
-use crate::schema::records::{Ban, BelongsTo, GroupSecret, Head, MemberRecord};
+use crate::schema::records::{Ban, BelongsTo, GroupSecret, Head, Leaving, MemberRecord};
 use crate::traits::profile::{KeyAudience, OwnRecords, ProfileJoin, ProfileJoined};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
@@ -76,6 +76,9 @@ impl KdcApp {
         let (key, ban) = (keys::member(group.id, authorised.holder.id), keys::ban(group.id, authorised.holder.id));
         if view.assume_absent::<Ban>(&ban)?.is_some_and(|ban| ban.until > self.expiry.time(view.now())) {
             return Err(Refusal::Forbidden("the operator has put the client out of the group").into());
+        }
+        if view.assume_absent::<Leaving>(&keys::leaving(group.id, authorised.holder.id))?.is_some() {
+            return Err(Refusal::Unavailable("the client's former membership is being ended", 1).into());
         }
         let (former, counted) =
             (view.get::<MemberRecord>(&key), self.check_provoked(view, group.id, authorised.holder.id));

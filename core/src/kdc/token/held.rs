@@ -147,7 +147,7 @@ impl KdcApp {
         Ok(events)
     }
 
-    /// Ends the memberships that no token of the client covers at this time. What the client observes under its associations is looked at
+    /// Ends the memberships that no token of the client covers at this time: their groups put it out, each in its turn. What the client observes under its associations is looked at
     /// again then.
     pub(in crate::kdc) fn end_uncovered(
         &self,
@@ -174,7 +174,7 @@ impl KdcApp {
             if events.is_empty() {
                 events.extend(principal.tokens.iter().map(|held| Event::Restricted(held.association.clone())));
             }
-            events.extend(self.evict(view, id, principal, &membership, why, changes)?);
+            events.extend(self.note_leaving(view, id, principal, &membership, why, changes)?);
         }
         Ok(events)
     }

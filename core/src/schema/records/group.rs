@@ -379,6 +379,19 @@ pub struct Ban {
     pub until: UnixTime,
 }
 
+/// A membership that has ended with its token, and of which the group is not rid yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The GROUPNAME.
+    pub gname: String,
+    /// Why it has ended.
+    pub why: RekeyReason,
+    /// The issuer of the client, by the name in the configuration.
+    pub issuer: String,
+    /// The name of the client at the issuer.
+    pub subject: String,
+}
+
 /// Leads from the end of a ban to the ban, so that a sweep finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanEnd {
@@ -395,6 +408,7 @@ crate::plain_record!(
     Deletion,
     Ban,
     BanEnd,
+    Leaving,
     // The second one holds the issuers.
     GroupConfiguration = 2,
     GroupSecret,
