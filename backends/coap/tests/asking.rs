@@ -3,12 +3,13 @@
 use ace_backend_coap::{AddressPair, Endpoint, Inputs, Limits, Received, RequestError, Requester, Responder, Service};
 use ace_coap::numbers::option;
 use ace_coap::security::{PeerId, ProtectError};
-use ace_coap::{Code, Message, Type};
+use ace_coap::{Block, Code, Message, Type};
 use ace_groupcomm::traits::transport::{AssociationNotice, Associations};
-use ace_oscore::{Aead, Context, Hkdf, Incoming, Parameters, Sequence};
+use ace_oscore::{Aead, Context, Hkdf, Incoming, Parameters, ResponseRight, Sequence};
 use ace_profile_oscore::{OscoreServer, Responses};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ struct Lab {
     security: Arc<OscoreServer>,
     client: Context,
     now: Duration,
+    /// Of requests that the client has not answered yet.
+    rights: VecDeque<ResponseRight>,
 }
 
 impl Lab {
@@ -70,7 +73,7 @@ impl Lab {
         let (endpoint, inputs) = Endpoint::new(local, Arc::clone(&security) as _, Arc::new(Nothing), limits, [1; 32]);
         let requester = endpoint.requester();
         let client = Context::fresh(&parameters(2, 1), Sequence::all()).unwrap();
-        Self { endpoint, inputs, requester, security, client, now: Duration::ZERO }
+        Self { endpoint, inputs, requester, security, client, now: Duration::ZERO, rights: VecDeque::new() }
     }
 
     fn settle(&mut self) {
@@ -232,7 +235,8 @@ fn what_cannot_be_asked_is_refused_at_once() {
     let mut lab = Lab::new(Sequence::all(), Limits { asking: 1, ..Limits::default() });
     let error = |lab: &mut Lab, peer, message| poll(&mut lab.ask(peer, message)).unwrap().unwrap_err();
     assert_eq!(error(&mut lab, PeerId::new(b"nobody"), control(b"")), ProtectError::NoAssociation.into());
-    assert_eq!(error(&mut lab, peer(), control(&[0; 1_025])), RequestError::TooLarge);
+    let too_large = vec![0; Limits::default().body + 1];
+    assert_eq!(error(&mut lab, peer(), control(&too_large)), RequestError::TooLarge);
     let mut largest = lab.ask(peer(), control(&[0; 1_024]));
     let request = lab.sent().unwrap();
     // One at a time, and so many in all.
@@ -357,4 +361,108 @@ fn what_somebody_adds_outside_of_a_true_answer_means_nothing() {
     answer.options.push(option::URI_HOST, b"elsewhere");
     lab.comes(&answer);
     assert_eq!(payload(&mut outcome), b"1");
+}
+
+impl Lab {
+    /// The block that was sent: its request, its Block1 and its payload.
+    fn block(&mut self) -> (Message, Block, Vec<u8>) {
+        let request = self.sent().unwrap();
+        let clear = self.clear(&request);
+        let block = Block::from_uint(clear.0.options.uint(option::BLOCK1).unwrap()).unwrap();
+        self.rights.push_back(clear.1);
+        assert_eq!(clear.0.options.has(option::SIZE1), block.num == 0);
+        (request, block, clear.0.payload)
+    }
+
+    fn clear(&mut self, request: &Message) -> (Message, ResponseRight) {
+        let Incoming::Accepted { message, right, .. } = self.client.unprotect_request(request).unwrap() else {
+            panic!("the window is known")
+        };
+        (message, right)
+    }
+
+    /// The client answers the block that came last.
+    fn answers(&mut self, request: &Message, code: Code, block: Option<Block>) {
+        let mut answer = Message::response(code);
+        if let Some(block) = block {
+            answer.options.push_uint(option::BLOCK1, block.to_uint());
+        }
+        let right = self.rights.pop_front().unwrap();
+        let mut answer = self.client.protect_response(&answer, right).unwrap();
+        (answer.kind, answer.id, answer.token) = (Type::Acknowledgement, request.id, request.token.clone());
+        self.comes(&answer);
+    }
+}
+
+const fn block(num: u32, more: bool, szx: u8) -> Block {
+    Block { num, more, szx }
+}
+
+#[test]
+fn a_body_that_is_too_long_for_one_datagram_goes_block_by_block() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    let body: Vec<u8> = (0..2_500_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let mut outcome = lab.ask(peer(), control(&body));
+    let mut came = Vec::new();
+    for (num, more) in [(0, true), (1, true), (2, false)] {
+        let (request, sent, payload) = lab.block();
+        assert_eq!(sent, block(num, more, 6));
+        came.extend(payload);
+        assert!(poll(&mut outcome).is_none());
+        let code = if more { Code::CONTINUE } else { Code::CHANGED };
+        lab.answers(&request, code, Some(sent));
+    }
+    assert_eq!(came, body);
+    let answer = poll(&mut outcome).unwrap().unwrap();
+    assert_eq!((answer.code, answer.options.has(option::BLOCK1)), (Code::CHANGED, false));
+    assert_eq!(lab.sent(), None);
+}
+
+#[test]
+fn a_client_that_wants_smaller_blocks_gets_them_from_there_on() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    let body = vec![7; 1_500];
+    let mut outcome = lab.ask(peer(), control(&body));
+    let (request, sent, payload) = lab.block();
+    assert_eq!((sent, payload.len()), (block(0, true, 6), 1_024));
+    lab.answers(&request, Code::CONTINUE, Some(block(0, true, 4)));
+    let (request, sent, payload) = lab.block();
+    assert_eq!((sent, payload.len()), (block(4, true, 4), 256));
+    lab.answers(&request, Code::CONTINUE, Some(sent));
+    let (request, sent, payload) = lab.block();
+    assert_eq!((sent, payload.len()), (block(5, false, 4), 220));
+    lab.answers(&request, Code::CHANGED, Some(sent));
+    assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::CHANGED);
+
+    // One that cannot take the first one at all says so, and it begins anew.
+    let mut outcome = lab.ask(peer(), control(&body));
+    let (request, sent, _) = lab.block();
+    lab.answers(&request, Code::REQUEST_ENTITY_TOO_LARGE, Some(Block { szx: 5, ..sent }));
+    let (request, sent, payload) = lab.block();
+    assert_eq!((sent, payload.len()), (block(0, true, 5), 512));
+    lab.answers(&request, Code::REQUEST_ENTITY_TOO_LARGE, Some(sent));
+    assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::REQUEST_ENTITY_TOO_LARGE, "it has no smaller wish");
+}
+
+#[test]
+fn a_body_whose_blocks_are_not_taken_is_given_up() {
+    let mut lab = Lab::new(Sequence::all(), Limits::default());
+    let mut outcome = lab.ask(peer(), control(&[1; 3_000]));
+    let (request, ..) = lab.block();
+    lab.answers(&request, Code::CONTINUE, Some(block(1, true, 6)));
+    assert_eq!(poll(&mut outcome), Some(Err(RequestError::Blocks)), "it speaks of another block");
+
+    let mut outcome = lab.ask(peer(), control(&[2; 3_000]));
+    let (request, sent, _) = lab.block();
+    lab.answers(&request, Code::CONTINUE, Some(sent));
+    let (request, sent, _) = lab.block();
+    lab.answers(&request, Code::REQUEST_ENTITY_INCOMPLETE, Some(sent));
+    assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::REQUEST_ENTITY_INCOMPLETE);
+
+    let mut outcome = lab.ask(peer(), control(&[3; 1_025]));
+    for _ in 0..2 {
+        let (request, sent, _) = lab.block();
+        lab.answers(&request, Code::CONTINUE, Some(sent));
+    }
+    assert_eq!(poll(&mut outcome), Some(Err(RequestError::Blocks)), "it waits for more than there is");
 }

@@ -212,7 +212,9 @@ impl Deliverer for Followed {
         match requester.request(peer, to, message).await {
             Ok(answer) if answer.code.is_success() => Delivered::Confirmed,
             Ok(_) => Delivered::Refused,
-            Err(RequestError::Silent | RequestError::Reset | RequestError::Option(_)) => Delivered::Silent,
+            Err(RequestError::Silent | RequestError::Reset | RequestError::Blocks | RequestError::Option(_)) => {
+                Delivered::Silent
+            }
             Err(_) => Delivered::NotSent,
         }
     }

@@ -9,6 +9,7 @@ use crate::kdc::association::ownership::Owned;
 use crate::kdc::association::pending::Pendings;
 use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
 use crate::kdc::config::{KdcConfig, SetupError};
+use crate::kdc::delivery::body::Bodies;
 use crate::kdc::delivery::schedule::{Deliveries, Step, Told};
 use crate::kdc::delivery::send::{DeliveryKey, Sending};
 use crate::kdc::event::{Event, Task};
@@ -56,6 +57,7 @@ pub(crate) struct KdcApp {
     pub(super) looks: Looks,
     pub(super) heads: Heads,
     pub(super) deliveries: Deliveries,
+    pub(super) bodies: Bodies,
     /// What leaves with the next effects.
     pub(super) outbox: Vec<(DeliveryKey, Delivery)>,
     pub(super) changes_per_hour: u32,
@@ -252,11 +254,10 @@ impl App for KdcApp {
                 Some(task.clone())
             }
             // Both come again by themselves.
-            Task::Look(_) => {
+            Task::Look(_) | Task::Heads { .. } => {
                 self.looks.doubt(now);
                 None
             }
-            Task::Heads { .. } => None,
             // The member is tried again, as one that has not answered.
             Task::Deliver(Sending { gname, num, client, .. }) => {
                 let over = self.deliveries.told(now, gname, *num, *client, Told::Not);
@@ -378,6 +379,7 @@ impl Kdc {
             looks: Looks::new(sharing),
             heads: Heads::new(sharing),
             deliveries: Deliveries::default(),
+            bodies: Bodies::default(),
             outbox: Vec::new(),
             changes_per_hour: config.changes_per_hour,
             expiry_notice: config.expiry_notice,

@@ -7,6 +7,7 @@ use ace_groupcomm::delivery::{ControlRecord, Delivered, Delivery, RekeyProgress,
 use ace_groupcomm::engine::{Machine, OpId};
 use ace_groupcomm::testkit::build::update_post;
 use ace_groupcomm::{AssociationId, Endpoint, RecordType, TokenHash};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The same client, as its messages come from this port.
@@ -307,4 +308,36 @@ fn who_is_put_out_for_a_narrower_token_is_told_under_its_association() {
     let told = sent(&mut desk, 1);
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].1.request.method, &told[0].1.association), (Method::Delete, &id(&one.caller)));
+}
+
+#[test]
+fn who_takes_requests_is_told_that_its_group_was_deleted() {
+    let mut desk = desk_with(&[]);
+    let (one, _two) = (taking(&mut desk, 1, "/a"), join(&mut desk, 2));
+    desk.command(Command::Delete { group: "g1".into(), with_members: true }).unwrap();
+    let told = sent(&mut desk, 1);
+    assert_eq!(told.len(), 1);
+    let (_, delivery) = &told[0];
+    assert_eq!((delivery.request.method, delivery.request.path.join("/")), (Method::Delete, "a".into()));
+    assert_eq!((&delivery.association, delivery.request.payload.len()), (&id(&one.caller), 0));
+    assert!(sent(&mut desk, 300).is_empty(), "once");
+}
+
+#[test]
+fn the_message_of_many_evictions_at_once_names_all_of_them_and_is_the_same_for_all_members() {
+    let mut desk = desk_with(&[]);
+    let members: Vec<Joined> = (1..=2).map(|number| taking(&mut desk, number, "/a")).collect();
+    let out: Vec<Joined> = (3..=702).map(|number| join(&mut desk, number)).collect();
+    for member in &out {
+        desk.command(Command::Evict { group: "g1".into(), node: NodeName::new(&member.node) }).unwrap();
+    }
+    let told = sent(&mut desk, DELAY + 1);
+    let bodies: Vec<_> = told.iter().map(|(_, delivery)| delivery.request.payload.clone()).collect();
+    assert_eq!((bodies.len(), head(&desk).num), (members.len(), 1));
+    assert_eq!(bodies[0], bodies[1]);
+    assert!(bodies[0].len() > 1_024, "it goes block by block");
+    let message = RekeyingMessage::decode(&bodies[0]).unwrap();
+    let stale: BTreeSet<Vec<u8>> = message.stale_node_ids.unwrap().into_iter().collect();
+    assert_eq!(stale, out.into_iter().map(|member| member.sender_id).collect());
+    assert!(message.joined.is_none());
 }

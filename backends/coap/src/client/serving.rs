@@ -1,16 +1,20 @@
 //! What a client answers its server: both ask under one association, on one socket.
 
 use super::{Client, ClientError, after};
-use crate::block::bad_option;
+use crate::Limits;
+use crate::block::{BlockStep, Transfers, bad_option};
+use crate::owner::Owner;
 use ace_coap::numbers::option;
-use ace_coap::security::{ClientSecurity, Inbound};
-use ace_coap::{Message, Token, Type};
+use ace_coap::security::{ClientSecurity, Inbound, PeerId};
+use ace_coap::{Code, Message, Token, Type};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Answers that are kept for requests that come again.
 const ANSWERED: usize = 16;
+/// Bodies that may come in blocks at once.
+const BODIES: usize = 2;
 /// How often the server is asked whether a request is new, at most. Each time takes a sequence number, and a request that
 /// somebody replays asks for it too.
 const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,11 +23,33 @@ const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Serving {
     answer: Box<dyn FnMut(Message) -> Message + Send>,
     answered: VecDeque<(Instant, Vec<u8>, Vec<u8>)>,
+    /// Bodies that come in blocks, and since when.
+    transfers: Transfers,
+    began: Instant,
     /// When the server was asked last whether a request is new.
     challenged: Option<Instant>,
 }
 
 impl Serving {
+    /// The answer to a verified request, or to a block of one.
+    fn respond(&mut self, request: Message) -> Message {
+        let owner = Owner::Peer(PeerId::new(&[]));
+        match self.transfers.request(self.began.elapsed(), &owner, request) {
+            BlockStep::Whole(mut request, block) => {
+                for number in [option::BLOCK1, option::SIZE1, option::REQUEST_TAG] {
+                    request.options.remove(number);
+                }
+                let mut answer = (self.answer)(request);
+                if let Some(block) = block {
+                    answer.options.push_uint(option::BLOCK1, block.to_uint());
+                }
+                answer
+            }
+            BlockStep::Answer(answer) => answer,
+            BlockStep::Kept(_) | BlockStep::Crowded => Message::response(Code::SERVICE_UNAVAILABLE),
+        }
+    }
+
     /// Whether the server may be asked whether a request is new.
     fn may_challenge(&self) -> bool {
         self.challenged.is_none_or(|at| at.elapsed() >= CHALLENGE_INTERVAL)
@@ -37,17 +63,26 @@ impl Serving {
     }
 }
 
-/// Critical options that a request may have. One that came in blocks is refused.
+/// Critical options that a request may have.
 const fn is_known(number: u16) -> bool {
-    matches!(number, option::URI_HOST | option::URI_PORT | option::URI_PATH | option::URI_QUERY | option::ACCEPT)
+    matches!(
+        number,
+        option::URI_HOST | option::URI_PORT | option::URI_PATH | option::URI_QUERY | option::ACCEPT | option::BLOCK1
+    )
 }
 
 impl<S: ClientSecurity> Client<S> {
     /// Answers requests of the server with this from now on, while this client waits for whatever else
-    /// ([`Self::request`], [`Self::listen`]). Only what verifies as the server's is handed on; it fits into one datagram, as its
-    /// answer has to. Without this, requests are reset.
+    /// ([`Self::request`], [`Self::listen`]). Only what verifies as the server's is handed on, whole where it came in blocks; the answer has
+    /// to fit into one datagram. Without this, requests are reset.
     pub fn serve(&mut self, answer: impl FnMut(Message) -> Message + Send + 'static) {
-        self.serving = Some(Serving { answer: Box::new(answer), answered: VecDeque::new(), challenged: None });
+        self.serving = Some(Serving {
+            answer: Box::new(answer),
+            answered: VecDeque::new(),
+            transfers: Transfers::new(&Limits { transfers: BODIES, bodies: self.limits.body, ..self.limits }),
+            began: Instant::now(),
+            challenged: None,
+        });
     }
 
     /// Answers the server's requests for so long ([`Self::serve`]), and keeps notifications for
@@ -82,7 +117,7 @@ impl<S: ClientSecurity> Client<S> {
         let (mut answer, is_servers) = match self.security.unprotect_request(request, echo) {
             Inbound::Verified { mut message, binding, .. } => {
                 let answer = match message.options.check(is_known) {
-                    Ok(()) => (serving.answer)(message),
+                    Ok(()) => serving.respond(message),
                     Err(number) => bad_option(number),
                 };
                 match self.security.protect_response(answer, binding) {

@@ -1,8 +1,9 @@
 //! Requests of the server to its clients, under the associations by which these ask: both roles on one socket.
 //!
-//! A client, and an address, is asked one thing at a time (NSTART, RFC 7252 section 4.7). Request and answer fit into one datagram each. An answer
-//! counts only when it verifies. A Reset is believed after a moment in which no true answer has come.
+//! A client, and an address, is asked one thing at a time (NSTART, RFC 7252 section 4.7). A body that is too long for one datagram goes block by
+//! block (RFC 7959), each protected by itself; the answer fits into one datagram. An answer counts only when it verifies. A Reset is believed after a moment in which no true answer has come.
 
+use super::incoming::without_payload;
 use super::{Endpoint, PROTECT_AGAIN};
 use crate::exchange::Seen;
 use crate::retransmit::Sent;
@@ -34,9 +35,12 @@ pub enum RequestError {
     /// The client, or its address, is being asked something already, or too many clients are.
     #[error("the client, or too many of them, are being asked")]
     Busy,
-    /// The request does not fit into one datagram.
-    #[error("the request is too large for one datagram")]
+    /// The request has a body that is larger than [`Limits::body`](crate::Limits::body).
+    #[error("the body of the request is too large")]
     TooLarge,
+    /// The client does not take the body in blocks as they come.
+    #[error("the blocks of the request are not taken")]
+    Blocks,
     /// The request could not be protected.
     #[error(transparent)]
     Protect(#[from] ProtectError),
@@ -95,6 +99,8 @@ enum Progress {
 struct Asked {
     outgoing: Outgoing,
     progress: Progress,
+    /// The block that is sent, where the body goes in blocks.
+    block: Option<Block>,
     /// Whether the client's Echo was sent.
     echoed: bool,
     /// Whether somebody has reset it.
@@ -110,6 +116,42 @@ pub(super) struct Asking {
     tokens: HashMap<Token, PeerId>,
     due: BTreeSet<(Duration, PeerId)>,
     next_token: u64,
+}
+
+impl Asked {
+    /// The message that is sent now: the request, or a block of it.
+    fn part(&self) -> Message {
+        let Message { payload, .. } = &self.outgoing.message;
+        let Some(block) = self.block else { return self.outgoing.message.clone() };
+        let rest = payload.get(block.offset()..).unwrap_or_default();
+        let mut part = without_payload(&self.outgoing.message);
+        part.payload = rest.get(..block.size()).unwrap_or(rest).to_vec();
+        let more = rest.len() > block.size();
+        part.options.push_uint(option::BLOCK1, Block { more, ..block }.to_uint());
+        if block.num == 0 {
+            part.options.push_uint(option::SIZE1, u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        }
+        part
+    }
+
+    /// The block to send after this answer; `None` where the answer is to the whole request. The client may want smaller blocks: what
+    /// was sent counts as several of them.
+    fn following(&self, answer: &Message) -> Option<Result<Block, RequestError>> {
+        let sent = self.block?;
+        let wanted = answer.options.uint(option::BLOCK1).and_then(Block::from_uint);
+        let szx = wanted.map_or(sent.szx, |block| block.szx.min(sent.szx));
+        let next = match answer.code {
+            Code::CONTINUE if wanted.is_none_or(|wanted| wanted.offset() == sent.offset()) => {
+                sent.offset().saturating_add(sent.size())
+            }
+            Code::CONTINUE => return Some(Err(RequestError::Blocks)),
+            Code::REQUEST_ENTITY_TOO_LARGE if sent.num == 0 && szx < sent.szx => 0,
+            _ => return None,
+        };
+        let num = next.checked_div(Block { num: 0, more: true, szx }.size()).and_then(|num| u32::try_from(num).ok());
+        let is_within = next < self.outgoing.message.payload.len();
+        Some(num.filter(|_| is_within).map(|num| Block { num, more: true, szx }).ok_or(RequestError::Blocks))
+    }
 }
 
 impl Asking {
@@ -164,7 +206,7 @@ impl Endpoint {
         }
         let refusal = if is_busy || self.asking.of.len() >= self.limits.asking {
             Some(RequestError::Busy)
-        } else if outgoing.message.payload.len() > (Block { num: 0, more: false, szx: Block::MAX_SZX }).size() {
+        } else if outgoing.message.payload.len() > self.limits.body {
             Some(RequestError::TooLarge)
         } else {
             None
@@ -174,11 +216,19 @@ impl Endpoint {
             return;
         }
         let until = self.now().saturating_add(self.limits.response_timeout);
+        let first = Block { num: 0, more: true, szx: self.limits.szx.min(Block::MAX_SZX) };
+        let mut outgoing = outgoing;
+        let block = Some(first).filter(|first| outgoing.message.payload.len() > first.size());
+        if block.is_some() {
+            // A block of one body that was given up never ends in the next (RFC 9175 section 3.3).
+            outgoing.message.options.push(option::REQUEST_TAG, &self.asking.next_token.to_be_bytes());
+        }
         self.asking.of.insert(
             peer.clone(),
             Asked {
                 outgoing,
                 progress: Progress::Unsent { until, tries: 0 },
+                block,
                 echoed: false,
                 doubted: false,
                 due: None,
@@ -191,7 +241,7 @@ impl Endpoint {
     fn send_request(&mut self, peer: &PeerId) {
         let now = self.now();
         let Some(asked) = self.asking.of.get(peer) else { return };
-        let (to, mut message) = (asked.outgoing.to, asked.outgoing.message.clone());
+        let (to, mut message) = (asked.outgoing.to, asked.part());
         let may_wait =
             matches!(asked.progress, Progress::Unsent { until, .. } if now.saturating_add(PROTECT_AGAIN) <= until);
         let token = Token::new(&self.asking.next_token.to_be_bytes());
@@ -315,23 +365,40 @@ impl Endpoint {
 
     /// Goes on with a true response: it is the answer, or asks for an Echo first.
     fn answered(&mut self, peer: &PeerId, mut answer: Message) {
+        let following = self.asking.of.get(peer).and_then(|asked| asked.following(&answer));
+        if let Some(block) = following {
+            return match block {
+                Ok(block) => self.send_again(peer, |asked| asked.block = Some(block)),
+                Err(error) => self.end_request(peer, Err(error)),
+            };
+        }
         let echo = answer.options.first(option::ECHO).filter(|_| answer.code == Code::UNAUTHORIZED).map(<[u8]>::to_vec);
         let wants_echo = self.asking.of.get(peer).is_some_and(|asked| !asked.echoed);
         if let Some(echo) = echo.filter(|_| wants_echo) {
-            let Some((mut asked, id)) = self.asking.remove(peer) else { return };
-            if let Some(id) = id {
-                self.retransmissions.settle(asked.outgoing.to, id);
-            }
-            asked.outgoing.message.options.set(option::ECHO, &echo);
-            let until = self.now().saturating_add(self.limits.response_timeout);
-            (asked.echoed, asked.doubted, asked.progress) = (true, false, Progress::Unsent { until, tries: 0 });
-            self.asking.of.insert(peer.clone(), asked);
-            return self.send_request(peer);
+            return self.send_again(peer, |asked| {
+                asked.outgoing.message.options.set(option::ECHO, &echo);
+                asked.echoed = true;
+            });
         }
+        // It is the answer to the last block.
+        answer.options.remove(option::BLOCK1);
         let outcome = match answer.options.check(|_| false) {
             Ok(()) => Ok(answer),
             Err(number) => Err(RequestError::Option(number)),
         };
         self.end_request(peer, outcome);
+    }
+
+    /// Sends a request of which one message was answered once more, changed so.
+    fn send_again(&mut self, peer: &PeerId, change: impl FnOnce(&mut Asked)) {
+        let Some((mut asked, id)) = self.asking.remove(peer) else { return };
+        if let Some(id) = id {
+            self.retransmissions.settle(asked.outgoing.to, id);
+        }
+        change(&mut asked);
+        let until = self.now().saturating_add(self.limits.response_timeout);
+        (asked.doubted, asked.progress) = (false, Progress::Unsent { until, tries: 0 });
+        self.asking.of.insert(peer.clone(), asked);
+        self.send_request(peer);
     }
 }

@@ -356,7 +356,7 @@ fn checked_outside(message: Message, security: &dyn MessageSecurity) -> Result<M
 }
 
 /// What has to be kept of a request: for FETCH the payload is a part of what is asked.
-fn without_payload(message: &Message) -> Message {
+pub(super) fn without_payload(message: &Message) -> Message {
     let mut kept = Message::request(message.code);
     kept.options = message.options.clone();
     if message.code == Code::FETCH {

@@ -3,7 +3,7 @@
 use crate::lab::{Other, context, quick};
 use ace_backend_coap::{Client, ClientError};
 use ace_coap::numbers::option;
-use ace_coap::{Code, Message, Token, Type};
+use ace_coap::{Block, Code, Message, Token, Type};
 use ace_oscore::{Aead, Context, Hkdf, Parameters, PendingRequest, Sequence};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -115,16 +115,52 @@ async fn what_is_not_the_servers_is_not_acted_on() {
     proxied.options.push(option::PROXY_SCHEME, b"coap");
     other.send(&proxied).await;
     other.send(&Message { id: 4, ..true_one }).await;
-    // What cannot be understood, or comes in blocks, is refused, and under protection.
+    // What cannot be understood is refused, and under protection.
     let mut request = Message::request(Code::POST);
     (request.kind, request.id) = (Type::Confirmable, 5);
-    request.options.push_uint(option::BLOCK1, 8);
+    request.options.push_uint(option::BLOCK2, 8);
     let (request, mut pending) = server.protect_request(&request).unwrap();
     other.send(&request).await;
     listen(&mut client).await;
     assert_eq!(other.receive().await.code, Code::UNAUTHORIZED);
     assert_eq!(server.unprotect_response(&other.receive().await, &mut pending).unwrap().code, Code::BAD_OPTION);
     assert_eq!(*seen.lock().unwrap(), [b"true"]);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_in_blocks_is_handed_on_whole() {
+    let mut other = Other::new().await;
+    let mut client = other.client(quick()).await.protect_with(context(1, 2));
+    let mut server = context(2, 1);
+    met(&mut other, &mut client, &mut server).await;
+    let seen = serve(&mut client);
+    let body: Vec<u8> = (0..40).collect();
+    let mut codes = Vec::new();
+    // The second one comes again: it is no other block. The third one belongs to no body.
+    for (id, num, tag) in [(5_u16, 0_u32, 1_u8), (6, 1, 1), (7, 1, 9), (8, 2, 1)] {
+        let block = Block { num, more: num < 2, szx: 0 };
+        let mut request = Message::request(Code::POST).with_path(["control"]);
+        (request.kind, request.id, request.token) = (Type::Confirmable, id, Token::new(&id.to_be_bytes()));
+        request.options.push_uint(option::BLOCK1, block.to_uint());
+        request.options.push(option::REQUEST_TAG, &[tag]);
+        let rest = &body[block.offset()..];
+        request.payload = rest[..rest.len().min(16)].to_vec();
+        let (request, mut pending) = server.protect_request(&request).unwrap();
+        for _ in 0..u16::from(num == 1 && tag == 1) + 1 {
+            other.send(&request).await;
+            listen(&mut client).await;
+            let answer = other.receive().await;
+            if id != 6 || codes.len() < 2 {
+                let answer = server.unprotect_response(&answer, &mut pending).unwrap();
+                assert_eq!(answer.options.uint(option::BLOCK1).is_some(), tag == 1);
+                assert_eq!(answer.payload.is_empty(), num < 2);
+                codes.push(answer.code);
+            }
+        }
+    }
+    let incomplete = Code::REQUEST_ENTITY_INCOMPLETE;
+    assert_eq!(codes, [Code::CONTINUE, Code::CONTINUE, incomplete, Code::CHANGED]);
+    assert_eq!(*seen.lock().unwrap(), [body]);
 }
 
 #[tokio::test]

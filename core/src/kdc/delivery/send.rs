@@ -35,7 +35,7 @@ pub(crate) enum DeliveryKey {
         /// The principal that is the member.
         client: PrincipalId,
     },
-    /// A member is told that it was put out. Nothing follows of it.
+    /// A member is told that it is one no more. Nothing follows of it.
     Evicted,
 }
 
@@ -116,14 +116,13 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&keys::secret(*group, head.num))?.ok_or(broken)?;
         self.usable(view, secret)?;
         let state = GroupState { id: *group, head };
-        let message = self.rekeying_message(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
+        let body = self.rekeying_body(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
         let path = |segments: &[&str]| segments.iter().map(|segment| (*segment).to_owned()).collect::<Vec<String>>();
         let delivery = Delivery {
             association: held.association.clone(),
             observed: vec![path(&[ROOT, gname]), path(&[ROOT, gname, NODES, member.node.as_str()])],
             to: control.to.to_vec().into(),
-            request: Request::new(Method::Post, control.path.clone())
-                .with_payload(ACE_GROUPCOMM_CBOR, message.encode()),
+            request: Request::new(Method::Post, control.path.clone()).with_payload(ACE_GROUPCOMM_CBOR, body),
             patience: *patience,
         };
         let key = DeliveryKey::Rekeyed { gname: gname.clone(), num: *num, client: *client };
@@ -162,15 +161,22 @@ impl KdcApp {
         let associations: BTreeSet<AssociationId> = own.chain([association.clone()]).collect();
         let mut events: Vec<Event> =
             associations.into_iter().map(|id| Event::Unobserved { id, path: path.clone() }).collect();
-        let delivery = Delivery {
-            association,
-            observed: Vec::new(),
-            to: control.to.to_vec().into(),
-            request: Request::new(Method::Delete, control.path.clone()),
-            patience: EVICTED_PATIENCE,
-        };
-        events.push(Event::Deliver(DeliveryKey::Evicted, Box::new(delivery)));
+        events.push(deletion(association, control));
         Ok(events)
+    }
+
+    /// What a member is sent that takes requests, when its group is deleted; nothing where it has no association any more.
+    pub(in crate::kdc) fn tell_deleted(
+        &self,
+        view: &View<'_>,
+        client: PrincipalId,
+        group: GroupId,
+    ) -> Result<Option<Event>, Stop> {
+        let (control, principal) =
+            (view.get::<ControlRecord>(&keys::control(group, client)), view.get::<Principal>(&keys::principal(client)));
+        let (Some(control), Some(principal)) = (control?, principal?) else { return Ok(None) };
+        let held = principal.of_association(&control.association).or_else(|| principal.tokens.first());
+        Ok(held.filter(|_| principal.is_member(group)).map(|held| deletion(held.association.clone(), control)))
     }
 
     /// Stores how far the members of a group were told.
@@ -232,4 +238,16 @@ impl KdcApp {
         );
         self.start.todo(Task::Distributed { group, num });
     }
+}
+
+/// The DELETE by which a member that takes requests is told that it is one no more.
+fn deletion(association: AssociationId, control: &ControlRecord) -> Event {
+    let delivery = Delivery {
+        association,
+        observed: Vec::new(),
+        to: control.to.to_vec().into(),
+        request: Request::new(Method::Delete, control.path.clone()),
+        patience: EVICTED_PATIENCE,
+    };
+    Event::Deliver(DeliveryKey::Evicted, Box::new(delivery))
 }

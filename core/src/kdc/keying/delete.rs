@@ -47,11 +47,17 @@ impl KdcApp {
             changes.delete(keys::deletion(group));
             return Ok(Outcome::done_with(changes));
         }
+        let takers = left.iter().filter_map(|key| match Kind::of(key) {
+            Some(Kind::Control(_, client)) => Some(client),
+            _ => None,
+        });
+        let told: Vec<_> = takers.map(|client| self.tell_deleted(view, client, group)).collect();
         let members = left.iter().filter_map(|key| match Kind::of(key) {
             Some(Kind::Member(_, client)) => Some(client),
             _ => None,
         });
         let forgotten: Vec<_> = members.map(|client| forget_membership(view, client, group, &mut changes)).collect();
+        let told: Vec<Event> = told.into_iter().collect::<Result<Vec<_>, Stop>>()?.into_iter().flatten().collect();
         forgotten.into_iter().collect::<Result<(), Stop>>()?;
         left.into_iter().for_each(|key| changes.delete(key));
         for (key, ban) in bans {
@@ -62,7 +68,7 @@ impl KdcApp {
             changes.delete(keys::ban_end(ban.until, group, client));
             changes.delete(key);
         }
-        Ok(Outcome::done_with(changes).with_event(Event::Clears(group)))
+        Ok(told.into_iter().fold(Outcome::done_with(changes).with_event(Event::Clears(group)), Outcome::with_event))
     }
 
     /// Whoever observes something of the group is told that it is gone.

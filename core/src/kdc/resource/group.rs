@@ -33,8 +33,7 @@ impl KdcApp {
             let key = keys::secret(state.id, state.head.num);
             let secret = view.get::<GroupSecret>(&key)?.ok_or(BROKEN)?;
             self.usable(view, secret)?;
-            let message = self.rekeying_message(view, &authorised.group, state, secret, audience)?;
-            return Ok(content(message.encode()));
+            return Ok(content(self.rekeying_body(view, &authorised.group, state, secret, audience)?));
         }
         Ok(content(self.distribution(view, authorised, state, audience)?.encode()))
     }
