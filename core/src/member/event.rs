@@ -1,6 +1,7 @@
 //! What an application is told of its groups.
 
 use super::bytes::Bytes;
+use super::verify::VerificationData;
 
 /// Something that has happened to the member or its group, in the order in which it was safe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum MemberEvent {
     Renewed,
     /// The member has another credential. Its sequence numbers go on.
     CredentialChanged,
+    /// What verifies the signatures of a group that it is no member of.
+    VerificationData(Box<VerificationData>),
     /// The KDC has another credential than before, and has proven it.
     KdcCredChanged,
     /// The group is not active: nothing is to be sent to it, and nothing taken from it, until it is active again.

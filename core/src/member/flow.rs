@@ -5,7 +5,7 @@ use super::event::MemberEvent;
 use super::group::JoinedGroup;
 use super::run::{Run, Stop};
 use super::state::{Session, Token};
-use super::{ExchangeError, MemberError, Operation, Setup, Task, follow, membership};
+use super::{ExchangeError, MemberError, Operation, Setup, Task, follow, membership, verify};
 use crate::auth_server::TOKEN;
 use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
@@ -54,6 +54,7 @@ pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(
         Operation::ChangeCredential => membership::change_credential(setup, run),
         Operation::Leave => membership::leave(setup, run),
         Operation::KdcCred => kdc_cred(setup, run),
+        Operation::VerifyData => verify::verify_data(setup, run),
         Operation::Status => follow::status(setup, run),
         Operation::Observe => follow::observe(setup, run),
     }

@@ -17,11 +17,13 @@ mod group;
 mod membership;
 mod run;
 mod state;
+mod verify;
 
 pub use bytes::Bytes;
 pub use event::MemberEvent;
 pub use group::{FormerGroup, JoinedGroup, Peer};
 pub use state::{Numbers, Session, State, Token};
+pub use verify::VerificationData;
 
 use crate::time::UnixTime;
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
@@ -57,6 +59,8 @@ pub enum Operation {
     Leave,
     /// Get the KDC's credential, with a new proof that it has the key.
     KdcCred,
+    /// Get what verifies the signatures of a group that it is no member of, where the profile and the token's roles allow that.
+    VerifyData,
     /// Ask whether the group is active, where its profile can say that.
     Status,
     /// Get the keying material, and be told of the next. What is told goes in by [`Member::notified`].

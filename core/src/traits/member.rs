@@ -243,6 +243,21 @@ pub trait MemberRules: Send + Sync {
         None
     }
 
+    /// The resource of a group that gives signature verifiers what they need, where the profile has one. It takes a GET of who is no
+    /// member.
+    fn verification_resource(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The parts of what that resource answers, by name.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] where the profile has no verifiers, or the answer is none of it.
+    fn verification_parts(&self, answer: &[u8]) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+        let _ = answer;
+        Err(Unsuitable::new("the profile has no verifiers"))
+    }
+
     /// The parts of keying material by name, e.g. for another stack that is to use it. Where a profile says nothing it is the
     /// `key` object as a whole, and secret.
     ///

@@ -4,7 +4,7 @@ use crate::ProgramError;
 use crate::config::MemberSettings;
 use crate::show::hex;
 use ace_groupcomm::Roles;
-use ace_groupcomm::member::JoinedGroup;
+use ace_groupcomm::member::{JoinedGroup, Peer, VerificationData};
 use ace_groupcomm::traits::member::KeyPart;
 use ace_groupcomm_messages::RawCbor;
 use serde_json::{Map, Value, json};
@@ -18,30 +18,7 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// [`ProgramError`] where the state cannot be read.
 pub fn group(settings: &MemberSettings, group: &JoinedGroup, secret: bool) -> Result<Value, ProgramError> {
-    let profile = settings.profile.profile;
-    let peers: Vec<Value> = group
-        .peers
-        .iter()
-        .map(|peer| {
-            json!({
-                "sender_id": hex(&peer.id.0),
-                "roles": profile.role_names(Roles(peer.roles)).join("+"),
-                "cred": hex(&peer.cred.0),
-            })
-        })
-        .collect();
-    let mut fields = Map::new();
-    for (name, part) in settings.rules()?.key_parts(&RawCbor::new(&group.key.0)?)? {
-        let value = match part {
-            KeyPart::Int(number) => json!(number),
-            KeyPart::Text(text) => json!(text),
-            KeyPart::Bytes(bytes) => json!(hex(&bytes)),
-            KeyPart::Secret(key) if secret => json!(hex(key.expose())),
-            KeyPart::Secret(_) => continue,
-            _ => Value::Null,
-        };
-        fields.insert(name.into(), value);
-    }
+    let mut fields = parts(settings.rules()?.key_parts(&RawCbor::new(&group.key.0)?)?, secret);
     let common = [
         ("name", json!(settings.config.name)),
         ("group", json!(settings.config.group.name)),
@@ -49,7 +26,7 @@ pub fn group(settings: &MemberSettings, group: &JoinedGroup, secret: bool) -> Re
         ("expires", json!(group.expires)),
         ("node", json!(group.node)),
         ("kdc_cred", json!(hex(&group.kdc_cred.0))),
-        ("peers", json!(peers)),
+        ("peers", peers(settings, &group.peers)),
     ];
     fields.extend(common.map(|(name, value)| (name.into(), value)));
     if secret {
@@ -58,8 +35,49 @@ pub fn group(settings: &MemberSettings, group: &JoinedGroup, secret: bool) -> Re
     Ok(Value::Object(fields))
 }
 
+fn peers(settings: &MemberSettings, peers: &[Peer]) -> Value {
+    let profile = settings.profile.profile;
+    let shown = |peer: &Peer| {
+        json!({
+            "sender_id": hex(&peer.id.0),
+            "roles": profile.role_names(Roles(peer.roles)).join("+"),
+            "cred": hex(&peer.cred.0),
+        })
+    };
+    peers.iter().map(shown).collect()
+}
+
+fn parts(parts: Vec<(&'static str, KeyPart)>, secret: bool) -> Map<String, Value> {
+    let shown = |part| match part {
+        KeyPart::Int(number) => Some(json!(number)),
+        KeyPart::Text(text) => Some(json!(text)),
+        KeyPart::Bytes(bytes) => Some(json!(hex(&bytes))),
+        KeyPart::Secret(key) => secret.then(|| json!(hex(key.expose()))),
+        _ => Some(Value::Null),
+    };
+    parts.into_iter().filter_map(|(name, part)| Some((name.to_owned(), shown(part)?))).collect()
+}
+
+/// What verifies signatures of a group that the client is no member of ([`MemberRules::verification_parts`]), secrets included.
+///
+/// [`MemberRules::verification_parts`]: ace_groupcomm::traits::member::MemberRules::verification_parts
+///
+/// # Errors
+/// [`ProgramError`] where the answer cannot be read.
+pub fn verification(settings: &MemberSettings, data: &VerificationData) -> Result<Value, ProgramError> {
+    let mut fields = parts(settings.rules()?.verification_parts(&data.answer.0)?, true);
+    let common = [
+        ("name", json!(settings.config.name)),
+        ("group", json!(settings.config.group.name)),
+        ("kdc_cred", json!(hex(&data.kdc_cred.0))),
+        ("peers", peers(settings, &data.peers)),
+    ];
+    fields.extend(common.map(|(name, value)| (name.into(), value)));
+    Ok(Value::Object(fields))
+}
+
 /// Fields whose text is hexadecimal.
-const BYTES: [&str; 7] = ["gid", "sender_id", "kdc_cred", "cred", "key_digest", "ms", "salt"];
+const BYTES: [&str; 8] = ["gid", "sender_id", "kdc_cred", "cred", "key_digest", "ms", "salt", "sign_enc_key"];
 
 /// The same in CBOR diagnostic notation, a field a line.
 #[must_use]

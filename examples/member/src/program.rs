@@ -4,7 +4,7 @@ use crate::show::{self, Style};
 use crate::watch::watch;
 use crate::{Config, Member, MemberSettings, ProgramError, export};
 use ace_backend_daemon::{Loaded, escaped, say, tell};
-use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, Operation};
+use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, MemberEvent, Operation};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -51,6 +51,8 @@ enum Command {
     ChangeCredential,
     /// Get the KDC's credential anew, with a proof that it has the key.
     KdcCred,
+    /// Get what verifies signatures of the group, for who has the role of a verifier and is no member; secrets included.
+    VerifyData,
     /// Ask whether the group is active.
     Status,
     /// Leave the group; its keys are dropped.
@@ -90,6 +92,7 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
         Command::Renew => Operation::Renew,
         Command::ChangeCredential => Operation::ChangeCredential,
         Command::KdcCred => Operation::KdcCred,
+        Command::VerifyData => Operation::VerifyData,
         Command::Status => Operation::Status,
         Command::Leave => Operation::Leave,
     };
@@ -106,6 +109,10 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
     };
     let done = member.run_with(operation, &mut hand_out).await;
     let group = member.group().cloned();
+    let verifies = member.take_events().into_iter().find_map(|event| match event {
+        MemberEvent::VerificationData(data) => Some(data),
+        _ => None,
+    });
     // Also where it came to nothing: all that was used is in the file.
     let closed = member.close();
     if outcome.is_err() && took {
@@ -114,6 +121,9 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
     outcome?;
     closed?;
     done?;
+    if let Some(data) = verifies {
+        return Ok(arguments.write(&export::verification(settings, &data)?)?);
+    }
     match (arguments.command, group) {
         (Command::Keys, _) => Ok(()),
         (Command::Token | Command::Upload, _) | (_, None) => {

@@ -203,6 +203,8 @@ impl House {
             Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
         auth_server.config.listen = any();
         auth_server.config.audiences[0].lifetime = lifetime;
+        let of_switch = auth_server.config.policies.iter_mut().find(|policy| policy.client == "switch");
+        of_switch.unwrap().roles.push_str("+verifier");
         let auth_server = ace_as::start(&auth_server, "memory:").await.unwrap();
         let kdc = start_kdc(folder.path(), &storage, any()).await;
         let kdc_address = Arc::new(Mutex::new(kdc.addresses[0]));
@@ -274,6 +276,13 @@ impl House {
     /// The same, read.
     pub(crate) fn settings(&self) -> MemberSettings {
         MemberSettings::new(&Loaded::<Config>::read(&self.config()).unwrap()).unwrap()
+    }
+
+    /// The client named "switch", as a verifier of signatures.
+    pub(crate) fn verifier(&self) -> MemberSettings {
+        let mut settings = self.switch();
+        settings.roles = settings.profile.profile.roles_from_names("verifier").unwrap();
+        settings
     }
 
     pub(crate) fn state(&self) -> PathBuf {

@@ -4,9 +4,12 @@ use crate::house::{House, joined, keys, open, run};
 use ace_groupcomm::command::Command;
 use ace_groupcomm::member::{Bytes, MemberError, MemberEvent, Operation};
 use ace_groupcomm::{NodeName, Status};
+use ace_member::export::{group, verification};
+use ace_member::show::Style;
 use ace_member::{Config, Member, MemberSettings, ProgramError};
 use serde_json::Value;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -156,6 +159,48 @@ async fn a_member_asks_for_the_status_of_its_group_and_for_the_kdcs_credential()
     // After another join the proof is over another N_C.
     run(&mut member, Operation::Join).await.unwrap();
     run(&mut member, Operation::KdcCred).await.unwrap();
+}
+
+// Covers: GO-9.5.2-03
+#[tokio::test]
+async fn a_verifier_of_signatures_gets_what_verifies_them_and_is_no_member() {
+    let house = House::new().await;
+    let (lamp, gate) = (house.settings(), house.verifier());
+    let mut member = open(&lamp);
+    joined(&mut member).await.unwrap();
+    let fetched = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&fetched);
+    let style = Style { secrets: true, ..Style::default() };
+    let mut verifier = Member::open(&gate, style, move |event| {
+        if event.request.starts_with("FETCH") {
+            seen.lock().unwrap().push(event.sent);
+        }
+    })
+    .unwrap();
+    for operation in [Operation::Token, Operation::Upload, Operation::VerifyData] {
+        run(&mut verifier, operation).await.unwrap();
+    }
+    let [MemberEvent::VerificationData(data)] = &verifier.take_events()[..] else { panic!("nothing was told") };
+    let shown = verification(&gate, data).unwrap();
+    let of_member = group(&lamp, member.group().unwrap(), true).unwrap();
+    for field in ["num", "gid", "cred_fmt", "gp_enc_alg", "sign_alg", "kdc_cred"] {
+        assert_eq!((&shown[field], shown[field].is_null()), (&of_member[field], false), "{field}: {shown}");
+    }
+    assert_eq!(shown["sign_enc_key"].as_str().unwrap().len(), 32);
+    assert!(shown.get("ms").is_none() && !shown.to_string().contains(of_member["ms"].as_str().unwrap()));
+    assert_eq!(shown["peers"][0]["cred"], of_member["cred"]);
+    assert!(run(&mut verifier, Operation::Join).await.is_err(), "the role joins nothing");
+    // Each proof of the KDC is over a new N_C of eight bytes.
+    run(&mut verifier, Operation::VerifyData).await.unwrap();
+    let fetched = std::mem::take(&mut *fetched.lock().unwrap());
+    let cnonce =
+        |sent: &String| sent.split_once("cnonce: h'").and_then(|(_, rest)| Some(rest.split_once('\'')?.0.len()));
+    assert_eq!(fetched.iter().map(cnonce).collect::<Vec<_>>(), [Some(16); 2], "{fetched:?}");
+    assert_ne!(fetched[0], fetched[1]);
+
+    // Who is a member, or has not the role, gets nothing of it.
+    let refused = run(&mut member, Operation::VerifyData).await;
+    assert!(is_refused(&refused, Status::Forbidden), "{refused:?}");
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::cose_alg;
 use ace_groupcomm_messages::labels::groupcomm::GROUP_SENDER_ID;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
-use ace_groupcomm_messages::paths::{ACTIVE, STALE_SIDS};
+use ace_groupcomm_messages::labels::osc;
+use ace_groupcomm_messages::paths::{ACTIVE, STALE_SIDS, VERIF_DATA};
 use ace_groupcomm_messages::{
-    GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KeyDistribution, Label, RawCbor,
+    GetCreds, GroupOscoreInputMaterial, JoinRequest, JoinResponse, KeyDistribution, Label, RawCbor, VerifData,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -151,6 +152,33 @@ impl MemberRules for OscoreMember {
 
     fn stale_resource(&self) -> Option<&'static str> {
         Some(STALE_SIDS)
+    }
+
+    fn verification_resource(&self) -> Option<&'static str> {
+        Some(VERIF_DATA)
+    }
+
+    /// Section 9.6: what verifies signatures of the group, and no secret of its members.
+    fn verification_parts(&self, answer: &[u8]) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+        let data = VerifData::decode(answer)?;
+        if data.gkty != Label::Int(GROUP_OSCORE_INPUT_MATERIAL) {
+            return Err(Unsuitable::new(MemberError::OtherProfile));
+        }
+        let fields = data.key.to_map().ok_or_else(|| Unsuitable::new(MemberError::OtherProfile))?;
+        let field = |number| fields.iter().find(|(name, _)| *name == Label::Int(number)).map(|(_, value)| value);
+        let gid = field(osc::CONTEXT_ID).and_then(RawCbor::to_byte_string);
+        let number = |number| match field(number).and_then(|value| value.as_int().map(KeyPart::Int)) {
+            Some(part) => part,
+            None => field(number).and_then(RawCbor::to_text).map_or(KeyPart::Absent, KeyPart::Text),
+        };
+        Ok(vec![
+            ("num", KeyPart::Int(data.num)),
+            ("gid", KeyPart::Bytes(gid.ok_or_else(|| Unsuitable::new(MemberError::OtherProfile))?)),
+            ("cred_fmt", number(osc::CRED_FMT)),
+            ("gp_enc_alg", number(osc::GP_ENC_ALG)),
+            ("sign_alg", number(osc::SIGN_ALG)),
+            ("sign_enc_key", KeyPart::Secret(Secret::from(data.sign_enc_key.as_slice()))),
+        ])
     }
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
