@@ -21,6 +21,7 @@
 //! | trait | who implements it |
 //! | --- | --- |
 //! | [`ApplicationProfile`](traits::profile::ApplicationProfile), [`GroupRules`](traits::profile::GroupRules), [`KeyingMaterialProducer`](traits::profile::KeyingMaterialProducer) | a kind of group, at the KDC |
+//! | [`RekeyingScheme`](traits::rekeying::RekeyingScheme) | how members get the next keys |
 //! | [`MemberRules`](traits::member::MemberRules), [`ClientTransport`](traits::member::ClientTransport), [`BegunTransfer`](traits::member::BegunTransfer) | a kind of group, and a transport, at a member |
 //! | [`TransportProfile`](traits::transport::TransportProfile), [`Associations`](traits::transport::Associations) | a transport, at the KDC |
 //! | [`TokenValidator`](traits::token::TokenValidator) | tokens of another form |

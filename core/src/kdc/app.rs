@@ -185,9 +185,9 @@ impl App for KdcApp {
                 self.looks.know(now.mono, &gname, num);
                 self.lives.begin(&gname, created, expires, interval);
             }
-            Event::Rekeyed { gname, group, num, created, expires, interval } => {
+            Event::Rekeyed { gname, group, num, audience, created, expires, interval } => {
                 self.lives.begin(&gname, created, expires, interval);
-                self.note_rekeyed(now.mono, &gname, group, num, out);
+                self.note_rekeyed(now.mono, &gname, group, (num, audience), out);
             }
             Event::RekeyDue { gname, delay, why } => {
                 self.looks.begin(now.mono, &gname);

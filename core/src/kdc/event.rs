@@ -13,6 +13,7 @@ use crate::kdc::token::issuers::IssuerStep;
 use crate::schema::keys::{GroupId, PrincipalId};
 use crate::schema::records::RekeyReason;
 use crate::time::UnixTime;
+use crate::traits::rekeying::Audience;
 use crate::traits::storage::Key;
 use crate::traits::transport::AssociationNeed;
 use std::time::Duration;
@@ -211,6 +212,8 @@ pub(crate) enum Event {
         group: GroupId,
         /// The version that has begun.
         num: u64,
+        /// Who is told of it.
+        audience: Audience,
         /// When its keying material was made.
         created: UnixTime,
         /// When its keying material ends.

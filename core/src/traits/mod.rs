@@ -3,6 +3,7 @@
 pub mod crypto;
 pub mod member;
 pub mod profile;
+pub mod rekeying;
 pub mod storage;
 pub mod token;
 pub mod transport;

@@ -28,6 +28,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, Thumbprint};
 use crate::traits::member::MemberRules;
+use crate::traits::rekeying::{PointToPoint, RekeyingScheme};
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -347,6 +348,11 @@ pub trait GroupRules: Send + Sync {
 
     /// How long keying material is good; counted in whole seconds.
     fn lifetime(&self) -> Duration;
+
+    /// How members get the next keying material. Point-to-point by default.
+    fn rekeying_scheme(&self) -> &dyn RekeyingScheme {
+        &PointToPoint
+    }
 
     /// What makes the keying material.
     fn material(&self) -> &dyn KeyingMaterialProducer;

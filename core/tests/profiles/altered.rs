@@ -12,6 +12,7 @@ use ace_groupcomm::traits::profile::{
     ApplicationProfile, EligibleCredential, GroupRules, KdcProof, KeyAudience, KeyingMaterialProducer, NamedRole,
     ProfileRoute, Roles,
 };
+use ace_groupcomm::traits::rekeying::RekeyingScheme;
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::{Gid, Secret, Stop, View};
 use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
@@ -42,6 +43,7 @@ pub(crate) struct Altered {
     pub(crate) client_proves: Option<bool>,
     /// Parameters that nobody knows are left unread.
     pub(crate) takes_unknown: bool,
+    pub(crate) scheme: Option<&'static dyn RekeyingScheme>,
     /// A member's side of its own.
     pub(crate) member: Option<Member>,
     /// The KDC's key, where proofs are by key agreement.
@@ -183,6 +185,9 @@ impl GroupRules for Rules {
     }
     fn lifetime(&self) -> Duration {
         self.altered.lifetime.unwrap_or(self.toy.lifetime())
+    }
+    fn rekeying_scheme(&self) -> &dyn RekeyingScheme {
+        self.altered.scheme.unwrap_or(self.toy.rekeying_scheme())
     }
     fn material(&self) -> &dyn KeyingMaterialProducer {
         self

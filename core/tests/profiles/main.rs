@@ -3,4 +3,5 @@
 mod altered;
 mod credentials;
 mod faults;
+mod schemes;
 mod suite;

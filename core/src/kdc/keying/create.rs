@@ -13,6 +13,7 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup, RekeyReason};
 use crate::time::UnixTime;
+use crate::traits::rekeying::Audience;
 use crate::traits::storage::Key;
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ impl KdcApp {
         let configured = group.configuration();
         let told = view.get::<RekeyProgress>(&keys::rekey_progress(id))?.copied();
         let goes_on = told.map_or(0, |told| told.told) < head.num && head.members > 0;
+        let goes_on = goes_on && self.resumed_audience(view, group, id, head)? == Audience::EachMember;
         let after = told.filter(|told| told.num == head.num).and_then(|told| told.after);
         let distributes =
             goes_on.then(|| Event::Distributes { gname: group.gname.clone(), group: id, num: head.num, after });

@@ -136,9 +136,10 @@ impl KdcApp {
         if !self.looks.is_behind(gname, head.num) {
             return Ok(Outcome::done());
         }
+        let audience = self.resumed_audience(view, &live.group, live.id, head)?;
         let (gname, group, num) = (gname.to_owned(), live.id, head.num);
         let (created, expires, interval) = (secret.created, secret.expires, policy.interval);
-        let begun = Event::Rekeyed { gname: gname.clone(), group, num, created, expires, interval };
+        let begun = Event::Rekeyed { gname: gname.clone(), group, num, audience, created, expires, interval };
         // That a rekeying is due again is not forgotten with it.
         let due = head.rekey_due.as_ref().map(|_| Event::RekeyDue { gname, delay: policy.delay, why: None });
         Ok(due.into_iter().fold(Outcome::done().with_event(begun), Outcome::with_event))

@@ -18,6 +18,8 @@ use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
 use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupSecret, Head, Meta, RekeyReason};
+use crate::traits::profile::OwnRecords;
+use crate::traits::rekeying::{Audience, SchemeVersion};
 use crate::traits::transport::AssociationNotice;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,15 +130,32 @@ impl KdcApp {
         now: Duration,
         gname: &str,
         group: GroupId,
-        num: u64,
+        (num, audience): (u64, Audience),
         out: &mut Vec<AssociationNotice>,
     ) {
         self.rekeyings.forget(gname);
         self.looks.know(now, gname, num);
         self.heads.note(gname, |seen| seen.num = num);
-        self.deliveries.begin(gname, group, num, None);
+        match audience {
+            Audience::EachMember => self.deliveries.begin(gname, group, num, None),
+            Audience::Observers => drop(self.deliveries.end(gname)),
+        }
         out.push(AssociationNotice::Changed { path: [ROOT, gname].map(Into::into).to_vec() });
         out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname, NODES].map(Into::into).to_vec() });
+    }
+
+    /// Who is to be told here of a version that another process has begun, or one that has ended.
+    pub(in crate::kdc) fn resumed_audience(
+        &self,
+        view: &View<'_>,
+        group: &Group,
+        id: GroupId,
+        head: &Head,
+    ) -> Result<Audience, Stop> {
+        let gone = head.num.checked_sub(1).map(|num| stale_under(view, id, num)).transpose()?.unwrap_or_default();
+        let records = OwnRecords::new(view, id);
+        let version = SchemeVersion { view, num: head.num, gid: &head.gid, gone: &gone, records };
+        Ok(group.rules.rekeying_scheme().resume(&version)?.audience)
     }
 
     /// The next version of a group, for these reasons. Requests that go before it in one commit were answered with the version
@@ -166,9 +185,15 @@ impl KdcApp {
         let broken = || Refusal::Internal("a version has begun without head or secret");
         let head = changes.latest::<Head>(&keys::head(id)).cloned().ok_or_else(broken)?;
         let secret = changes.latest::<GroupSecret>(&keys::secret(id, head.num)).cloned().ok_or_else(broken)?;
+        let records = OwnRecords::new(view, id);
+        let version = SchemeVersion { view, num: head.num, gid: &head.gid, gone: &given_up, records };
+        let plan = group.rules.rekeying_scheme().plan(&version)?;
+        changes.put_own(id, plan.changes);
+        let audience = plan.audience;
         let entry = Entry::of_group("group rekeyed", gname).with_version(head.num, &gid).because_all(reasons);
         let interval = group.policy.interval;
-        let begun = Event::Rekeyed { gname: gname.clone(), group: id, num: head.num, created, expires, interval };
+        let begun =
+            Event::Rekeyed { gname: gname.clone(), group: id, num: head.num, audience, created, expires, interval };
         Ok(Rekeyed { head, secret, changes, events: vec![begun, Event::Audit(entry)] })
     }
 }

@@ -13,6 +13,7 @@ use crate::request::Purpose;
 use crate::schema::keys;
 use crate::schema::records::{GroupSecret, Head, MemberRecord};
 use crate::traits::profile::KeyAudience;
+use ace_groupcomm_messages::labels::rekeying_scheme::POINT_TO_POINT;
 use ace_groupcomm_messages::{KeyDistribution, PeerCred, RekeyingMessage};
 
 impl KdcApp {
@@ -91,7 +92,7 @@ impl KdcApp {
             ace_groupcomm_profile: Some(group.profile.number),
             exp: Some(secret.expires.seconds()),
             exi: Some(view.arrived().unix.until(secret.expires).as_secs()),
-            rekeying_scheme: None,
+            rekeying_scheme: Some(group.rules.rekeying_scheme().number()).filter(|scheme| *scheme != POINT_TO_POINT),
             mgt_key_material: None,
         })
     }

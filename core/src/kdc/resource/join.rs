@@ -24,6 +24,7 @@ use crate::request::{Response, Status};
 use crate::schema::keys::{self, PrincipalId};
 use crate::schema::records::{Ban, BelongsTo, GroupSecret, Head, Leaving, MemberRecord};
 use crate::traits::profile::{KeyAudience, OwnRecords, ProfileJoin, ProfileJoined};
+use crate::traits::rekeying::{SchemeAdmission, SchemeMember};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
 use ace_groupcomm_messages::{
@@ -220,7 +221,8 @@ impl KdcApp {
         put_control(scene, authorised, group, &member, &mut changes);
         let state = GroupState { id: group.id, head: &head };
         let own = own_part(scene, authorised, &state, &validated.own, &member, former)?;
-        let response = self.join_response(
+        let of_scheme = scheme_part(scene, authorised, &state, &member, former)?;
+        let mut response = self.join_response(
             view,
             authorised,
             (&state, &secret),
@@ -228,10 +230,12 @@ impl KdcApp {
             validated.get_creds.as_ref(),
             own.parameters,
         )?;
+        response.material.mgt_key_material = of_scheme.material;
         if let Some(until) = waits_until {
             view.wait_until(until)?;
         }
         changes.put_own(group.id, own.changes);
+        changes.put_own(group.id, of_scheme.changes);
         changes.put(keys::head(group.id), head.clone());
         let admitted = self.admitted(authorised, &head, member, former, response, changes);
         Ok(events.into_iter().fold(admitted, Outcome::with_event))
@@ -362,6 +366,23 @@ fn own_part(
         credential: member.credential.as_ref(),
         node: &member.node,
         sender_id: member.sender_id.as_ref(),
+        former: former.map(calling_member),
+        group: shown(group.head),
+        records: OwnRecords::new(scene.view, group.id),
+    })
+}
+
+/// What the rekeying scheme gives a member, and stores.
+fn scheme_part(
+    scene: &Scene<'_, '_>,
+    authorised: &Authorised<'_>,
+    group: &GroupState<'_>,
+    member: &MemberRecord,
+    former: Option<&MemberRecord>,
+) -> Result<SchemeAdmission, Stop> {
+    authorised.group.rules.rekeying_scheme().admit(&SchemeMember {
+        view: scene.view,
+        member: calling_member(member),
         former: former.map(calling_member),
         group: shown(group.head),
         records: OwnRecords::new(scene.view, group.id),
