@@ -68,7 +68,7 @@ pub async fn serve(serve: &Serve) -> Result<(), Error> {
         _ => tampered.sharing(),
     };
     let between = sabotage::between(serve.sabotage);
-    let setup = Setup { storage: tampered, sharing, between, address: serve.address };
+    let setup = Setup { storage: tampered, sharing, between, address: serve.address, gathering: None };
     let (server, handle) = setup.start_with_handle().await?;
     say("ready")?;
     tokio::spawn(async move {

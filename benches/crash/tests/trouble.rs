@@ -42,7 +42,7 @@ fn limit(child: &Child, bytes: &str) {
 }
 
 fn ask(address: SocketAddr, operation: Operation, clients: &mut [LoadClient]) -> Report {
-    run(address, operation, clients, 5, Duration::from_secs(1)).unwrap()
+    run(address, operation, clients, 5, (Duration::from_secs(1), Duration::from_millis(200))).unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use ace_groupcomm::traits::crypto::{CryptoProvider, SignatureAlgorithm};
 use ace_groupcomm_messages::labels::content_format::{ACE_CBOR, ACE_GROUPCOMM_CBOR};
 use ace_groupcomm_messages::paths::{AUTHZ_INFO, ROOT};
 use ace_groupcomm_messages::{
-    Claims, Confirmation, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, TokenTransferResponse,
+    Claims, Confirmation, OscoreInputMaterial, RawCbor, Scope, ScopeEntry, ScopeValue, TokenTransferResponse, retrieval,
 };
 use ace_oscore::{Context, PendingRequest, Sequence};
 use ace_profile_group_oscore::member::join_request;
@@ -190,6 +190,8 @@ struct Run<'a> {
     clients: &'a mut [LoadClient],
     next: usize,
     until: Instant,
+    /// For how long any answer is waited for.
+    patience: Duration,
     report: Report,
 }
 
@@ -233,7 +235,7 @@ impl Run<'_> {
     fn one_socket(&mut self, server: SocketAddr, in_flight: usize) -> Result<(), Error> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        socket.set_read_timeout(Some(self.patience))?;
         let (mut sent, mut buffer) = (0_u32, [0; 2_048]);
         let mut slots: Vec<Option<InFlight>> = Vec::new();
         for slot in 0..in_flight {
@@ -259,7 +261,19 @@ impl Run<'_> {
     }
 }
 
-/// Runs operations until the time is up, or each client has joined. So many requests are in flight at once.
+/// The version of the group, as a member is told.
+///
+/// # Errors
+/// Where it is not told.
+pub fn version(server: SocketAddr, member: &mut LoadClient) -> Result<i64, Error> {
+    let num = Message::request(Code::GET).with_path([ROOT, GROUP, "num"]);
+    let (protected, mut pending) = member.context.protect_request(&num)?;
+    let answer = member.context.unprotect_response(&Line::new(server)?.ask(protected)?, &mut pending)?;
+    Ok(retrieval::decode_num(&answer.payload)?)
+}
+
+/// Runs operations until the time is up, or each client has joined. So many requests are in flight at once. Where no answer has come
+/// for the second time, what is in flight is lost.
 ///
 /// # Errors
 /// Where a socket fails.
@@ -268,12 +282,12 @@ pub fn run(
     operation: Operation,
     clients: &mut [LoadClient],
     in_flight: usize,
-    time: Duration,
+    (time, patience): (Duration, Duration),
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let latencies = Histogram::new_with_bounds(1, 60_000_000, 3)?;
     let report = Report { done: 0, errors: 0, time, latencies, sizes: (0, 0) };
-    let mut run = Run { operation, clients, next: 0, until: begun + time, report };
+    let mut run = Run { operation, clients, next: 0, until: begun + time, patience, report };
     while Instant::now() < run.until && !(operation == Operation::Join && run.next >= run.clients.len()) {
         run.one_socket(server, in_flight)?;
     }

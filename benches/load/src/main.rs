@@ -1,6 +1,6 @@
 //! `ace-load retrieve|join|rekey [--json]`: operations a second of a KDC, beside their floor; and how long a group takes to be rekeyed.
 
-use ace_load::load::{Operation, Report, join_all, prepare, run};
+use ace_load::load::{Operation, Report, join_all, prepare, run, version};
 use ace_load::{cpu, floor, rekey, server};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ struct Arguments {
     /// Requests in flight.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// For `join`: backward security, with joins gathered for so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    gather: Option<u32>,
     /// Where the KDC keeps its state, e.g. `disk:FOLDER`; the same in memory is measured before it.
     #[arg(long)]
     storage: Option<String>,
@@ -42,6 +45,9 @@ enum Wanted {
     /// One member leaves, and all others, who observe, get the next version. Each has a socket.
     Rekey,
 }
+
+/// After which time without any answer what is in flight is lost.
+const LOST: Duration = Duration::from_millis(200);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,7 +64,7 @@ fn measure(arguments: &Arguments) -> Result<Value, Error> {
 
 /// Two leaves: without loss, and with 5 % of the messages to members lost.
 fn measure_rekeying(arguments: &Arguments) -> Result<Value, Error> {
-    let address = server::start(arguments.storage.as_deref().unwrap_or("memory:"))?;
+    let address = server::start(arguments.storage.as_deref().unwrap_or("memory:"), None)?;
     let [mut without_loss, with_loss] = rekey::run(address, arguments.members)?.map(|round| {
         let at = |quantile: f64| round.latencies.value_at_quantile(quantile);
         json!({
@@ -78,8 +84,10 @@ fn measure_rekeying(arguments: &Arguments) -> Result<Value, Error> {
 }
 
 fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
-    let address = server::start(url)?;
-    let mut members = prepare(address, 0, arguments.members)?;
+    let gathering = arguments.gather.filter(|_| matches!(arguments.operation, Wanted::Join));
+    let address = server::start(url, gathering)?;
+    // Where joins wait for others, those who come one after the other would wait each time: one is there before.
+    let mut members = prepare(address, 0, if gathering.is_some() { 1 } else { arguments.members })?;
     join_all(address, &mut members)?;
     let time = Duration::from_secs(arguments.seconds);
     let (name, operation) = match arguments.operation {
@@ -87,11 +95,12 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
         _ => ("join", Operation::Join),
     };
     let mut clients = match operation {
-        Operation::Retrieve => members,
+        Operation::Retrieve => std::mem::take(&mut members),
         Operation::Join => prepare(address, arguments.members, arguments.clients)?,
     };
     let before = Cpu::now();
-    let report = run(address, operation, &mut clients, arguments.in_flight, time)?;
+    let patience = LOST + Duration::from_secs(gathering.unwrap_or(0).into());
+    let report = run(address, operation, &mut clients, arguments.in_flight, (time, patience))?;
     let cpu = before.since(report.done);
     // The server has nothing to do any more, so the floor is not disturbed.
     let (verify, sign) = match arguments.operation {
@@ -103,6 +112,10 @@ fn measure_on(arguments: &Arguments, url: &str) -> Result<Value, Error> {
     let exchange = floor::exchange(request, answer)?;
     let mut measured = object(name, &report, verify, sign, aead, exchange);
     measured["cpu_us"] = cpu;
+    if let (Some(seconds), Some(member)) = (gathering, members.first_mut()) {
+        let versions = version(address, member)?;
+        measured["gathered"] = json!({ "seconds": seconds, "versions": versions });
+    }
     Ok(measured)
 }
 
@@ -186,6 +199,11 @@ fn main() -> ExitCode {
                 number("/floor_per_second")
             );
             println!("{:.0}% of the floor", number("/of_floor") * 100.0);
+            if let (Some(seconds), Some(versions)) =
+                (value.pointer("/gathered/seconds"), value.pointer("/gathered/versions"))
+            {
+                println!("gathered for {seconds} s: {versions} versions");
+            }
             println!("CPU us: KDC {:.1}, PostgreSQL {:.1}", number("/cpu_us/kdc"), number("/cpu_us/postgres"));
             if arguments.storage.is_some() {
                 let (memory, share) = (number("/storage/in_memory_per_second"), number("/storage/of_memory"));

@@ -36,11 +36,12 @@ pub fn token_key() -> TokenKey {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-fn kdc(sharing: Sharing) -> Result<Kdc, Error> {
+fn kdc(sharing: Sharing, gathering: Option<u32>) -> Result<Kdc, Error> {
     let mut parameters = ConfigMap::default();
     parameters.insert("gm_key", ConfigValue::Text("33".repeat(32)));
-    // What a rekeying takes is measured, not for how long causes are gathered before it.
-    parameters.insert("rekey_delay", ConfigValue::Int(0));
+    // Where joins are not gathered, what a rekeying takes is measured, not for how long causes are gathered before it.
+    parameters.insert("rekey_delay", ConfigValue::Int(gathering.unwrap_or(0).into()));
+    parameters.insert("backward_security", ConfigValue::Bool(gathering.is_some()));
     let group = GroupConfig { gname: GROUP.into(), profile: "coap_group_oscore_app".into(), parameters };
     let config = KdcConfig {
         hints: CreationHints::default(),
@@ -98,13 +99,15 @@ pub struct Setup {
     pub between: fn(Arc<OscoreServer>) -> Arc<dyn Associations>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// For how many seconds joins are gathered under backward security; `None` without that.
+    pub gathering: Option<u32>,
 }
 
 impl Setup {
     /// A KDC on this storage, as it should be.
     #[must_use]
     pub fn on(storage: Arc<dyn Storage>, address: SocketAddr) -> Self {
-        Self { sharing: storage.sharing(), storage, between: |table| table, address }
+        Self { sharing: storage.sharing(), storage, between: |table| table, address, gathering: None }
     }
 
     /// Starts it on the current runtime. Returns the server, bound and ready.
@@ -120,7 +123,7 @@ impl Setup {
     /// # Errors
     /// Whatever keeps it from starting.
     pub async fn start_with_handle(self) -> Result<(Server, Handle), Error> {
-        let kdc = kdc(self.sharing)?;
+        let kdc = kdc(self.sharing, self.gathering)?;
         let responses = match self.sharing {
             Sharing::Exclusive => Responses::ReuseNonce,
             Sharing::Shared => Responses::Numbered,
@@ -138,11 +141,12 @@ impl Setup {
 }
 
 /// Starts the KDC on a thread of its own, with everything it does on that thread, except for what storage does on
-/// threads of its own. Returns where it listens. It ends with the process.
+/// threads of its own. Returns where it listens. It ends with the process. Under backward security joins are gathered for so many
+/// seconds.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub fn start(url: &str) -> Result<SocketAddr, Error> {
+pub fn start(url: &str, gathering: Option<u32>) -> Result<SocketAddr, Error> {
     let (sender, receiver) = channel();
     let url = url.to_owned();
     std::thread::Builder::new().name("kdc".into()).spawn(move || {
@@ -150,7 +154,7 @@ pub fn start(url: &str) -> Result<SocketAddr, Error> {
         runtime.block_on(async move {
             let started = async {
                 let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let server = Setup::on(open(&url).await?, any).start().await?;
+                let server = Setup { gathering, ..Setup::on(open(&url).await?, any) }.start().await?;
                 Ok((server.local_addr()?, server))
             };
             match started.await {

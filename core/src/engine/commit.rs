@@ -101,7 +101,8 @@ impl<A: App> Engine<A> {
         let mut batch = Batch { lane: Some(lane.to_owned()), ..Batch::empty() };
         let mut callers: HashSet<AssociationId> = HashSet::new();
         let (mut last, mut tried) = (None, HashSet::new());
-        while batch.members.len() < self.limits.batch {
+        let mut bound = self.limits.batch;
+        while batch.members.len() < bound {
             let Some(ticket) = self.lanes.get(lane).and_then(|state| state.next_ready(last)) else { break };
             last = Some(ticket);
             if tried.contains(&ticket) {
@@ -119,6 +120,8 @@ impl<A: App> Engine<A> {
                     // Those that wait for this are part of it, whoever came first.
                     self.lanes.get_mut(lane).into_iter().for_each(Lane::unpark);
                     last = None;
+                    // Who is left out would need a version of its own.
+                    bound = bound.max(self.limits.parked);
                 }
             }
         }

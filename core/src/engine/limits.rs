@@ -12,7 +12,7 @@ pub struct Limits {
     pub runs: u32,
     /// Commits of one request that others conflicted.
     pub conflicts: u32,
-    /// Requests in one commit.
+    /// Requests in one commit; those that have waited for one version go together, as many as may wait.
     pub batch: usize,
     /// Requests that wait for the next version of one group.
     pub parked: usize,

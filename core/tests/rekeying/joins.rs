@@ -6,6 +6,7 @@ use ace_groupcomm::engine::Ticket;
 use ace_groupcomm::records::MemberRecord;
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm_messages::{CredsResponse, GetCreds, JoinRequest};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 // Covers: KG-6-08, KG-6-09, TH-3-03/answer-waits
@@ -185,6 +186,17 @@ fn those_that_come_within_the_delay_share_a_version_and_are_nobody_before() {
     assert!(joined.iter().all(|(num, _, key)| *num == 2 && *key == joined[0].2 && *key != one.key));
     assert_eq!((head(&desk).num, head(&desk).members), (2, 4));
     assert_eq!(one.notified(&mut desk).joined.unwrap().len(), 3);
+    assert_clean(&desk);
+}
+
+#[test]
+fn more_than_other_requests_share_a_commit_share_a_version() {
+    let mut desk = waiting(&[]);
+    join(&mut desk, 1);
+    let tickets: Vec<Ticket> = (2..=151).map(|number| asks(&mut desk, number).1).collect();
+    pass(&mut desk, DELAY);
+    let nums: BTreeSet<i64> = tickets.iter().map(|ticket| read_join(&desk.answer_to(*ticket).unwrap()).0).collect();
+    assert_eq!((nums, head(&desk).members), (BTreeSet::from([2]), 151));
     assert_clean(&desk);
 }
 
