@@ -82,7 +82,15 @@ impl Client<Unprotected> {
     /// [`io::Error`] of the operating system.
     pub async fn connect(server: SocketAddr, limits: Limits, seed: u64) -> io::Result<Self> {
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-        let socket = UdpSocket::bind(any).await?;
+        Self::connect_from(any, server, limits, seed).await
+    }
+
+    /// The same from an address of its own, at which the server finds it.
+    ///
+    /// # Errors
+    /// [`io::Error`] of the operating system.
+    pub async fn connect_from(local: SocketAddr, server: SocketAddr, limits: Limits, seed: u64) -> io::Result<Self> {
+        let socket = UdpSocket::bind(local).await?;
         socket.connect(server).await?;
         let [a, b, ..] = seed.to_be_bytes();
         let next_id = u16::from_be_bytes([a, b]);

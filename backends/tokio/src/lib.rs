@@ -57,7 +57,9 @@ pub use coap::{EngineService, Followed};
 pub use crypto_pool::CryptoPool;
 pub use deliver::{Deliverer, NoDeliverer};
 pub use driver::{Handle, Outside, Resolved, StartError, spawn, spawn_with};
-pub use member::{MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange};
+pub use member::{
+    MemberControl, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange,
+};
 pub use services::{NoServices, Services};
 pub use table::AssociationTable;
 pub use transports::Transports;

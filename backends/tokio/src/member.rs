@@ -12,7 +12,10 @@ use ace_groupcomm::member::{
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
 use ace_oscore::{Context, Parameters, Sequence};
 use rand_core::Rng;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Where a member's state is kept.
@@ -55,10 +58,38 @@ pub struct MemberServers {
     pub registration: Parameters,
     /// The address of the KDC.
     pub kdc: SocketAddr,
+    /// Where the member takes requests of the KDC, if it takes any.
+    pub control: Option<MemberControl>,
     /// Makes the security of an association from its stored material, with these sequence numbers: that of the transport profile.
     /// `None` where the material cannot be read.
     pub association: fn(&Secret, Numbers) -> Option<Box<dyn ClientSecurity>>,
 }
+
+/// Where a member takes requests of the KDC: what goes to the KDC under an association leaves from there too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberControl {
+    /// The address, which the KDC sees as it is here.
+    pub local: SocketAddr,
+    /// The path, one segment.
+    pub path: String,
+}
+
+impl MemberControl {
+    /// Returns the URI, for [`Setup::control_uri`](ace_groupcomm::member::Setup::control_uri).
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("coap://{}/{}", self.local, self.path)
+    }
+}
+
+/// Requests of the KDC that were answered, and not handed in yet.
+type Asked = Arc<Mutex<VecDeque<Request>>>;
+
+/// How many of them there may be.
+const ASKED: usize = 16;
+
+/// How long an observation is waited for before it is looked whether the KDC has asked something.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// The server of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +144,7 @@ struct Protected {
     client_id: Vec<u8>,
     numbers: Numbers,
     observation: Option<Observation>,
+    asked: Asked,
 }
 
 /// Runs a [`Member`] over CoAP on UDP, protected by OSCORE. It holds the client of the KDC from one operation to the next, as long
@@ -173,22 +205,45 @@ impl<S: MemberStore> MemberDriver<S> {
         self.kdc.as_ref().is_some_and(|protected| protected.observation.is_some())
     }
 
-    /// Waits for what the observation tells next, and takes it. Returns whether something was told in the time that
-    /// [`Limits::response_timeout`] gives. It may be given up while it waits.
+    /// Whether the KDC can ask it: there is an association with which it does, and an address for that.
+    #[must_use]
+    pub const fn takes_requests(&self) -> bool {
+        self.servers.control.is_some() && self.kdc.is_some()
+    }
+
+    /// Waits for what the observation tells next, or the KDC asks for, and takes it. Returns whether something was told in the time that
+    /// [`Limits::response_timeout`] gives, or in a second where the KDC may ask. It may be given up while it waits.
     ///
     /// # Errors
     /// [`MemberRunError`]. A member that was told of its end gets the KDC's refusal here.
     pub async fn told(&mut self, mut hooks: MemberHooks<'_>) -> Result<bool, MemberRunError<S::Error>> {
+        let takes_requests = self.takes_requests();
         let Some(protected) = &mut self.kdc else { return Ok(false) };
-        let Some(observation) = &mut protected.observation else { return Ok(false) };
-        let message = match protected.client.notification(observation).await {
+        let message = match &mut protected.observation {
+            Some(observation) if takes_requests => {
+                let notification = protected.client.notification(observation);
+                tokio::time::timeout(SLICE, notification).await.unwrap_or(Err(ClientError::Timeout))
+            }
+            Some(observation) => protected.client.notification(observation).await,
+            None if takes_requests => protected.client.listen(SLICE).await.and(Err(ClientError::Timeout)),
+            None => return Ok(false),
+        };
+        let asked = protected.asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let message = match message {
             Ok(message) => message,
-            Err(ClientError::Timeout) => return Ok(false),
-            Err(_) => {
-                protected.observation = None;
-                return Ok(false);
+            Err(error) => {
+                if !matches!(error, ClientError::Timeout) {
+                    protected.observation = None;
+                }
+                let Some(request) = asked else { return Ok(false) };
+                let begun = self.engine.asked(self.clock.now().unix, &request, &mut os_random());
+                return self.complete(begun, &mut hooks).await.map(|()| true);
             }
         };
+        if let Some(request) = asked {
+            // It has its turn when what was told is taken.
+            protected.asked.lock().unwrap_or_else(PoisonError::into_inner).push_front(request);
+        }
         if !message.code.is_success() {
             protected.observation = None;
         }
@@ -262,9 +317,45 @@ impl<S: MemberStore> MemberDriver<S> {
         }
         let association = Secret::from(session.association.0.as_slice());
         let security = (self.servers.association)(&association, numbers).ok_or(MemberRunError::Association)?;
-        let client = connect(self.servers.kdc).await?.protect_with(security);
-        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers, observation: None })
+        let asked = Asked::default();
+        let client = match &self.servers.control {
+            None => connect(self.servers.kdc).await?.protect_with(security),
+            Some(MemberControl { local, path }) => {
+                let seed = os_random().next_u64();
+                let client = Client::connect_from(*local, self.servers.kdc, Limits::default(), seed).await?;
+                let (mut client, path, asked) = (client.protect_with(security), path.clone(), Arc::clone(&asked));
+                client.serve(move |message| answer(message, &path, &asked));
+                client
+            }
+        };
+        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers, observation: None, asked })
     }
+}
+
+/// Answers a request of the KDC, and keeps one that is to be handed in.
+fn answer(message: Message, path: &str, asked: &Asked) -> Message {
+    let with = |status: Status| Message::response(Code(status.coap()));
+    let segments = message.options.strings(option::URI_PATH).unwrap_or_default();
+    if segments != [path] {
+        return with(Status::NotFound);
+    }
+    let method = match message.code {
+        Code::POST => Method::Post,
+        Code::DELETE => Method::Delete,
+        _ => return with(Status::MethodNotAllowed),
+    };
+    let mut request = Request::new(method, segments);
+    request.content_format = message.options.content_format();
+    request.payload = message.payload.into();
+    let status = Member::answer_to(&request);
+    if status.is_success() {
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() >= ASKED {
+            return with(Status::ServiceUnavailable);
+        }
+        asked.push_back(request);
+    }
+    with(status)
 }
 
 async fn connect(address: SocketAddr) -> std::io::Result<Client> {

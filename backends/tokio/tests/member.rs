@@ -39,6 +39,7 @@ fn driver() -> MemberDriver<Counting> {
             crypto: Arc::new(AwsLc),
         }),
         transport: Arc::new(toy::ToyClient),
+        control_uri: None,
     };
     let registration = Parameters {
         master_secret: vec![7; 16],
@@ -49,7 +50,8 @@ fn driver() -> MemberDriver<Counting> {
         aead: Aead::AesCcm16_64_128,
         hkdf: Hkdf::Sha256,
     };
-    let servers = MemberServers { auth_server: nobody(), registration, kdc: nobody(), association: |_, _| None };
+    let servers =
+        MemberServers { auth_server: nobody(), registration, kdc: nobody(), control: None, association: |_, _| None };
     let clock = Clock::new(|| Now::new(1_000_000, Duration::ZERO));
     MemberDriver::new(Member::new(setup, State::default()), Counting(0), servers, clock)
 }

@@ -10,6 +10,7 @@
 //! nothing at once: anybody could send them (RFC 8613 appendix D.5.3).
 
 mod bytes;
+mod control;
 mod event;
 mod flow;
 mod follow;
@@ -199,6 +200,8 @@ pub struct Setup {
     pub rules: Arc<dyn MemberRules>,
     /// The transport profile, between this client and the KDC.
     pub transport: Arc<dyn ClientTransport>,
+    /// Where the member takes requests of the KDC, `control_uri` of its Join Requests; `None` where it takes none.
+    pub control_uri: Option<String>,
 }
 
 /// An operation under way.

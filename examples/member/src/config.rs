@@ -2,6 +2,7 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_daemon::{Loaded, ProgramError, SecretHex, StaticContext, check_keys};
+use ace_backend_tokio::MemberControl;
 use ace_groupcomm::Roles;
 use ace_groupcomm::config::{ConfigError, ConfigMap};
 use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry};
@@ -49,6 +50,10 @@ pub struct Kdc {
     pub address: SocketAddr,
     /// Its name at the AS.
     pub audience: String,
+    /// The address and UDP port at which the member takes requests of the KDC (`control_uri`), as the KDC sees it; none are taken where
+    /// that is left out. `watch` is told so, in the place of an observation.
+    #[serde(default)]
+    pub control: Option<SocketAddr>,
 }
 
 /// The group to join, and the roles to take.
@@ -63,6 +68,9 @@ pub struct GroupConfig {
     /// The roles to take, e.g. `requester+responder`.
     pub roles: String,
 }
+
+/// The path at which requests of the KDC are taken.
+const CONTROL: &str = "control";
 
 fn group_oscore() -> String {
     DESCRIPTOR.name.into()
@@ -89,6 +97,13 @@ impl MemberSettings {
     pub fn rules(&self) -> Result<Arc<dyn MemberRules>, ConfigError> {
         let (group, identity) = (&self.config.group, self.config.identity.clone());
         self.profile.profile.member(&group.name, self.roles, identity, Arc::new(AwsLc))
+    }
+
+    /// Where the member takes requests of the KDC.
+    #[must_use]
+    pub fn control(&self) -> Option<MemberControl> {
+        let local = self.config.kdc.control?;
+        Some(MemberControl { local, path: CONTROL.into() })
     }
 
     /// Checks a configuration, with the profiles that are linked.

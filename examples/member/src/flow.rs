@@ -49,12 +49,14 @@ impl<'a> Member<'a> {
             audience: config.kdc.audience.clone(),
             rules: settings.rules()?,
             transport: Arc::new(OscoreClient),
+            control_uri: settings.control().map(|control| control.uri()),
         };
         let engine = ace_groupcomm::member::Member::new(setup, file.content.member.clone());
         let servers = MemberServers {
             auth_server: config.auth_server.address,
             registration: config.auth_server.oscore.client(),
             kdc: config.kdc.address,
+            control: settings.control(),
             association: client_security,
         };
         let driver = MemberDriver::new(engine, file, servers, Clock::system());
@@ -139,6 +141,12 @@ impl<'a> Member<'a> {
     #[must_use]
     pub fn is_observing(&self) -> bool {
         self.driver.is_observing()
+    }
+
+    /// Whether the KDC can ask it where the configuration says, once something was done under an association.
+    #[must_use]
+    pub const fn takes_requests(&self) -> bool {
+        self.driver.takes_requests()
     }
 
     /// Returns what has happened since this was asked last.

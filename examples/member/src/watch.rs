@@ -96,13 +96,16 @@ impl Watch {
             self.looked = None;
         }
         // A KDC that keeps no observations is asked now and then.
-        let again = if member.is_observing() { LOOK } else { ASK };
+        let is_told = |member: &Member<'_>| member.is_observing() || member.takes_requests();
+        let again = if is_told(member) { LOOK } else { ASK };
         if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
-            member.run(Operation::Observe).await?;
+            // Who takes requests is told by these.
+            let operation = if member.settings().control().is_some() { Operation::Version } else { Operation::Observe };
+            member.run(operation).await?;
             self.looked = Some(Instant::now());
             member.run(Operation::Status).await?;
         }
-        if !member.is_observing() {
+        if !is_told(member) {
             tokio::time::sleep(PAUSE).await;
             return Ok(());
         }

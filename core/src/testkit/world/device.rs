@@ -66,7 +66,7 @@ pub struct Device {
 
 fn member(rules: &Arc<dyn MemberRules>, state: State) -> Member {
     let (rules, transport) = (Arc::clone(rules), Arc::new(toy::ToyClient));
-    Member::new(Setup { audience: build::AUDIENCE.into(), rules, transport }, state)
+    Member::new(Setup { audience: build::AUDIENCE.into(), rules, transport, control_uri: None }, state)
 }
 
 impl Device {

@@ -6,7 +6,7 @@ use ace_groupcomm::member::{Bytes, MemberError, MemberEvent, Operation};
 use ace_groupcomm::{NodeName, Status};
 use ace_member::export::{group, verification};
 use ace_member::show::Style;
-use ace_member::{Config, Member, MemberSettings, ProgramError};
+use ace_member::{Config, Member, MemberSettings, ProgramError, watch};
 use serde_json::Value;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -262,4 +262,37 @@ async fn a_member_that_watches_joins_gets_new_versions_and_ends_in_good_order() 
     let member = open(&settings);
     let group = member.group().unwrap();
     assert_eq!((group.num, group.doubtful), (1, false));
+}
+
+// Covers: KG-6.1-04
+#[tokio::test]
+async fn a_member_that_watches_is_told_at_its_control_uri() {
+    let house = House::new().await;
+    let mut switch = house.switch();
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    switch.config.kdc.control = Some(free);
+    let mut member = open(&switch);
+    let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let watching = watch(&mut member, move |value| {
+        let _ = told.send((value["event"].as_str().unwrap().to_owned(), value["num"].as_i64()));
+        Ok(())
+    });
+    let happens = async {
+        let mut next = async || tokio::time::timeout(Duration::from_secs(30), events.recv()).await.unwrap().unwrap();
+        assert_eq!(next().await, ("joined".into(), Some(0)));
+        // It asks for the version once, and for the status.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for num in 1..3 {
+            house.command(Command::Rekey("lamps".into())).await;
+            assert_eq!(next().await, ("rekeyed".into(), Some(num)));
+        }
+        house.command(Command::Delete { group: "lamps".into(), with_members: true }).await;
+        assert_eq!(next().await, ("ended".into(), None));
+    };
+    tokio::select! {
+        ended = watching => panic!("{ended:?}"),
+        () = happens => (),
+    }
+    let held = member.group().map(|group| group.num);
+    assert_eq!(held, None, "its keys are dropped");
 }

@@ -138,7 +138,12 @@ impl House {
         };
         let mut state = State { token: Some(token), session: Some(Session::default()), ..State::default() };
         state.groups.insert("g".into(), group);
-        let setup = Setup { audience: "kdc1".into(), rules: Arc::new(rules), transport: Arc::new(ToyClient) };
+        let setup = Setup {
+            audience: "kdc1".into(),
+            rules: Arc::new(rules),
+            transport: Arc::new(ToyClient),
+            control_uri: None,
+        };
         let rng = ChaCha12Rng::seed_from_u64(1);
         Self { member: Member::new(setup.clone(), state), setup, rng, steps: Vec::new(), events: Vec::new() }
     }
