@@ -10,6 +10,7 @@ use ace_groupcomm::member::{
     Session, State,
 };
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
+use ace_groupcomm_messages::RawCbor;
 use ace_oscore::{Context, Parameters, Sequence};
 use rand_core::Rng;
 use std::collections::VecDeque;
@@ -191,6 +192,19 @@ impl<S: MemberStore> MemberDriver<S> {
         mut hooks: MemberHooks<'_>,
     ) -> Result<(), MemberRunError<S::Error>> {
         let begun = self.engine.begin(self.clock.now().unix, operation, &mut os_random());
+        self.complete(begun, &mut hooks).await
+    }
+
+    /// Asks for the names of groups with these identifiers, as the profile encodes them ([`MemberEvent::Names`]).
+    ///
+    /// # Errors
+    /// [`MemberRunError`].
+    pub async fn look_up(
+        &mut self,
+        gids: Vec<RawCbor>,
+        mut hooks: MemberHooks<'_>,
+    ) -> Result<(), MemberRunError<S::Error>> {
+        let begun = self.engine.look_up(self.clock.now().unix, gids, &mut os_random());
         self.complete(begun, &mut hooks).await
     }
 

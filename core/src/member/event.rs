@@ -2,6 +2,7 @@
 
 use super::bytes::Bytes;
 use super::verify::VerificationData;
+use ace_groupcomm_messages::GroupName;
 
 /// Something that has happened to the member or its group, in the order in which it was safe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum MemberEvent {
     Renewed,
     /// The member has another credential. Its sequence numbers go on.
     CredentialChanged,
+    /// Groups that were looked up by their identifiers; those that the KDC does not tell of are left out.
+    Names(Vec<GroupName>),
     /// What verifies the signatures of a group that it is no member of.
     VerificationData(Box<VerificationData>),
     /// The KDC has another credential than before, and has proven it.

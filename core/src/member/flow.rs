@@ -5,7 +5,7 @@ use super::event::MemberEvent;
 use super::group::JoinedGroup;
 use super::run::{Run, Stop};
 use super::state::{Session, Token};
-use super::{ExchangeError, MemberError, Operation, Setup, Task, follow, membership, verify};
+use super::{ExchangeError, MemberError, Operation, Setup, Task, follow, membership, names, verify};
 use crate::auth_server::TOKEN;
 use crate::time::UnixTime;
 use crate::{Method, Request, Response, Status};
@@ -36,6 +36,10 @@ pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(
     let operation = match task {
         Task::Operation(Operation::Token) => return token(setup, run),
         Task::Operation(operation) => *operation,
+        Task::LookUp(gids) => {
+            valid_token(run)?;
+            return names::look_up(&granted(setup, run)?, run, gids);
+        }
         Task::Notified(told) => return follow::notified(&granted(setup, run)?, run, told),
     };
     if run.state.token.is_some() {

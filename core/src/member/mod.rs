@@ -16,6 +16,7 @@ mod flow;
 mod follow;
 mod group;
 mod membership;
+mod names;
 mod run;
 mod state;
 mod verify;
@@ -29,8 +30,8 @@ pub use verify::VerificationData;
 use crate::time::UnixTime;
 use crate::traits::member::{ClientTransport, MemberRules, Unsuitable};
 use crate::{Request, Response, Status};
-use ace_groupcomm_messages::DecodeError;
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
+use ace_groupcomm_messages::{DecodeError, RawCbor};
 use rand_core::CryptoRng;
 use run::{Fact, Run, Stop};
 use std::sync::Arc;
@@ -232,6 +233,8 @@ enum Task {
     Operation(Operation),
     /// What an observation of its own node has told.
     Notified(Response),
+    /// Names of groups with these identifiers are asked for.
+    LookUp(Vec<RawCbor>),
 }
 
 impl Member {

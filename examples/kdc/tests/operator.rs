@@ -7,6 +7,7 @@ use ace_member::{Member, MemberSettings, ProgramError};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -155,6 +156,7 @@ fn yard(seed: &str, more: &str) -> String {
 const SEED: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 
 // Covers: TH-9-01/audit-log, TH-9-01/metrics
+// Covers: GO-15.1-02
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_an_operator() {
     let house = House::new().await;
@@ -222,7 +224,13 @@ async fn a_day_of_an_operator() {
         has_all
     });
     let figures = figures.expect("they come every five seconds");
-    assert!(figures.contains("ace_refusals_total{reason=\"") && !figures.contains("switch"), "{figures}");
+    assert!(figures.contains("ace_refusals_total{reason=\""), "{figures}");
+    // What leaves the machine tells of no client; what does is the operator's alone.
+    for of_client in ["switch", &node, &hash] {
+        assert!(!figures.contains(of_client), "{figures}");
+    }
+    let mode = std::fs::metadata(house.path("audit.log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 
     let audit = std::fs::read_to_string(house.path("audit.log")).unwrap();
     let said = |event: &str| audit.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).count();

@@ -8,6 +8,7 @@ use ace_backend_tokio::{
     Clock, MemberDriver, MemberHooks, MemberRunError, MemberServer, MemberServers, MemberStore, SeenExchange,
 };
 use ace_groupcomm::member::{JoinedGroup, MemberEvent, Operation, Setup, State, Token};
+use ace_groupcomm_messages::RawCbor;
 use ace_profile_oscore::{OscoreClient, client_security};
 use std::sync::Arc;
 
@@ -123,6 +124,18 @@ impl<'a> Member<'a> {
         let mut observer = |seen: SeenExchange<'_>| observer(shown(settings, style, seen));
         let result = self.driver.run(operation, MemberHooks { observer: &mut observer, hand_out }).await;
         result.map_err(|error| program_error(settings, error))
+    }
+
+    /// Asks for the names of groups with these Gids ([`MemberEvent::Names`]).
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub async fn look_up(&mut self, gids: &[Vec<u8>]) -> Result<(), ProgramError> {
+        let (settings, style, observer) = (self.settings, self.style, &mut self.observer);
+        let mut observer = |seen: SeenExchange<'_>| observer(shown(settings, style, seen));
+        let hooks = MemberHooks { observer: &mut observer, hand_out: &mut |_| true };
+        let gids = gids.iter().map(|gid| RawCbor::bytes(gid)).collect();
+        self.driver.look_up(gids, hooks).await.map_err(|error| program_error(settings, error))
     }
 
     /// Waits for what the KDC tells next, once [`Operation::Observe`] was done, and takes it. Returns whether something was told

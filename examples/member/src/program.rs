@@ -5,6 +5,7 @@ use crate::watch::watch;
 use crate::{Config, Member, MemberSettings, ProgramError, export};
 use ace_backend_daemon::{Loaded, escaped, say, tell};
 use ace_groupcomm::member::{ExchangeError, JoinedGroup, MemberError, MemberEvent, Operation};
+use ace_groupcomm_messages::GroupName;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Command {
     /// Get a token from the Authorization Server.
     Token,
@@ -57,6 +58,12 @@ enum Command {
     Status,
     /// Leave the group; its keys are dropped.
     Leave,
+    /// Get the names of groups by their Gids, in hexadecimal; the token has to name them.
+    Names {
+        /// The Gids.
+        #[arg(required = true)]
+        gids: Vec<String>,
+    },
     /// Stay a member, and tell what happens to the group, until it is stopped: with --json one object a line.
     Watch,
 }
@@ -77,7 +84,12 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
     };
     let style = Style { secrets: arguments.show_secrets, diagnostic: arguments.diagnostic, ..Style::default() };
     let mut member = Member::open(settings, style, observer)?;
-    let operation = match arguments.command {
+    let operation = match &arguments.command {
+        Command::Names { gids } => {
+            let named = names(&mut member, gids).await;
+            member.close()?;
+            return Ok(arguments.write(&named?)?);
+        }
         Command::Watch => {
             let ended = watch(&mut member, |value| arguments.write(&value)).await;
             member.close()?;
@@ -124,7 +136,7 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
     if let Some(data) = verifies {
         return Ok(arguments.write(&export::verification(settings, &data)?)?);
     }
-    match (arguments.command, group) {
+    match (&arguments.command, group) {
         (Command::Keys, _) => Ok(()),
         (Command::Token | Command::Upload, _) | (_, None) => {
             Ok(arguments.write(&json!({ "name": settings.config.name, "done": true }))?)
@@ -135,6 +147,27 @@ async fn run(arguments: &Arguments, settings: &MemberSettings) -> Result<(), Pro
         }
         (_, Some(group)) => Ok(arguments.write(&export::group(settings, &group, false)?)?),
     }
+}
+
+/// The names of groups with these Gids.
+async fn names(member: &mut Member<'_>, gids: &[String]) -> Result<Value, ProgramError> {
+    let wrong = |gid: &String| ace_backend_daemon::ProgramError::Other(format!("{gid:?} is no Gid in hexadecimal"));
+    let read = |gid: &String| ace_groupcomm::config::from_hex(gid).ok_or_else(|| wrong(gid));
+    let gids = gids.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    member.look_up(&gids).await?;
+    let groups = member.take_events().into_iter().find_map(|event| match event {
+        MemberEvent::Names(groups) => Some(groups),
+        _ => None,
+    });
+    let shown = |group: GroupName| {
+        json!({
+            "gid": show::hex(&group.gid.to_byte_string().unwrap_or_default()),
+            "group": group.gname,
+            "uri": group.guri,
+        })
+    };
+    let groups: Vec<Value> = groups.unwrap_or_default().into_iter().map(shown).collect();
+    Ok(json!({ "name": member.settings().config.name, "groups": groups }))
 }
 
 /// The exit status where nobody has answered: it may go better later.

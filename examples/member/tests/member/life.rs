@@ -161,7 +161,7 @@ async fn a_member_asks_for_the_status_of_its_group_and_for_the_kdcs_credential()
     run(&mut member, Operation::KdcCred).await.unwrap();
 }
 
-// Covers: GO-9.5.2-03
+// Covers: GO-9.5.2-03, GO-12-05
 #[tokio::test]
 async fn a_verifier_of_signatures_gets_what_verifies_them_and_is_no_member() {
     let house = House::new().await;
@@ -264,7 +264,7 @@ async fn a_member_that_watches_joins_gets_new_versions_and_ends_in_good_order() 
     assert_eq!((group.num, group.doubtful), (1, false));
 }
 
-// Covers: KG-6.1-04
+// Covers: KG-6.1-04, KG-8-03
 #[tokio::test]
 async fn a_member_that_watches_is_told_at_its_control_uri() {
     let house = House::new().await;
@@ -295,4 +295,31 @@ async fn a_member_that_watches_is_told_at_its_control_uri() {
     }
     let held = member.group().map(|group| group.num);
     assert_eq!(held, None, "its keys are dropped");
+}
+
+// Covers: KG-8-03
+#[tokio::test]
+async fn a_client_learns_the_name_of_a_group_whose_gid_it_has_heard() {
+    let house = House::new().await;
+    let (lamp, switch) = (house.settings(), house.switch());
+    let (mut member, mut other) = (open(&lamp), open(&switch));
+    joined(&mut member).await.unwrap();
+    let gid = keys(&mut member).await.unwrap().context_id.clone();
+    for operation in [Operation::Token, Operation::Upload] {
+        run(&mut other, operation).await.unwrap();
+    }
+    // It is no member yet: its token names the group.
+    other.look_up(&[gid.clone(), vec![9, 9, 9]]).await.unwrap();
+    let [MemberEvent::Names(groups)] = &other.take_events()[..] else { panic!("nothing was told") };
+    let [group] = &groups[..] else { panic!("{groups:?}") };
+    assert_eq!((group.gid.to_byte_string(), group.gname.as_str()), (Some(gid.clone()), "lamps"));
+    assert_eq!(group.guri, "/ace-group/lamps");
+
+    drop((member, other));
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ace-member"));
+    let hex: String = gid.iter().map(|byte| format!("{byte:02x}")).collect();
+    command.arg("--config").arg(house.config()).args(["--json", "names", &hex]);
+    let output = command.output().await.unwrap();
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&shown["groups"][0]["group"], &shown["groups"][0]["gid"]), (&"lamps".into(), &hex.into()));
 }
