@@ -4,6 +4,7 @@ use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::UnixTime;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::KdcConfig;
+use ace_groupcomm::keys;
 use ace_groupcomm::records::{Head, Meta, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{
     TestClient, group_request, join_post, token, token_post, token_post_with, update_post,
@@ -183,4 +184,29 @@ fn who_starts_anew_ends_what_has_expired() {
     assert_eq!(num(&mut late, &renewed), Status::Content);
     let bytes = token_post_with(&longer, &[9; 8]);
     assert_eq!(late.ask(&Caller::anonymous(), bytes).status, Status::Created);
+}
+
+// Covers: TH-2-07/highest-time
+#[test]
+fn the_highest_plausible_time_is_durable_though_nothing_ends() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = desk_over(&store);
+    let latest = || store.record::<Meta>(&keys::meta()).unwrap().latest;
+    let start = desk.now.unix;
+    for hours in 1..=3 {
+        desk.pass(Duration::from_secs(HOUR));
+        assert!(latest() >= start.plus(Duration::from_secs((hours - 1) * HOUR)), "{hours}");
+    }
+    // One that is not plausible is not.
+    let right = desk.now.unix.seconds();
+    let noted = latest();
+    set_clock(&mut desk, right + 10 * 365 * 24 * HOUR);
+    desk.pass(Duration::from_secs(2 * HOUR));
+    assert_eq!(latest(), noted);
+    // The next process knows it, whatever its clock says.
+    let early = Now::new(start.seconds(), Duration::from_secs(1));
+    let mut desk = Desk::at(&AwsLc, store.clone(), desk::config(&["g1"]), early).unwrap();
+    let until = |seconds: u64| token(1, &client(1).claims(&[("g1", 1)], seconds));
+    assert!(desk.post_token(&until(noted.seconds() - 10)).is_none(), "it has expired, and that is known");
+    assert!(desk.post_token(&until(noted.seconds() + 10)).is_some());
 }

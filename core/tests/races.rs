@@ -11,7 +11,7 @@ use ace_groupcomm::keys;
 use ace_groupcomm::records::{Head, MemberRecord, NamedGroup, Revoked};
 use ace_groupcomm::testkit::TestStore;
 use ace_groupcomm::testkit::build::{TestClient, token, update_post};
-use ace_groupcomm::traits::storage::Sharing;
+use ace_groupcomm::traits::storage::{CommitOutcome, Sharing};
 use ace_groupcomm::traits::transport::AssociationNeed;
 use ace_groupcomm::{Caller, RecordType, Status};
 use process::Process;
@@ -200,4 +200,34 @@ fn what_ends_a_membership_gets_its_turn_among_joins_that_never_end() {
         let commits = commits_until(sharing, narrow, due);
         assert!(commits <= 5, "an update: {commits} on {sharing:?}");
     }
+}
+
+// Covers: TH-5-02/never-answers
+#[test]
+fn who_waits_for_storage_that_never_answers_is_told_so_and_what_was_tried_counts_as_used() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut one = Process::new(&store, 1);
+    let clients = [1, 2, 3].map(|number| one.client(number));
+    one.join(&clients[0]);
+    // Storage says nothing of it.
+    let lost = std::mem::take(&mut one.held);
+    assert_eq!(lost.len(), 1);
+    one.join(&clients[1]);
+    for _ in 0..40 {
+        one.pass(Duration::from_secs(1));
+    }
+    let statuses: Vec<Status> = one.answers.drain(..).map(|answer| answer.status).collect();
+    assert_eq!(statuses, [Status::ServiceUnavailable; 2]);
+    // It had happened. Another process reads what there is before it gives identifiers.
+    for (_, txn) in lost {
+        assert!(matches!(store.commit_now(txn), CommitOutcome::Done(_)));
+    }
+    let mut other = Process::new(&store, 2);
+    let third = other.client(4);
+    other.join(&third);
+    other.commit_all();
+    assert_eq!(other.answers.pop().unwrap().status, Status::Created);
+    let identifiers =
+        store.dump().into_iter().filter(|(key, _)| key.as_bytes().windows(5).any(|part| part == b"/sid/"));
+    assert_eq!((members(&store), identifiers.count()), (2, 2), "one for each");
 }

@@ -2,18 +2,20 @@
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::TokenHash;
+use ace_groupcomm::command::Command;
 use ace_groupcomm::engine::Machine;
 use ace_groupcomm::kdc::Kdc;
-use ace_groupcomm::records::{Head, Principal, RekeyReason};
+use ace_groupcomm::records::{Association, Head, Principal, RekeyReason};
 use ace_groupcomm::testkit::build::{self, TestClient, group_request, join_post, token, token_post_with, update_post};
 use ace_groupcomm::testkit::store::Fault;
 use ace_groupcomm::testkit::{Desk, TestStore, desk, toy};
 use ace_groupcomm::traits::storage::Sharing;
 use ace_groupcomm::traits::transport::AssociationNotice;
-use ace_groupcomm::{Caller, Method, RecordType, Request, Response, Status};
+use ace_groupcomm::{Caller, Method, RecordType, Registration, Request, Response, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
     Claims, Confirmation, CreationHints, JoinRefusal, JoinRequest, RawCbor, ScopeValue, TokenTransferResponse,
+    retrieval,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +167,63 @@ fn the_first_proven_request_swaps_associations() {
     assert_eq!(num(&mut desk, &first, "g1").status, Status::Unauthorized);
     let principals = records::<Principal>(&desk, b"p/");
     assert_eq!(principals.len(), 1);
+}
+
+// Covers: TH-1-06/own-values, TH-1-06/one-swap
+#[test]
+fn a_post_has_values_of_its_own_and_one_commit_swaps_all() {
+    let mut desk = desk();
+    let client = client(1);
+    let bytes = token(1, &client.claims(&[("g1", TALKER)], LATER));
+    let posted = |desk: &mut Desk, nonce: u8| {
+        let answer = desk.ask(&Caller::anonymous(), token_post_with(&bytes, &[nonce; 8]));
+        TokenTransferResponse::decode(&answer.payload).unwrap()
+    };
+    let (first, second) = (posted(&mut desk, 1), posted(&mut desk, 2));
+    assert_ne!(first.nonce2, second.nonce2);
+    assert_ne!(first.server_recipient_id, second.server_recipient_id);
+    assert_ne!(first.kdcchallenge, second.kdcchallenge);
+    let caller = |response: &TokenTransferResponse| Caller::peer(response.server_recipient_id.clone().unwrap());
+    let old = caller(&first);
+    // It observes its group under the first one, and joins with its challenge, though another one was posted for since.
+    assert_eq!(num(&mut desk, &old, "g1").status, Status::Forbidden, "proven, and no member");
+    let third = posted(&mut desk, 3);
+    let challenge = first.kdcchallenge.clone().unwrap();
+    assert_eq!(join(&mut desk, &client, &old, &challenge, "g1", TALKER).status, Status::Created);
+    let mut observe = group_request(Method::Get, "g1", &[]);
+    observe.observe = Some(Registration { name: vec![1].into(), state: vec![1].into() });
+    assert!(desk.ask(&old, observe).observed);
+    let commits = desk.kdc.stats().commits;
+    let (associations, principal) = (records::<Association>(&desk, b"a/"), records::<Principal>(&desk, b"p/"));
+    assert_eq!((associations.len(), principal[0].tokens.len()), (1, 1));
+    assert_eq!(num(&mut desk, &caller(&third), "g1").status, Status::Content);
+    assert_eq!(desk.kdc.stats().commits - commits, 1);
+    let after = records::<Association>(&desk, b"a/");
+    assert!(after.len() == 1 && after[0].material != associations[0].material);
+    assert_eq!(after[0].kdcchallenge.as_ref().map(|kept| kept.value.to_vec()), third.kdcchallenge);
+    assert_eq!(num(&mut desk, &old, "g1").status, Status::Unauthorized);
+}
+
+// Covers: TH-1-06/replayed-post
+#[test]
+fn an_owner_notices_nothing_of_a_hundred_thousand_replayed_posts() {
+    let mut desk = desk();
+    let client = client(1);
+    let bytes = token(1, &client.claims(&[("g1", TALKER)], LATER));
+    let (owner, challenge) = desk.post_token(&bytes).unwrap();
+    assert_eq!(join(&mut desk, &client, &owner, &challenge, "g1", TALKER).status, Status::Created);
+    let replayed = post(&bytes);
+    for round in 1..=10 {
+        for _ in 0..10_000 {
+            desk.ask(&Caller::anonymous(), replayed.clone());
+        }
+        assert_eq!(desk.kdc.pending(), 1);
+        let again = join(&mut desk, &client, &owner, &challenge, "g1", TALKER);
+        assert!([Status::Changed, Status::TooManyRequests].contains(&again.status), "{again:?}");
+        desk.command(Command::Rekey("g1".into())).unwrap();
+        let told = num(&mut desk, &owner, "g1");
+        assert_eq!((told.status, retrieval::decode_num(&told.payload).unwrap()), (Status::Content, round));
+    }
 }
 
 // Covers: AF-5.10.2-03
@@ -448,8 +507,8 @@ fn a_kdc_says_when_it_is_ready_and_when_something_is_due() {
     assert!(!kdc.is_ready(), "its groups have not been looked for");
     let mut desk = Desk::new(&AwsLc, store, config).unwrap();
     assert!(desk.kdc.is_ready());
-    // A tenth of its life before the toy's keying material ends it has something to say.
-    let near = desk.now.mono + Duration::from_secs(900_000);
+    // Once an hour it notes the time.
+    let near = desk.now.mono + Duration::from_secs(3_600);
     assert_eq!((desk.kdc.waiting(), desk.kdc.next_timeout(desk.now)), (0, Some(near)));
 
     // An association that nobody uses is dropped; a member's token expires.

@@ -341,3 +341,27 @@ fn the_message_of_many_evictions_at_once_names_all_of_them_and_is_the_same_for_a
     assert_eq!(stale, out.into_iter().map(|member| member.sender_id).collect());
     assert!(message.joined.is_none());
 }
+
+// Covers: TH-3-03/join-meanwhile
+#[test]
+fn a_join_while_a_version_is_on_its_way_reaches_those_who_have_that_version() {
+    let mut desk = backward();
+    let members: Vec<Joined> = (1..=3).map(|number| taking(&mut desk, number, "/a")).collect();
+    sent(&mut desk, 60);
+    let num = head(&desk).num;
+    let four = join(&mut desk, 4);
+    // One has the version; the others are being told.
+    let first = sent(&mut desk, 1);
+    assert_eq!((first.len(), four.num), (members.len(), i64::try_from(num + 1).unwrap()));
+    let (told, op) = (first[0].1.association.clone(), first[0].0);
+    desk.delivered(op, Delivered::Confirmed);
+    let five = join(&mut desk, 5);
+    assert_eq!(five.num, four.num + 1);
+    let second = sent(&mut desk, 1);
+    let to: BTreeSet<AssociationId> = second.iter().map(|(_, delivery)| delivery.association.clone()).collect();
+    assert!(to.len() == members.len() && to.contains(&told), "{to:?}");
+    for (_, delivery) in &second {
+        let message = RekeyingMessage::decode(&delivery.request.payload).unwrap();
+        assert_eq!((message.material.num, &message.joined.unwrap()[0].id), (five.num, &five.sender_id));
+    }
+}

@@ -4,6 +4,7 @@
 mod causes;
 mod delivery;
 mod joins;
+mod killed;
 mod leave;
 mod notice;
 #[path = "../process/mod.rs"]

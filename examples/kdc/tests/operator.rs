@@ -324,7 +324,6 @@ async fn a_kdc_that_does_not_run_or_has_no_place_for_commands_is_told_nothing() 
     (house.kdc, house.address) = start(&house.folder);
     assert!(house.says(&["groups"]).contains("lamps"));
     // Whoever comes through it is the owner of the socket.
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(house.path("state/control")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -357,7 +356,6 @@ fn as_another(words: &[&str]) -> Option<Output> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_is_not_obeyed() {
     use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::PermissionsExt;
     let house = House::new().await;
     let storage = format!("disk:{}", house.path("state").display());
     let config = house.path("kdc.toml").display().to_string();

@@ -30,6 +30,9 @@ const SHORT: u32 = 10;
 /// How often storage is looked at that others write to.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// How often it is looked at that nobody else writes to: so much of the time that was seen last is lost with a process, at most.
+const NOTE: Duration = Duration::from_secs(3_600);
+
 /// When tokens expire, as far as memory has to know.
 pub(in crate::kdc) struct Expiries {
     sharing: Sharing,
@@ -82,7 +85,8 @@ impl Expiries {
         if self.sweeping || now.has_jumped() {
             return None;
         }
-        let look = self.swept.filter(|_| self.sharing == Sharing::Shared).map(|at| at.saturating_add(LOOK));
+        let often = if self.sharing == Sharing::Shared { LOOK } else { NOTE };
+        let look = self.swept.map(|at| at.saturating_add(often));
         let due = self.next.map(|at| now.mono.saturating_add(now.unix.until(at)));
         look.into_iter().chain(due).min()
     }
@@ -125,7 +129,8 @@ impl KdcApp {
             view.get::<Meta>(&keys::meta()),
         );
         let (page, ends, bans, counts, meta) = (page?, ends?, bans?, counts?, meta?.copied());
-        let time = meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(view.now().unix);
+        let latest = meta.map_or(UnixTime::EPOCH, |meta| meta.latest);
+        let time = latest.max(view.now().unix);
         let due = page.iter().take_while(|expiry| expiry.at <= time && !view.now().has_jumped());
         let due: Vec<Expiry> = due.cloned().collect();
         let forgotten = ends.iter().take_while(|end| end.at <= time && !view.now().has_jumped()).count();
@@ -138,7 +143,8 @@ impl KdcApp {
         );
         let next = first(next, bans.get(lifted).map(|end| end.at).or(more(bans.len())));
         let next = first(next, counts.get(over).map(|end| end.at).or(more(counts.len())));
-        let nothing = due.is_empty() && forgotten == 0 && lifted == 0;
+        let is_noted = latest.plus(NOTE) > time || view.now().has_jumped();
+        let nothing = due.is_empty() && forgotten == 0 && lifted == 0 && is_noted;
         let mut changes = Changes::new();
         for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
             changes.delete(keys::revoked(hash));
@@ -147,10 +153,7 @@ impl KdcApp {
         let lifted = self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes);
         self.forget_provoked(view, counts.get(..over).unwrap_or_default(), &mut changes)?;
         lifted?;
-        let mut events = vec![Event::Swept {
-            next,
-            time: meta.map_or(UnixTime::EPOCH, |meta| meta.latest).max(if nothing { UnixTime::EPOCH } else { time }),
-        }];
+        let mut events = vec![Event::Swept { next, time: if nothing { latest } else { time } }];
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
         let clients: BTreeSet<PrincipalId> = due.iter().map(|expiry| expiry.principal).collect();
         let ended: Vec<_> =
@@ -253,7 +256,7 @@ mod tests {
         expiries.swept(at(90), Some(UnixTime::new(90)), UnixTime::new(0));
         assert!(expiries.begins(at(90)), "there was more than a page");
         expiries.swept(at(90), None, UnixTime::new(0));
-        assert_eq!(expiries.next(at(90)), None);
+        assert_eq!(expiries.next(at(90)), Some(Duration::from_secs(90).saturating_add(NOTE)), "to note the time alone");
         // What was ended by a later time is not good again by an earlier one.
         expiries.swept(at(90), None, UnixTime::new(500));
         expiries.swept(at(91), None, UnixTime::new(400));
