@@ -13,7 +13,18 @@ pub(crate) struct Exchange {
     pub(crate) nonce: Vec<u8>,
 }
 
-/// The right to protect one response to one verified request; it is used up by that.
+/// The right to protect one response to one verified request; it is used up by that:
+///
+// Covers: TH-1-01/one-response
+/// ```compile_fail,E0382
+/// use ace_coap::Message;
+/// use ace_oscore::{Context, ResponseRight};
+///
+/// fn twice(context: &mut Context, answer: &Message, right: ResponseRight) {
+///     let _ = context.protect_response(answer, right);
+///     let _ = context.protect_response(answer, right);
+/// }
+/// ```
 pub struct ResponseRight {
     pub(crate) exchange: Exchange,
     /// Whether this process alone has owned the context since before the request.

@@ -11,6 +11,7 @@ use ace_oscore::{Context, Sequence};
 use ace_peers::Postgres;
 use ace_profile_group_oscore::scope;
 use rand_core::Rng;
+use std::path::Path;
 use tempfile::TempDir;
 
 fn loaded(folder: &TempDir) -> Loaded<ace_as::Config> {
@@ -90,4 +91,40 @@ async fn an_as_shares_its_storage_with_nobody() {
     new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
     let refused = ace_as::start(&loaded(&folder), &server.url()).await.err().unwrap().to_string();
     assert!(refused.contains("disk:FOLDER"), "{refused}");
+}
+
+/// Copies the files of a folder that has no others in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+// Covers: TH-5-01/as-anchor
+#[tokio::test]
+async fn an_as_does_not_start_on_a_folder_that_is_older_than_its_anchor() {
+    let folder = tempfile::tempdir().unwrap();
+    new_storage_keys(&folder.path().join("storage-keys.toml")).unwrap();
+    let mut loaded = loaded(&folder);
+    loaded.config.storage.anchor = Some("anchor".into());
+    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
+    let url = format!("disk:{}", state.display());
+    for number in 0..2 {
+        let running = start(&loaded, &url).await;
+        assert_eq!(ask(&running, &loaded, number * 100, None).await.code, Code::CREATED);
+        running.stop().await;
+        if number == 0 {
+            copy(&state, &old);
+        }
+    }
+    assert!(folder.path().join("anchor").exists());
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::rename(&old, &state).unwrap();
+    let error = ace_as::start(&loaded, &url).await.err().unwrap().to_string();
+    assert!(error.contains("was acknowledged"), "{error}");
 }

@@ -8,6 +8,7 @@ use ace_member::export::{group, verification};
 use ace_member::show::Style;
 use ace_member::{Config, Member, MemberSettings, ProgramError, watch};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -322,4 +323,41 @@ async fn a_client_learns_the_name_of_a_group_whose_gid_it_has_heard() {
     let output = command.output().await.unwrap();
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!((&shown["groups"][0]["group"], &shown["groups"][0]["gid"]), (&"lamps".into(), &hex.into()));
+}
+
+/// The byte strings that a field had in what was sent and received.
+fn values(seen: &[String], field: &str) -> Vec<String> {
+    let start = format!("{field}: h'");
+    let of_one = |text: &String| {
+        let parts = text.split(&start).skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned()));
+        parts.collect::<Vec<_>>()
+    };
+    seen.iter().flat_map(of_one).collect()
+}
+
+// Covers: TH-1-07/client-nonces, TH-1-07/kdc-nonces
+#[tokio::test]
+async fn no_nonce_comes_twice_of_either_side_in_uploads_and_joins() {
+    const ROUNDS: usize = 20;
+    let house = House::new().await;
+    let lamp = house.settings();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..ROUNDS {
+        // A process of its own each time, with the state of the one before.
+        let noted = Arc::clone(&seen);
+        let style = Style { secrets: true, ..Style::default() };
+        let mut member = Member::open(&lamp, style, move |event| {
+            noted.lock().unwrap().extend([event.sent, event.received]);
+        })
+        .unwrap();
+        joined(&mut member).await.unwrap();
+        member.close().unwrap();
+    }
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    for field in ["nonce1", "cnonce", "nonce2", "kdcchallenge", "kdc_nonce"] {
+        let values = values(&seen, field);
+        let distinct: BTreeSet<&String> = values.iter().collect();
+        assert!(values.len() >= ROUNDS && distinct.len() == values.len(), "{field}: {values:?}");
+        assert!(values.iter().all(|value| value.len() >= 16), "{field}: eight bytes at least");
+    }
 }
