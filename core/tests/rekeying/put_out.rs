@@ -117,6 +117,23 @@ fn what_a_crash_has_left_is_put_out_at_the_next_start() {
 }
 
 #[test]
+fn what_a_crash_has_left_in_more_groups_than_a_page_is_put_out_of_all() {
+    let names: Vec<String> = names().into_iter().take(150).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let config = || KdcConfig { posts: posts(), ..desk::config(&names) };
+    let mut desk = Desk::new(&AwsLc, TestStore::new(Sharing::Exclusive), config()).unwrap();
+    let (_, bytes) = member_of_all(&mut desk, &names);
+    desk.command(Command::Revoke(TokenHash::of(&bytes))).unwrap();
+    let (store, now) = (desk.store.clone(), desk.now);
+    drop(desk);
+    assert_eq!(left(&store), 150);
+    let mut desk = Desk::at(&AwsLc, store.clone(), config(), now).unwrap();
+    desk.due();
+    assert_eq!((left(&store), heads(&store).map(|head| head.members).sum::<u64>()), (0, 0));
+    assert_clean(&desk);
+}
+
+#[test]
 fn what_a_process_has_left_is_put_out_by_another_one() {
     let store = TestStore::new(Sharing::Shared);
     let mut first = Desk::new(&AwsLc, store.clone(), config(&[])).unwrap();

@@ -6,6 +6,7 @@
 
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
+use crate::kdc::group::LiveGroup;
 use crate::kdc::keying::epoch::is_former;
 use crate::kdc::keying::material::is_near_end;
 use crate::kdc::keying::policy::MAX_DELAY;
@@ -106,7 +107,7 @@ impl Looks {
 }
 
 impl KdcApp {
-    /// Rekeys a group where that is overdue. Tells of its version where that was not done.
+    /// Rekeys a group where that is overdue. Tells of its version where that was not done. Finds those whom it has to be rid of.
     pub(in crate::kdc) fn look(&self, view: &View<'_>, gname: &str) -> Result<Outcome<Event>, Stop> {
         let Some(live) = self.group(view, gname)? else { return Ok(Outcome::done()) };
         let (head, meta) = (view.get::<Head>(&keys::head(live.id)), view.get::<Meta>(&keys::meta()));
@@ -114,9 +115,19 @@ impl KdcApp {
         if is_former(head, &meta) || view.now().has_jumped() {
             return Ok(Outcome::done());
         }
-        if self.has_leaving(view, live.id)? {
-            return Ok(Outcome::done().with_event(Event::Leaving { gname: gname.into(), group: live.id }));
-        }
+        let leaving = self.has_leaving(view, live.id)?;
+        let leaving = leaving.then(|| Event::Leaving { gname: gname.into(), group: live.id });
+        let looked = self.look_at_version(view, gname, &live, head)?;
+        Ok(leaving.into_iter().fold(looked, Outcome::with_event))
+    }
+
+    fn look_at_version(
+        &self,
+        view: &View<'_>,
+        gname: &str,
+        live: &LiveGroup,
+        head: &Head,
+    ) -> Result<Outcome<Event>, Stop> {
         let (now, policy) = (view.now().unix.minus(OVERDUE), &live.group.policy);
         if head.members > 0 && head.rekey_due.as_ref().is_some_and(|due| due.since.plus(policy.delay) <= now) {
             return self.rekey(view, gname, None);

@@ -72,8 +72,7 @@ impl KdcApp {
 
     /// Whether a group has some to be rid of.
     pub(in crate::kdc) fn has_leaving(&self, view: &View<'_>, group: GroupId) -> Result<bool, Stop> {
-        let (first, _) = view.hint_after::<Leaving>(&keys::leaving_of(group), None, 1)?;
-        Ok(!first.is_empty())
+        Ok(!view.hint_keys(&keys::leaving_of(group), 1)?.is_empty())
     }
 }
 
