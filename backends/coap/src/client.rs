@@ -198,6 +198,12 @@ impl<S: ClientSecurity> Client<S> {
         }
     }
 
+    /// Whether a notification of this observation has come while something else was waited for: [`Self::notification`] begins with it.
+    #[must_use]
+    pub fn has_notification(&self, observation: &Observation) -> bool {
+        self.observed.get(&observation.exchange.token).is_some_and(|(_, kept)| kept.is_some())
+    }
+
     /// Ends an observation; the answer is the resource as it is now.
     ///
     /// # Errors

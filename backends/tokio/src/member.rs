@@ -89,7 +89,7 @@ type Asked = Arc<Mutex<VecDeque<Request>>>;
 /// How many of them there may be.
 const ASKED: usize = 16;
 
-/// How long an observation is waited for before it is looked whether the KDC has asked something.
+/// For how long is listened before it is looked what has come.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// The server of an exchange.
@@ -233,31 +233,30 @@ impl<S: MemberStore> MemberDriver<S> {
     pub async fn told(&mut self, mut hooks: MemberHooks<'_>) -> Result<bool, MemberRunError<S::Error>> {
         let takes_requests = self.takes_requests();
         let Some(protected) = &mut self.kdc else { return Ok(false) };
-        let message = match &mut protected.observation {
-            Some(observation) if takes_requests => {
-                let notification = protected.client.notification(observation);
-                tokio::time::timeout(SLICE, notification).await.unwrap_or(Err(ClientError::Timeout))
+        if takes_requests {
+            // Notifications that come meanwhile are kept. That nobody listens there now says nothing of what comes later.
+            match protected.client.listen(SLICE).await {
+                Ok(()) | Err(ClientError::Refused(_)) => (),
+                Err(error) => return Err(MemberError::from(ExchangeError::Failed(error.to_string())).into()),
             }
-            Some(observation) => protected.client.notification(observation).await,
-            None if takes_requests => protected.client.listen(SLICE).await.and(Err(ClientError::Timeout)),
-            None => return Ok(false),
-        };
-        let asked = protected.asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => {
-                if !matches!(error, ClientError::Timeout) {
-                    protected.observation = None;
-                }
-                let Some(request) = asked else { return Ok(false) };
+            let asked = protected.asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            if let Some(request) = asked {
                 let begun = self.engine.asked(self.clock.now().unix, &request, &mut os_random());
                 return self.complete(begun, &mut hooks).await.map(|()| true);
             }
-        };
-        if let Some(request) = asked {
-            // It has its turn when what was told is taken.
-            protected.asked.lock().unwrap_or_else(PoisonError::into_inner).push_front(request);
         }
+        let Some(observation) = &mut protected.observation else { return Ok(false) };
+        if takes_requests && !protected.client.has_notification(observation) {
+            return Ok(false);
+        }
+        let message = match protected.client.notification(observation).await {
+            Ok(message) => message,
+            Err(ClientError::Timeout) => return Ok(false),
+            Err(_) => {
+                protected.observation = None;
+                return Ok(false);
+            }
+        };
         if !message.code.is_success() {
             protected.observation = None;
         }

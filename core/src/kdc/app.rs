@@ -131,8 +131,7 @@ impl App for KdcApp {
                     profile: pending.profile,
                     material: pending.material.clone(),
                 });
-                let dropped = self.pendings.insert(now, *pending);
-                out.extend(dropped.into_iter().map(|id| AssociationNotice::Gone { id }));
+                out.extend(self.pendings.insert(now, *pending).into_iter().map(|id| AssociationNotice::Gone { id }));
             }
             Event::Established { id, material } => out.push(match self.pendings.establish(&id, material.clone()) {
                 Some(profile) => AssociationNotice::New { id, profile, material },
@@ -214,7 +213,8 @@ impl App for KdcApp {
             Event::Observed { gname, seen } => self.note_observed(now.mono, &gname, seen),
             Event::HeadChanged { gname, seen } => self.note_head(&gname, seen, out),
             Event::Leaving { gname, group } => self.start.put_out(gname, group),
-            Event::FindsLeaving { after } => self.start.todo(Task::FindLeaving { after: Some(after) }),
+            Event::FindsLeaving { after } => self.start.todo(Task::FindLeaving { after }),
+            Event::Encoded { key, num, at, encoded } => self.bodies.keep(key, num, at, encoded),
             Event::Vanished { gname, group } => self.note_vanished(&gname, group, out),
         }
     }

@@ -294,6 +294,17 @@ pub(crate) enum Event {
         /// Its head.
         seen: SeenHead,
     },
+    /// A rekeying message was encoded that is the same for other members.
+    Encoded {
+        /// The group, and whether it is for those who take requests.
+        key: (GroupId, bool),
+        /// The version that it is of.
+        num: u64,
+        /// The second for which it is good.
+        at: UnixTime,
+        /// The message, with keying material.
+        encoded: Secret,
+    },
     /// Memberships of a group have ended with their tokens.
     Leaving {
         /// The GROUPNAME.
@@ -303,8 +314,8 @@ pub(crate) enum Event {
     },
     /// There may be more such memberships.
     FindsLeaving {
-        /// The last one that was seen.
-        after: Key,
+        /// The last one that was seen; `None` before the first.
+        after: Option<Key>,
     },
     /// The head of a group has changed, by a command here or by another process.
     HeadChanged {

@@ -158,6 +158,9 @@ fn who_comes_with_another_token_before_it_is_put_out_is_no_member_and_waits_to_b
     assert!(format!("{members:?}").contains("client2") && !format!("{members:?}").contains("client1"), "{members:?}");
     let asked = desk.ask(&caller, group_request(Method::Get, "g1", &[]));
     assert_eq!((asked.status, error_id(&asked)), (Status::Forbidden, Some(0)));
+    // Nor is it one for what the profile adds.
+    let asked = desk.ask(&caller, group_request(Method::Get, "g1", &["active"]));
+    assert_eq!((asked.status, error_id(&asked)), (Status::Forbidden, Some(0)));
     let join = join_post("g1", &one.client.join("g1", TALKER, &challenge, &[7; 8]));
     let waits = desk.ask(&caller, join.clone());
     assert_eq!((waits.status, waits.max_age), (Status::ServiceUnavailable, Some(1)));

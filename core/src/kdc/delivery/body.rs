@@ -4,12 +4,11 @@
 use crate::Secret;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::scene::GroupState;
-use crate::kdc::{Group, KdcApp};
+use crate::kdc::{Event, Group, KdcApp};
 use crate::schema::keys::GroupId;
 use crate::schema::records::GroupSecret;
 use crate::time::UnixTime;
 use crate::traits::profile::KeyAudience;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Of how many groups they are kept.
@@ -24,26 +23,30 @@ struct Body {
 
 /// The last ones of groups: what observers get, and what goes to those who take requests.
 #[derive(Default)]
-pub(in crate::kdc) struct Bodies(RefCell<BTreeMap<(GroupId, bool), Body>>);
+pub(in crate::kdc) struct Bodies(BTreeMap<(GroupId, bool), Body>);
 
 impl Bodies {
     fn of(&self, key: (GroupId, bool), num: u64, at: UnixTime) -> Option<Vec<u8>> {
-        let bodies = self.0.borrow();
-        let body = bodies.get(&key).filter(|body| (body.num, body.at) == (num, at))?;
+        let body = self.0.get(&key).filter(|body| (body.num, body.at) == (num, at))?;
         Some(body.encoded.expose().to_vec())
     }
 
-    fn keep(&self, key: (GroupId, bool), num: u64, at: UnixTime, encoded: &[u8]) {
-        let mut bodies = self.0.borrow_mut();
-        bodies.retain(|_, body| body.at == at);
-        if bodies.len() < GROUPS {
-            bodies.insert(key, Body { num, at, encoded: Secret::from(encoded) });
+    /// Keeps one. What it was made of held at one moment.
+    pub(in crate::kdc) fn keep(&mut self, key: (GroupId, bool), num: u64, at: UnixTime, encoded: Secret) {
+        self.0.retain(|_, body| body.at == at);
+        if self.0.len() < GROUPS {
+            self.0.insert(key, Body { num, at, encoded });
         }
+    }
+
+    /// A group has another version, or is gone.
+    pub(in crate::kdc) fn forget(&mut self, group: GroupId) {
+        self.0.retain(|(of, _), _| *of != group);
     }
 }
 
 impl KdcApp {
-    /// The rekeying message of the current version, encoded.
+    /// The rekeying message of the current version, encoded; and what has it kept for the other members.
     pub(in crate::kdc) fn rekeying_body(
         &self,
         view: &View<'_>,
@@ -51,21 +54,21 @@ impl KdcApp {
         state: &GroupState<'_>,
         secret: &GroupSecret,
         audience: KeyAudience<'_>,
-    ) -> Result<Vec<u8>, Stop> {
+    ) -> Result<(Vec<u8>, Option<Event>), Stop> {
         let at = view.arrived().unix;
         let key = match audience {
             KeyAudience::Group => (state.id, false),
             KeyAudience::Rekeying => (state.id, true),
             KeyAudience::Node { .. } => {
-                return Ok(self.rekeying_message(view, group, state, secret, audience)?.encode());
+                return Ok((self.rekeying_message(view, group, state, secret, audience)?.encode(), None));
             }
         };
         if let Some(encoded) = self.bodies.of(key, state.head.num, at) {
-            return Ok(encoded);
+            return Ok((encoded, None));
         }
         let encoded = self.rekeying_message(view, group, state, secret, audience)?.encode();
-        self.bodies.keep(key, state.head.num, at, &encoded);
-        Ok(encoded)
+        let kept = Event::Encoded { key, num: state.head.num, at, encoded: Secret::from(encoded.as_slice()) };
+        Ok((encoded, Some(kept)))
     }
 }
 
@@ -75,19 +78,21 @@ mod tests {
 
     #[test]
     fn a_body_is_good_for_its_version_and_its_second() {
-        let (bodies, group) = (Bodies::default(), GroupId::new([7; 16]));
+        let (mut bodies, group) = (Bodies::default(), GroupId::new([7; 16]));
         let at = UnixTime::new;
-        bodies.keep((group, false), 3, at(100), b"three");
+        bodies.keep((group, false), 3, at(100), Secret::from(&b"three"[..]));
         assert_eq!(bodies.of((group, false), 3, at(100)), Some(b"three".to_vec()));
         for (key, num, second) in [((group, true), 3, 100), ((group, false), 4, 100), ((group, false), 3, 101)] {
             assert_eq!(bodies.of(key, num, at(second)), None);
         }
         // Those of former seconds go, and there are so many at most.
-        bodies.keep((group, true), 3, at(101), b"three");
-        assert_eq!(bodies.0.borrow().len(), 1);
+        bodies.keep((group, true), 3, at(101), Secret::from(&b"three"[..]));
+        assert_eq!(bodies.0.len(), 1);
         for number in 0..100 {
-            bodies.keep((GroupId::new([number; 16]), true), 3, at(101), b"x");
+            bodies.keep((GroupId::new([number; 16]), true), 3, at(101), Secret::from(&b"x"[..]));
         }
-        assert_eq!(bodies.0.borrow().len(), GROUPS);
+        assert_eq!(bodies.0.len(), GROUPS);
+        bodies.forget(GroupId::new([3; 16]));
+        assert_eq!((bodies.0.len(), bodies.of((GroupId::new([3; 16]), true), 3, at(101))), (GROUPS - 1, None));
     }
 }

@@ -116,7 +116,7 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&keys::secret(*group, head.num))?.ok_or(broken)?;
         self.usable(view, secret)?;
         let state = GroupState { id: *group, head };
-        let body = self.rekeying_body(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
+        let (body, kept) = self.rekeying_body(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
         let path = |segments: &[&str]| segments.iter().map(|segment| (*segment).to_owned()).collect::<Vec<String>>();
         let delivery = Delivery {
             association: held.association.clone(),
@@ -126,7 +126,8 @@ impl KdcApp {
             patience: *patience,
         };
         let key = DeliveryKey::Rekeyed { gname: gname.clone(), num: *num, client: *client };
-        Ok(Outcome::done().with_event(Event::Deliver(key, Box::new(delivery))))
+        let outcome = Outcome::done().with_event(Event::Deliver(key, Box::new(delivery)));
+        Ok(kept.into_iter().fold(outcome, Outcome::with_event))
     }
 
     /// Whether this process sends under an association: each of several tells its own.

@@ -78,6 +78,7 @@ impl KdcApp {
         self.rekeyings.forget(gname);
         self.looks.end(gname);
         self.heads.end(gname);
+        self.bodies.forget(group);
         self.deliveries.end(gname);
         self.start.todo(crate::kdc::Task::Clear(group));
         out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname].map(Into::into).to_vec() });

@@ -148,6 +148,9 @@ impl KdcApp {
     pub(in crate::kdc) fn note_vanished(&mut self, gname: &str, group: GroupId, out: &mut Vec<AssociationNotice>) {
         if self.heads.of(gname).is_some_and(|seen| seen.group == group) {
             self.heads.end(gname);
+            self.bodies.forget(group);
+            // One that has its name now is learnt anew.
+            self.looks.end(gname);
             self.groups.forget(gname);
             out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname].map(Into::into).to_vec() });
         }

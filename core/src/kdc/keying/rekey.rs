@@ -134,6 +134,7 @@ impl KdcApp {
         out: &mut Vec<AssociationNotice>,
     ) {
         self.rekeyings.forget(gname);
+        self.bodies.forget(group);
         self.looks.know(now, gname, num);
         self.heads.note(gname, |seen| seen.num = num);
         match audience {

@@ -66,7 +66,7 @@ impl KdcApp {
         };
         let groups: BTreeMap<GroupId, String> = page.iter().filter_map(of_group).collect();
         let events = groups.into_iter().map(|(group, gname)| Event::Leaving { gname, group });
-        let more = more.map(|last| Event::FindsLeaving { after: last });
+        let more = more.map(|last| Event::FindsLeaving { after: Some(last) });
         Ok(events.chain(more).fold(Outcome::done(), Outcome::with_event))
     }
 

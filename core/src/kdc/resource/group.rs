@@ -1,5 +1,6 @@
 //! GET of /ace-group/GROUPNAME: the group's keying material (RFC 9594 section 4.3.2).
 
+use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
 use crate::kdc::membership::stale::stale_under;
@@ -34,7 +35,8 @@ impl KdcApp {
             let key = keys::secret(state.id, state.head.num);
             let secret = view.get::<GroupSecret>(&key)?.ok_or(BROKEN)?;
             self.usable(view, secret)?;
-            return Ok(content(self.rekeying_body(view, &authorised.group, state, secret, audience)?));
+            let (body, kept) = self.rekeying_body(view, &authorised.group, state, secret, audience)?;
+            return Ok(kept.into_iter().fold(content(body), Outcome::with_event));
         }
         Ok(content(self.distribution(view, authorised, state, audience)?.encode()))
     }

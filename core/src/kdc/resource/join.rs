@@ -79,7 +79,9 @@ impl KdcApp {
             return Err(Refusal::Forbidden("the operator has put the client out of the group").into());
         }
         if view.assume_absent::<Leaving>(&keys::leaving(group.id, authorised.holder.id))?.is_some() {
-            return Err(Refusal::Unavailable("the client's former membership is being ended", 1).into());
+            let refusal = Refusal::Unavailable("the client's former membership is being ended", 1);
+            let leaving = Event::Leaving { gname: authorised.group.gname.clone(), group: group.id };
+            return Ok(Outcome::refused(refusal, Changes::new()).with_event(leaving));
         }
         let (former, counted) =
             (view.get::<MemberRecord>(&key), self.check_provoked(view, group.id, authorised.holder.id));

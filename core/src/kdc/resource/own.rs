@@ -64,7 +64,8 @@ impl KdcApp {
         let group = self.group_state(scene.view, authorised)?;
         let member = scene.view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
         // As everywhere, a membership counts as far as the token of this association covers it.
-        let member = member.filter(|member| authorised.granted.includes(Roles(member.roles)));
+        let is_one = authorised.holder.principal.is_member(group.id);
+        let member = member.filter(|member| is_one && authorised.granted.includes(Roles(member.roles)));
         // Who may not use it learns nothing of what is there.
         let may = match route.map_or(ProfileWho::Member, |route| route.who) {
             ProfileWho::Member => member.is_some(),

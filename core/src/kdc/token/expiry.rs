@@ -30,7 +30,7 @@ const SHORT: u32 = 10;
 /// How often storage is looked at that others write to.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// How often it is looked at that nobody else writes to: so much of the time that was seen last is lost with a process, at most.
+/// How often the time is noted where nothing ends: so much of the time that was seen last is lost with a process, at most.
 const NOTE: Duration = Duration::from_secs(3_600);
 
 /// When tokens expire, as far as memory has to know.
@@ -85,8 +85,7 @@ impl Expiries {
         if self.sweeping || now.has_jumped() {
             return None;
         }
-        let often = if self.sharing == Sharing::Shared { LOOK } else { NOTE };
-        let look = self.swept.map(|at| at.saturating_add(often));
+        let look = self.swept.filter(|_| self.sharing == Sharing::Shared).map(|at| at.saturating_add(LOOK));
         let due = self.next.map(|at| now.mono.saturating_add(now.unix.until(at)));
         look.into_iter().chain(due).min()
     }
@@ -143,7 +142,7 @@ impl KdcApp {
         );
         let next = first(next, bans.get(lifted).map(|end| end.at).or(more(bans.len())));
         let next = first(next, counts.get(over).map(|end| end.at).or(more(counts.len())));
-        let is_noted = latest.plus(NOTE) > time || view.now().has_jumped();
+        let is_noted = meta.is_none() || latest.plus(NOTE) > time || view.now().has_jumped();
         let nothing = due.is_empty() && forgotten == 0 && lifted == 0 && is_noted;
         let mut changes = Changes::new();
         for RevocationEnd { at, hash } in ends.iter().take(forgotten) {
@@ -153,7 +152,13 @@ impl KdcApp {
         let lifted = self.end_bans(view, bans.get(..lifted).unwrap_or_default(), &mut changes);
         self.forget_provoked(view, counts.get(..over).unwrap_or_default(), &mut changes)?;
         lifted?;
-        let mut events = vec![Event::Swept { next, time: if nothing { latest } else { time } }];
+        let noted = if nothing { latest } else { time };
+        let next = first(next, meta.map(|_| noted.plus(NOTE)));
+        let mut events = vec![Event::Swept { next, time: noted }];
+        if self.sharing == Sharing::Shared {
+            // Another process may have ended before it was done with some.
+            events.push(Event::FindsLeaving { after: None });
+        }
         // All are tried before the first that is not known yet ends the run: what they need comes at once.
         let clients: BTreeSet<PrincipalId> = due.iter().map(|expiry| expiry.principal).collect();
         let ended: Vec<_> =
@@ -256,7 +261,7 @@ mod tests {
         expiries.swept(at(90), Some(UnixTime::new(90)), UnixTime::new(0));
         assert!(expiries.begins(at(90)), "there was more than a page");
         expiries.swept(at(90), None, UnixTime::new(0));
-        assert_eq!(expiries.next(at(90)), Some(Duration::from_secs(90).saturating_add(NOTE)), "to note the time alone");
+        assert_eq!(expiries.next(at(90)), None);
         // What was ended by a later time is not good again by an earlier one.
         expiries.swept(at(90), None, UnixTime::new(500));
         expiries.swept(at(91), None, UnixTime::new(400));
