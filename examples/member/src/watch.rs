@@ -97,7 +97,8 @@ impl Watch {
         }
         // A KDC that keeps no observations is asked now and then.
         let is_told = |member: &Member<'_>| member.is_observing() || member.takes_requests();
-        let again = if is_told(member) { LOOK } else { ASK };
+        // The KDC does not say whether it takes the control URI.
+        let again = if member.is_observing() { LOOK } else { ASK };
         if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
             // Who takes requests is told by these.
             let operation = if member.settings().control().is_some() { Operation::Version } else { Operation::Observe };
