@@ -339,7 +339,7 @@ impl Check {
         for ((group, client), (sender_id, credential)) in &self.members {
             let key = || keys::member(*group, *client);
             let is_one = self.memberships.contains(&(*group, *client)) != self.leaving.contains(&(*group, *client));
-            is.require(is_one, key, "is not among the client's memberships, or among those and ended");
+            is.require(is_one, key, "is not among the client's memberships, or is and has ended");
             if let Some(id) = sender_id {
                 let id = (*group, id.clone());
                 is.require(

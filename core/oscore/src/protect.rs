@@ -15,7 +15,6 @@ pub(crate) struct Exchange {
 
 /// The right to protect one response to one verified request; it is used up by that:
 ///
-// Covers: TH-1-01/one-response
 /// ```compile_fail,E0382
 /// use ace_coap::Message;
 /// use ace_oscore::{Context, ResponseRight};

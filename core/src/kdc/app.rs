@@ -179,9 +179,9 @@ impl App for KdcApp {
             Event::Expires(at) => self.expiry.expires(at),
             Event::Swept { next, time } => self.expiry.swept(now, next, time),
             Event::Start(event) => self.note_start(event),
-            Event::Created { gname, num, created, expires, interval } => {
+            Event::Created { gname, group, num, created, expires, interval } => {
                 self.missing.remove(&gname);
-                self.looks.know(now.mono, &gname, num);
+                self.looks.learn(now.mono, &gname, group, num);
                 self.lives.begin(&gname, created, expires, interval);
             }
             Event::Rekeyed { gname, group, num, audience, created, expires, interval } => {
@@ -210,7 +210,7 @@ impl App for KdcApp {
             Event::Clears(group) => self.start.todo(Task::Clear(group)),
             Event::ProofFailed(client) => self.failed_proofs.note(now, client),
             Event::Changed(path) => out.push(AssociationNotice::Changed { path }),
-            Event::Observed { gname, seen } => self.note_observed(now.mono, &gname, seen),
+            Event::Watched { gname, seen } => self.note_watched(now.mono, &gname, seen),
             Event::HeadChanged { gname, seen } => self.note_head(&gname, seen, out),
             Event::Leaving { gname, group } => self.start.put_out(gname, group),
             Event::FindsLeaving { after } => self.start.todo(Task::FindLeaving { after }),

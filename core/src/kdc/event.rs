@@ -195,6 +195,8 @@ pub(crate) enum Event {
     Created {
         /// The GROUPNAME.
         gname: String,
+        /// The group that has the name now.
+        group: GroupId,
         /// The version that it has.
         num: u64,
         /// When its keying material was made.
@@ -287,11 +289,11 @@ pub(crate) enum Event {
     ProofFailed(PrincipalId),
     /// The resource with this path has changed.
     Changed(Vec<String>),
-    /// A member observes something of a group here, whose head is so.
-    Observed {
+    /// A member of a group is to be told here of what changes: it observes, or takes requests.
+    Watched {
         /// The GROUPNAME.
         gname: String,
-        /// Its head.
+        /// What the group's head says as the member asks.
         seen: SeenHead,
     },
     /// A rekeying message was encoded that is the same for other members.
@@ -321,15 +323,15 @@ pub(crate) enum Event {
     HeadChanged {
         /// The GROUPNAME.
         gname: String,
-        /// Its head.
+        /// What it says now.
         seen: SeenHead,
     },
-    /// Another process has deleted a group that members observe here.
+    /// Another process has deleted a group.
     Vanished {
         /// The GROUPNAME.
         gname: String,
-        /// The group that had the name.
-        group: GroupId,
+        /// The group that had the name; `None` where it was not seen here.
+        group: Option<GroupId>,
     },
     /// A client observes nothing any more of the resource with this path, and below it.
     Unobserved {

@@ -82,9 +82,9 @@ pub struct SchemeMember<'s, 'v> {
 pub struct SchemeVersion<'s, 'v> {
     /// Time and randomness.
     pub view: &'s View<'v>,
-    /// Its number.
+    /// `num` of messages: one more than that of the version before.
     pub num: u64,
-    /// Its Gid.
+    /// The Gid that is used from this version on.
     pub gid: &'s Gid,
     /// The Sender IDs that went stale under the version before.
     pub gone: &'s [SenderId],

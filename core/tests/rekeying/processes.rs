@@ -199,3 +199,40 @@ fn a_version_that_another_process_has_begun_is_told_here_too() {
     let told = |desk: &Desk| desk.notices.iter().filter(|notice| **notice == changed(&["ace-group", "g1"])).count();
     assert_eq!((told(&first), told(&second)), (1, 1), "once each");
 }
+
+/// A member that takes requests, at this process; its token is of now.
+fn taking(desk: &mut Desk, number: u16) -> Joined {
+    let client = client(number);
+    let mut claims = client.claims(&[("g1", TALKER)], LATER);
+    claims.iat = Some(desk.now.unix.seconds());
+    let (caller, challenge) = desk.post_token(&token(1, &claims)).unwrap();
+    let caller = super::delivery::from(&caller, 40_000 + number);
+    let mut request = client.join("g1", TALKER, &challenge, &[7; 8]);
+    request.control_uri = Some("/control".into());
+    let answer = desk.ask(&caller, join_post("g1", &request));
+    assert_eq!(answer.status, Status::Created, "{answer:?}");
+    let (num, sender_id, key) = read_join(&answer);
+    Joined { client, caller, challenge, node: answer.location_path[3].clone(), num, sender_id, key }
+}
+
+#[test]
+fn a_group_that_another_process_has_deleted_and_made_again_is_told_of_from_its_first_version_on() {
+    let (mut first, mut second) = two(&[]);
+    join(&mut first, 1);
+    for _ in 0..5 {
+        first.command(Command::Rekey("g1".into())).unwrap();
+    }
+    pass([&mut first, &mut second], 30);
+    first.command(Command::Delete { group: "g1".into(), with_members: true }).unwrap();
+    pass([&mut first, &mut second], 5);
+    let [config] = config(&[]).groups.try_into().unwrap();
+    first.command(Command::Create { config, issuers: Some(["as1".to_owned()].into()) }).unwrap();
+    pass([&mut first, &mut second], 120);
+    let member = taking(&mut second, 2);
+    assert_eq!(member.num, 0);
+    second.deliveries.clear();
+    first.command(Command::Rekey("g1".into())).unwrap();
+    pass([&mut first, &mut second], 3);
+    let told: Vec<_> = second.deliveries.iter().map(|(_, delivery)| delivery.association.clone()).collect();
+    assert_eq!(told, [super::delivery::id(&member.caller)], "by the process that it talks to, and soon");
+}

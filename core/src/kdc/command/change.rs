@@ -30,6 +30,7 @@ impl KdcApp {
         let lives = secret.zip(target.group.as_ref()).filter(|_| active);
         events.extend(lives.map(|(secret, group)| Event::Created {
             gname: gname.into(),
+            group: target.id,
             num: target.head.num,
             created: secret.created,
             expires: secret.expires,
@@ -77,10 +78,12 @@ impl KdcApp {
             // A token for the former group is none for this one.
             Some(NameState::Deleted(at)) => NameState::Live(view.arrived().unix.max(at)),
         };
-        let Begun { changes, num, created, expires, gid } = self.begin_group(view, &group, state, meta)?;
+        let begun = self.begin_group(view, &group, state, meta)?;
+        let Begun { changes, group: id, num, created, expires, gid } = begun;
         let entry = Entry::of_group("group created", gname).with_version(0, &gid);
         let interval = group.policy.interval;
-        let events = [Event::Created { gname: gname.clone(), num, created, expires, interval }, Event::Audit(entry)];
+        let events =
+            [Event::Created { gname: gname.clone(), group: id, num, created, expires, interval }, Event::Audit(entry)];
         Ok(changed(Report::Created { gid: gid.to_string() }, changes, events))
     }
 

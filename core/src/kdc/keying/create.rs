@@ -23,9 +23,9 @@ const PAGE: usize = 64;
 const DELETIONS: usize = 512;
 
 /// A group whose version has begun.
-fn created(group: &Group, Begun { changes, num, created, expires, .. }: Begun) -> Outcome<Event> {
-    let (gname, interval) = (group.gname.clone(), group.policy.interval);
-    Outcome::done_with(changes).with_event(Event::Created { gname, num, created, expires, interval })
+fn created(of: &Group, Begun { changes, group, num, created, expires, .. }: Begun) -> Outcome<Event> {
+    let (gname, interval) = (of.gname.clone(), of.policy.interval);
+    Outcome::done_with(changes).with_event(Event::Created { gname, group, num, created, expires, interval })
 }
 
 /// What was due when the former process ended is due at once; a start itself is a cause after the delay, where the policy says so.
@@ -86,7 +86,7 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?.ok_or(BROKEN)?;
         let (gname, interval) = (group.gname.clone(), group.policy.interval);
         let (num, created, expires) = (head.num, secret.created, secret.expires);
-        let event = Event::Created { gname, num, created, expires, interval };
+        let event = Event::Created { gname, group: id, num, created, expires, interval };
         // Another process may have made it since all was compared.
         if let Some(differing) = stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
             let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));

@@ -87,6 +87,7 @@ fn tagged(view: &View<'_>, mut meta: Meta) -> Meta {
 
 /// A version that begins: when its keying material was made, and when that ends.
 pub(in crate::kdc) struct Begun {
+    pub(in crate::kdc) group: GroupId,
     pub(in crate::kdc) changes: Changes,
     pub(in crate::kdc) num: u64,
     pub(in crate::kdc) created: UnixTime,
@@ -168,7 +169,7 @@ impl KdcApp {
         changes.put(keys::config(id), group.configuration());
         let (num, gid) = (head.num, head.gid.clone());
         changes.put(keys::head(id), head);
-        Ok(Begun { changes, num, created, expires, gid })
+        Ok(Begun { group: id, changes, num, created, expires, gid })
     }
 }
 

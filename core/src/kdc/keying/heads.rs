@@ -1,9 +1,9 @@
-//! The heads of groups that members observe here, read again each second where other processes write to the same storage: what one
-//! of them has changed is told here too.
+//! The heads of groups of which members are told here, read again each second where other processes write to the same storage: what
+//! one of them has changed is told here too.
 //!
-//! A head says whether there is another version, whether the group is active, and whether it is there still. That is all that the
-//! resources show which members can observe over such storage, but for what concerns one member alone; that is looked at when the next
-//! version is told. All heads of a page are read in one snapshot, so that the cost does not grow with the members.
+//! A head says which version there is, whether the group is active, and whether it is there still. What concerns one member alone it
+//! does not say; that member's resource is looked at when the next version is told. All heads of a page are read in one snapshot: the cost
+//! does not grow with the members.
 
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-/// In which time the heads of all groups are read that are observed here.
+/// In which time all these heads are read.
 const READ: Duration = Duration::from_secs(1);
 /// How many are read at once.
 const PAGE: usize = 256;
@@ -32,7 +32,7 @@ pub(crate) struct SeenHead {
     pub(in crate::kdc) active: bool,
 }
 
-/// The groups that members observe here, by GROUPNAME.
+/// The groups of which members are told here, by GROUPNAME.
 #[derive(Debug)]
 pub(in crate::kdc) struct Heads {
     is_shared: bool,
@@ -47,8 +47,9 @@ impl Heads {
         Self { is_shared, groups: BTreeMap::new(), after: None, next: Duration::ZERO }
     }
 
-    /// A member observes a group here, which is so. What was seen of it before stays: whoever observed it then is to be told.
-    pub(in crate::kdc) fn observe(&mut self, now: Duration, gname: &str, seen: SeenHead) {
+    /// A member of a group, which is so, is to be told here of what changes. What was seen of it before stays: others are to be told
+    /// of that.
+    pub(in crate::kdc) fn watch(&mut self, now: Duration, gname: &str, seen: SeenHead) {
         if !self.is_shared || self.groups.contains_key(gname) {
             return;
         }
@@ -58,7 +59,7 @@ impl Heads {
         self.groups.insert(gname.into(), seen);
     }
 
-    /// A group is so, and those who observe it here are told.
+    /// A group is so, and members are told here.
     pub(in crate::kdc) fn note(&mut self, gname: &str, change: impl FnOnce(&mut SeenHead)) {
         if let Some(seen) = self.groups.get_mut(gname) {
             change(seen);
@@ -70,7 +71,7 @@ impl Heads {
         self.groups.remove(gname);
     }
 
-    /// What was seen last of a group, where members observe it here.
+    /// What was seen last of a group, where members are told of it here.
     pub(in crate::kdc) fn of(&self, gname: &str) -> Option<SeenHead> {
         self.groups.get(gname).copied()
     }
@@ -113,7 +114,7 @@ impl KdcApp {
             };
             let (gname, group) = (gname.clone(), seen.group);
             match head {
-                None => events.push(Event::Vanished { gname, group }),
+                None => events.push(Event::Vanished { gname, group: Some(group) }),
                 Some(head) if head.num > seen.num || head.active != seen.active => {
                     events.push(Event::HeadChanged {
                         gname,
@@ -126,10 +127,10 @@ impl KdcApp {
         Ok(events.into_iter().fold(Outcome::done(), Outcome::with_event))
     }
 
-    /// A member observes a group here, whose head is so.
-    pub(in crate::kdc) fn note_observed(&mut self, now: Duration, gname: &str, seen: SeenHead) {
-        self.looks.learn(now, gname, seen.num);
-        self.heads.observe(now, gname, seen);
+    /// A member of a group, whose head is so, is to be told here of what changes.
+    pub(in crate::kdc) fn note_watched(&mut self, now: Duration, gname: &str, seen: SeenHead) {
+        self.looks.learn(now, gname, seen.group, seen.num);
+        self.heads.watch(now, gname, seen);
     }
 
     /// Tells what is not as it was seen last. Another version is looked at in the group's turn.
@@ -144,15 +145,24 @@ impl KdcApp {
         self.heads.note(gname, |known| *known = seen);
     }
 
-    /// Whoever observes something of a group is told that it is gone.
-    pub(in crate::kdc) fn note_vanished(&mut self, gname: &str, group: GroupId, out: &mut Vec<AssociationNotice>) {
-        if self.heads.of(gname).is_some_and(|seen| seen.group == group) {
+    /// Another process has deleted a group. Whoever observes something of it is told. Another group may have its name by now.
+    pub(in crate::kdc) fn note_vanished(
+        &mut self,
+        gname: &str,
+        group: Option<GroupId>,
+        out: &mut Vec<AssociationNotice>,
+    ) {
+        group.into_iter().for_each(|group| self.bodies.forget(group));
+        if self.heads.of(gname).is_some_and(|seen| Some(seen.group) == group) {
             self.heads.end(gname);
-            self.bodies.forget(group);
-            // One that has its name now is learnt anew.
+            out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname].map(Into::into).to_vec() });
+        }
+        if self.looks.is_of(gname, group) {
             self.looks.end(gname);
             self.groups.forget(gname);
-            out.push(AssociationNotice::ChangedBelow { path: [ROOT, gname].map(Into::into).to_vec() });
+            self.lives.end(gname);
+            self.rekeyings.forget(gname);
+            self.deliveries.end(gname);
         }
     }
 }
@@ -173,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn the_heads_of_all_observed_groups_are_read_in_a_second() {
+    fn all_heads_are_read_in_a_second() {
         let at = Duration::from_millis;
         let mut heads = Heads::new(Sharing::Shared);
         assert_eq!((heads.next(), after(heads.take(at(9_000)))), (None, None));
-        heads.observe(at(5_000), "g0000", seen(3));
+        heads.watch(at(5_000), "g0000", seen(3));
         assert_eq!((heads.next(), after(heads.take(at(5_999)))), (Some(at(6_000)), None));
         assert_eq!((after(heads.take(at(6_000))), heads.next()), (Some(None), Some(at(7_000))));
         for number in 1..600 {
-            heads.observe(at(6_000), &format!("g{number:04}"), seen(3));
+            heads.watch(at(6_000), &format!("g{number:04}"), seen(3));
         }
         for page in [None, Some("g0255"), Some("g0511"), None] {
             let next = heads.next().unwrap();
@@ -195,7 +205,7 @@ mod tests {
     #[test]
     fn a_page_that_is_the_last_and_full_is_followed_by_the_first() {
         let mut heads = Heads::new(Sharing::Shared);
-        (0..256).for_each(|number| heads.observe(Duration::ZERO, &format!("g{number:04}"), seen(3)));
+        (0..256).for_each(|number| heads.watch(Duration::ZERO, &format!("g{number:04}"), seen(3)));
         for _ in 0..3 {
             assert_eq!(after(heads.take(heads.next().unwrap())), Some(None));
         }
@@ -204,15 +214,15 @@ mod tests {
     #[test]
     fn nothing_is_read_again_where_nobody_else_writes() {
         let mut heads = Heads::new(Sharing::Exclusive);
-        heads.observe(Duration::ZERO, "g", seen(3));
+        heads.watch(Duration::ZERO, "g", seen(3));
         assert_eq!(heads.next(), None);
     }
 
     #[test]
     fn what_was_seen_first_stays_until_it_is_told() {
         let mut heads = Heads::new(Sharing::Shared);
-        heads.observe(Duration::ZERO, "g", seen(3));
-        heads.observe(Duration::ZERO, "g", seen(4));
+        heads.watch(Duration::ZERO, "g", seen(3));
+        heads.watch(Duration::ZERO, "g", seen(4));
         assert_eq!(heads.of("g"), Some(seen(3)));
         heads.note("g", |seen| seen.num = 4);
         assert_eq!(heads.of("g"), Some(seen(4)));

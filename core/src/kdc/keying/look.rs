@@ -11,7 +11,7 @@ use crate::kdc::keying::epoch::is_former;
 use crate::kdc::keying::material::is_near_end;
 use crate::kdc::keying::policy::MAX_DELAY;
 use crate::kdc::{Event, KdcApp, Task};
-use crate::schema::keys;
+use crate::schema::keys::{self, GroupId};
 use crate::schema::records::{GroupSecret, Head, Meta, RekeyReason};
 use crate::traits::storage::Sharing;
 use std::collections::BTreeMap;
@@ -28,6 +28,13 @@ const OVERDUE: Duration = Duration::from_secs(10);
 /// The least time between two looks.
 const LEAST: Duration = Duration::from_millis(10);
 
+/// What observers and members were told of here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    group: GroupId,
+    num: u64,
+}
+
 /// Which group is looked at next, and when.
 #[derive(Debug)]
 pub(in crate::kdc) struct Looks {
@@ -35,7 +42,7 @@ pub(in crate::kdc) struct Looks {
     /// Until when groups are looked at that are this process's alone.
     until: Duration,
     /// With the version that observers and members were told of here, where one is known.
-    groups: BTreeMap<String, Option<u64>>,
+    groups: BTreeMap<String, Option<Known>>,
     after: Option<String>,
     next: Duration,
 }
@@ -65,21 +72,30 @@ impl Looks {
     }
 
     /// A group is served from now on, and this version of it is told of.
-    pub(in crate::kdc) fn know(&mut self, now: Duration, gname: &str, num: u64) {
+    pub(in crate::kdc) fn know(&mut self, now: Duration, gname: &str, group: GroupId, num: u64) {
         self.begin(now, gname);
-        self.groups.insert(gname.into(), Some(num));
+        self.groups.insert(gname.into(), Some(Known { group, num }));
     }
 
     /// A group is served that may be new here, and whoever asks for it gets this version.
-    pub(in crate::kdc) fn learn(&mut self, now: Duration, gname: &str, num: u64) {
-        if self.groups.get(gname).copied().flatten().is_none() {
-            self.know(now, gname, num);
+    pub(in crate::kdc) fn learn(&mut self, now: Duration, gname: &str, group: GroupId, num: u64) {
+        if self.known(gname).is_none_or(|known| known.group != group) {
+            self.know(now, gname, group, num);
         }
     }
 
-    /// Whether an older version than this is the last one that was told of here.
-    fn is_behind(&self, gname: &str, num: u64) -> bool {
-        self.groups.get(gname).copied().flatten().is_some_and(|known| known < num)
+    fn known(&self, gname: &str) -> Option<Known> {
+        self.groups.get(gname).copied().flatten()
+    }
+
+    /// Whether an older version than this is the last one that was told of here, or one of a group that had the name before.
+    fn is_behind(&self, gname: &str, group: GroupId, num: u64) -> bool {
+        self.known(gname).is_some_and(|known| if known.group == group { known.num < num } else { num > 0 })
+    }
+
+    /// Whether this is the group that is looked at under a name; `None` where it was not seen yet.
+    pub(in crate::kdc) fn is_of(&self, gname: &str, group: Option<GroupId>) -> bool {
+        self.groups.get(gname).is_some_and(|known| known.map(|known| known.group) == group)
     }
 
     /// A group is gone.
@@ -109,7 +125,10 @@ impl Looks {
 impl KdcApp {
     /// Rekeys a group where that is overdue. Tells of its version where that was not done. Finds those whom it has to be rid of.
     pub(in crate::kdc) fn look(&self, view: &View<'_>, gname: &str) -> Result<Outcome<Event>, Stop> {
-        let Some(live) = self.group(view, gname)? else { return Ok(Outcome::done()) };
+        let Some(live) = self.group(view, gname)? else {
+            let group = self.looks.known(gname).map(|known| known.group);
+            return Ok(Outcome::done().with_event(Event::Vanished { gname: gname.into(), group }));
+        };
         let (head, meta) = (view.get::<Head>(&keys::head(live.id)), view.get::<Meta>(&keys::meta()));
         let (Some(head), meta) = (head?, meta?.copied().unwrap_or_default()) else { return Ok(Outcome::done()) };
         if is_former(head, &meta) || view.now().has_jumped() {
@@ -144,7 +163,7 @@ impl KdcApp {
         if head.members > 0 && why.is_some() {
             return self.rekey(view, gname, why);
         }
-        if !self.looks.is_behind(gname, head.num) {
+        if !self.looks.is_behind(gname, live.id, head.num) {
             return Ok(Outcome::done());
         }
         let audience = self.resumed_audience(view, &live.group, live.id, head)?;
@@ -214,13 +233,20 @@ mod tests {
     #[test]
     fn a_version_is_not_told_of_here_where_an_older_one_was() {
         let mut looks = Looks::new(Sharing::Shared);
-        assert!(!looks.is_behind("a", 7), "nothing is known");
+        let (one, other) = (GroupId::new([1; 16]), GroupId::new([2; 16]));
+        assert!(!looks.is_behind("a", one, 7), "nothing is known");
         looks.begin(Duration::ZERO, "a");
-        assert!(!looks.is_behind("a", 7), "nor is it where the group is");
-        looks.know(Duration::ZERO, "a", 7);
+        assert!(!looks.is_behind("a", one, 7) && looks.is_of("a", None), "nor is it where the group is");
+        looks.know(Duration::ZERO, "a", one, 7);
         looks.begin(Duration::ZERO, "a");
-        assert_eq!([6, 7, 8].map(|num| looks.is_behind("a", num)), [false, false, true]);
+        looks.learn(Duration::ZERO, "a", one, 8);
+        assert_eq!([6, 7, 8].map(|num| looks.is_behind("a", one, num)), [false, false, true]);
+        // Another process has deleted the group, and has made it again.
+        assert_eq!([0, 1].map(|num| looks.is_behind("a", other, num)), [false, true]);
+        assert!(looks.is_of("a", Some(one)) && !looks.is_of("a", Some(other)) && !looks.is_of("a", None));
+        looks.learn(Duration::ZERO, "a", other, 1);
+        assert!(!looks.is_behind("a", other, 1) && looks.is_of("a", Some(other)));
         looks.end("a");
-        assert!(!looks.is_behind("a", 8));
+        assert!(!looks.is_behind("a", other, 8) && !looks.is_of("a", None));
     }
 }

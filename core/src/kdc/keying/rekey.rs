@@ -135,7 +135,7 @@ impl KdcApp {
     ) {
         self.rekeyings.forget(gname);
         self.bodies.forget(group);
-        self.looks.know(now, gname, num);
+        self.looks.know(now, gname, group, num);
         self.heads.note(gname, |seen| seen.num = num);
         match audience {
             Audience::EachMember => self.deliveries.begin(gname, group, num, None),

@@ -11,6 +11,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::NodeName;
 use crate::kdc::delivery::control_uri;
+use crate::kdc::keying::heads::SeenHead;
 use crate::kdc::membership::evict::give_up;
 use crate::kdc::membership::sender_id as ids;
 use crate::kdc::membership::sender_id::Allocated;
@@ -220,7 +221,10 @@ impl KdcApp {
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
-        put_control(scene, authorised, group, &member, &mut changes);
+        if put_control(scene, authorised, group, &member, &mut changes) {
+            let seen = SeenHead { group: group.id, num: head.num, active: head.active };
+            events.push(Event::Watched { gname: authorised.group.gname.clone(), seen });
+        }
         let state = GroupState { id: group.id, head: &head };
         let own = own_part(scene, authorised, &state, &validated.own, &member, former)?;
         let of_scheme = scheme_part(scene, authorised, &state, &member, former)?;
@@ -318,14 +322,14 @@ impl KdcApp {
     }
 }
 
-/// Stores where a member takes requests, where that may be sent any.
+/// Stores where a member takes requests, where that may be sent any. Returns whether it may.
 fn put_control(
     scene: &Scene<'_, '_>,
     authorised: &Authorised<'_>,
     group: &GroupState<'_>,
     member: &MemberRecord,
     changes: &mut Changes,
-) {
+) -> bool {
     let key = keys::control(group.id, authorised.holder.id);
     let at = scene.caller.return_address();
     let path = member.control_uri.as_ref().zip(at).and_then(|(uri, at)| control_uri::path(uri, &at.base));
@@ -334,8 +338,12 @@ fn put_control(
             let to = ByteBuf::from(at.opaque.to_vec());
             let association = authorised.holder.held.association.clone();
             changes.put(key, ControlRecord { path, to, association, since: scene.view.arrived().unix });
+            true
         }
-        None => changes.delete(key),
+        None => {
+            changes.delete(key);
+            false
+        }
     }
 }
 

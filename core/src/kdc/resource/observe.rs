@@ -37,8 +37,8 @@ pub(in crate::kdc) struct Observable {
 }
 
 impl Observable {
-    fn observed(self) -> Event {
-        Event::Observed { gname: self.gname, seen: self.seen }
+    fn watched(self) -> Event {
+        Event::Watched { gname: self.gname, seen: self.seen }
     }
 }
 
@@ -60,7 +60,7 @@ impl KdcApp {
             && response.status.is_success()
         {
             response.max_age = max_age;
-            outcome.events.extend(group.map(Observable::observed));
+            outcome.events.extend(group.map(Observable::watched));
             return outcome;
         }
         let (Some(registration), Caller::Peer(id, _)) = (&request.observe, caller) else { return outcome };
@@ -77,7 +77,7 @@ impl KdcApp {
                 state: bytes(&registration.state),
             };
             outcome.changes.put(keys::observation(id, &registration.name), observation);
-            outcome.events.extend(group.map(Observable::observed));
+            outcome.events.extend(group.map(Observable::watched));
         }
         outcome
     }

@@ -140,7 +140,7 @@ impl Simulation {
         let (caller, host) = (Caller::peer(id), if roams { any_host } else { home });
         match (what, node) {
             (10, Some(node)) => self.leave(chosen, host, caller, &node),
-            (5..=9, Some(node)) if self.options.quiet > 0 => self.leave(chosen, host, caller, &node),
+            (3..=9, Some(node)) if self.options.quiet > 0 => self.leave(chosen, host, caller, &node),
             // Until it is proven, only the process that made it knows an association.
             (2..=9, _) => self.join(chosen, with_creds),
             (11, _) => {

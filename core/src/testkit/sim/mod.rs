@@ -121,8 +121,8 @@ impl Options {
             clients,
             steps: u32::MAX,
             duration: Duration::from_secs(30 * 86_400),
-            crashes: 30,
-            quiet: 720_000,
+            crashes: 60,
+            quiet: 540_000,
             lifetime: 1_000_000,
             restores: 12,
             ..Self::default()

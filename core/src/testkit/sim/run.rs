@@ -62,10 +62,11 @@ impl Simulation {
             }
         }
         self.pass_up_to(self.options.pace);
+        let commanded = self.options.crashes.saturating_add(90);
         match self.draw(10_000) {
             n if n < self.options.crashes => self.crash(host),
-            n if n < 100 => self.operate(host),
-            n if n < 100_u64.saturating_add(self.options.restores) => self.restore(),
+            n if n < commanded => self.operate(host),
+            n if n < commanded.saturating_add(self.options.restores) => self.restore(),
             n if n < 2_500 || self.options.quiet > 0 => self.ask(),
             n if n < 3_500 => self.wake(host),
             n if n < 5_500 => self.flush(host),
