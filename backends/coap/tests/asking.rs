@@ -459,6 +459,19 @@ fn a_body_whose_blocks_are_not_taken_is_given_up() {
     lab.answers(&request, Code::REQUEST_ENTITY_INCOMPLETE, Some(sent));
     assert_eq!(poll(&mut outcome).unwrap().unwrap().code, Code::REQUEST_ENTITY_INCOMPLETE);
 
+    // One that has acted on the first block has not seen the rest.
+    let mut outcome = lab.ask(peer(), control(&[4; 3_000]));
+    let (request, sent, _) = lab.block();
+    lab.answers(&request, Code::CHANGED, Some(sent));
+    assert_eq!(poll(&mut outcome), Some(Err(RequestError::Blocks)));
+    // Nor is there anything to go on with for who was sent all of it.
+    let mut outcome = lab.ask(peer(), control(&[5; 8]));
+    let request = lab.sent().unwrap();
+    let right = lab.clear(&request).1;
+    lab.rights.push_back(right);
+    lab.answers(&request, Code::CONTINUE, None);
+    assert_eq!(poll(&mut outcome), Some(Err(RequestError::Blocks)));
+
     let mut outcome = lab.ask(peer(), control(&[3; 1_025]));
     for _ in 0..2 {
         let (request, sent, _) = lab.block();

@@ -1,5 +1,9 @@
 //! Drives a member's engine over CoAP: state that is saved, exchanges with the AS and the KDC, keys that are handed out.
 
+mod control;
+
+pub use control::MemberControl;
+
 use crate::{Clock, os_random};
 use ace_backend_coap::{Client, ClientError, Limits, Observation};
 use ace_coap::numbers::option;
@@ -12,10 +16,10 @@ use ace_groupcomm::member::{
 use ace_groupcomm::{Method, Request, Response, Secret, Status};
 use ace_groupcomm_messages::RawCbor;
 use ace_oscore::{Context, Parameters, Sequence};
+use control::{Asked, answer, joins};
 use rand_core::Rng;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -65,29 +69,6 @@ pub struct MemberServers {
     /// `None` where the material cannot be read.
     pub association: fn(&Secret, Numbers) -> Option<Box<dyn ClientSecurity>>,
 }
-
-/// Where a member takes requests of the KDC: what goes to the KDC under an association leaves from there too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberControl {
-    /// The address, which the KDC sees as it is here.
-    pub local: SocketAddr,
-    /// The path, one segment.
-    pub path: String,
-}
-
-impl MemberControl {
-    /// Returns the URI, for [`Setup::control_uri`](ace_groupcomm::member::Setup::control_uri).
-    #[must_use]
-    pub fn uri(&self) -> String {
-        format!("coap://{}/{}", self.local, self.path)
-    }
-}
-
-/// Requests of the KDC that were answered, and not handed in yet.
-type Asked = Arc<Mutex<VecDeque<Request>>>;
-
-/// How many of them there may be.
-const ASKED: usize = 16;
 
 /// For how long is listened before it is looked what has come.
 const SLICE: Duration = Duration::from_secs(1);
@@ -145,7 +126,6 @@ struct Protected {
     client_id: Vec<u8>,
     numbers: Numbers,
     observation: Option<Observation>,
-    asked: Asked,
 }
 
 /// Runs a [`Member`] over CoAP on UDP, protected by OSCORE. It holds the client of the KDC from one operation to the next, as long
@@ -156,6 +136,7 @@ pub struct MemberDriver<S> {
     servers: MemberServers,
     clock: Clock,
     kdc: Option<Protected>,
+    asked: Asked,
 }
 
 /// What an operation needs of who has it done.
@@ -168,8 +149,8 @@ pub struct MemberHooks<'a> {
 
 impl<S: MemberStore> MemberDriver<S> {
     /// A member with the state that this store holds.
-    pub const fn new(engine: Member, store: S, servers: MemberServers, clock: Clock) -> Self {
-        Self { engine, store, servers, clock, kdc: None }
+    pub fn new(engine: Member, store: S, servers: MemberServers, clock: Clock) -> Self {
+        Self { engine, store, servers, clock, kdc: None, asked: Asked::default() }
     }
 
     /// Returns the engine, which knows what is kept.
@@ -239,7 +220,7 @@ impl<S: MemberStore> MemberDriver<S> {
                 Ok(()) | Err(ClientError::Refused(_)) => (),
                 Err(error) => return Err(MemberError::from(ExchangeError::Failed(error.to_string())).into()),
             }
-            let asked = protected.asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             if let Some(request) = asked {
                 let begun = self.engine.asked(self.clock.now().unix, &request, &mut os_random());
                 return self.complete(begun, &mut hooks).await.map(|()| true);
@@ -312,6 +293,11 @@ impl<S: MemberStore> MemberDriver<S> {
                 } else {
                     ask(&mut protected.client, MemberServer::Kdc, true, &request, hooks).await
                 };
+                if result.as_ref().is_ok_and(|exchanged| joins(&request, &exchanged.response)) {
+                    // What has ended before is another membership.
+                    let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                    asked.retain(|request| request.method != Method::Delete);
+                }
                 let runs_low = protected.client.security_mut().runs_low();
                 self.kdc = Some(protected);
                 Ok(result.map(|exchanged| Exchanged { runs_low, ..exchanged }))
@@ -330,45 +316,18 @@ impl<S: MemberStore> MemberDriver<S> {
         }
         let association = Secret::from(session.association.0.as_slice());
         let security = (self.servers.association)(&association, numbers).ok_or(MemberRunError::Association)?;
-        let asked = Asked::default();
         let client = match &self.servers.control {
             None => connect(self.servers.kdc).await?.protect_with(security),
             Some(MemberControl { local, path }) => {
                 let seed = os_random().next_u64();
                 let client = Client::connect_from(*local, self.servers.kdc, Limits::default(), seed).await?;
-                let (mut client, path, asked) = (client.protect_with(security), path.clone(), Arc::clone(&asked));
+                let (mut client, path, asked) = (client.protect_with(security), path.clone(), Arc::clone(&self.asked));
                 client.serve(move |message| answer(message, &path, &asked));
                 client
             }
         };
-        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers, observation: None, asked })
+        Ok(Protected { client, client_id: session.client_id.0.clone(), numbers, observation: None })
     }
-}
-
-/// Answers a request of the KDC, and keeps one that is to be handed in.
-fn answer(message: Message, path: &str, asked: &Asked) -> Message {
-    let with = |status: Status| Message::response(Code(status.coap()));
-    let segments = message.options.strings(option::URI_PATH).unwrap_or_default();
-    if segments != [path] {
-        return with(Status::NotFound);
-    }
-    let method = match message.code {
-        Code::POST => Method::Post,
-        Code::DELETE => Method::Delete,
-        _ => return with(Status::MethodNotAllowed),
-    };
-    let mut request = Request::new(method, segments);
-    request.content_format = message.options.content_format();
-    request.payload = message.payload.into();
-    let status = Member::answer_to(&request);
-    if status.is_success() {
-        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() >= ASKED {
-            return with(Status::ServiceUnavailable);
-        }
-        asked.push_back(request);
-    }
-    with(status)
 }
 
 async fn connect(address: SocketAddr) -> std::io::Result<Client> {

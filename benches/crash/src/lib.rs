@@ -188,7 +188,10 @@ async fn finish(
     for (process, serve) in processes.iter_mut().zip(serves) {
         process.is_held(COMMIT).await?;
         process.kill().await?;
-        restart(process, serve, oracle).await?;
+        if !restart(process, serve, oracle).await? {
+            clients.iter().for_each(JoinHandle::abort);
+            return Ok(());
+        }
     }
     for client in clients {
         client.await??;

@@ -25,8 +25,8 @@ impl Member {
         }
     }
 
-    /// Takes a request of the KDC at the control URI, verified and in plain text. It is an operation as the others. What comes twice,
-    /// or late, changes nothing.
+    /// Takes a request of the KDC at the control URI, verified and in plain text. It is an operation as the others. A rekeying message
+    /// that comes twice, or late, changes nothing. A DELETE ends the membership that there is: whoever has joined since it came drops it.
     pub fn asked(&mut self, unix: UnixTime, request: &Request, rng: &mut dyn CryptoRng) -> Effect {
         let told = match request.method {
             Method::Delete => Refusal::Groupcomm(GroupcommError::MembershipTerminated).response(),

@@ -54,6 +54,7 @@ pub(super) fn operate(setup: &Setup, task: &Task, run: &mut Run<'_>) -> Result<(
         Operation::Keys => keys(setup, run),
         Operation::Creds => creds(setup, run),
         Operation::Version => follow::version(setup, run),
+        Operation::Refresh => follow::refresh(setup, run),
         Operation::Renew => membership::renew(setup, run),
         Operation::ChangeCredential => membership::change_credential(setup, run),
         Operation::Leave => membership::leave(setup, run),
@@ -289,6 +290,7 @@ fn take_in(setup: &Setup, run: &mut Run<'_>, answer: &Response, cnonce: &[u8]) -
         spent,
         doubtful: false,
         cnonce: Bytes(cnonce.to_vec()),
+        control_uri: setup.control_uri.clone(),
         inactive: false,
     };
     group.set_peers(setup.rules.as_ref(), joined.peers);

@@ -44,12 +44,13 @@ pub(super) fn version(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
         return Err(membership::turned_away(setup, run, &answer));
     }
     let num = retrieval::decode_num(&answer.payload)?;
-    let had = group(setup, run)?.num;
+    let held = group(setup, run)?;
+    let (had, has_key) = (held.num, !held.key.0.is_empty());
     if num < had {
         run.tell(MemberEvent::Older { num });
         return Err(OLDER.into());
     }
-    if num == had {
+    if num == had && has_key {
         return Ok(());
     }
     // Others use the newer one: the key that the member has counts no longer, whether it gets that or not.

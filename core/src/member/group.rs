@@ -29,6 +29,9 @@ pub struct JoinedGroup {
     /// N_C of the Join Request that was answered last: the KDC's later proofs are over it.
     #[serde(default)]
     pub cnonce: Bytes,
+    /// Where the KDC was told at the last join that the member takes requests. The KDC does not say whether it will use it.
+    #[serde(default)]
+    pub control_uri: Option<String>,
     /// Whether the group is inactive, as far as is known: nothing is to be sent to it, and nothing taken from it, until it is active again.
     #[serde(default)]
     pub inactive: bool,

@@ -51,8 +51,10 @@ pub enum Operation {
     Keys,
     /// Get the credentials of all members.
     Creds,
-    /// Ask for the version of the keying material, and get that where it is newer than the member's.
+    /// Ask for the version of the keying material, and get that where it is newer than the member's, or where the member has no key.
     Version,
+    /// Get the keying material, with what is the member's own in it, as it is now.
+    Refresh,
     /// Get individual keying material of its own anew, e.g. another Sender ID, without another token or join.
     Renew,
     /// Tell the group the credential that the member has now, with a proof of its key. Identifier and keys stay.

@@ -6,7 +6,7 @@ use super::flow::{ask, get, refused};
 use super::group::Peer;
 use super::run::{Run, Stop};
 use super::{MemberError, MemberEvent};
-use crate::{Method, Request};
+use crate::{Method, Request, Response};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{CREDS, KDC_CRED, ROOT};
 use ace_groupcomm_messages::{CredsResponse, JoinRequest, KdcCred};
@@ -24,25 +24,36 @@ pub struct VerificationData {
     pub peers: Vec<Peer>,
 }
 
-/// Gets what verifies signatures, the KDC's credential with a proof over an N_C of this exchange, and the credentials of the members.
+/// How often the version may change while all is got.
+const TRIES: u32 = 3;
+
+/// Gets what verifies signatures, the KDC's credential with a proof over an N_C of this exchange, and the credentials of the members: all
+/// of one version.
 pub(super) fn verify_data(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let rules = setup.rules.as_ref();
     let resource = rules.verification_resource().ok_or(MemberError::Unusable("the profile has no verifiers"))?;
-    let answer = ask(setup, run, |_, _| Ok(get(setup, &[resource])))?;
-    if !answer.status.is_success() {
-        return Err(refused(&answer).into());
-    }
-    rules.verification_parts(&answer.payload)?;
     let kdc_cred = proven(setup, run)?;
-    let listed = ask(setup, run, |_, _| Ok(get(setup, &[CREDS])))?;
-    if !listed.status.is_success() {
-        return Err(refused(&listed).into());
+    for _ in 0..TRIES {
+        let answer = got(setup, run, resource)?;
+        let num = rules.verification_parts(&answer.payload)?.num;
+        let listed = CredsResponse::decode(&got(setup, run, CREDS)?.payload)?;
+        // A group that lists nobody says no version either.
+        if listed.as_ref().is_some_and(|listed| listed.num != num) {
+            continue;
+        }
+        let peers = listed.map(|listed| listed.peers).unwrap_or_default();
+        let peers = peers.into_iter().map(|peer| Peer::new(rules, peer)).collect();
+        let data = VerificationData { answer: Bytes(answer.payload.to_vec()), kdc_cred, peers };
+        run.tell(MemberEvent::VerificationData(Box::new(data)));
+        return Ok(());
     }
-    let peers = CredsResponse::decode(&listed.payload)?.map(|creds| creds.peers).unwrap_or_default();
-    let peers = peers.into_iter().map(|peer| Peer::new(rules, peer)).collect();
-    let data = VerificationData { answer: Bytes(answer.payload.to_vec()), kdc_cred, peers };
-    run.tell(MemberEvent::VerificationData(Box::new(data)));
-    Ok(())
+    Err(MemberError::Unusable("the keying material changes all the time").into())
+}
+
+/// The answer to a GET of a resource of the group.
+fn got(setup: &Setup, run: &mut Run<'_>, resource: &str) -> Result<Response, Stop> {
+    let answer = ask(setup, run, |_, _| Ok(get(setup, &[resource])))?;
+    if answer.status.is_success() { Ok(answer) } else { Err(refused(&answer).into()) }
 }
 
 /// The KDC's credential, when it has proven to have its key.

@@ -78,6 +78,15 @@ pub enum KeyPart {
     Secret(Secret),
 }
 
+/// What verifies the signatures of a group, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationParts {
+    /// The version of the keying material.
+    pub num: i64,
+    /// The other parts by name, as people and other stacks take them.
+    pub parts: Vec<(&'static str, KeyPart)>,
+}
+
 impl From<Option<&Label>> for KeyPart {
     fn from(label: Option<&Label>) -> Self {
         match label {
@@ -249,11 +258,11 @@ pub trait MemberRules: Send + Sync {
         None
     }
 
-    /// The parts of what that resource answers, by name.
+    /// What that resource answers.
     ///
     /// # Errors
     /// [`Unsuitable`] where the profile has no verifiers, or the answer is none of it.
-    fn verification_parts(&self, answer: &[u8]) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+    fn verification_parts(&self, answer: &[u8]) -> Result<VerificationParts, Unsuitable> {
         let _ = answer;
         Err(Unsuitable::new("the profile has no verifiers"))
     }

@@ -50,8 +50,9 @@ pub struct Kdc {
     pub address: SocketAddr,
     /// Its name at the AS.
     pub audience: String,
-    /// The address and UDP port at which the member takes requests of the KDC (`control_uri`), as the KDC sees it; none are taken where
-    /// that is left out. `watch` is told so, in the place of an observation.
+    /// The address and UDP port at which the member takes requests of the KDC (`control_uri`); none are taken where that is left out.
+    /// It is the address that the KDC sees, or `0.0.0.0` or `[::]` behind a translation of addresses. `watch` is told so, in the place
+    /// of an observation.
     #[serde(default)]
     pub control: Option<SocketAddr>,
 }
@@ -120,6 +121,13 @@ impl MemberSettings {
             .profile
             .roles_from_names(&config.group.roles)
             .map_err(|error| loaded.error(&["[group]", "roles"], error.to_string()))?;
+        if let Some(control) = config.kdc.control {
+            let is_none = control.port() == 0 || control.ip().is_multicast();
+            if is_none || control.is_ipv4() != config.kdc.address.is_ipv4() {
+                let reason = "is no address and port at which the KDC could reach the member";
+                return Err(loaded.error(&["[kdc]", "control"], reason));
+            }
+        }
         let taken = config.identity.secrets_taken();
         let folder = loaded.path.parent().map(PathBuf::from).unwrap_or_default();
         let settings = Self { state: folder.join(&config.state), profile, roles, config };

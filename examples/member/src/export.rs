@@ -5,7 +5,7 @@ use crate::config::MemberSettings;
 use crate::show::hex;
 use ace_groupcomm::Roles;
 use ace_groupcomm::member::{JoinedGroup, Peer, VerificationData};
-use ace_groupcomm::traits::member::KeyPart;
+use ace_groupcomm::traits::member::{KeyPart, VerificationParts};
 use ace_groupcomm_messages::RawCbor;
 use serde_json::{Map, Value, json};
 
@@ -65,10 +65,12 @@ fn parts(parts: Vec<(&'static str, KeyPart)>, secret: bool) -> Map<String, Value
 /// # Errors
 /// [`ProgramError`] where the answer cannot be read.
 pub fn verification(settings: &MemberSettings, data: &VerificationData) -> Result<Value, ProgramError> {
-    let mut fields = parts(settings.rules()?.verification_parts(&data.answer.0)?, true);
+    let VerificationParts { num, parts: of_profile } = settings.rules()?.verification_parts(&data.answer.0)?;
+    let mut fields = parts(of_profile, true);
     let common = [
         ("name", json!(settings.config.name)),
         ("group", json!(settings.config.group.name)),
+        ("num", json!(num)),
         ("kdc_cred", json!(hex(&data.kdc_cred.0))),
         ("peers", peers(settings, &data.peers)),
     ];

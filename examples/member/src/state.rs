@@ -168,6 +168,7 @@ mod tests {
         let group = JoinedGroup {
             cnonce: Bytes::default(),
             inactive: false,
+            control_uri: None,
             key: Bytes::default(),
             num: 0,
             expires: None,

@@ -66,6 +66,8 @@ struct Watch {
     not_before: UnixTime,
     /// When the keying material was asked for.
     looked: Option<Instant>,
+    /// Whether the KDC has told something since the last join.
+    told: bool,
 }
 
 impl Watch {
@@ -73,7 +75,7 @@ impl Watch {
     fn new(member: &Member<'_>) -> Self {
         let posted = member.token().filter(|_| member.has_association()).map(|token| token.expires);
         let ended = member.group().is_none() && member.was_member();
-        Self { ended, rejoined_with: None, posted, not_before: UnixTime::EPOCH, looked: None }
+        Self { ended, rejoined_with: None, posted, not_before: UnixTime::EPOCH, looked: None, told: false }
     }
 
     /// Does what is due. One that fails is tried again.
@@ -92,16 +94,22 @@ impl Watch {
         if member.group().is_none() {
             return self.join(member).await;
         }
-        if member.group().is_some_and(|group| group.expires.is_some_and(|expires| expires <= unix())) {
+        // It was told of another address than the configuration names now, or of none.
+        let control_uri = member.settings().control().map(|control| control.uri());
+        if control_uri.is_some() && member.group().is_some_and(|group| group.control_uri != control_uri) {
+            return self.join(member).await;
+        }
+        let has_ended = member.group().is_some_and(|group| group.expires.is_some_and(|expires| expires <= unix()));
+        if has_ended && self.looked.is_some_and(|looked| looked.elapsed() >= PAUSE) {
             self.looked = None;
         }
         // A KDC that keeps no observations is asked now and then.
         let is_told = |member: &Member<'_>| member.is_observing() || member.takes_requests();
-        // The KDC does not say whether it takes the control URI.
-        let again = if member.is_observing() { LOOK } else { ASK };
+        // The KDC does not say whether it takes the control URI: that is seen when it uses it.
+        let again = if member.is_observing() || self.told { LOOK } else { ASK };
         if self.looked.is_none_or(|looked| looked.elapsed() >= again) {
             // Who takes requests is told by these.
-            let operation = if member.settings().control().is_some() { Operation::Version } else { Operation::Observe };
+            let operation = if control_uri.is_some() { Operation::Refresh } else { Operation::Observe };
             member.run(operation).await?;
             self.looked = Some(Instant::now());
             member.run(Operation::Status).await?;
@@ -115,6 +123,7 @@ impl Watch {
             // What could not be taken is asked for.
             self.looked = None;
         }
+        self.told |= *told.as_ref().unwrap_or(&false);
         told.map(|_| ())
     }
 
@@ -147,7 +156,7 @@ impl Watch {
         if self.ended && is_settled {
             self.rejoined_with = token;
         }
-        self.looked = None;
+        (self.looked, self.told) = (None, false);
         joined
     }
 

@@ -76,10 +76,17 @@ impl<S: ClientSecurity> Client<S> {
     /// ([`Self::request`], [`Self::listen`]). Only what verifies as the server's is handed on, whole where it came in blocks; the answer has
     /// to fit into one datagram. Without this, requests are reset.
     pub fn serve(&mut self, answer: impl FnMut(Message) -> Message + Send + 'static) {
+        // A block that is sent for the last time comes late, and finds what came before.
+        let limits = Limits {
+            transfers: BODIES,
+            bodies: self.limits.body.saturating_mul(BODIES),
+            transfer_time: self.limits.exchange_lifetime,
+            ..self.limits
+        };
         self.serving = Some(Serving {
             answer: Box::new(answer),
             answered: VecDeque::new(),
-            transfers: Transfers::new(&Limits { transfers: BODIES, bodies: self.limits.body, ..self.limits }),
+            transfers: Transfers::new(&limits),
             began: Instant::now(),
             challenged: None,
         });

@@ -137,7 +137,10 @@ impl Asked {
     /// The block to send after this answer; `None` where the answer is to the whole request. The client may want smaller blocks: what
     /// was sent counts as several of them.
     fn following(&self, answer: &Message) -> Option<Result<Block, RequestError>> {
-        let sent = self.block?;
+        let Some(sent) = self.block else {
+            return (answer.code == Code::CONTINUE).then_some(Err(RequestError::Blocks));
+        };
+        let is_last = sent.offset().saturating_add(sent.size()) >= self.outgoing.message.payload.len();
         let wanted = answer.options.uint(option::BLOCK1).and_then(Block::from_uint);
         let szx = wanted.map_or(sent.szx, |block| block.szx.min(sent.szx));
         let next = match answer.code {
@@ -145,6 +148,8 @@ impl Asked {
                 sent.offset().saturating_add(sent.size())
             }
             Code::CONTINUE => return Some(Err(RequestError::Blocks)),
+            // Who has done something has done it with a part of the body alone.
+            code if code.is_success() && !is_last => return Some(Err(RequestError::Blocks)),
             Code::REQUEST_ENTITY_TOO_LARGE if sent.num == 0 && szx < sent.szx => 0,
             _ => return None,
         };

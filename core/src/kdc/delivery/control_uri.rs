@@ -4,7 +4,13 @@
 //! from: the same scheme, the same address, the same port. A name of a host is none: what it stands for may change. Behind
 //! a translation of addresses a member does not know its place; it gives a path alone.
 
+use crate::delivery::ControlRecord;
+use crate::engine::store::changes::Changes;
+use crate::kdc::scene::{Authorised, GroupState, Scene};
+use crate::schema::keys;
+use crate::schema::records::MemberRecord;
 use ace_groupcomm_messages::paths::ROOT;
+use serde_bytes::ByteBuf;
 use std::net::{IpAddr, SocketAddr};
 
 /// The port of CoAP (RFC 7252 section 6.1).
@@ -68,6 +74,31 @@ pub(in crate::kdc) fn path(uri: &str, base: &str) -> Option<Vec<String>> {
     let is_membership = matches!(segments.as_slice(), [root, _] if root == ROOT);
     let is_path = segments.len() <= MAX_SEGMENTS && segments.iter().all(|segment| (1..=255).contains(&segment.len()));
     (is_path && !is_membership).then_some(segments)
+}
+
+/// Stores where a member takes requests, where that may be sent any. Returns whether it may.
+pub(in crate::kdc) fn put(
+    scene: &Scene<'_, '_>,
+    authorised: &Authorised<'_>,
+    group: &GroupState<'_>,
+    member: &MemberRecord,
+    changes: &mut Changes,
+) -> bool {
+    let key = keys::control(group.id, authorised.holder.id);
+    let at = scene.caller.return_address();
+    let path = member.control_uri.as_ref().zip(at).and_then(|(uri, at)| path(uri, &at.base));
+    match path.zip(at) {
+        Some((path, at)) => {
+            let to = ByteBuf::from(at.opaque.to_vec());
+            let association = authorised.holder.held.association.clone();
+            changes.put(key, ControlRecord { path, to, association, since: scene.view.arrived().unix });
+            true
+        }
+        None => {
+            changes.delete(key);
+            false
+        }
+    }
 }
 
 #[cfg(test)]

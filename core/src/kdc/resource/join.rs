@@ -5,7 +5,6 @@ pub(in crate::kdc::resource) mod credential;
 
 use crate::Roles;
 use crate::audit::{Entry, hex};
-use crate::delivery::ControlRecord;
 use crate::engine::Outcome;
 use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
@@ -221,7 +220,7 @@ impl KdcApp {
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
-        if put_control(scene, authorised, group, &member, &mut changes) {
+        if control_uri::put(scene, authorised, group, &member, &mut changes) {
             let seen = SeenHead { group: group.id, num: head.num, active: head.active };
             events.push(Event::Watched { gname: authorised.group.gname.clone(), seen });
         }
@@ -319,31 +318,6 @@ impl KdcApp {
             control_group_uri: None,
             extra,
         })
-    }
-}
-
-/// Stores where a member takes requests, where that may be sent any. Returns whether it may.
-fn put_control(
-    scene: &Scene<'_, '_>,
-    authorised: &Authorised<'_>,
-    group: &GroupState<'_>,
-    member: &MemberRecord,
-    changes: &mut Changes,
-) -> bool {
-    let key = keys::control(group.id, authorised.holder.id);
-    let at = scene.caller.return_address();
-    let path = member.control_uri.as_ref().zip(at).and_then(|(uri, at)| control_uri::path(uri, &at.base));
-    match path.zip(at) {
-        Some((path, at)) => {
-            let to = ByteBuf::from(at.opaque.to_vec());
-            let association = authorised.holder.held.association.clone();
-            changes.put(key, ControlRecord { path, to, association, since: scene.view.arrived().unix });
-            true
-        }
-        None => {
-            changes.delete(key);
-            false
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A member that lives: it leaves, gets another Sender ID or credential, misses versions, is put out.
 
 use crate::house::{House, joined, keys, open, run};
+use ace_backend_daemon::Loaded;
 use ace_groupcomm::command::Command;
 use ace_groupcomm::member::{Bytes, MemberError, MemberEvent, Operation};
 use ace_groupcomm::{NodeName, Status};
@@ -270,6 +271,10 @@ async fn a_member_that_watches_joins_gets_new_versions_and_ends_in_good_order() 
 async fn a_member_that_watches_is_told_at_its_control_uri() {
     let house = House::new().await;
     let mut switch = house.switch();
+    // It has joined before, and has said no address then.
+    let mut member = open(&switch);
+    joined(&mut member).await.unwrap();
+    member.close().unwrap();
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     switch.config.kdc.control = Some(free);
     let mut member = open(&switch);
@@ -359,5 +364,34 @@ async fn no_nonce_comes_twice_of_either_side_in_uploads_and_joins() {
         let distinct: BTreeSet<&String> = values.iter().collect();
         assert!(values.len() >= ROUNDS && distinct.len() == values.len(), "{field}: {values:?}");
         assert!(values.iter().all(|value| value.len() >= 16), "{field}: eight bytes at least");
+    }
+}
+
+#[tokio::test]
+async fn a_member_without_a_key_gets_it_with_the_version() {
+    let house = House::new().await;
+    let lamp = house.settings();
+    let mut member = open(&lamp);
+    joined(&mut member).await.unwrap();
+    let key = member.group().unwrap().key.clone();
+    member.close().unwrap();
+    house.edit(|content| content.member.groups.get_mut("lamps").unwrap().key = Bytes::default());
+    let mut member = open(&lamp);
+    run(&mut member, Operation::Version).await.unwrap();
+    assert_eq!(member.group().unwrap().key, key);
+}
+
+#[test]
+fn an_address_at_which_nobody_can_be_reached_is_no_control_address() {
+    let with = |control: &str| {
+        let text = include_str!("../../member.toml").replace("[kdc]\n", &format!("[kdc]\ncontrol = \"{control}\"\n"));
+        MemberSettings::new(&Loaded::<Config>::parse("member.toml".as_ref(), text).unwrap())
+    };
+    for control in ["127.0.0.1:0", "224.0.1.187:5690", "[::1]:5690"] {
+        let error = with(control).err().unwrap().to_string();
+        assert!(error.contains("could reach the member"), "{control}: {error}");
+    }
+    for control in ["127.0.0.1:5690", "0.0.0.0:5690"] {
+        assert!(with(control).unwrap().control().is_some(), "{control}");
     }
 }

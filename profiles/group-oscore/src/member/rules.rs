@@ -3,7 +3,7 @@
 use super::{MemberError, has_group_mode, has_pairwise_mode, join_request, joined, material, sender_id_fits};
 use crate::config::GroupOscore;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgorithm};
-use ace_groupcomm::traits::member::{GroupJoined, KeyPart, MemberRules, Unsuitable};
+use ace_groupcomm::traits::member::{GroupJoined, KeyPart, MemberRules, Unsuitable, VerificationParts};
 use ace_groupcomm::traits::profile::ApplicationProfile;
 use ace_groupcomm::{Roles, Secret};
 use ace_groupcomm_messages::labels::cose_alg;
@@ -159,7 +159,7 @@ impl MemberRules for OscoreMember {
     }
 
     /// Section 9.6: what verifies signatures of the group, and no secret of its members.
-    fn verification_parts(&self, answer: &[u8]) -> Result<Vec<(&'static str, KeyPart)>, Unsuitable> {
+    fn verification_parts(&self, answer: &[u8]) -> Result<VerificationParts, Unsuitable> {
         let data = VerifData::decode(answer)?;
         if data.gkty != Label::Int(GROUP_OSCORE_INPUT_MATERIAL) {
             return Err(Unsuitable::new(MemberError::OtherProfile));
@@ -171,14 +171,14 @@ impl MemberRules for OscoreMember {
             Some(part) => part,
             None => field(number).and_then(RawCbor::to_text).map_or(KeyPart::Absent, KeyPart::Text),
         };
-        Ok(vec![
-            ("num", KeyPart::Int(data.num)),
+        let parts = vec![
             ("gid", KeyPart::Bytes(gid.ok_or_else(|| Unsuitable::new(MemberError::OtherProfile))?)),
             ("cred_fmt", number(osc::CRED_FMT)),
             ("gp_enc_alg", number(osc::GP_ENC_ALG)),
             ("sign_alg", number(osc::SIGN_ALG)),
             ("sign_enc_key", KeyPart::Secret(Secret::from(data.sign_enc_key.as_slice()))),
-        ])
+        ];
+        Ok(VerificationParts { num: data.num, parts })
     }
 
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {

@@ -120,6 +120,7 @@ impl House {
         let group = JoinedGroup {
             cnonce: Bytes::default(),
             inactive: false,
+            control_uri: None,
             key: Bytes(material(0, sender_id).encode().as_bytes().to_vec()),
             num: 0,
             expires: Some(UnixTime::new(2_000)),
