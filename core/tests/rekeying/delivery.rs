@@ -25,12 +25,18 @@ pub(super) fn id(caller: &Caller) -> AssociationId {
 }
 
 /// A member that takes requests there.
-fn taking(desk: &mut Desk, number: u16, uri: &str) -> Joined {
+pub(super) fn taking(desk: &mut Desk, number: u16, uri: &str) -> Joined {
     let (client, caller, challenge) = admitted(desk, number);
     let caller = from(&caller, 40_000 + number);
     let mut request = client.join("g1", TALKER, &challenge, &[7; 8]);
     request.control_uri = Some(uri.into());
-    let answer = desk.ask(&caller, join_post("g1", &request));
+    let ticket = desk.begin(&caller, join_post("g1", &request));
+    // It waits for those who came before, where it begins a version.
+    let mut waited = (0..1_000).map(|_| {
+        desk.pass(Duration::from_millis(10));
+        desk.answer_to(ticket)
+    });
+    let answer = waited.find_map(|answer| answer).unwrap();
     assert_eq!(answer.status, Status::Created, "{answer:?}");
     let (num, sender_id, key) = read_join(&answer);
     Joined { client, caller, challenge, node: answer.location_path[3].clone(), num, sender_id, key }

@@ -12,6 +12,7 @@ mod process;
 mod processes;
 mod put_out;
 mod renewal;
+mod rounds;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::config::{ConfigMap, ConfigValue};

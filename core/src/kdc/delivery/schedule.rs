@@ -58,6 +58,8 @@ struct Distribution {
     has_wrapped: bool,
     is_reading: bool,
     is_read: bool,
+    /// Whether a member was read.
+    has_met: bool,
     /// Those that are to be sent something now.
     queue: VecDeque<PrincipalId>,
     under_way: BTreeSet<PrincipalId>,
@@ -81,6 +83,7 @@ impl Distribution {
             has_wrapped: after.is_none(),
             is_reading: false,
             is_read: false,
+            has_met: false,
             queue: VecDeque::new(),
             under_way: BTreeSet::new(),
             tries: BTreeMap::new(),
@@ -90,6 +93,11 @@ impl Distribution {
             noted: after,
             note_at: Duration::ZERO,
         }
+    }
+
+    /// Whether there may be members that were not sent it yet: not before the first one is known that takes requests.
+    fn is_in_first_round(&self) -> bool {
+        self.has_met && !self.is_read || self.queue.iter().any(|client| !self.tries.contains_key(client))
     }
 
     fn is_over(&self) -> bool {
@@ -132,6 +140,11 @@ impl Deliveries {
         let former = self.groups.remove(gname)?;
         self.under_way = self.under_way.saturating_sub(former.under_way.len());
         former.queue.front().copied().or(former.after)
+    }
+
+    /// Whether members of a group, which has this version, may not have been sent it once.
+    pub(in crate::kdc) fn is_in_first_round(&self, gname: &str, num: u64) -> bool {
+        self.groups.get(gname).is_some_and(|group| group.num == num && group.is_in_first_round())
     }
 
     /// How many requests are under way.
@@ -216,6 +229,7 @@ impl Deliveries {
         let behind = |client: &PrincipalId| group.has_wrapped && group.first.is_some_and(|first| *client > first);
         let ends = clients.iter().any(behind);
         let fresh: Vec<PrincipalId> = clients.into_iter().filter(|client| !behind(client)).collect();
+        group.has_met |= !fresh.is_empty();
         group.queue.extend(fresh);
         group.after = last.or(group.after);
         if ends || !more && group.has_wrapped {

@@ -27,6 +27,10 @@ use std::time::Duration;
 
 /// A start is no cause where the version is younger than this: a process that is started again and again would rekey each time.
 const RESTART_QUIET: Duration = Duration::from_secs(600);
+/// So long the next version waits at most for members that were not sent the present one once.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+/// How often it is looked whether they were.
+pub(in crate::kdc) const ROUND_CHECK: Duration = Duration::from_millis(50);
 
 /// When groups are to be rekeyed, on the clock that never jumps.
 #[derive(Debug, Default)]
@@ -101,8 +105,28 @@ impl KdcApp {
         if reasons.is_empty() {
             return Ok(Outcome::done());
         }
+        if !reasons.iter().any(|why| why.is_forced()) && self.is_in_first_round(view, gname, live.id, head)? {
+            let waits = Event::RekeyDue { gname: gname.into(), delay: ROUND_CHECK, why };
+            return Ok(Outcome::done().with_event(waits));
+        }
         let rekeyed = self.begin_rekeying(view, &live.group, live.id, head, meta, &reasons)?;
         Ok(rekeyed.events.into_iter().fold(Outcome::done_with(rekeyed.changes), Outcome::with_event))
+    }
+
+    /// Whether members that take requests may not have been sent the present version once: the next one waits for that, unless
+    /// somebody may not have what is said any more. It does not wait for ever.
+    pub(in crate::kdc) fn is_in_first_round(
+        &self,
+        view: &View<'_>,
+        gname: &str,
+        id: GroupId,
+        head: &Head,
+    ) -> Result<bool, Stop> {
+        if !self.deliveries.is_in_first_round(gname, head.num) {
+            return Ok(false);
+        }
+        let secret = view.get::<GroupSecret>(&keys::secret(id, head.num))?;
+        Ok(secret.is_some_and(|secret| secret.created.until(view.now().unix) < FIRST_ROUND))
     }
 
     /// Whether a reason that memory knows of is one: another process may have rekeyed the group meanwhile.

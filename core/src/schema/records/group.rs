@@ -49,6 +49,26 @@ pub enum RekeyReason {
 }
 
 impl RekeyReason {
+    /// Whether somebody may be meant to read no more of what the group says: such a rekeying waits for the group's delay alone.
+    #[must_use]
+    pub const fn is_forced(self) -> bool {
+        match self {
+            Self::Expired
+            | Self::Narrowed
+            | Self::Revoked
+            | Self::Distrusted
+            | Self::Evicted
+            | Self::Left
+            | Self::Profile => true,
+            Self::Joined
+            | Self::MaterialEnds
+            | Self::Scheduled
+            | Self::IdentifiersUsedUp
+            | Self::Commanded
+            | Self::Restarted => false,
+        }
+    }
+
     /// Returns the reason in a few fixed words.
     #[must_use]
     pub const fn words(self) -> &'static str {

@@ -9,7 +9,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
 use crate::kdc::keying::material::is_near_end;
-use crate::kdc::keying::rekey::Rekeyed;
+use crate::kdc::keying::rekey::{ROUND_CHECK, Rekeyed};
 use crate::kdc::membership::stale::stale_under;
 use crate::kdc::scene::{Authorised, GroupState};
 use crate::kdc::{Event, KdcApp};
@@ -65,9 +65,11 @@ impl KdcApp {
         let is_new = former.is_none() && authorised.group.policy.backward_security;
         let is_shared = is_new && self.has_begun_with_others(view, group)?;
         // The rekeying is for all who come meanwhile.
-        let wait = authorised.group.policy.delay.min(LONGEST_WAIT);
-        let waits = is_new && !is_shared && head.members > 0;
-        let waits_until = waits.then(|| view.arrived().mono.saturating_add(wait));
+        let waits_until = if is_new && !is_shared && head.members > 0 {
+            Some(self.shares_until(view, authorised, group)?)
+        } else {
+            None
+        };
         let mut reasons = head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
         let is_unused = head.members == 0 && reasons.is_empty() && !is_near_end(secret, view.now().unix);
         let goes_on = if head.members == 0 { is_unused } else { self.is_usable(view, secret) };
@@ -96,6 +98,21 @@ impl KdcApp {
             changes.put(keys::secret(group.id, head.num), secret.clone());
         }
         Ok(Admission { head, secret, changes, events, barred, waits_until })
+    }
+
+    /// Until when a new member waits for others, and for members that were not sent the present version once.
+    fn shares_until(
+        &self,
+        view: &View<'_>,
+        authorised: &Authorised<'_>,
+        group: &GroupState<'_>,
+    ) -> Result<Duration, Stop> {
+        let (arrived, now, of) = (view.arrived().mono, view.now().mono, &authorised.group);
+        let shares = arrived.saturating_add(of.policy.delay.min(LONGEST_WAIT));
+        if !self.is_in_first_round(view, &of.gname, group.id, group.head)? {
+            return Ok(shares);
+        }
+        Ok(shares.max(now.saturating_add(ROUND_CHECK)).min(arrived.saturating_add(LONGEST_WAIT)))
     }
 
     /// Whether the version begins in the commit that this join becomes part of.
