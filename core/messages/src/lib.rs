@@ -27,7 +27,7 @@
 //! | 1, client and AS | [`TokenRequest`], [`TokenResponse`], [`TokenError`], [`CreationHints`], [`Cwt`], [`Claims`], [`Confirmation`], [`Scope`] |
 //! | 2, token to KDC | [`TokenTransferRequest`], [`TokenTransferResponse`], [`CredentialInfo`] |
 //! | 2, join | [`JoinRequest`], [`JoinResponse`], [`JoinRefusal`], [`pop`] |
-//! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`VerifData`], [`retrieval`] |
+//! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`CredUpdate`], [`KdcCredRequest`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`VerifData`], [`retrieval`] |
 //! | errors | [`ProblemDetails`], [`GroupcommError`] |
 //! | numbers and paths | [`labels`], [`paths`] |
 
@@ -52,6 +52,7 @@ mod aif;
 mod authz_info;
 mod cbor;
 mod cnf;
+mod cred_update;
 mod creds;
 mod cwt;
 mod group_oscore;
@@ -71,6 +72,7 @@ pub use aif::{GroupTwice, Scope, ScopeEntry, ScopeValue, extended_scope_tag};
 pub use authz_info::{TokenTransferRequest, TokenTransferResponse};
 pub use cbor::{DecodeError, Label, RawCbor};
 pub use cnf::{Confirmation, CoseKey, CredentialMethod, OscoreInputMaterial};
+pub use cred_update::{CredUpdate, KdcCredRequest};
 pub use creds::{CredsResponse, GetCreds, PeerCred};
 pub use cwt::{Claims, CoseKind, Cwt, Strictness, token_hash};
 pub use group_oscore::{AlgorithmParameters, GroupOscoreInputMaterial};

@@ -1,9 +1,9 @@
 //! A field that a message does not know is ignored, whatever its value is (RFC 9594 section 4.1.2, RFC 8392 section 3).
 
 use ace_groupcomm_messages::{
-    Claims, CoseKey, CreationHints, CredsResponse, GetCreds, GroupNamesRequest, GroupNamesResponse, JoinRefusal,
-    JoinRequest, JoinResponse, KdcCred, KeyDistribution, ProblemDetails, RekeyingMessage, TokenError, TokenRequest,
-    TokenResponse, TokenTransferRequest, TokenTransferResponse, retrieval,
+    Claims, CoseKey, CreationHints, CredUpdate, CredsResponse, GetCreds, GroupNamesRequest, GroupNamesResponse,
+    JoinRefusal, JoinRequest, JoinResponse, KdcCred, KdcCredRequest, KeyDistribution, ProblemDetails, RekeyingMessage,
+    TokenError, TokenRequest, TokenResponse, TokenTransferRequest, TokenTransferResponse, retrieval,
 };
 
 /// Values that are well-formed and that no message has: undefined, simple values, bignums, an item 60 deep.
@@ -49,6 +49,8 @@ fn a_field_that_a_message_does_not_know_is_ignored_whatever_its_value_is() {
         JoinRequest "a1 06 41 01",
         JoinResponse "a3 07 01 08 a0 09 00",
         JoinRefusal "a0",
+        CredUpdate "a3 05 41 01 06 41 02 18 18 41 03",
+        KdcCredRequest "a1 06 41 02",
         KeyDistribution "a3 07 01 08 a0 09 00",
         RekeyingMessage "a3 07 01 08 a0 09 00",
         KdcCred "a3 11 41 01 12 41 02 13 41 03",

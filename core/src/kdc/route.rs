@@ -154,6 +154,9 @@ impl KdcApp {
         authorised: &Authorised<'_>,
     ) -> Answer {
         let Row { route, handler } = row_of_group(resource, row, authorised)?;
+        if matches!(handler, Handler::Authorised(_)) && !authorised.group.rules.can_join(authorised.granted) {
+            return Err(NO_ROLE.into());
+        }
         if let Handler::Authorised(handler) = handler
             && !scene.asks_permission()
         {
@@ -176,14 +179,14 @@ impl KdcApp {
     }
 }
 
+const NO_ROLE: Refusal = Refusal::Forbidden("the token grants no role that joins");
+
 /// The row of a resource under a group. Who can be no member of the group is told no more than what is not for it (Group
 /// OSCORE profile section 8.5.1).
 fn row_of_group(resource: Resource<'_>, row: Option<Row>, authorised: &Authorised<'_>) -> Result<Row, Refusal> {
     match (row, resource) {
         (Some(row), _) => Ok(row),
-        (None, _) if !authorised.group.rules.can_join(authorised.granted) => {
-            Err(Refusal::Forbidden("the token grants no role that joins"))
-        }
+        (None, _) if !authorised.group.rules.can_join(authorised.granted) => Err(NO_ROLE),
         (None, Resource::Nothing) => Err(Refusal::NotFound),
         (None, _) => Err(Refusal::MethodNotAllowed),
     }

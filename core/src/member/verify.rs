@@ -9,7 +9,7 @@ use super::{MemberError, MemberEvent};
 use crate::{Method, Request, Response};
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{CREDS, KDC_CRED, ROOT};
-use ace_groupcomm_messages::{CredsResponse, JoinRequest, KdcCred};
+use ace_groupcomm_messages::{CredsResponse, KdcCred, KdcCredRequest};
 
 /// What a signature verifier has of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn proven(setup: &Setup, run: &mut Run<'_>) -> Result<Bytes, Stop> {
     let mut cnonce = Vec::new();
     let answer = ask(setup, run, |_, nonce| {
         cnonce = nonce.to_vec();
-        let wanted = JoinRequest { cnonce: Some(cnonce.clone()), ..JoinRequest::default() };
+        let wanted = KdcCredRequest { cnonce: cnonce.clone() };
         let request = Request::new(Method::Fetch, [ROOT, &gname, KDC_CRED]);
         Ok(request.with_payload(ACE_GROUPCOMM_CBOR, wanted.encode()))
     })?;

@@ -1,6 +1,7 @@
 //! Who is told what: paths, methods, and those who are not entitled.
 
-use crate::{TALKER, admitted, client, desk, error_of, member};
+use crate::{LATER, TALKER, admitted, client, desk, error_of, member};
+use ace_groupcomm::command::Command;
 use ace_groupcomm::testkit::build::group_request;
 use ace_groupcomm::{Caller, Method, Request, Status};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
@@ -124,4 +125,18 @@ fn groups_are_found_by_their_gid() {
     assert_eq!(desk.ask(&caller, fetch(vec![RawCbor::uint(1)])).status, Status::BadRequest);
     assert_eq!(desk.ask(&caller, Request::new(Method::Fetch, ["ace-group"])).status, Status::BadRequest);
     assert_eq!(desk.ask(&Caller::anonymous(), fetch(vec![RawCbor::uint(1)])).status, Status::Unauthorized);
+    // The Gid of today alone names the group, and none does when it is gone.
+    let former = groups[0].gid.clone();
+    desk.command(Command::Rekey("g1".into())).unwrap();
+    assert_eq!(desk.ask(&caller, fetch(vec![former])).payload.as_ref(), [0x40]);
+    let current = || {
+        desk.store.dump().into_iter().filter_map(|(key, _)| key.as_bytes().strip_prefix(b"gid/").map(<[u8]>::to_vec))
+    };
+    let all: Vec<RawCbor> = current().map(|gid| RawCbor::bytes(&gid)).collect();
+    let found = desk.ask(&caller, fetch(all.clone()));
+    assert_eq!(GroupNamesResponse::decode(&found.payload).unwrap().groups.len(), 1);
+    desk.command(Command::Delete { group: "g1".into(), with_members: true }).unwrap();
+    assert_eq!(desk.ask(&caller, fetch(all)).payload.as_ref(), [0x40]);
+    desk.pass(std::time::Duration::from_secs(LATER));
+    assert_eq!(desk.ask(&caller, fetch(vec![RawCbor::bytes(&[9])])).status, Status::Unauthorized);
 }

@@ -376,13 +376,23 @@ fn members_read_what_the_group_has() {
         let other = group_request(method, "g1", resource).with_payload(60, vec![0xa0]);
         assert_eq!(desk.ask(&caller, other).status, Status::UnsupportedContentFormat, "{method:?}");
     }
-    let proof = CryptoJob::Verify {
+    let proof = |cred: KdcCred, cnonce: &[u8]| CryptoJob::Verify {
         algorithm: SignatureAlgorithm::Ed25519,
         key: cred.kdc_cred,
-        message: pop::kdc_input(&[7; 8], &cred.kdc_nonce),
+        message: pop::kdc_input(cnonce, &cred.kdc_nonce),
         signature: cred.kdc_cred_verify,
     };
-    assert_eq!(AwsLc.run(&[proof]), [CryptoOutput::Verified(true)]);
+    assert_eq!(AwsLc.run(&[proof(cred, &[7; 8])]), [CryptoOutput::Verified(true)]);
+    // A later join has a nonce of its own, and the proof is over that.
+    let again = JoinRequest {
+        client_cred: Some(vec![]),
+        client_cred_verify: None,
+        ..client(1).join("g1", TALKER, &[0; 8], &[8; 8])
+    };
+    assert_eq!(desk.ask(&caller, join_post("g1", &again)).status, Status::Changed);
+    let later = desk.ask(&caller, group_request(Method::Get, "g1", &["kdc-cred"]));
+    let later = KdcCred::decode(&later.payload).unwrap();
+    assert_eq!(AwsLc.run(&[proof(later, &[8; 8])]), [CryptoOutput::Verified(true)]);
 }
 
 // Covers: GO-6.2-07, GO-6.2-08, GO-6.2-09, TH-3-04/given-identifiers

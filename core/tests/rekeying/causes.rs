@@ -210,6 +210,9 @@ fn where_a_rekeying_frees_no_identifier_none_is_done_for_it() {
     assert_eq!((head(&desk).held, head(&desk).rekey_due.clone()), (256, None));
     desk.pass(Duration::from_secs(600));
     assert_eq!(head(&desk).num, 0);
+    // Who needs no identifier joins all the same.
+    let listens = desk.ask(&caller, join_post("g1", &client.join("g1", LISTENER, &challenge, &[7; 8])));
+    assert_eq!(listens.status, Status::Created);
 }
 
 #[test]

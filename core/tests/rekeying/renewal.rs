@@ -117,6 +117,27 @@ fn a_member_gets_another_credential_and_keeps_its_sender_id() {
     assert_clean(&desk);
 }
 
+// Covers: KG-4.9.1-05
+#[test]
+fn an_update_is_proven_over_the_scope_of_the_latest_join() {
+    let mut desk = desk_with(&[]);
+    let one = join(&mut desk, 1);
+    // ["g1", 1], with 1 in two bytes.
+    let long = vec![0x82, 0x62, b'g', b'1', 0x18, 0x01];
+    let proven = |client: &TestClient, scope: &[u8]| {
+        let input = ace_groupcomm_messages::pop::client_input(scope, &one.challenge, &[5; 8]);
+        let join = client.join("g1", TALKER, &one.challenge, &[5; 8]);
+        JoinRequest { scope: Some(scope.to_vec()), client_cred_verify: client.key.sign(&input), ..join }
+    };
+    let again = desk.ask(&one.caller, join_post("g1", &proven(&client(1), &long)));
+    assert_eq!(again.status, Status::Changed);
+    let without_scope = |request: JoinRequest| JoinRequest { scope: None, ..request };
+    let former = update(&mut desk, &one, &to_credential_of(&client(50), &one));
+    assert_eq!(error_id(&former), Some(3), "that of the first join");
+    let latest = update(&mut desk, &one, &without_scope(proven(&client(50), &long)));
+    assert_eq!(latest.status, Status::Changed);
+}
+
 // Covers: KG-4.9.1-02, KG-4.9.1-03, KG-4.9.1-04, KG-4.9.1-07, KG-4.9.1-08, KG-4.9.1-09, KG-4.9.1-10, KG-4.9.1-11, KG-4.9.1-12
 // Covers: GO-9.4-02, GO-9.4-04, GO-9.4-05, GO-9.4-06, GO-9.4-07, GO-9.4-08
 #[test]

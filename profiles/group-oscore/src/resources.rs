@@ -10,7 +10,7 @@ use ace_groupcomm_messages::labels::content_format::{ACE_GROUPCOMM_CBOR, CBOR};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::key_type::GROUP_OSCORE_INPUT_MATERIAL;
 use ace_groupcomm_messages::paths::{ACTIVE, KDC_CRED, STALE_SIDS, VERIF_DATA};
-use ace_groupcomm_messages::{GroupcommError, JoinRequest, KdcCred, Label, RawCbor, VerifData, pop, retrieval};
+use ace_groupcomm_messages::{KdcCred, KdcCredRequest, Label, RawCbor, VerifData, pop, retrieval};
 use std::collections::BTreeSet;
 
 /// Length of N_KDC; 8 bytes at least are recommended (section 6.3 of the profile).
@@ -30,13 +30,15 @@ const fn route(name: &'static str, method: Method, who: ProfileWho) -> ProfileRo
     }
 }
 
-/// The rows that the profile adds (section 8.5). Whom those for verifiers are not for they say themselves, with an error of their own.
+const VERIFIER: ProfileWho = ProfileWho::Verifier(scope::VERIFIER);
+
+/// The rows that the profile adds (section 8.5).
 pub(crate) const ROUTES: &[ProfileRoute] = &[
     ProfileRoute { gives: Some(CBOR), is_observable: true, ..route(ACTIVE, Method::Get, ProfileWho::Member) },
-    route(VERIF_DATA, Method::Get, ProfileWho::Authorised),
+    route(VERIF_DATA, Method::Get, VERIFIER),
     // Its examples have Content-Format 60, and RFC 9594 asks for 261 where one is given: both are taken.
     ProfileRoute { gives: Some(CBOR), ..route(STALE_SIDS, Method::Fetch, ProfileWho::Member) },
-    ProfileRoute { takes: Some(ACE_GROUPCOMM_CBOR), ..route(KDC_CRED, Method::Fetch, ProfileWho::Authorised) },
+    ProfileRoute { takes: Some(ACE_GROUPCOMM_CBOR), ..route(KDC_CRED, Method::Fetch, VERIFIER) },
 ];
 
 pub(crate) fn serve(group: &OscoreGroup, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
@@ -49,17 +51,8 @@ pub(crate) fn serve(group: &OscoreGroup, request: &ProfileRequest<'_, '_>) -> Re
     }
 }
 
-/// Refuses whoever is a member, or not authorised as a verifier.
-fn verifier(request: &ProfileRequest<'_, '_>) -> Result<(), Refusal> {
-    if request.member.is_some() || !request.granted.meets(scope::VERIFIER) {
-        return Err(Refusal::Groupcomm(GroupcommError::NotAVerifier));
-    }
-    Ok(())
-}
-
 /// GET verif-data: what an external verifier needs of the keying material (section 9.6).
 fn verif_data(group: &OscoreGroup, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
-    verifier(request)?;
     let current = request.keying.current()?;
     let broken = || Refusal::Internal("the keying material cannot be read");
     let (key, sign_enc_key) = group.for_verifiers(current.secret, request.group.gid).ok_or_else(broken)?;
@@ -77,8 +70,7 @@ fn verif_data(group: &OscoreGroup, request: &ProfileRequest<'_, '_>) -> Result<P
 
 /// FETCH kdc-cred: the Group Manager's credential, with a proof over the verifier's N_C (section 9.5.2).
 fn kdc_cred(group: &OscoreGroup, request: &ProfileRequest<'_, '_>) -> Result<ProfileOutcome, Stop> {
-    verifier(request)?;
-    let fetched = JoinRequest::decode(&request.request.payload).ok().and_then(|fetched| fetched.cnonce);
+    let fetched = KdcCredRequest::decode(&request.request.payload).ok().map(|fetched| fetched.cnonce);
     let cnonce = fetched.filter(|cnonce| (1..=MAX_CNONCE).contains(&cnonce.len()));
     let cnonce = cnonce.ok_or(Refusal::BadRequest("cnonce is missing, or has another length than it may have"))?;
     let kdc_nonce = request.view.random_bytes::<KDC_NONCE_LEN>("N_KDC for a verifier").to_vec();

@@ -1,10 +1,10 @@
 //! What holds for each decoder and any bytes. The property tests and the fuzz target share it.
 
 use ace_groupcomm_messages::{
-    Claims, Confirmation, CoseKey, CreationHints, CredsResponse, Cwt, GetCreds, GroupNamesRequest, GroupNamesResponse,
-    GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution, ProblemDetails,
-    RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness, TokenError, TokenRequest, TokenResponse,
-    TokenTransferRequest, TokenTransferResponse, VerifData, retrieval,
+    Claims, Confirmation, CoseKey, CreationHints, CredUpdate, CredsResponse, Cwt, GetCreds, GroupNamesRequest,
+    GroupNamesResponse, GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KdcCredRequest,
+    KeyDistribution, ProblemDetails, RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness, TokenError, TokenRequest,
+    TokenResponse, TokenTransferRequest, TokenTransferResponse, VerifData, retrieval,
 };
 
 macro_rules! comes_back {
@@ -24,6 +24,8 @@ pub(crate) fn every_decoder(bytes: &[u8]) {
         CreationHints,
         GroupNamesRequest,
         GroupNamesResponse,
+        CredUpdate,
+        KdcCredRequest,
         JoinRefusal,
         JoinRequest,
         JoinResponse,

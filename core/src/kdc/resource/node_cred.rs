@@ -13,7 +13,7 @@ use crate::request::{Response, Status};
 use crate::schema::keys;
 use crate::schema::records::{BelongsTo, MemberRecord};
 use crate::traits::profile::{EligibleCredential, Roles};
-use ace_groupcomm_messages::{CredentialInfo, GroupcommError, JoinRequest, pop};
+use ace_groupcomm_messages::{CredUpdate, CredentialInfo, GroupcommError, pop};
 
 /// What such a request says, once it is known to be well-formed.
 struct Update {
@@ -25,12 +25,8 @@ struct Update {
 impl Update {
     fn decode(payload: &[u8]) -> Result<Self, Refusal> {
         let malformed = Refusal::BadRequest("the credential update is malformed");
-        let request = JoinRequest::decode(payload).map_err(|_| malformed.clone())?;
-        let (Some(cred), Some(cnonce), Some(evidence)) =
-            (request.client_cred, request.cnonce, request.client_cred_verify)
-        else {
-            return Err(malformed);
-        };
+        let CredUpdate { client_cred: cred, cnonce, client_cred_verify: evidence } =
+            CredUpdate::decode(payload).map_err(|_| malformed)?;
         if cnonce.is_empty() || cnonce.len() > MAX_CNONCE {
             return Err(Refusal::BadRequest("cnonce is too short or too long"));
         }

@@ -63,17 +63,25 @@ impl KdcApp {
         let route = here().find(|route| route.method == scene.request.method);
         let group = self.group_state(scene.view, authorised)?;
         let member = scene.view.get::<MemberRecord>(&keys::member(group.id, authorised.holder.id))?;
+        let member = member.filter(|_| authorised.holder.principal.is_member(group.id));
         // As everywhere, a membership counts as far as the token of this association covers it.
-        let is_one = authorised.holder.principal.is_member(group.id);
-        let member = member.filter(|member| is_one && authorised.granted.includes(Roles(member.roles)));
+        let covered = member.filter(|member| authorised.granted.includes(Roles(member.roles)));
         // Who may not use it learns nothing of what is there.
-        let may = match route.map_or(ProfileWho::Member, |route| route.who) {
-            ProfileWho::Member => member.is_some(),
-            ProfileWho::Authorised => true,
-            ProfileWho::Granted(roles) => authorised.granted.meets(roles),
+        let who = route.map_or(ProfileWho::Member, |route| route.who);
+        let not_for = match who {
+            ProfileWho::Member if member.is_some() => {
+                covered.is_none().then_some(Refusal::Forbidden("the token does not grant the roles of the membership"))
+            }
+            ProfileWho::Member => Some(Refusal::Groupcomm(GroupcommError::NotAMember)),
+            ProfileWho::Authorised => None,
+            ProfileWho::Granted(roles) => {
+                (!authorised.granted.meets(roles)).then_some(Refusal::Groupcomm(GroupcommError::NotAMember))
+            }
+            ProfileWho::Verifier(roles) => (member.is_some() || !authorised.granted.meets(roles))
+                .then_some(Refusal::Groupcomm(GroupcommError::NotAVerifier)),
         };
-        if !may {
-            return Err(Refusal::Groupcomm(GroupcommError::NotAMember).into());
+        if let Some(refusal) = not_for {
+            return Err(refusal.into());
         }
         let missing = if here().next().is_some() { Refusal::MethodNotAllowed } else { Refusal::NotFound };
         let route = route.ok_or(missing)?;
@@ -87,7 +95,7 @@ impl KdcApp {
             request: scene.request,
             view: scene.view,
             granted: authorised.granted,
-            member: member.map(calling_member),
+            member: covered.map(calling_member),
             group: shown(group.head),
             records: OwnRecords::new(scene.view, group.id),
             keying: GroupKeying::new(scene.view, group.id, group.head.num, self.expiry.time(scene.view.now())),

@@ -97,6 +97,9 @@ pub enum ProfileWho {
     Member,
     /// Whoever was granted one of these roles in the group, a member or not.
     Granted(Roles),
+    /// Whoever was granted one of these roles in the group and is no member of it, under whatever token: signature verifiers (Group
+    /// OSCORE profile sections 8.1.1 and 8.3.1). Others are told error 8.
+    Verifier(Roles),
     /// Whoever has a token for the group. [`GroupRules::serve`](super::GroupRules::serve) says whom it refuses, and how.
     Authorised,
 }
@@ -154,7 +157,7 @@ pub struct ProfileRequest<'s, 'v> {
     pub view: &'s View<'v>,
     /// The roles that the caller's token grants in the group.
     pub granted: Roles,
-    /// The caller's membership, if it is a member.
+    /// The caller's membership, if it is a member as far as its token goes.
     pub member: Option<CallingMember<'s>>,
     /// The group, as this run sees it.
     pub group: GroupState<'s>,

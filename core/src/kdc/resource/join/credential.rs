@@ -57,11 +57,15 @@ impl KdcApp {
         let proven = former.and_then(|member| member.credential.as_ref().filter(|_| member.is_proven));
         let stored = proven.filter(|credential| self.has_not_ended(view, credential)).cloned();
         let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
+        let challenge = authorised.holder.association.kdcchallenge.as_ref();
+        // Without one no client could prove anything, whatever it has sent (RFC 9594 section 4.3.1).
+        let lacks_challenge = challenge.is_none() && !cred.is_empty();
         let Some(evidence) = &join.client_cred_verify else {
             return match stored {
                 Some(stored) if cred.is_empty() || *cred == stored.cred => {
                     Ok(Proof::Accepted(AcceptedCredential::proven(stored)))
                 }
+                _ if lacks_challenge && rules.proves_credential(validated.roles) => Ok(Proof::NeedsChallenge),
                 _ if cred.is_empty() || rules.proves_credential(validated.roles) => {
                     Err(bad("the credential has to be proven"))
                 }
@@ -76,13 +80,14 @@ impl KdcApp {
         if evidence.is_empty() {
             return match stored.filter(|stored| stored.cred == *cred) {
                 Some(stored) => Ok(Proof::Accepted(AcceptedCredential::proven(stored))),
+                None if lacks_challenge => Ok(Proof::NeedsChallenge),
                 None => Err(Refusal::Groupcomm(GroupcommError::InvalidProof).into()),
             };
         }
         if cred.is_empty() {
             return Err(bad("client_cred_verify is there without client_cred"));
         }
-        let Some(challenge) = &authorised.holder.association.kdcchallenge else { return Ok(Proof::NeedsChallenge) };
+        let Some(challenge) = challenge else { return Ok(Proof::NeedsChallenge) };
         let eligible = self.eligible(view, authorised, cred)?;
         self.failed_proofs.check(view.now(), authorised.holder.id)?;
         let input = pop::client_input(&validated.scope, &challenge.value, &validated.cnonce);
