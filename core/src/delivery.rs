@@ -75,6 +75,9 @@ pub struct ControlRecord {
     pub association: AssociationId,
     /// When.
     pub since: UnixTime,
+    /// The version whose parameters it knows, beside those that a rekeying message says.
+    #[serde(default)]
+    pub configured: u64,
 }
 
 /// How far the members of a group who take requests were told of its version.

@@ -50,6 +50,7 @@ fn kdc(sharing: Sharing, gathering: Option<u32>) -> Result<Kdc, Error> {
         pending: PendingLimits { total: 1_000_000, ..PendingLimits::default() },
         posts: PostLimits { unproven: u32::MAX, ..PostLimits::default() },
         accept_issuers: false,
+        accept_parameters: false,
         changes_per_hour: u32::MAX,
         expiry_notice: EXPIRY_NOTICE,
     };

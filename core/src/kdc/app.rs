@@ -11,7 +11,7 @@ use crate::kdc::association::rate::{Challenges, FailedProofs, Posts};
 use crate::kdc::config::{KdcConfig, SetupError};
 use crate::kdc::delivery::body::Bodies;
 use crate::kdc::delivery::schedule::{Deliveries, Step, Told};
-use crate::kdc::delivery::send::{DeliveryKey, Sending};
+use crate::kdc::delivery::send::{Configured, DeliveryKey, Sending};
 use crate::kdc::event::{Event, Task};
 use crate::kdc::group::{Group, Groups};
 use crate::kdc::keying::heads::Heads;
@@ -19,7 +19,7 @@ use crate::kdc::keying::look::Looks;
 use crate::kdc::keying::material::Lives;
 use crate::kdc::keying::rekey::Rekeyings;
 use crate::kdc::scene::Scene;
-use crate::kdc::start::Start;
+use crate::kdc::start::{Accepts, Start};
 use crate::kdc::token::expiry::Expiries;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
@@ -46,7 +46,7 @@ pub(crate) struct KdcApp {
     pub(super) validator: Box<dyn TokenValidator>,
     /// The issuers that the validator trusts.
     pub(super) trust: Option<Trust>,
-    pub(super) accept_issuers: bool,
+    pub(super) accepts: Accepts,
     pub(super) start: Start,
     pub(super) pendings: Pendings,
     pub(super) posts: Posts,
@@ -199,10 +199,7 @@ impl App for KdcApp {
                 self.note_distributed(over);
             }
             Event::Deliver(key, delivery) => self.outbox.push((key, *delivery)),
-            Event::Told { gname, num, client, told } => {
-                let over = self.deliveries.told(now.mono, &gname, num, client, told);
-                self.note_distributed(over);
-            }
+            Event::Told { gname, num, client, told } => self.note_told_one(now.mono, &gname, num, client, told),
             Event::Unobserved { id, path } => out.push(AssociationNotice::Unobserved { id, path }),
             Event::Audit(entry) => entry.say(),
             Event::Absent { gname, why } => self.note_absent(&gname, why),
@@ -259,9 +256,9 @@ impl App for KdcApp {
                 None
             }
             // The member is tried again, as one that has not answered.
-            Task::Deliver(Sending { gname, num, client, .. }) => {
-                let over = self.deliveries.told(now, gname, *num, *client, Told::Not);
-                self.note_distributed(over);
+            Task::Deliver(Sending { gname, num, client, .. })
+            | Task::Configured(Configured { gname, num, client, .. }) => {
+                self.note_told_one(now, gname, *num, *client, Told::Not);
                 None
             }
             other => Some(other.clone()),
@@ -368,7 +365,7 @@ impl Kdc {
             transports: registry.transports().iter().map(|transport| transport.profile).collect(),
             trust,
             validator,
-            accept_issuers: config.accept_issuers,
+            accepts: Accepts { issuers: config.accept_issuers, parameters: config.accept_parameters },
             start: Start::default(),
             pendings: Pendings::new(config.pending),
             posts: Posts::new(config.posts),

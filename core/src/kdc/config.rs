@@ -48,6 +48,10 @@ pub struct KdcConfig {
     /// Whether it starts also where its issuers are others than those that storage knows. Clients that nobody vouches for
     /// any more are ended then; otherwise the start is refused ([`StartRefusal::Issuers`](crate::kdc::StartRefusal::Issuers)).
     pub accept_issuers: bool,
+    /// Whether groups that are stored take the parameters that they are configured with here, where they can; otherwise the
+    /// start is refused ([`StartRefusal::Parameters`](crate::kdc::StartRefusal::Parameters)). What members are told of comes with
+    /// a new version.
+    pub accept_parameters: bool,
 }
 
 impl KdcConfig {
@@ -63,6 +67,7 @@ impl KdcConfig {
             changes_per_hour: CHANGES_PER_HOUR,
             expiry_notice: EXPIRY_NOTICE,
             accept_issuers: false,
+            accept_parameters: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::delivery::Delivery;
 use crate::id::AssociationId;
 use crate::kdc::Pending;
 use crate::kdc::delivery::schedule::Told;
-use crate::kdc::delivery::send::{DeliveryKey, Sending};
+use crate::kdc::delivery::send::{Configured, DeliveryKey, Sending};
 use crate::kdc::keying::heads::SeenHead;
 use crate::kdc::start::StartEvent;
 use crate::kdc::token::issuers::IssuerStep;
@@ -75,6 +75,8 @@ pub(crate) enum Task {
     },
     /// Tells one member of a version.
     Deliver(Sending),
+    /// Stores that a member knows the parameters that began with a version.
+    Configured(Configured),
     /// Stores how far the members of a group were told.
     Progress {
         /// The group that it is about.

@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub(super) parameters: Parameters,
     /// The issuers that may speak for it; none where any may, or where that is not recorded.
     pub(super) issuers: Option<BTreeSet<String>>,
+    /// The version that began with these parameters, as it is stored.
+    pub(super) since: Option<u64>,
 }
 
 impl Group {
@@ -49,6 +51,7 @@ impl Group {
             profile: self.profile.name.into(),
             parameters: self.parameters.clone(),
             issuers: self.issuers.clone(),
+            since: self.since,
         }
     }
 }
@@ -139,7 +142,7 @@ impl Groups {
             profile: profile.name,
             fault,
         })?;
-        Ok(Group { gname, profile, rules, policy, parameters, issuers })
+        Ok(Group { gname, profile, rules, policy, parameters, issuers, since: None })
     }
 
     /// The rules of a group that is stored so.
@@ -165,7 +168,7 @@ impl Groups {
         }
         let (profile, parameters) = (stored.profile.clone(), stored.parameters.to_config());
         let config = GroupConfig { gname: gname.into(), profile, parameters };
-        let group = Arc::new(self.define(config, stored.issuers.clone())?);
+        let group = Arc::new(Group { since: stored.since, ..self.define(config, stored.issuers.clone())? });
         let met = Met { of: stored.clone(), at, group: Arc::clone(&group) };
         self.met.borrow_mut().insert(gname.into(), met);
         Ok(group)

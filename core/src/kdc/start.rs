@@ -1,7 +1,8 @@
 //! The start: what is stored is compared with what is configured before anything is done.
 //!
 //! A group's parameters were settled when its keying material was made. Others must not go out with it, so that a
-//! difference ends the start, with both values. So do other issuers than those that storage knows ([`issuers`]).
+//! difference ends the start, with both values. So do other issuers than those that storage knows ([`issuers`]). Where the operator
+//! has said that they are meant, the group takes those that it can take, with a new version where members are told of them.
 //!
 //! [`issuers`]: crate::kdc::token::issuers
 
@@ -9,6 +10,8 @@ use crate::config::Difference;
 use crate::engine::Outcome;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::group::configure;
+use crate::kdc::keying::policy::NAMES;
+use crate::kdc::membership::sender_id::is_within;
 use crate::kdc::token::issuers::{Counted, IssuerStep};
 use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::schema::keys::{self, GroupId};
@@ -16,6 +19,7 @@ use crate::schema::records::{GroupConfiguration, Head, Meta, NamedGroup};
 use crate::time::Now;
 use crate::token::TrustChange;
 use crate::traits::crypto::CryptoProvider;
+use crate::traits::profile::ParameterChange;
 use crate::traits::storage::Key;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +33,15 @@ pub struct GroupDifferences {
     pub gname: String,
     /// Its differences: there is one at least.
     pub differences: Vec<Difference>,
+    /// What it would take to change them.
+    pub change: ParameterChange,
+}
+
+/// What a start may change of what is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepts {
+    pub(super) issuers: bool,
+    pub(super) parameters: bool,
 }
 
 impl fmt::Display for GroupDifferences {
@@ -43,7 +56,7 @@ impl fmt::Display for GroupDifferences {
 #[non_exhaustive]
 pub enum StartRefusal {
     /// Parameters of groups are others than those that their keying material was made for.
-    #[error("parameters cannot change while a group has its keying material: {}", list(.0))]
+    #[error("groups have other parameters: {}", list(.0))]
     Parameters(Vec<GroupDifferences>),
     /// The issuers are others than those that storage knows.
     #[error("the issuers are not those that storage knows ({}): {clients} client{} would end", list(.changes), plural(.clients))]
@@ -201,9 +214,17 @@ impl KdcApp {
         let is_former = head.is_some_and(|head| crate::kdc::keying::epoch::is_former(head, meta));
         // Records of a profile outlive a restore: another profile must not take them for its own.
         let takes_new = |stored: &&GroupConfiguration| is_former && stored.profile == group.profile.name;
-        Ok(stored
+        let differing = stored
             .filter(|stored| !takes_new(stored))
-            .and_then(|stored| group.differences(stored, self.groups.crypto())))
+            .and_then(|stored| group.differences(stored, self.groups.crypto()));
+        Ok(differing.filter(|differing| !self.accepts(group, head, differing)))
+    }
+
+    /// Whether a group takes other parameters than it has: the operator has said so, its members can follow, and none has a Sender ID
+    /// that would be too long.
+    pub(super) fn accepts(&self, group: &Group, head: Option<&Head>, differing: &GroupDifferences) -> bool {
+        let fits = head.is_none_or(|head| is_within(head.cursor, &group.rules.identifier_len()));
+        self.accepts.parameters && differing.change < ParameterChange::AnotherGroup && fits
     }
 }
 
@@ -223,6 +244,12 @@ impl Group {
             let (stored, configured) = (Some(stored.profile.clone()), Some(self.profile.name.into()));
             vec![Difference { parameter: "profile".into(), stored, configured }]
         };
-        (!differences.is_empty()).then(|| GroupDifferences { gname: self.gname.clone(), differences })
+        let change = |difference: &Difference| match difference.parameter.as_str() {
+            "profile" => ParameterChange::AnotherGroup,
+            name if NAMES.contains(&name) => ParameterChange::None,
+            name => self.profile.profile.change(name),
+        };
+        let change = differences.iter().map(change).max()?;
+        Some(GroupDifferences { gname: self.gname.clone(), differences, change })
     }
 }

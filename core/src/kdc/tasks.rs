@@ -21,6 +21,7 @@ impl KdcApp {
             Task::Heads { after } => self.read_heads(view, after.as_deref()),
             Task::Controls { gname, group, num, after } => self.read_controls(view, gname, *group, *num, *after),
             Task::Deliver(sending) => self.deliver(view, sending),
+            Task::Configured(configured) => self.note_configured(view, configured),
             Task::Progress { group, num, after } => self.note_progress(view, *group, *num, *after),
             Task::Distributed { group, num } => self.note_told(view, *group, *num),
             Task::Expire => self.sweep(view),

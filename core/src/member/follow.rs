@@ -85,6 +85,14 @@ pub(super) fn notified(setup: &Setup, run: &mut Run<'_>, told: &Response) -> Res
         return Err(membership::turned_away(setup, run, told));
     }
     let message = RekeyingMessage::decode(&told.payload)?;
+    if setup.rules.is_configuration(&message.material) {
+        if message.material.num <= had {
+            return Ok(());
+        }
+        // With a rekeying message alone what it has would make a key that nobody else has.
+        drop_key(setup, run)?;
+        return refresh(setup, run);
+    }
     // A rekeying message that is repeated has nothing new, and not all of the material either.
     let repeats = message.material.num == had && setup.rules.key(&message.material).is_err();
     if message.material.num < had || repeats { Ok(()) } else { install(setup, run, message) }

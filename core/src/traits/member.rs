@@ -229,6 +229,12 @@ pub trait MemberRules: Send + Sync {
         self.key(told)
     }
 
+    /// Whether a message at the control URI says the group's parameters alone, which are those of its version: the member asks for
+    /// all of that version then.
+    fn is_configuration(&self, _told: &KeyDistribution) -> bool {
+        false
+    }
+
     /// The keying material with new individual material of the member's own (RFC 9594 section 4.8.2), out of the answer. The member
     /// gets all of it anew then, since the answer does not say which version it is for.
     ///

@@ -94,6 +94,12 @@ pub trait ApplicationProfile: Send + Sync {
         Err(ConfigError::new("profile", "has no member's side"))
     }
 
+    /// What it takes to give a group that is there another value of this parameter. One that its members could not follow needs
+    /// another group.
+    fn change(&self, _parameter: &str) -> ParameterChange {
+        ParameterChange::AnotherGroup
+    }
+
     /// Makes the rules of one group out of its parameters; keys among them by this provider.
     ///
     /// # Errors
@@ -104,6 +110,17 @@ pub trait ApplicationProfile: Send + Sync {
         config: ConfigMap,
         crypto: &dyn CryptoProvider,
     ) -> Result<Arc<dyn GroupRules>, ConfigError>;
+}
+
+/// What it takes to give a group that is there another value of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParameterChange {
+    /// Nothing: members notice nothing, or read it the next time.
+    None,
+    /// A new version of the keying material: what goes out with one version is never changed.
+    NextVersion,
+    /// Another group.
+    AnotherGroup,
 }
 
 /// A credential that fits a group, whose holder has not yet proven to have the private key.
@@ -191,6 +208,12 @@ pub trait KeyingMaterialProducer: Send + Sync {
 
     /// The `key` object (RFC 9594 REQ17); `None` where the secrets cannot be read.
     fn key(&self, secret: &Secret, gid: &Gid, audience: KeyAudience<'_>) -> Option<RawCbor>;
+
+    /// The `key` object with the parameters alone that a [`ParameterChange::NextVersion`] changes, and that a rekeying message does
+    /// not have. Members that take requests are sent it first. `None` where a rekeying message says all.
+    fn configuration(&self) -> Option<RawCbor> {
+        None
+    }
 }
 
 /// The rules of one group.

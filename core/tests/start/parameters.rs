@@ -22,7 +22,7 @@ fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
     let refused = refusal(&Desk::new(&AwsLc, store.clone(), changed).unwrap()).unwrap();
     assert_eq!(
         refused.to_string(),
-        "parameters cannot change while a group has its keying material: group \"g1\": max_id is 7 in storage, and 5 \
+        "groups have other parameters: group \"g1\": max_id is 7 in storage, and 5 \
          here; group \"g2\": max_id is 3 in storage, and 7 here"
     );
     let stored = |store: &TestStore| store.record::<NamedGroup>(&keys::name("g3"));

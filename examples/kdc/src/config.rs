@@ -13,6 +13,7 @@ use ace_groupcomm::kdc::{
 };
 use ace_groupcomm::registry::Registry;
 use ace_groupcomm::token::{CwtValidator, Issuer, LEEWAY, TokenKey};
+use ace_groupcomm::traits::profile::ParameterChange;
 use ace_groupcomm_messages::{CreationHints, Strictness};
 use ace_oscore::Aead;
 use serde::Deserialize;
@@ -209,6 +210,7 @@ pub(crate) fn engine(loaded: &Loaded<Config>, registry: &Registry) -> Result<(Kd
         changes_per_hour: config.limits.changes_per_hour,
         expiry_notice: Duration::from_secs(config.limits.expiry_notice),
         accept_issuers: false,
+        accept_parameters: false,
     };
     let validator =
         CwtValidator::new(&config.audience, issuers).map_err(|clash| loaded.error(&["[[issuer]]"], clash))?;
@@ -280,7 +282,11 @@ pub(crate) fn start_error(loaded: &Loaded<Config>, error: ProgramError) -> Progr
             let differences = &group.differences;
             let in_both = differences.iter().find(|it| it.stored.is_some() && it.configured.is_some());
             let Some(difference) = in_both.or(differences.first()) else { return error };
-            loaded.error(&["[[group]]", &format!("{:?}", group.gname), &difference.parameter], why)
+            let place = ["[[group]]", &format!("{:?}", group.gname), &difference.parameter];
+            if groups.iter().any(|group| group.change == ParameterChange::AnotherGroup) {
+                return loaded.error(&place, why);
+            }
+            loaded.error(&place, format!("{why}. Start once with --accept-parameters if that is meant"))
         }
         Some(StartRefusal::Issuers { .. }) => {
             let reason = format!("{why}. Start once with --accept-issuers if that is meant");

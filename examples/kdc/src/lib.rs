@@ -84,6 +84,9 @@ pub struct Options {
     /// any more.
     #[arg(long)]
     pub accept_issuers: bool,
+    /// Give groups that are stored the parameters of the file, where they can have them; others are refused as ever.
+    #[arg(long)]
+    pub accept_parameters: bool,
 }
 
 /// Starts a KDC.
@@ -107,6 +110,7 @@ pub async fn start_with(
     let registry = Registry::linked().map_err(|error| ProgramError::Other(error.to_string()))?;
     let (mut engine, validator) = config::engine(loaded, &registry)?;
     engine.accept_issuers = options.accept_issuers;
+    engine.accept_parameters = options.accept_parameters;
     let hints = engine.hints.encode();
     if let Some(audit) = &loaded.config.audit {
         open_audit(audit, &loaded.path)?;

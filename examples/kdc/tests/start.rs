@@ -81,7 +81,7 @@ fn a_changed_parameter_is_refused_with_its_line_and_both_values() {
             "mode = \"group\"",
             "mode = \"group\", key_lifetime = 60",
             41,
-            "key_lifetime is 2592000 in storage, and 60 here",
+            "key_lifetime is 2592000 in storage, and 60 here. Start once with --accept-parameters if that is meant",
         ),
         (&key, &"12".repeat(32), 36, "gm_key is the key with the public key "),
     ] {
@@ -92,6 +92,24 @@ fn a_changed_parameter_is_refused_with_its_line_and_both_values() {
     }
     house.write("", "");
     house.start(&[]).unwrap();
+    let check = house.kdc(&["check"]).output().unwrap();
+    assert!(check.status.success(), "{}", said(&check));
+}
+
+#[test]
+fn other_parameters_are_taken_when_that_is_allowed_and_members_can_follow() {
+    let house = House::new();
+    house.start(&[]).unwrap();
+    house.write("mode = \"group\"", "mode = \"group\", gp_enc_alg = \"A128GCM\", rekey_delay = 1");
+    let words = house.start(&[]).unwrap_err();
+    let reason = "gp_enc_alg is \"AES-CCM-16-64-128\" in storage, and \"A128GCM\" here; rekey_delay is 5 in storage, and 1 here. \
+                  Start once with --accept-parameters if that is meant";
+    assert!(words.contains("kdc.toml: line 41: ") && words.contains(reason), "{words}");
+    house.start(&["--accept-parameters"]).unwrap();
+    house.start(&[]).unwrap();
+    house.write("mode = \"group\"", "mode = \"group+pairwise\"");
+    let words = house.start(&["--accept-parameters"]).unwrap_err();
+    assert!(words.contains("mode is") && !words.contains("--accept-parameters"), "{words}");
     let check = house.kdc(&["check"]).output().unwrap();
     assert!(check.status.success(), "{}", said(&check));
 }

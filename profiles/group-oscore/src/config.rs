@@ -7,7 +7,7 @@ use ace_groupcomm::config::{ConfigError, ConfigMap, ParameterReader};
 use ace_groupcomm::registry::ApplicationProfileDescriptor;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm};
 use ace_groupcomm::traits::member::MemberRules;
-use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules, NamedRole, Roles};
+use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules, NamedRole, ParameterChange, Roles};
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_header};
 use std::sync::Arc;
@@ -76,6 +76,16 @@ impl ApplicationProfile for GroupOscore {
         let key = config.signing_key("key", SignatureAlgorithm::Ed25519, &*crypto)?;
         config.finish()?;
         Ok(Arc::new(OscoreMember { gname: gname.into(), roles, identity: Identity::kccs(&subject, key), crypto }))
+    }
+
+    /// Members read policies the next time, and how long a version is good with each. Other algorithms come with another version.
+    /// What credentials there are, who the Group Manager is, in which modes the group is, and how many stale sets there are stays.
+    fn change(&self, parameter: &str) -> ParameterChange {
+        match parameter {
+            "key_lifetime" | "key_update_check_interval" | "expiration_delta" => ParameterChange::None,
+            "hkdf" | "gp_enc_alg" | "alg" => ParameterChange::NextVersion,
+            _ => ParameterChange::AnotherGroup,
+        }
     }
 
     fn configure(

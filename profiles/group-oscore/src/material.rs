@@ -58,18 +58,21 @@ impl KeyingMaterialProducer for OscoreGroup {
         };
         Some(material.encode())
     }
+
+    fn configuration(&self) -> Option<RawCbor> {
+        let ecdh = self.pairwise.as_ref().map(|pairwise| self.ecdh_parameters(pairwise));
+        let ecdh_params = ecdh.map(|ecdh| RawCbor::array(&ecdh.parameters));
+        RawCbor::map(&self.algorithms(ecdh_params))
+    }
 }
 
 impl OscoreGroup {
-    /// What a verifier is shown: the `key` object without a secret (section 9.6 of the profile), and the Signature Encryption Key
-    /// (Group OSCORE section 2.1.9). `None` where the secrets cannot be read.
-    pub(crate) fn for_verifiers(&self, secret: &Secret, gid: &Gid) -> Option<(RawCbor, Secret)> {
-        let (salt, ms) = secret.expose().split_at_checked(SALT_LEN)?;
+    /// What a `key` object says of the group's algorithms, HKDF first; with the parameters of the key agreement where these are given.
+    fn algorithms(&self, ecdh_params: Option<RawCbor>) -> Vec<(Label, RawCbor)> {
         let sign = self.sign_parameters();
         let int = |label, value| (Label::Int(label), RawCbor::int(value));
         let mut map = vec![
             int(osc::HKDF, self.hkdf),
-            (Label::Int(osc::CONTEXT_ID), RawCbor::bytes(gid.as_bytes())),
             int(osc::CRED_FMT, self.cred_fmt),
             int(osc::GP_ENC_ALG, self.gp_enc_alg),
             int(osc::SIGN_ALG, cose_alg::EDDSA),
@@ -78,6 +81,16 @@ impl OscoreGroup {
         if let Some(pairwise) = &self.pairwise {
             map.extend([int(osc::ALG, pairwise.alg), int(osc::ECDH_ALG, pairwise.ecdh_alg)]);
         }
+        map.extend(ecdh_params.map(|parameters| (Label::Int(osc::ECDH_PARAMS), parameters)));
+        map
+    }
+
+    /// What a verifier is shown: the `key` object without a secret (section 9.6 of the profile), and the Signature Encryption Key
+    /// (Group OSCORE section 2.1.9). `None` where the secrets cannot be read.
+    pub(crate) fn for_verifiers(&self, secret: &Secret, gid: &Gid) -> Option<(RawCbor, Secret)> {
+        let (salt, ms) = secret.expose().split_at_checked(SALT_LEN)?;
+        let mut map = self.algorithms(None);
+        map.insert(1, (Label::Int(osc::CONTEXT_ID), RawCbor::bytes(gid.as_bytes())));
         let hkdf = if self.hkdf == cose_alg::HMAC_512_512 { Hkdf::Sha512 } else { Hkdf::Sha256 };
         let mut key = Zeroizing::new(vec![0; key_len(self.gp_enc_alg)?]);
         hkdf.derive(salt, ms, &sign_enc_info(gid, self.gp_enc_alg, key.len()), &mut key)?;

@@ -76,12 +76,12 @@ pub(in crate::kdc) fn path(uri: &str, base: &str) -> Option<Vec<String>> {
     (is_path && !is_membership).then_some(segments)
 }
 
-/// Stores where a member takes requests, where that may be sent any. Returns whether it may.
+/// Stores where a member, which gets this version, takes requests, where that may be sent any. Returns whether it may.
 pub(in crate::kdc) fn put(
     scene: &Scene<'_, '_>,
     authorised: &Authorised<'_>,
     group: &GroupState<'_>,
-    member: &MemberRecord,
+    (member, num): (&MemberRecord, u64),
     changes: &mut Changes,
 ) -> bool {
     let key = keys::control(group.id, authorised.holder.id);
@@ -90,8 +90,8 @@ pub(in crate::kdc) fn put(
     match path.zip(at) {
         Some((path, at)) => {
             let to = ByteBuf::from(at.opaque.to_vec());
-            let association = authorised.holder.held.association.clone();
-            changes.put(key, ControlRecord { path, to, association, since: scene.view.arrived().unix });
+            let (association, since) = (authorised.holder.held.association.clone(), scene.view.arrived().unix);
+            changes.put(key, ControlRecord { path, to, association, since, configured: num });
             true
         }
         None => {

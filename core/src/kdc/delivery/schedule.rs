@@ -42,6 +42,8 @@ pub(in crate::kdc) enum Step {
 pub(in crate::kdc) enum Told {
     /// It needs nothing more: it has confirmed, has gone, or has the version already.
     Done,
+    /// It has confirmed what comes before the version, and is to be sent that.
+    Next,
     /// It observes, and is told by that.
     Observes,
     /// It has not confirmed.
@@ -254,6 +256,7 @@ impl Deliveries {
         }
         self.under_way = self.under_way.saturating_sub(1);
         match told {
+            Told::Next => group.queue.push_front(client),
             Told::Done => group.confirmed = group.confirmed.saturating_add(1),
             Told::Observes if group.tries.insert(client, 0).is_none() => {
                 group.later.insert((now.saturating_add(OBSERVED), client));

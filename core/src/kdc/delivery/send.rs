@@ -8,13 +8,14 @@ use crate::engine::store::view::{Stop, View};
 use crate::id::AssociationId;
 use crate::kdc::delivery::schedule::{Distributed, Step, Told, page};
 use crate::kdc::scene::GroupState;
-use crate::kdc::{Event, KdcApp, Task};
+use crate::kdc::{Event, Group, KdcApp, Task};
 use crate::refusal::Refusal;
 use crate::request::{Method, Request};
 use crate::schema::keys::{self, GroupId, PrincipalId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{Association, GroupSecret, Head, MemberRecord, Principal};
 use crate::traits::profile::KeyAudience;
+use ace_groupcomm_messages::RawCbor;
 use ace_groupcomm_messages::labels::content_format::ACE_GROUPCOMM_CBOR;
 use ace_groupcomm_messages::paths::{NODES, ROOT};
 use std::collections::BTreeSet;
@@ -35,6 +36,19 @@ pub(crate) enum DeliveryKey {
         /// The principal that is the member.
         client: PrincipalId,
     },
+    /// A member is told of the parameters that began with a version; then of the version.
+    Configured {
+        /// The GROUPNAME.
+        gname: String,
+        /// The version that it is told of.
+        num: u64,
+        /// The principal that is the member.
+        client: PrincipalId,
+        /// The group that it is about.
+        group: GroupId,
+        /// The version whose parameters these are.
+        since: u64,
+    },
     /// A member is told that it is one no more. Nothing follows of it.
     Evicted,
 }
@@ -47,6 +61,16 @@ pub(crate) struct Sending {
     pub(in crate::kdc) client: PrincipalId,
     pub(in crate::kdc) num: u64,
     pub(in crate::kdc) patience: Duration,
+}
+
+/// A member of a group that knows the parameters which began with a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Configured {
+    pub(in crate::kdc) gname: String,
+    pub(in crate::kdc) group: GroupId,
+    pub(in crate::kdc) num: u64,
+    pub(in crate::kdc) client: PrincipalId,
+    pub(in crate::kdc) since: u64,
 }
 
 impl Step {
@@ -116,7 +140,13 @@ impl KdcApp {
         let secret = view.get::<GroupSecret>(&keys::secret(*group, head.num))?.ok_or(broken)?;
         self.usable(view, secret)?;
         let state = GroupState { id: *group, head };
-        let (body, kept) = self.rekeying_body(view, &live.group, &state, secret, KeyAudience::Rekeying)?;
+        let unknown = live.group.since.filter(|since| control.configured < *since);
+        // What no rekeying message says is said first.
+        let parameters = unknown.and_then(|since| Some((since, live.group.rules.material().configuration()?)));
+        let (body, kept) = match &parameters {
+            Some((_, key)) => (self.configuration_body(view, &live.group, head, secret, key.clone())?, None),
+            None => self.rekeying_body(view, &live.group, &state, secret, KeyAudience::Rekeying)?,
+        };
         let path = |segments: &[&str]| segments.iter().map(|segment| (*segment).to_owned()).collect::<Vec<String>>();
         let delivery = Delivery {
             association: held.association.clone(),
@@ -125,9 +155,43 @@ impl KdcApp {
             request: Request::new(Method::Post, control.path.clone()).with_payload(ACE_GROUPCOMM_CBOR, body),
             patience: *patience,
         };
-        let key = DeliveryKey::Rekeyed { gname: gname.clone(), num: *num, client: *client };
+        let (gname, num, client) = (gname.clone(), *num, *client);
+        let key = match parameters {
+            Some((since, _)) => DeliveryKey::Configured { gname, num, client, group: *group, since },
+            None => DeliveryKey::Rekeyed { gname, num, client },
+        };
         let outcome = Outcome::done().with_event(Event::Deliver(key, Box::new(delivery)));
         Ok(kept.into_iter().fold(outcome, Outcome::with_event))
+    }
+
+    /// The message that says the parameters of a group (draft-ietf-ace-oscore-gm-admin section 6.6.3). It has `exi` too: RFC 9594
+    /// has no `exp` without it.
+    fn configuration_body(
+        &self,
+        view: &View<'_>,
+        group: &Group,
+        head: &Head,
+        secret: &GroupSecret,
+        key: RawCbor,
+    ) -> Result<Vec<u8>, Stop> {
+        let mut material = self.distribution_of(view, group, head, secret, KeyAudience::Group)?;
+        (material.key, material.rekeying_scheme) = (key, None);
+        Ok(material.encode())
+    }
+
+    /// Stores that a member knows the parameters that began with a version: it is told of the version now.
+    pub(in crate::kdc) fn note_configured(
+        &self,
+        view: &View<'_>,
+        configured: &Configured,
+    ) -> Result<Outcome<Event>, Stop> {
+        let Configured { gname, group, num, client, since } = configured;
+        let told = Event::Told { gname: gname.clone(), num: *num, client: *client, told: Told::Next };
+        let key = keys::control(*group, *client);
+        let Some(control) = view.get::<ControlRecord>(&key)? else { return Ok(Outcome::done().with_event(told)) };
+        let mut changes = Changes::new();
+        changes.put(key, ControlRecord { configured: control.configured.max(*since), ..control.clone() });
+        Ok(Outcome::done_with(changes).with_event(told))
     }
 
     /// Whether this process sends under an association: each of several tells its own.
@@ -214,13 +278,34 @@ impl KdcApp {
 
     /// Takes in what has become of a delivery.
     pub(in crate::kdc) fn note_delivered(&mut self, now: Duration, key: DeliveryKey, delivered: Delivered) {
-        let DeliveryKey::Rekeyed { gname, num, client } = key else { return };
-        let told = match delivered {
-            Delivered::Confirmed => Told::Done,
-            Delivered::Observed => Told::Observes,
-            _ => Told::Not,
+        let (gname, num, client, told) = match (key, delivered) {
+            (DeliveryKey::Evicted, _) => return,
+            (DeliveryKey::Configured { gname, num, client, group, since }, Delivered::Confirmed) => {
+                self.start.todo(Task::Configured(Configured { gname, group, num, client, since }));
+                return;
+            }
+            (DeliveryKey::Rekeyed { gname, num, client }, Delivered::Confirmed) => (gname, num, client, Told::Done),
+            (
+                DeliveryKey::Rekeyed { gname, num, client } | DeliveryKey::Configured { gname, num, client, .. },
+                Delivered::Observed,
+            ) => (gname, num, client, Told::Observes),
+            (DeliveryKey::Rekeyed { gname, num, client } | DeliveryKey::Configured { gname, num, client, .. }, _) => {
+                (gname, num, client, Told::Not)
+            }
         };
-        let over = self.deliveries.told(now, &gname, num, client, told);
+        self.note_told_one(now, &gname, num, client, told);
+    }
+
+    /// Takes in what has become of one member.
+    pub(in crate::kdc) fn note_told_one(
+        &mut self,
+        now: Duration,
+        gname: &str,
+        num: u64,
+        client: PrincipalId,
+        told: Told,
+    ) {
+        let over = self.deliveries.told(now, gname, num, client, told);
         self.note_distributed(over);
     }
 

@@ -6,6 +6,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::kdc::event::Absence;
 use crate::kdc::keying::epoch::Begun;
+use crate::kdc::keying::rekey::Rekeyed;
 use crate::kdc::start::{StartEvent, StartRefusal};
 use crate::kdc::{Event, Group, KdcApp};
 use crate::refusal::Refusal;
@@ -13,6 +14,7 @@ use crate::schema::keys::{self, GroupId};
 use crate::schema::kind::Kind;
 use crate::schema::records::{GroupConfiguration, GroupSecret, Head, Meta, NameState, NamedGroup, RekeyReason};
 use crate::time::UnixTime;
+use crate::traits::profile::ParameterChange;
 use crate::traits::rekeying::Audience;
 use crate::traits::storage::Key;
 use std::time::Duration;
@@ -75,7 +77,7 @@ impl KdcApp {
         Ok(begun)
     }
 
-    /// A group that is there goes on as it is, if it is as it is configured. One of a former incarnation is renewed, and one
+    /// A group that is there goes on as it is, if it is as it is configured or can be made so. One of a former incarnation is renewed, and one
     /// of which no configuration is stored takes what is configured.
     fn take_up(&self, view: &View<'_>, group: &Group, id: GroupId, meta: Meta) -> Result<Outcome<Event>, Stop> {
         if let Some(begun) = self.renew(view, group, id, meta)? {
@@ -87,12 +89,22 @@ impl KdcApp {
         let (gname, interval) = (group.gname.clone(), group.policy.interval);
         let (num, created, expires) = (head.num, secret.created, secret.expires);
         let event = Event::Created { gname, group: id, num, created, expires, interval };
-        // Another process may have made it since all was compared.
-        if let Some(differing) = stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
-            let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));
-            return Ok(Outcome::done().with_event(Event::Start(refused)));
+        // What is served from now on stands there: of a parameter that is new the value that it has today. Who may speak for
+        // the group was settled before.
+        let issuers = stored.and_then(|stored| stored.issuers.clone()).or(group.issuers.clone());
+        let configured =
+            GroupConfiguration { issuers, since: stored.and_then(|stored| stored.since), ..group.configuration() };
+        match stored.and_then(|stored| group.differences(stored, self.groups.crypto())) {
+            // Another process may have made it since all was compared.
+            Some(differing) if !self.accepts(group, Some(head), &differing) => {
+                let refused = StartEvent::Refused(StartRefusal::Parameters(vec![differing]));
+                return Ok(Outcome::done().with_event(Event::Start(refused)));
+            }
+            Some(differing) if differing.change == ParameterChange::NextVersion => {
+                return self.reconfigure(view, group, id, (head, meta), configured);
+            }
+            Some(_) | None => (),
         }
-        let configured = group.configuration();
         let told = view.get::<RekeyProgress>(&keys::rekey_progress(id))?.copied();
         let goes_on = told.map_or(0, |told| told.told) < head.num && head.members > 0;
         let goes_on = goes_on && self.resumed_audience(view, group, id, head)? == Audience::EachMember;
@@ -103,12 +115,29 @@ impl KdcApp {
         if stored == Some(&configured) {
             return Ok(due.fold(Outcome::done().with_event(event), Outcome::with_event));
         }
-        // What is served from now on stands there: of a parameter that is new the value that it has today. Who may speak for
-        // the group was settled before.
-        let issuers = stored.and_then(|stored| stored.issuers.clone()).or(configured.issuers);
         let mut changes = Changes::new();
-        changes.put(keys::config(id), GroupConfiguration { issuers, ..configured });
+        changes.put(keys::config(id), configured);
         Ok(due.fold(Outcome::done_with(changes).with_event(event), Outcome::with_event))
+    }
+
+    /// Gives a group other parameters, with the version that begins in the same commit.
+    fn reconfigure(
+        &self,
+        view: &View<'_>,
+        group: &Group,
+        id: GroupId,
+        (head, meta): (&Head, Meta),
+        configured: GroupConfiguration,
+    ) -> Result<Outcome<Event>, Stop> {
+        let mut reasons = head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
+        reasons.insert(RekeyReason::Configured);
+        let Rekeyed { head, secret, mut changes, events } =
+            self.begin_rekeying(view, group, id, head, meta, &reasons)?;
+        changes.put(keys::config(id), GroupConfiguration { since: Some(head.num), ..configured });
+        let (gname, interval) = (group.gname.clone(), group.policy.interval);
+        let (num, created, expires) = (head.num, secret.created, secret.expires);
+        let taken_up = Event::Created { gname, group: id, num, created, expires, interval };
+        Ok(events.into_iter().fold(Outcome::done_with(changes).with_event(taken_up), Outcome::with_event))
     }
 
     /// Looks at a page of names, for groups that no file names, and for what is left of those that were deleted.

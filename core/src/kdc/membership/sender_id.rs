@@ -62,6 +62,11 @@ fn is_small(len: &RangeInclusive<usize>) -> bool {
     at(u64::try_from(TRIES).unwrap_or(u64::MAX), len).is_none()
 }
 
+/// Whether all identifiers that were given up to this cursor are of a length that may be.
+pub(in crate::kdc) fn is_within(cursor: u64, len: &RangeInclusive<usize>) -> bool {
+    cursor <= count(len)
+}
+
 /// How many identifiers there are.
 fn count(len: &RangeInclusive<usize>) -> u64 {
     len.clone().fold(0, |all: u64, length| all.saturating_add(1 << (8_usize.saturating_mul(length.min(COUNTED)))))

@@ -217,7 +217,7 @@ impl KdcApp {
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
-        if control_uri::put(scene, authorised, group, &member, &mut changes) {
+        if control_uri::put(scene, authorised, group, (&member, head.num), &mut changes) {
             let seen = SeenHead { group: group.id, num: head.num, active: head.active };
             events.push(Event::Watched { gname: authorised.group.gname.clone(), seen });
         }

@@ -180,7 +180,7 @@ impl KdcApp {
 
     /// What the issuers that are stored mean for the start.
     pub(in crate::kdc) fn compare_issuers(&self, view: &View<'_>) -> Result<StartEvent, Stop> {
-        self.compare_or_replace(view, self.accept_issuers)
+        self.compare_or_replace(view, self.accepts.issuers)
     }
 
     /// The same; a process replaces issuers once. Two that both may would replace each other's for ever.

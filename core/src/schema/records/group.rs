@@ -46,6 +46,8 @@ pub enum RekeyReason {
     Commanded,
     /// The KDC has started, and the group's policy asks for it.
     Restarted,
+    /// The group has other parameters.
+    Configured,
 }
 
 impl RekeyReason {
@@ -65,7 +67,8 @@ impl RekeyReason {
             | Self::Scheduled
             | Self::IdentifiersUsedUp
             | Self::Commanded
-            | Self::Restarted => false,
+            | Self::Restarted
+            | Self::Configured => false,
         }
     }
 
@@ -86,6 +89,7 @@ impl RekeyReason {
             Self::IdentifiersUsedUp => "the Sender IDs are used up",
             Self::Commanded => "the operator wants it",
             Self::Restarted => "the KDC has started",
+            Self::Configured => "the group has other parameters",
         }
     }
 }
@@ -238,6 +242,9 @@ pub struct GroupConfiguration {
     /// may, or where that is not recorded.
     #[serde(default)]
     pub issuers: Option<BTreeSet<String>>,
+    /// The version that began with these parameters; none where the group was made with them.
+    #[serde(default)]
+    pub since: Option<u64>,
 }
 
 /// The secrets of one version, in the form of the application profile.

@@ -119,17 +119,29 @@ impl MemberRules for OscoreMember {
         if new.context_id == material.context_id {
             return Err(Unsuitable::new(MemberError::SameGid));
         }
-        if (has_group_mode(&new) || has_pairwise_mode(&new)) && sender_id_fits(&new, self.roles) {
-            return self.key(told);
+        let mut told = told.clone();
+        if has_group_mode(&new) || has_pairwise_mode(&new) {
+            // All of it, but for the member's own where it is that of all members.
+            if new.group_sender_id.is_none() {
+                new.group_sender_id = material.group_sender_id.take();
+            }
+            told.key = new.encode();
+            return self.key(&told);
         }
         material.ms = std::mem::take(&mut new.ms);
         if new.salt.is_some() {
             material.salt = new.salt.take();
         }
         material.context_id = std::mem::take(&mut new.context_id);
-        let mut told = told.clone();
         told.key = material.encode();
         self.key(&told)
+    }
+
+    /// The group's algorithms without a Master Secret (draft-ietf-ace-oscore-gm-admin section 6.6.3).
+    fn is_configuration(&self, told: &KeyDistribution) -> bool {
+        let names =
+            |name: i64| told.key.to_map().is_some_and(|map| map.iter().any(|(label, _)| *label == Label::Int(name)));
+        told.gkty == Label::Int(GROUP_OSCORE_INPUT_MATERIAL) && names(osc::CRED_FMT) && !names(osc::MS)
     }
 
     fn status_resource(&self) -> Option<&'static str> {

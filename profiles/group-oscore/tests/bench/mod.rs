@@ -23,11 +23,18 @@ pub(crate) fn desk() -> Desk {
 
 /// The same on what a store holds.
 pub(crate) fn desk_on(store: TestStore) -> Desk {
+    desk_with(store, &[], false)
+}
+
+/// The same with other parameters, which those who have the group already take or not.
+pub(crate) fn desk_with(store: TestStore, others: &[(&str, ConfigValue)], accept: bool) -> Desk {
     let mut config = desk::config(&[]);
+    config.accept_parameters = accept;
     for (gname, mode) in [("lamps", "group+pairwise"), ("alarms", "group")] {
         let mut parameters = ConfigMap::default();
         parameters.insert("mode", ConfigValue::Text(mode.into()));
         parameters.insert("gm_key", ConfigValue::Text("11".repeat(32)));
+        others.iter().for_each(|(name, value)| parameters.insert(*name, value.clone()));
         config.groups.push(GroupConfig { gname: gname.into(), profile: DESCRIPTOR.name.into(), parameters });
     }
     let registry = toy::registry().with_application(DESCRIPTOR).unwrap();

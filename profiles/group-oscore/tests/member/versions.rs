@@ -1,6 +1,7 @@
 //! Versions of the keying material: in order, out of order, after a miss, and at their end.
 
 use super::*;
+use ace_groupcomm_messages::labels::osc;
 
 // Covers: GO-11.2-01
 // Covers: GO-12-06
@@ -26,6 +27,47 @@ fn the_next_version_keeps_what_its_message_leaves_out() {
     house.notified(told(&bare), &[]).unwrap();
     assert_eq!(house.material().salt, Some(vec![0; 8]));
     assert_eq!(house.events, [MemberEvent::Rekeyed { num: 1 }]);
+}
+
+#[test]
+fn other_algorithms_are_taken_with_the_version_that_they_begin_with() {
+    // {hkdf: SHA-256, cred_fmt: kccs, gp_enc_alg: A128GCM, sign_alg: EdDSA}
+    let mut other = material(1, None);
+    other.gp_enc_alg = Some(Label::Int(1));
+    let algorithms = other.encode().to_map().unwrap().into_iter();
+    let secret = [Label::Int(osc::MS), Label::Int(osc::SALT), Label::Int(osc::CONTEXT_ID)];
+    let algorithms: Vec<_> = algorithms.filter(|(label, _)| !secret.contains(label)).collect();
+    let mut configured = message(1, None);
+    configured.material.key = RawCbor::map(&algorithms).unwrap();
+    let mut mine = other.clone();
+    mine.group_sender_id = Some(vec![9]);
+    let whole = |key: &GroupOscoreInputMaterial| RekeyingMessage {
+        material: distribution(1, key.encode()),
+        ..message(1, Some(&[2]))
+    };
+
+    // Told at the control URI: it gets all of the version, and never makes one of the former algorithms and the new secret.
+    let mut house = House::new(REQUESTER);
+    let answers = [told(&whole(&mine))];
+    house.notified(told(&configured), &answers).unwrap();
+    assert!(house.material() == mine && house.num() == 1);
+    assert_eq!(house.peers(), [1, 3]);
+    house.notified(told(&message(1, Some(&[2]))), &[]).unwrap();
+    house.notified(told(&configured), &[]).unwrap();
+    assert!(house.material() == mine, "the rekeying message that follows has nothing new");
+    let mut house = House::new(REQUESTER);
+    assert!(house.notified(told(&configured), &[refusal(GroupcommError::GroupInactive)]).is_err());
+    assert!(house.notified(told(&message(1, Some(&[2]))), &[]).is_err());
+    assert_eq!(house.num(), 0);
+
+    // Observed: the group's own part has them, and the Sender ID stays.
+    let mut house = House::new(REQUESTER);
+    house.notified(told(&whole(&other)), &[]).unwrap();
+    assert!(house.material() == mine && house.num() == 1);
+    // Who only monitors has none.
+    let mut house = House::new(MONITOR);
+    house.notified(told(&whole(&other)), &[]).unwrap();
+    assert!(house.material() == other);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the profile adds to rekeying: stale Sender IDs, another Sender ID, and what verifiers are given.
 
+#[path = "../bench/mod.rs"]
 mod bench;
+mod reconfigured;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::command::Command;
