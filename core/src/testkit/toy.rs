@@ -15,7 +15,8 @@ use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, SignatureAlgori
 use crate::traits::member::{BegunTransfer, ClientTransport, MemberRules, Unsuitable};
 use crate::traits::profile::{
     ApplicationProfile, CallingMember, EligibleCredential, GroupRules, KeyAudience, KeyingMaterialProducer, NamedRole,
-    OwnChanges, OwnRecords, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute, Roles,
+    OwnChanges, OwnRecords, ParameterChange, ProfileJoin, ProfileJoined, ProfileOutcome, ProfileRequest, ProfileRoute,
+    Roles,
 };
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::oauth;
@@ -67,6 +68,10 @@ impl ApplicationProfile for Toy {
         config.finish()?;
         let identity = Identity { cred: key.public().to_vec(), key };
         Ok(Arc::new(ToyMember { gname: gname.into(), roles, identity, crypto }))
+    }
+
+    fn change(&self, parameter: &str) -> ParameterChange {
+        if parameter == "max_id" { ParameterChange::NextVersion } else { ParameterChange::AnotherGroup }
     }
 
     fn configure(
@@ -206,6 +211,10 @@ impl GroupRules for ToyRules {
 }
 
 impl KeyingMaterialProducer for ToyRules {
+    fn configuration(&self) -> Option<RawCbor> {
+        u64::try_from(self.max_id).ok().map(RawCbor::uint)
+    }
+
     fn key_type(&self) -> Label {
         Label::Int(-70_000)
     }

@@ -371,3 +371,53 @@ fn a_join_while_a_version_is_on_its_way_reaches_those_who_have_that_version() {
         assert_eq!((message.material.num, &message.joined.unwrap()[0].id), (five.num, &five.sender_id));
     }
 }
+
+fn body(delivery: &Delivery) -> (i64, Option<Vec<u8>>) {
+    let material = RekeyingMessage::decode(&delivery.request.payload).unwrap().material;
+    (material.num, material.key.to_byte_string().map(|key| key[..16].to_vec()))
+}
+
+#[test]
+fn who_takes_requests_is_told_of_other_parameters_before_the_version_that_begins_with_them() {
+    let mut desk = desk_with(&[]);
+    let (one, two) = (taking(&mut desk, 1, "/a"), taking(&mut desk, 2, "/b"));
+    let mut other = config(&[("max_id", ConfigValue::Int(3))]);
+    other.accept_parameters = true;
+    let restart = |store: &TestStore, now| Desk::at(&AwsLc, store.clone(), other.clone(), now).unwrap();
+    let mut desk = restart(&desk.store, desk.now);
+    let first = sent(&mut desk, 1);
+    assert_eq!(first.len(), 2);
+    for (_, delivery) in &first {
+        let material = RekeyingMessage::decode(&delivery.request.payload).unwrap().material;
+        assert_eq!((material.num, material.key.as_uint()), (1, Some(3)));
+        assert!(material.exp.is_some() && material.exi.is_some());
+        assert_eq!(delivery.request.content_format, Some(261));
+    }
+    let of = |member: &Joined| first.iter().find(|(_, delivery)| delivery.association == id(&member.caller)).unwrap().0;
+    desk.delivered(of(&one), Delivered::Confirmed);
+    desk.delivered(of(&two), Delivered::Silent);
+    let second = sent(&mut desk, 1);
+    assert_eq!((second.len(), body(&second[0].1)), (1, (1, Some(one.keys(&mut desk).1))));
+    desk.delivered(second[0].0, Delivered::Confirmed);
+    let told = |desk: &Desk| controls(desk).into_iter().map(|control| control.configured).collect::<BTreeSet<u64>>();
+    assert_eq!(told(&desk), [0, 1].into());
+    // Nobody knows what became of the other one. The next process tells it of them before a later version, and then of that.
+    let mut desk = restart(&desk.store, desk.now);
+    rekey(&mut desk);
+    let third = sent(&mut desk, 1);
+    for (op, delivery) in &third {
+        let knows = delivery.association == id(&one.caller);
+        assert_eq!((body(delivery).0, body(delivery).1.is_some()), (2, knows));
+        desk.delivered(*op, Delivered::Confirmed);
+    }
+    let fourth = sent(&mut desk, 1);
+    assert_eq!((fourth.len(), body(&fourth[0].1)), (1, (2, Some(one.keys(&mut desk).1))));
+    desk.delivered(fourth[0].0, Delivered::Confirmed);
+    assert_eq!((told(&desk), sent(&mut desk, 700).len()), ([1].into(), 0));
+    assert_eq!(progress(&desk).map(|progress| progress.told), Some(2));
+    // Who observes is looked at again, as ever; who comes now knows them.
+    taking(&mut desk, 3, "/c");
+    rekey(&mut desk);
+    assert!(sent(&mut desk, 1).iter().all(|(_, delivery)| body(delivery).1.is_some()));
+    assert_clean(&desk);
+}

@@ -3,6 +3,7 @@
 use super::*;
 use ace_backend_aws_lc::AwsLc;
 use ace_groupcomm::UnixTime;
+use ace_groupcomm::traits::profile::ParameterChange;
 
 #[test]
 fn a_parameter_that_has_changed_ends_the_start_with_both_values() {
@@ -122,4 +123,86 @@ fn a_parameter_that_is_new_is_stored_with_the_value_that_it_has_then() {
     assert!(matches!(store.commit_now(Txn { expect: vec![], write }), CommitOutcome::Done(_)));
     assert_eq!(refusal(&Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap()), None);
     assert_eq!(configuration(&store, "g1"), Some(stored));
+}
+
+fn accepting(lengths: &[(&str, Option<i64>)]) -> KdcConfig {
+    KdcConfig { accept_parameters: true, ..groups(lengths) }
+}
+
+#[test]
+fn other_parameters_are_taken_where_that_is_said_and_begin_with_a_version() {
+    let store = store();
+    let gid = |store: &TestStore| head(store).gid;
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", None), ("g2", Some(3))])).unwrap();
+    let (first, former) = (gid(&store), configuration(&store, "g1").unwrap());
+    assert_eq!(former.since, None);
+    let desk = Desk::new(&AwsLc, store.clone(), accepting(&[("g1", Some(5)), ("g2", Some(3))])).unwrap();
+    assert!(refusal(&desk).is_none() && desk.kdc.is_ready());
+    let stored = configuration(&store, "g1").unwrap();
+    assert_eq!(stored.parameters.get("max_id").unwrap().to_string(), "5");
+    assert_eq!((stored.since, head(&store).num), (Some(1), 1));
+    assert!(gid(&store) != first && stored.issuers == former.issuers && head(&store).rekey_due.is_none());
+    assert_eq!(configuration(&store, "g2").unwrap().since, None, "the other one stays as it was");
+    assert_clean(&store);
+    // It stays so, with and without a word.
+    for config in [accepting(&[("g1", Some(5))]), groups(&[("g1", Some(5))])] {
+        let mut desk = Desk::new(&AwsLc, store.clone(), config).unwrap();
+        assert!(refusal(&desk).is_none());
+        desk.command(ace_groupcomm::command::Command::Rekey("g1".into())).unwrap();
+        assert_eq!(
+            configuration(&store, "g1").unwrap().since,
+            Some(1),
+            "which version began with them is not forgotten"
+        );
+    }
+    assert_eq!(head(&store).num, 3);
+    let refused = refusal(&Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap());
+    let Some(StartRefusal::Parameters(groups)) = refused else { panic!("{refused:?}") };
+    assert_eq!(groups[0].change, ParameterChange::NextVersion);
+}
+
+#[test]
+fn when_a_group_is_rekeyed_changes_without_a_version() {
+    let store = store();
+    Desk::new(&AwsLc, store.clone(), groups(&[("g1", None)])).unwrap();
+    let mut config = accepting(&[("g1", None)]);
+    config.groups[0].parameters.insert("rekey_delay", ConfigValue::Int(0));
+    let refused =
+        refusal(&Desk::new(&AwsLc, store.clone(), KdcConfig { accept_parameters: false, ..config.clone() }).unwrap());
+    let Some(StartRefusal::Parameters(groups)) = refused else { panic!("{refused:?}") };
+    assert_eq!(groups[0].change, ParameterChange::None);
+    assert_eq!(refusal(&Desk::new(&AwsLc, store.clone(), config).unwrap()), None);
+    let stored = configuration(&store, "g1").unwrap();
+    assert_eq!(stored.parameters.get("rekey_delay").unwrap().to_string(), "0");
+    assert_eq!((stored.since, head(&store).num), (None, 0));
+}
+
+#[test]
+fn what_members_could_not_follow_is_refused_whatever_is_said() {
+    let store = store();
+    let mut desk = Desk::new(&AwsLc, store.clone(), groups(&[("g1", Some(2))])).unwrap();
+    let mut config = accepting(&[("g1", Some(2))]);
+    config.groups[0].parameters.insert("default_scope", ConfigValue::Int(0));
+    let refused = refusal(&Desk::new(&AwsLc, store.clone(), config).unwrap()).unwrap();
+    assert!(refused.to_string().contains("default_scope"), "{refused}");
+    // As many Sender IDs were given as there are with one byte.
+    let join = |desk: &mut Desk, number: u16| {
+        let client = TestClient::new(&AwsLc, number).unwrap();
+        let (caller, challenge) = desk.post_token(&token(1, &client.claims(&[("g1", 1)], LATER))).unwrap();
+        let joined = desk.ask(&caller, join_post("g1", &client.join("g1", 1, &challenge, &[7; 8])));
+        assert_eq!(joined.status, Status::Created);
+    };
+    (0..256).for_each(|number| join(&mut desk, number));
+    let one = || accepting(&[("g1", Some(1))]);
+    let shorter = restart(&store, one());
+    assert_eq!(refusal(&shorter), None, "none has two bytes");
+    let mut desk = restart(&store, accepting(&[("g1", Some(2))]));
+    join(&mut desk, 256);
+    let refused = refusal(&restart(&store, one())).unwrap();
+    assert!(refused.to_string().contains("max_id is 2 in storage, and 1 here"), "{refused}");
+}
+
+/// A process on this store.
+fn restart(store: &TestStore, config: KdcConfig) -> Desk {
+    Desk::new(&AwsLc, store.clone(), config).unwrap()
 }
