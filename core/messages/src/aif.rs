@@ -45,6 +45,13 @@ fn entry(item: Item<'_>) -> Result<ScopeEntry, DecodeError> {
     Ok(ScopeEntry { gname: text("gname")(gname)?, permissions: cbor::raw(permissions)? })
 }
 
+/// An entry; none where it is for administrators, and its Toid no name.
+fn entry_for_users(item: Item<'_>) -> Result<Option<ScopeEntry>, DecodeError> {
+    let [toid, permissions] = tuple(item, "scope entry")?;
+    let is_admin = permissions.integer().is_some_and(|bits| bits >= 0 && bits & 1 == 1);
+    if is_admin && toid.text().is_none() { Ok(None) } else { entry(item).map(Some) }
+}
+
 impl ScopeEntry {
     /// Reads one entry, as the `scope` of a Join Request wraps it.
     ///
@@ -109,7 +116,10 @@ impl Scope {
     /// # Errors
     /// [`DecodeError`]; also where one group is named twice, since its roles would then be in doubt.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let entries = array("scope", entry)(Item::decode(bytes)?)?;
+        Self::of(array("scope", entry)(Item::decode(bytes)?)?)
+    }
+
+    fn of(entries: impl IntoIterator<Item = ScopeEntry>) -> Result<Self, DecodeError> {
         Self::new(entries).map_err(|GroupTwice(_)| DecodeError::Type("scope that names one group once"))
     }
 
@@ -148,14 +158,18 @@ impl ScopeValue {
         }
     }
 
-    /// The scope within, whatever its tag.
+    /// The scope within, whatever its tag. An entry for administrators that names groups by something else than a name is left
+    /// out: bit 0 of its Tperm is set, as all profiles of today have it (draft-ietf-ace-oscore-gm-admin section 3).
     ///
     /// # Errors
     /// [`DecodeError`], also for a text string.
     pub fn decode(&self) -> Result<Scope, DecodeError> {
         match self {
             Self::Text(_) => Err(DecodeError::Type("scope")),
-            Self::Bytes(bytes) | Self::Extended { bytes, .. } => Scope::decode(bytes),
+            Self::Bytes(bytes) | Self::Extended { bytes, .. } => {
+                let entries = array("scope", entry_for_users)(Item::decode(bytes)?)?;
+                Scope::of(entries.into_iter().flatten())
+            }
         }
     }
 }

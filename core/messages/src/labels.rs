@@ -17,6 +17,8 @@ pub mod content_format {
     pub const ACE_GROUPCOMM_CBOR: u16 = 261;
     /// application/ace-trl+cbor, RFC 9770 (IANA).
     pub const ACE_TRL_CBOR: u16 = 262;
+    /// application/aif+cbor with toid=pubsub-group and tperm=pubsub-perm, pub-sub profile (suggested).
+    pub const AIF_PUBSUB_GROUPCOMM_CBOR: u16 = 294;
     /// application/aif+cbor with toid=oscore-gname and tperm=oscore-gperm, Group OSCORE profile (suggested).
     pub const AIF_OSCORE_GROUPCOMM_CBOR: u16 = 295;
 
@@ -336,6 +338,20 @@ pub mod key_type {
     pub const GROUP_PUBSUB_KEYING_MATERIAL: i64 = 2;
 }
 
+/// Group_PubSub_Keying_Material, pub-sub profile section 4.1.2.
+pub mod pubsub {
+    /// group_key
+    pub const GROUP_KEY: i64 = 0;
+    /// group_SenderId
+    pub const GROUP_SENDER_ID: i64 = 1;
+    /// cred_fmt
+    pub const CRED_FMT: i64 = 2;
+    /// sign_alg
+    pub const SIGN_ALG: i64 = 3;
+    /// sign_params
+    pub const SIGN_PARAMS: i64 = 4;
+}
+
 /// Problem details, RFC 9290.
 pub mod problem {
     /// title, section 2.1.
@@ -396,6 +412,8 @@ pub mod cose_key {
     pub const KID: i64 = 2;
     /// alg
     pub const ALG: i64 = 3;
+    /// Base IV
+    pub const BASE_IV: i64 = 5;
     /// crv of OKP and EC2
     pub const CRV: i64 = -1;
     /// x of OKP and EC2

@@ -28,6 +28,7 @@
 //! | 2, token to KDC | [`TokenTransferRequest`], [`TokenTransferResponse`], [`CredentialInfo`] |
 //! | 2, join | [`JoinRequest`], [`JoinResponse`], [`JoinRefusal`], [`pop`] |
 //! | 2, later | [`KeyDistribution`], [`GetCreds`], [`CredsResponse`], [`CredUpdate`], [`KdcCredRequest`], [`KdcCred`], [`GroupNamesRequest`], [`RekeyingMessage`], [`VerifData`], [`retrieval`] |
+//! | keys of the profiles | [`GroupOscoreInputMaterial`], [`PubsubKeyingMaterial`] |
 //! | errors | [`ProblemDetails`], [`GroupcommError`] |
 //! | numbers and paths | [`labels`], [`paths`] |
 
@@ -62,6 +63,7 @@ pub mod paths;
 mod policies;
 pub mod pop;
 mod problem;
+mod pubsub;
 mod rekeying;
 pub mod retrieval;
 mod sign_info;
@@ -79,6 +81,7 @@ pub use group_oscore::{AlgorithmParameters, GroupOscoreInputMaterial};
 pub use join::{JoinRefusal, JoinRequest, JoinResponse, KdcCred, KeyDistribution};
 pub use policies::GroupPolicies;
 pub use problem::{GroupcommError, ProblemDetails};
+pub use pubsub::{PubsubGroupKey, PubsubKeyingMaterial};
 pub use rekeying::RekeyingMessage;
 pub use retrieval::{GroupName, GroupNamesRequest, GroupNamesResponse};
 pub use sign_info::{AlgorithmInfo, CredentialInfo, KdcDhCred};

@@ -210,7 +210,7 @@ pub(super) fn get(setup: &Setup, resource: &[&str]) -> Request {
 /// changed but the challenge and the association.
 fn join(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     let path = [ROOT.to_owned(), setup.rules.scope().gname];
-    let (answer, cnonce) = prove(setup, run, &path, Some(GetCreds::All), |mut join| {
+    let (answer, cnonce) = prove(setup, run, &path, setup.rules.get_creds(), |mut join| {
         join.control_uri.clone_from(&setup.control_uri);
         join
     })?;

@@ -29,7 +29,7 @@ use crate::traits::profile::check::sums;
 use crate::traits::profile::{GroupRules, Roles};
 use crate::traits::storage::Sharing;
 use ace_groupcomm_messages::{
-    Claims, GetCreds, JoinRequest, JoinResponse, KeyDistribution, RawCbor, Scope, ScopeEntry, ScopeValue,
+    Claims, JoinRequest, JoinResponse, KeyDistribution, RawCbor, Scope, ScopeEntry, ScopeValue,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
@@ -177,7 +177,7 @@ impl Suite<'_> {
     }
 
     fn request(&self, admitted: &Admitted) -> Result<JoinRequest, Failure> {
-        let all = self.rules.shows_credential(admitted.rules.roles()).then_some(GetCreds::All);
+        let all = admitted.rules.get_creds().filter(|_| self.rules.shows_credential(admitted.rules.roles()));
         admitted.rules.join(&admitted.challenge, &N_C, all).map_err(|error| error.to_string())
     }
 
@@ -220,7 +220,8 @@ impl Suite<'_> {
         let known = of_second.peers.iter().find(|peer| Some(&peer.cred) == first.rules.identity().map(|own| &own.cred));
         let is_shown = self.rules.gets_identifier(roles)
             && self.rules.shows_credential(roles)
-            && self.rules.peers_of(roles).meets(roles);
+            && self.rules.peers_of(roles).meets(roles)
+            && second.rules.get_creds().is_some();
         require(known.is_some() == is_shown, "who joins learns of the credentials of whom `peers_of` names")?;
         require(
             known.is_none_or(|peer| peer.roles.as_ref().is_none_or(|read| self.reads(read, roles))),

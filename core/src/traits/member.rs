@@ -155,6 +155,11 @@ pub trait MemberRules: Send + Sync {
         Vec::new()
     }
 
+    /// What the Join Request asks of the credentials of others: all that its roles need, where the profile says nothing else.
+    fn get_creds(&self) -> Option<GetCreds> {
+        Some(GetCreds::All)
+    }
+
     /// The public key in a credential of the KDC; `None` where it is none of this profile.
     fn key_of(&self, cred: &[u8]) -> Option<PublicKey>;
 

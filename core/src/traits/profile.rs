@@ -29,7 +29,7 @@ use crate::time::UnixTime;
 use crate::traits::crypto::{CryptoProvider, Identity, PublicKey, Thumbprint};
 use crate::traits::member::MemberRules;
 use crate::traits::rekeying::{PointToPoint, RekeyingScheme};
-use ace_groupcomm_messages::{CredentialInfo, GroupPolicies, Label, RawCbor};
+use ace_groupcomm_messages::{CredentialInfo, GetCreds, GroupPolicies, Label, RawCbor};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -59,6 +59,12 @@ pub trait ApplicationProfile: Send + Sync {
     fn roles(&self, permissions: &RawCbor) -> Option<Roles> {
         let known = self.named_roles().iter().fold(0, |known, role| known | role.roles.0);
         permissions.as_uint().filter(|bits| *bits != 0 && bits & !known == 0).map(Roles)
+    }
+
+    /// Whether a scope entry with this Tperm grants nothing at a KDC: it is for administrators, or for another server. In a token it is
+    /// passed over; nobody joins with it.
+    fn is_for_others(&self, _permissions: &RawCbor) -> bool {
+        false
     }
 
     /// The Tperm of roles: [`Self::roles`] reads it.
@@ -269,6 +275,17 @@ pub trait GroupRules: Send + Sync {
     /// where it need not.
     fn proves_credential(&self, roles: Roles) -> bool {
         self.shows_credential(roles)
+    }
+
+    /// Whether a client that joins again may leave its credential out of the Join Request (RFC 9594 section 4.3.1.1): then it keeps
+    /// that which it has proven. Where not, it says so with an empty one.
+    fn remembers_credential(&self) -> bool {
+        false
+    }
+
+    /// Whether a client that joins with these roles may ask so for the credentials of others.
+    fn may_ask_for(&self, _joiner: Roles, _get_creds: &GetCreds) -> bool {
+        true
     }
 
     /// Whether a client with these roles gets an identifier of its own, a Sender ID. Others learn of the credentials of those

@@ -195,6 +195,7 @@ fn identifiers_that_are_used_up_cause_one_rekeying_which_frees_those_that_were_g
 }
 
 // Covers: KG-4.8.2-04, KG-4.8.2-05, KG-4.8.2-06, GO-9.2-11, GO-9.2-12, GO-9.2-13
+// Covers: PS-4.1.3-06, PS-4.1.3-07, PS-4.1.3-08, PS-4.2.2-05, PS-4.2.2-06, PS-4.2.2-07
 #[test]
 fn where_a_rekeying_frees_no_identifier_none_is_done_for_it() {
     let mut desk = desk_with(&[("max_id", ConfigValue::Int(1))]);

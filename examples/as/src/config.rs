@@ -11,6 +11,7 @@ use ace_groupcomm::token::TokenKey;
 use ace_groupcomm_messages::labels::ace_profile::COAP_OSCORE;
 use ace_oscore::Aead;
 use ace_profile_group_oscore::DESCRIPTOR;
+use ace_profile_pubsub as _;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -16,6 +16,7 @@ pub use parts::Parts;
 
 // Linked for the profiles that they register.
 use ace_profile_group_oscore as _;
+use ace_profile_pubsub as _;
 
 use ace_backend_aws_lc::AwsLc;
 use ace_backend_coap::Link;

@@ -8,6 +8,7 @@ use ace_groupcomm::config::{ConfigError, ConfigMap};
 use ace_groupcomm::registry::{ApplicationProfileDescriptor, Registry};
 use ace_groupcomm::traits::member::MemberRules;
 use ace_profile_group_oscore::DESCRIPTOR;
+use ace_profile_pubsub as _;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use ace_groupcomm::registry::ApplicationProfileDescriptor;
 use ace_groupcomm::traits::crypto::{CryptoProvider, Identity, SignatureAlgorithm};
 use ace_groupcomm::traits::member::MemberRules;
 use ace_groupcomm::traits::profile::{ApplicationProfile, GroupRules, NamedRole, ParameterChange, Roles};
+use ace_groupcomm_messages::RawCbor;
 use ace_groupcomm_messages::labels::groupcomm_profile::COAP_GROUP_OSCORE_APP;
 use ace_groupcomm_messages::labels::{cose_alg, cose_header};
 use std::sync::Arc;
@@ -61,6 +62,11 @@ const HKDF: [(&str, (i64, i64)); 2] = [
 impl ApplicationProfile for GroupOscore {
     fn named_roles(&self) -> &'static [NamedRole] {
         scope::NAMED
+    }
+
+    /// Bit 0 marks an entry for administrators (draft-ietf-ace-oscore-gm-admin section 3).
+    fn is_for_others(&self, permissions: &RawCbor) -> bool {
+        permissions.as_uint().is_some_and(|bits| bits & 1 == 1)
     }
 
     /// A member's parameters: `subject`, that of its credential, and `key`, the seed of its Ed25519 key (32 bytes in

@@ -3,8 +3,8 @@
 use ace_groupcomm_messages::{
     Claims, Confirmation, CoseKey, CreationHints, CredUpdate, CredsResponse, Cwt, GetCreds, GroupNamesRequest,
     GroupNamesResponse, GroupOscoreInputMaterial, JoinRefusal, JoinRequest, JoinResponse, KdcCred, KdcCredRequest,
-    KeyDistribution, ProblemDetails, RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness, TokenError, TokenRequest,
-    TokenResponse, TokenTransferRequest, TokenTransferResponse, VerifData, retrieval,
+    KeyDistribution, ProblemDetails, PubsubKeyingMaterial, RawCbor, RekeyingMessage, Scope, ScopeEntry, Strictness,
+    TokenError, TokenRequest, TokenResponse, TokenTransferRequest, TokenTransferResponse, VerifData, retrieval,
 };
 
 macro_rules! comes_back {
@@ -61,6 +61,9 @@ pub(crate) fn every_decoder(bytes: &[u8]) {
         }
         if let Ok(material) = GroupOscoreInputMaterial::decode(&raw) {
             assert_eq!(GroupOscoreInputMaterial::decode(&material.encode()), Ok(material));
+        }
+        if let Ok(material) = PubsubKeyingMaterial::decode(&raw) {
+            assert_eq!(PubsubKeyingMaterial::decode(&material.encode()), Ok(material));
         }
     }
     if let Ok(policies) = retrieval::decode_policies(bytes) {

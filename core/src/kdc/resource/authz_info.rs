@@ -23,7 +23,7 @@ use crate::token::{TokenRefusal, ValidToken};
 use crate::traits::transport::{NewAssociation, Offer, TransportProfile, TransportRefusal};
 use ace_groupcomm_messages::labels::content_format::ACE_CBOR;
 use ace_groupcomm_messages::{
-    Confirmation, CredentialInfo, Label, RawCbor, TokenTransferRequest, TokenTransferResponse,
+    Confirmation, CredentialInfo, Label, RawCbor, Scope, TokenTransferRequest, TokenTransferResponse,
 };
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
@@ -64,7 +64,7 @@ impl KdcApp {
     fn valid_token(&self, view: &View<'_>, token: &[u8]) -> Result<(ValidToken, Vec<Arc<Group>>), Stop> {
         self.plausible(view)?;
         let valid = self.validator.validate(view, token, self.time(view)?)?;
-        let valid = self.since_first_received(view, valid)?;
+        let mut valid = self.since_first_received(view, valid)?;
         if view.get::<Revoked>(&keys::revoked(&valid.hash))?.is_some() {
             return Err(Refusal::TokenRejected("it was revoked").into());
         }
@@ -73,11 +73,15 @@ impl KdcApp {
         }
         self.still_trusted(view, &valid.issuer, &stored(&valid))?;
         let mut rules = Vec::new();
+        let mut entries = Vec::new();
+        let scope = || Refusal::from(TokenRefusal::Scope);
         for entry in valid.scope.entries() {
-            let scope = || Refusal::from(TokenRefusal::Scope);
             let LiveGroup { group, .. } = self.group(view, &entry.gname)?.ok_or_else(scope)?;
             if !self.may_speak(view, &valid.issuer, &group)? {
                 return Err(Refusal::from(TokenRefusal::Issuer).into());
+            }
+            if group.profile.profile.is_for_others(&entry.permissions) {
+                continue;
             }
             group.roles(&entry.permissions).ok_or_else(scope)?;
             // The tag of an extended scope says whose roles these are.
@@ -85,7 +89,12 @@ impl KdcApp {
                 return Err(scope().into());
             }
             rules.push(group);
+            entries.push(entry.clone());
         }
+        if entries.is_empty() {
+            return Err(scope().into());
+        }
+        valid.scope = Scope::new(entries).map_err(|_| scope())?;
         Ok((valid, rules))
     }
 

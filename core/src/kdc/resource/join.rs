@@ -146,6 +146,9 @@ impl KdcApp {
         {
             return Err(bad("the role filter is malformed"));
         }
+        if join.get_creds.as_ref().is_some_and(|get_creds| !rules.may_ask_for(roles, get_creds)) {
+            return Err(bad("the credentials of others cannot be asked for so"));
+        }
         // Somebody else's place is none: its member asks now and then.
         let control_uri = join.control_uri.clone().filter(|uri| uri.len() <= MAX_URI);
         Ok(ValidatedJoin {

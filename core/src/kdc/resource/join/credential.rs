@@ -56,7 +56,10 @@ impl KdcApp {
         let bad = |why| Stop::from(self.with_hints(authorised, why));
         let proven = former.and_then(|member| member.credential.as_ref().filter(|_| member.is_proven));
         let stored = proven.filter(|credential| self.has_not_ended(view, credential)).cloned();
-        let cred = join.client_cred.as_ref().ok_or_else(|| bad("client_cred is missing"))?;
+        let remembers = rules.remembers_credential() && join.client_cred_verify.is_none();
+        let left_out = Vec::new();
+        let cred = join.client_cred.as_ref().or(remembers.then_some(&left_out));
+        let cred = cred.ok_or_else(|| bad("client_cred is missing"))?;
         let challenge = authorised.holder.association.kdcchallenge.as_ref();
         // Without one no client could prove anything, whatever it has sent (RFC 9594 section 4.3.1).
         let lacks_challenge = challenge.is_none() && !cred.is_empty();
