@@ -1,6 +1,6 @@
 //! The algorithms that a security context can use, with their COSE numbers (RFC 9053).
 
-use crate::cbor;
+use crate::{PartialIv, cbor};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use alloc::vec::Vec;
 use ccm::aead::{Aead as _, AeadInOut, Buffer, KeyInit, Payload};
@@ -80,6 +80,22 @@ impl Aead {
     #[must_use]
     pub const fn max_id_len(self) -> usize {
         self.nonce_len().saturating_sub(6)
+    }
+
+    /// The nonce of a Partial IV that a sender has generated (RFC 8613 section 5.2); `None` where the IV is shorter than a nonce, or the
+    /// Sender ID longer than it may be.
+    #[must_use]
+    pub fn nonce(self, iv: &[u8], sender_id: &[u8], partial_iv: PartialIv) -> Option<Vec<u8>> {
+        if iv.len() != self.nonce_len() || sender_id.len() > self.max_id_len() {
+            return None;
+        }
+        let mut nonce = Vec::with_capacity(self.nonce_len());
+        nonce.push(u8::try_from(sender_id.len()).ok()?);
+        nonce.resize(self.max_id_len().saturating_sub(sender_id.len()).saturating_add(1), 0);
+        nonce.extend_from_slice(sender_id);
+        nonce.extend_from_slice(&partial_iv.padded());
+        nonce.iter_mut().zip(iv).for_each(|(byte, iv)| *byte ^= iv);
+        Some(nonce)
     }
 
     /// Encrypts in place and appends the tag; `None` when key or nonce have a wrong length: `text` is as it was then.

@@ -182,16 +182,8 @@ impl Context {
 
     /// The nonce for a Partial IV that the endpoint with this ID chose (RFC 8613 section 5.2).
     pub(crate) fn nonce(&self, id: &[u8], partial_iv: PartialIv) -> Vec<u8> {
-        let width = self.aead.nonce_len().saturating_sub(6);
-        let mut nonce = Vec::with_capacity(self.aead.nonce_len());
-        nonce.push(u8::try_from(id.len()).unwrap_or(0));
-        nonce.resize(width.saturating_sub(id.len()).saturating_add(1), 0);
-        nonce.extend_from_slice(id);
-        nonce.extend_from_slice(&partial_iv.padded());
-        for (byte, iv) in nonce.iter_mut().zip(&self.common_iv) {
-            *byte ^= iv;
-        }
-        nonce
+        // Both were checked when the context was derived; with an empty one nothing is encrypted.
+        self.aead.nonce(&self.common_iv, id, partial_iv).unwrap_or_default()
     }
 }
 

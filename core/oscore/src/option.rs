@@ -38,7 +38,10 @@ impl PartialIv {
         padded.get(skip..).unwrap_or_default().to_vec()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// The Partial IV that was sent so; `None` where it is empty, longer than five bytes, or begins with a zero byte that it does not
+    /// need.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let minimal = bytes.len() == 1 || bytes.first().is_some_and(|&b| b != 0);
         (minimal && bytes.len() <= 5).then(|| Self(bytes.iter().fold(0, |sum, &b| (sum << 8) | u64::from(b))))
     }

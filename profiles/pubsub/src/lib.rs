@@ -36,8 +36,10 @@
 //! Each group has the parameters of `ace-groupcomm` beside these: `backward_security`, `rekey_delay`, `rekey_interval` and
 //! `rekey_on_restart`. The profile has no group policies.
 //!
-//! A member's side is in [`member`].
+//! A member's side is in [`member`]. What is published under these keys is made and read by [`protect`], which needs nothing of the
+//! rest: with `default-features = false` it is all that is there, without the standard library.
 
+#![cfg_attr(not(any(feature = "profile", test)), no_std)]
 #![cfg_attr(
     not(test),
     warn(
@@ -50,9 +52,21 @@
     )
 )]
 
+extern crate alloc;
+
+#[cfg(feature = "profile")]
 mod config;
+#[cfg(feature = "profile")]
+mod credential;
+#[cfg(feature = "profile")]
 pub mod member;
+pub mod protect;
+#[cfg(feature = "profile")]
 mod rules;
+#[cfg(feature = "profile")]
 pub mod scope;
 
+#[cfg(feature = "profile")]
 pub use config::{COAP, MQTT, Pubsub};
+#[cfg(feature = "profile")]
+pub use credential::PublisherCredential;
