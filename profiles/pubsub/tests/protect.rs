@@ -114,7 +114,7 @@ fn after_a_restart_nothing_is_taken_that_may_have_been() {
     }
 }
 
-// Covers: PS-6.1-04, PS-6.1-06
+// Covers: PS-6.1-05
 #[test]
 fn no_number_is_used_twice_and_when_all_are_used_nothing_is_published() {
     let mut one = publisher(0, Sequence::block(0, 2));

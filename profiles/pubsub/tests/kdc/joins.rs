@@ -4,8 +4,8 @@ use super::*;
 use ace_groupcomm_messages::labels::{cose_alg, groupcomm_profile, key_type};
 use ace_groupcomm_messages::{JoinRefusal, Label, RawCbor, ScopeEntry};
 
-// Covers: PS-4.1.2-02, PS-4.1.2-03, PS-4.1.2-06, PS-4.1.2-07, PS-4.1.2-08, PS-4.1.2-09, PS-4.1.2-10, PS-4.1.2-14, PS-4.1.2-15
-// Covers: PS-4.1.2-16, PS-4.1.2-18
+// Covers: PS-4.1.2-02, PS-4.1.2-03, PS-4.1.2-05, PS-4.1.2-07, PS-4.1.2-08, PS-4.1.2-09, PS-4.1.2-10, PS-4.1.2-11, PS-4.1.2-14
+// Covers: PS-4.1.2-15, PS-4.1.2-16, PS-4.1.2-18, PS-4.1.2-19, PS-4.1.2-20
 #[test]
 fn a_join_gives_the_group_key_and_to_publishers_a_sender_id() {
     let mut desk = desk();
@@ -47,7 +47,7 @@ fn refused(desk: &mut Desk, caller: &Caller, join: &JoinRequest) -> (Status, Opt
     (answer.status, answer.content_format)
 }
 
-// Covers: PS-4.1.1-02, PS-4.1.1-04, PS-4.1.3-01
+// Covers: PS-4.1.1-02, PS-4.1.1-04, PS-4.1.1-05, PS-4.1.1.1-01, PS-4.1.3-01
 #[test]
 fn a_request_that_can_be_mended_is_answered_with_the_algorithms() {
     let mut desk = desk();
@@ -95,7 +95,7 @@ fn a_request_that_can_be_mended_is_answered_with_the_algorithms() {
     assert_eq!(refused(&mut desk, &caller, &join).0, Status::Created);
 }
 
-// Covers: PS-4.1.1.1-01, PS-4.1.1.1-02, PS-4.1.1.2-01
+// Covers: PS-4.1.1.1-02
 #[test]
 fn a_publisher_that_joins_again_may_leave_its_credential_out_and_gets_another_sender_id() {
     let mut desk = desk();
@@ -128,7 +128,6 @@ fn who_only_reads_shows_no_credential_and_one_that_it_shows_is_ignored() {
     assert!(creds.is_none_or(|creds| creds.peers.is_empty()));
 }
 
-// Covers: PS-4.1.2-05
 #[test]
 fn key_and_sender_ids_have_the_lengths_that_the_algorithm_asks_for() {
     for (alg, number, key, nonce) in [
@@ -153,6 +152,7 @@ fn key_and_sender_ids_have_the_lengths_that_the_algorithm_asks_for() {
     }
 }
 
+// Covers: PS-4.1.2-24, PS-4.1.3-05
 #[test]
 fn a_member_takes_nothing_that_is_not_of_its_profile_or_has_no_end() {
     let mut desk = desk();

@@ -3,7 +3,9 @@
 use super::*;
 use ace_groupcomm::Purpose;
 use ace_groupcomm::command::Command;
-use ace_groupcomm_messages::{CredUpdate, CredsResponse, KdcCred, RawCbor, RekeyingMessage, pop, retrieval};
+use ace_groupcomm_messages::{
+    CredUpdate, CredsResponse, GroupNamesRequest, GroupNamesResponse, KdcCred, RawCbor, RekeyingMessage, pop, retrieval,
+};
 use std::time::Duration;
 
 fn peers(response: &Response) -> Vec<Vec<u8>> {
@@ -13,7 +15,7 @@ fn peers(response: &Response) -> Vec<Vec<u8>> {
     ids
 }
 
-// Covers: PS-4.2.1-01, PS-4.2.1-02, PS-4.2.1-03, PS-4.2.1-06, PS-4-01
+// Covers: PS-4.2.1-02, PS-4.2.1-03, PS-4.2.1-06, PS-4-01
 #[test]
 fn members_read_what_the_group_has() {
     let mut desk = desk();
@@ -38,6 +40,11 @@ fn members_read_what_the_group_has() {
             assert_eq!(member.get(&mut desk, &["policies"]).payload.as_ref(), [0x40], "there are none");
             assert_eq!(member.get(&mut desk, &["active"]).status, Status::NotFound);
         }
+        // By the Gid, which is the name of the key.
+        let gids = GroupNamesRequest { gids: vec![RawCbor::bytes(&one.material().group_key.kid)] };
+        let fetch = Request::new(Method::Fetch, ["ace-group"]).with_payload(ACE_GROUPCOMM_CBOR, gids.encode());
+        let names = GroupNamesResponse::decode(&desk.ask(&two.caller, fetch).payload).unwrap();
+        assert_eq!(names.groups[0].gname, gname);
         // By identifiers, of which some are nobody's.
         let filter = GetCreds::Filter { inclusive: true, roles: vec![], ids: vec![one.sender_id(), vec![9, 9]] };
         let fetch =
@@ -51,7 +58,7 @@ fn members_read_what_the_group_has() {
     }
 }
 
-// Covers: PS-4.2.2-04
+// Covers: PS-4.1.2-06, PS-4.2.2-04
 #[test]
 fn a_publisher_gets_another_sender_id_and_a_reader_none() {
     let mut desk = desk();
@@ -123,7 +130,7 @@ fn who_leaves_costs_a_group_key_and_the_others_keep_their_sender_ids() {
     }
 }
 
-// Covers: PS-4.1.2-22, PS-5-01, PS-5-07
+// Covers: PS-4.1.2-23, PS-5-07
 #[test]
 fn under_backward_security_a_join_costs_a_group_key_and_publishers_are_told_of() {
     let mut desk = desk_with(&[("backward_security", ConfigValue::Bool(true)), ("rekey_delay", ConfigValue::Int(0))]);
@@ -155,6 +162,7 @@ fn a_rekeying_message_has_the_group_key_alone() {
     desk.command(Command::Rekey("weather".into())).unwrap();
     (0..10).for_each(|_| desk.pass(Duration::from_millis(100)));
     let (_, delivery) = desk.deliveries.pop().unwrap();
+    assert_eq!(delivery.request.content_format, Some(ACE_GROUPCOMM_CBOR));
     let message = RekeyingMessage::decode(&delivery.request.payload).unwrap();
     let labels: Vec<_> = message.material.key.to_map().unwrap().into_iter().map(|(label, _)| label).collect();
     assert_eq!(labels, [ace_groupcomm_messages::Label::Int(0)]);

@@ -11,7 +11,7 @@ fn post(desk: &mut Desk, claims: &Claims) -> Response {
     desk.ask(&Caller::anonymous(), token_post(&token(1, claims)))
 }
 
-// Covers: PS-3.6-02, PS-3.6-05, PS-3.6-06
+// Covers: PS-3.6-02, PS-3.6-03, PS-3.6-05, PS-3.6-06
 #[test]
 fn publishers_are_given_a_challenge_and_who_asks_the_algorithms() {
     let mut desk = desk();
