@@ -370,7 +370,7 @@ fn keys(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
 
 /// Gets the credentials of all members. They are those of one version of the keying material: an older one is refused,
 /// and before those of a newer one its keys are fetched.
-fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
+pub(super) fn creds(setup: &Setup, run: &mut Run<'_>) -> Result<(), Stop> {
     for _ in 0..2 {
         let num = group(setup, run)?.num;
         let answer = ask(setup, run, |_, _| Ok(get(setup, &["creds"])))?;

@@ -3,7 +3,7 @@
 use super::Setup;
 use super::bytes::Bytes;
 use super::event::MemberEvent;
-use super::flow::{OLDER, ask, expires, get, group};
+use super::flow::{OLDER, ask, creds, expires, get, group};
 use super::group::Peer;
 use super::membership;
 use super::run::{Run, Stop};
@@ -116,6 +116,7 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     let follows = had.checked_add(1) == Some(num);
     let (stale, others) = match message.stale_node_ids.clone().filter(|_| follows) {
         Some(stale) => (Some(stale), message.joined.clone().unwrap_or_default()),
+        None if follows && !rules.names_who_left() => (None, Vec::new()),
         None => {
             drop_key(setup, run)?;
             run.tell(MemberEvent::Missed { had, num });
@@ -128,6 +129,7 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     let expires = expires(run, message.material.exp, message.material.exi);
     let own = rules.own_id(&key);
     let group = group(setup, run)?;
+    let known: Vec<Bytes> = group.peers.iter().map(|peer| peer.id.clone()).collect();
     let gone = group.forget(stale.as_deref());
     let others = others.into_iter().filter(|peer| Some(&peer.id) != own.as_ref());
     let others: Vec<Peer> = others.map(|peer| Peer::new(rules, peer)).collect();
@@ -135,12 +137,28 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     group.peers.extend(others);
     (group.num, group.expires, group.key) = (num, expires, Bytes(key.as_bytes().to_vec()));
     run.save()?;
+    if gone.is_none() && !rules.names_who_left() {
+        run.tell(MemberEvent::Rekeyed { num });
+        return find_who_left(setup, run, &known);
+    }
     match gone {
         None => run.tell(MemberEvent::OthersForgotten),
         Some(gone) if gone.is_empty() => (),
         Some(gone) => run.tell(MemberEvent::Stale(gone)),
     }
     run.tell(MemberEvent::Rekeyed { num });
+    Ok(())
+}
+
+/// Asks who has a credential under a new version, and tells which of those that were known before have left.
+fn find_who_left(setup: &Setup, run: &mut Run<'_>, known: &[Bytes]) -> Result<(), Stop> {
+    creds(setup, run)?;
+    let group = group(setup, run)?;
+    let are: BTreeSet<&[u8]> = group.peers.iter().map(|peer| peer.id.0.as_slice()).collect();
+    let left: Vec<Bytes> = known.iter().filter(|id| !are.contains(id.0.as_slice())).cloned().collect();
+    if !left.is_empty() {
+        run.tell(MemberEvent::Stale(left));
+    }
     Ok(())
 }
 

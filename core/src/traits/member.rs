@@ -257,6 +257,12 @@ pub trait MemberRules: Send + Sync {
         None
     }
 
+    /// Whether a rekeying message says which identifiers went stale. Where not, a member takes all credentials for former ones with each
+    /// version, and asks for those of its members: who is not among them has left.
+    fn names_who_left(&self) -> bool {
+        true
+    }
+
     /// The resource of a group that says whether it is active, where the profile has one. It takes a GET, and answers with true or
     /// false.
     fn status_resource(&self) -> Option<&'static str> {

@@ -209,6 +209,11 @@ impl MemberRules for PubsubMember {
         Ok(material.encode())
     }
 
+    /// No message of the profile has stale identifiers.
+    fn names_who_left(&self) -> bool {
+        false
+    }
+
     fn own_id(&self, key: &RawCbor) -> Option<Vec<u8>> {
         PubsubKeyingMaterial::decode(key).ok()?.group_sender_id.clone()
     }

@@ -285,6 +285,22 @@ fn what_a_member_encrypts_in_anothers_name_is_not_taken() {
     assert_eq!(subscriber.receive(&object, known), Err(Rejected::Tampered));
 }
 
+/// Made by benches/peers/python/pubsub.py, on cbor2 and cryptography alone.
+const FROM_ELSEWHERE: &str = "8343a1010aa304430300000641000b8343a10127a10441075840c90cb3fcc68628792abaf71da3a1b2463e585b4fad6e9dfbf0f369\
+                              db8788c628b42b91762846e9778d3f2bd5f02b2e8dba26d48489689953088d731724d16d0552f89c0d764f892353bdd822ddccbd80\
+                              585064";
+
+// Covers: PS-6.1-01, PS-6.1-02
+#[test]
+fn an_object_is_that_which_another_program_makes() {
+    let object = all(0).publish(b"21 degrees").unwrap();
+    assert_eq!(hex::encode(&object), FROM_ELSEWHERE);
+    // A credential may be lent.
+    let (seven, other) = (known(&[3, 0, 0], &[7]).unwrap(), known(&[3, 0, 0], &[8]).unwrap());
+    assert_eq!(subscriber(&[0]).receive(&object, |_, _| Some(&other)), Err(Rejected::Signature));
+    assert!(subscriber(&[0]).receive(&object, |_, _| Some(&seven)).is_ok());
+}
+
 #[test]
 fn an_object_is_as_the_specifications_have_it() {
     let object = all(0).publish(b"21 degrees").unwrap();

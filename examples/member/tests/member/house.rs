@@ -152,13 +152,36 @@ pub(crate) struct House {
     addresses: (SocketAddr, SocketAddr),
 }
 
+/// A topic beside the groups of the samples, and who publishes in it and reads it.
+const TOPIC: &str = r#"
+[[group]]
+name = "weather"
+profile = "coap_group_pubsub_app"
+parameters = { kdc_key = "73616d706c656b64632d776561746865722e2e2e2e2e2e2e2e2e2e2e2e2e2e2e" }
+"#;
+const TOPIC_POLICIES: &str = r#"
+[[policy]]
+client = "lamp"
+audience = "kdc1"
+group = "weather"
+profile = "coap_group_pubsub_app"
+roles = "publisher"
+
+[[policy]]
+client = "switch"
+audience = "kdc1"
+group = "weather"
+profile = "coap_group_pubsub_app"
+roles = "subscriber"
+"#;
+
 fn any() -> Vec<SocketAddr> {
     vec![([127, 0, 0, 1], 0).into()]
 }
 
 async fn start_kdc(folder: &Path, storage: &str, listen: Vec<SocketAddr>) -> Running {
-    let mut kdc: Loaded<ace_kdc::Config> =
-        Loaded::parse(&folder.join("kdc.toml"), include_str!("../../../kdc/kdc.toml").into()).unwrap();
+    let text = include_str!("../../../kdc/kdc.toml").replace("\"alarms\"]", "\"alarms\", \"weather\"]") + TOPIC;
+    let mut kdc: Loaded<ace_kdc::Config> = Loaded::parse(&folder.join("kdc.toml"), text).unwrap();
     kdc.config.listen = listen;
     // One who is killed again and again asks more often than any other.
     (kdc.config.limits.pending_per_client, kdc.config.limits.changes_per_hour) = (1_000, 10_000);
@@ -199,8 +222,8 @@ impl House {
     }
 
     async fn with(folder: TempDir, storage: String, lifetime: u64) -> Self {
-        let mut auth_server: Loaded<ace_as::Config> =
-            Loaded::parse(&folder.path().join("as.toml"), include_str!("../../../as/as.toml").into()).unwrap();
+        let text = include_str!("../../../as/as.toml").to_owned() + TOPIC_POLICIES;
+        let mut auth_server: Loaded<ace_as::Config> = Loaded::parse(&folder.path().join("as.toml"), text).unwrap();
         auth_server.config.listen = any();
         auth_server.config.audiences[0].lifetime = lifetime;
         let of_switch = auth_server.config.policies.iter_mut().find(|policy| policy.client == "switch");
@@ -248,7 +271,23 @@ impl House {
 
     /// The same as [`Self::settings`], of the client named "switch".
     pub(crate) fn switch(&self) -> MemberSettings {
+        self.switch_of(std::fs::read_to_string(self.config()).unwrap())
+    }
+
+    /// Somebody who publishes in the topic, and somebody who reads it.
+    pub(crate) fn of_topic(&self) -> (MemberSettings, MemberSettings) {
         let text = std::fs::read_to_string(self.config()).unwrap();
+        let of = |roles: &str| {
+            let group = format!("name = \"weather\"\nprofile = \"coap_group_pubsub_app\"\nroles = \"{roles}\"");
+            let of_topic = text.replace("name = \"lamps\"\nroles = \"responder\"", &group);
+            assert!(of_topic != text);
+            of_topic
+        };
+        let publisher = Loaded::<Config>::parse(&self.folder.path().join("lamp.toml"), of("publisher")).unwrap();
+        (MemberSettings::new(&publisher).unwrap(), self.switch_of(of("subscriber")))
+    }
+
+    fn switch_of(&self, text: String) -> MemberSettings {
         let text = text
             .replace("\"01\"", "\"02\"")
             .replace("6c616d702e2e2e2e2e2e\"", "7377697463682e2e2e2e\"")

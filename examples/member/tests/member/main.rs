@@ -7,3 +7,4 @@ mod life;
 mod observe;
 mod output;
 mod registration;
+mod topic;

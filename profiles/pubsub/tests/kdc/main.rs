@@ -2,6 +2,7 @@
 
 mod joins;
 mod members;
+mod sides;
 mod tokens;
 
 use ace_backend_aws_lc::AwsLc;
@@ -33,7 +34,17 @@ fn text(value: &str) -> ConfigValue {
 }
 
 fn desk_with(others: &[(&str, ConfigValue)]) -> Desk {
+    desk_on(TestStore::new(Sharing::Exclusive), others)
+}
+
+/// The next process on what this one has stored, whose groups take these parameters.
+fn restarted(desk: &Desk, others: &[(&str, ConfigValue)]) -> Desk {
+    desk_on(desk.store.clone(), others)
+}
+
+fn desk_on(store: TestStore, others: &[(&str, ConfigValue)]) -> Desk {
     let mut config = desk::config(&[]);
+    config.accept_parameters = true;
     for (gname, profile, sign_alg) in GROUPS {
         let mut parameters = ConfigMap::default();
         parameters.insert("sign_alg", text(sign_alg));
@@ -42,7 +53,7 @@ fn desk_with(others: &[(&str, ConfigValue)]) -> Desk {
         config.groups.push(GroupConfig { gname: gname.into(), profile: profile.name.into(), parameters });
     }
     let registry = toy::registry().with_application(COAP).unwrap().with_application(MQTT).unwrap();
-    Desk::with(&AwsLc, TestStore::new(Sharing::Exclusive), config, &registry).unwrap()
+    Desk::with(&AwsLc, store, config, &registry).unwrap()
 }
 
 fn desk() -> Desk {
