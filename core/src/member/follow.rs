@@ -86,11 +86,13 @@ pub(super) fn notified(setup: &Setup, run: &mut Run<'_>, told: &Response) -> Res
     }
     let message = RekeyingMessage::decode(&told.payload)?;
     if setup.rules.is_configuration(&message.material) {
-        if message.material.num <= had {
+        if message.material.num < had {
             return Ok(());
         }
         // With a rekeying message alone what it has would make a key that nobody else has.
-        drop_key(setup, run)?;
+        if message.material.num > had {
+            drop_key(setup, run)?;
+        }
         return refresh(setup, run);
     }
     // A rekeying message that is repeated has nothing new, and not all of the material either.

@@ -415,7 +415,20 @@ fn who_takes_requests_is_told_of_other_parameters_before_the_version_that_begins
     desk.delivered(fourth[0].0, Delivered::Confirmed);
     assert_eq!((told(&desk), sent(&mut desk, 700).len()), ([1].into(), 0));
     assert_eq!(progress(&desk).map(|progress| progress.told), Some(2));
-    // Who observes is looked at again, as ever; who comes now knows them.
+    // Who joins again may not have got the answer: it is told of them again.
+    let mut again = one.client.join("g1", TALKER, &one.challenge, &[8; 8]);
+    again.control_uri = Some("/a".into());
+    assert_eq!(desk.ask(&one.caller, join_post("g1", &again)).status, Status::Changed);
+    rekey(&mut desk);
+    let fifth = sent(&mut desk, 1);
+    let plain = |of: &Joined| {
+        let (_, delivery) = fifth.iter().find(|(_, delivery)| delivery.association == id(&of.caller)).unwrap();
+        body(delivery).1.is_some()
+    };
+    assert!(!plain(&one) && plain(&two));
+    fifth.iter().for_each(|(op, _)| desk.delivered(*op, Delivered::Confirmed));
+    sent(&mut desk, 1).iter().for_each(|(op, _)| desk.delivered(*op, Delivered::Confirmed));
+    // Who comes now knows them.
     taking(&mut desk, 3, "/c");
     rekey(&mut desk);
     assert!(sent(&mut desk, 1).iter().all(|(_, delivery)| body(delivery).1.is_some()));

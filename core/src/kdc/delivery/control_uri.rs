@@ -76,12 +76,12 @@ pub(in crate::kdc) fn path(uri: &str, base: &str) -> Option<Vec<String>> {
     (is_path && !is_membership).then_some(segments)
 }
 
-/// Stores where a member, which gets this version, takes requests, where that may be sent any. Returns whether it may.
+/// Stores where a member, which knows the parameters of this version, takes requests, where that may be sent any. Returns whether it may.
 pub(in crate::kdc) fn put(
     scene: &Scene<'_, '_>,
     authorised: &Authorised<'_>,
     group: &GroupState<'_>,
-    (member, num): (&MemberRecord, u64),
+    (member, knows): (&MemberRecord, u64),
     changes: &mut Changes,
 ) -> bool {
     let key = keys::control(group.id, authorised.holder.id);
@@ -91,7 +91,7 @@ pub(in crate::kdc) fn put(
         Some((path, at)) => {
             let to = ByteBuf::from(at.opaque.to_vec());
             let (association, since) = (authorised.holder.held.association.clone(), scene.view.arrived().unix);
-            changes.put(key, ControlRecord { path, to, association, since, configured: num });
+            changes.put(key, ControlRecord { path, to, association, since, configured: knows });
             true
         }
         None => {

@@ -30,7 +30,7 @@ const RESTART_QUIET: Duration = Duration::from_secs(600);
 /// So long the next version waits at most for members that were not sent the present one once.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 /// How often it is looked whether they were.
-pub(in crate::kdc) const ROUND_CHECK: Duration = Duration::from_millis(50);
+const ROUND_CHECK: Duration = Duration::from_millis(50);
 
 /// When groups are to be rekeyed, on the clock that never jumps.
 #[derive(Debug, Default)]

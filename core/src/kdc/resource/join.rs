@@ -220,7 +220,9 @@ impl KdcApp {
         if let Some(thumbprint) = member.claimed() {
             changes.put(keys::credential(group.id, thumbprint), BelongsTo(id));
         }
-        if control_uri::put(scene, authorised, group, (&member, head.num), &mut changes) {
+        // Who is a member has a key, and keeps it where this answer is lost.
+        let knows = if former.is_some() { 0 } else { head.num };
+        if control_uri::put(scene, authorised, group, (&member, knows), &mut changes) {
             let seen = SeenHead { group: group.id, num: head.num, active: head.active };
             events.push(Event::Watched { gname: authorised.group.gname.clone(), seen });
         }

@@ -77,7 +77,13 @@ impl KdcApp {
         let reasons = group.head.rekey_due.as_ref().map(|due| due.reasons.clone()).unwrap_or_default();
         let mut rekeyed = self.begin_rekeying(view, &authorised.group, group.id, group.head, meta, &reasons)?;
         let state = GroupState { id: group.id, head: &rekeyed.head };
-        let message = self.rekeying_message(view, &authorised.group, &state, &rekeyed.secret, KeyAudience::Rekeying)?;
+        // Where the parameters have changed once the member may not know them yet: then it gets all that is its own.
+        let audience = if authorised.group.since.is_some() {
+            KeyAudience::Node { roles: Roles(member.member.roles), sender_id: member.member.sender_id.as_ref() }
+        } else {
+            KeyAudience::Rekeying
+        };
+        let message = self.rekeying_message(view, &authorised.group, &state, &rekeyed.secret, audience)?;
         let counted = self.note_provoked(view, group.id, authorised.holder.id, &mut rekeyed.changes)?;
         let answer = with_format(message.encode());
         let outcome = Outcome::changed(answer, rekeyed.changes).with_event(counted);

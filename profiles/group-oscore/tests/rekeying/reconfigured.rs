@@ -106,6 +106,23 @@ fn other_algorithms_begin_with_a_version_and_all_members_learn_of_them() {
 }
 
 #[test]
+fn who_asks_for_another_sender_id_while_a_rekeying_is_due_gets_the_algorithms_too() {
+    let store = TestStore::new(Sharing::Exclusive);
+    let mut desk = desk_with(store.clone(), &[], false);
+    let (one, before, created) = joined(&mut desk, 1, "alarms", REQUESTER);
+    let (two, _, left) = joined(&mut desk, 2, "alarms", REQUESTER);
+    let node = |created: &ace_groupcomm::Response| created.location_path[3].clone();
+    // It has not learnt of the version that began with them.
+    let mut desk = desk_with(store, &other(), true);
+    desk.ask(&two, group_request(Method::Delete, "alarms", &["nodes", &node(&left)]));
+    let renewal = desk.ask(&one, group_request(Method::Post, "alarms", &["nodes", &node(&created)]));
+    let message = RekeyingMessage::decode(&renewal.payload).unwrap();
+    let material = member::material(&message.material).unwrap();
+    assert_eq!((message.material.num, &material.gp_enc_alg), (2, &Some(Label::Int(cose_alg::A128GCM))));
+    assert_eq!(material.group_sender_id, before.material.group_sender_id);
+}
+
+#[test]
 fn what_is_policy_alone_changes_without_a_version_and_what_members_cannot_follow_does_not() {
     let store = TestStore::new(Sharing::Exclusive);
     let mut desk = desk_with(store.clone(), &[], false);

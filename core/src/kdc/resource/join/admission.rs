@@ -9,7 +9,7 @@ use crate::engine::store::changes::Changes;
 use crate::engine::store::view::{Stop, View};
 use crate::id::SenderId;
 use crate::kdc::keying::material::is_near_end;
-use crate::kdc::keying::rekey::{ROUND_CHECK, Rekeyed};
+use crate::kdc::keying::rekey::Rekeyed;
 use crate::kdc::membership::stale::stale_under;
 use crate::kdc::scene::{Authorised, GroupState};
 use crate::kdc::{Event, KdcApp};
@@ -23,6 +23,9 @@ pub(in crate::kdc) const MAX_JOINED: usize = 32;
 
 /// The longest time that a new member waits for others, to share a version with them.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a new member looks whether the present version was sent to all: a request has 64 runs.
+const JOIN_CHECK: Duration = Duration::from_millis(250);
 
 /// The version that a client gets, and what changes with it.
 pub(super) struct Admission {
@@ -112,7 +115,7 @@ impl KdcApp {
         if !self.is_in_first_round(view, &of.gname, group.id, group.head)? {
             return Ok(shares);
         }
-        Ok(shares.max(now.saturating_add(ROUND_CHECK)).min(arrived.saturating_add(LONGEST_WAIT)))
+        Ok(shares.max(now.saturating_add(JOIN_CHECK)).min(arrived.saturating_add(LONGEST_WAIT)))
     }
 
     /// Whether the version begins in the commit that this join becomes part of.
