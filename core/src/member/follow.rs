@@ -141,7 +141,8 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     run.save()?;
     if gone.is_none() && !rules.names_who_left() {
         run.tell(MemberEvent::Rekeyed { num });
-        return find_who_left(setup, run, &known);
+        // Who needs no credentials of others has none to drop.
+        return if rules.get_creds().is_some() { find_who_left(setup, run, &known) } else { Ok(()) };
     }
     match gone {
         None => run.tell(MemberEvent::OthersForgotten),

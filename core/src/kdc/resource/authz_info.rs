@@ -77,11 +77,11 @@ impl KdcApp {
         let scope = || Refusal::from(TokenRefusal::Scope);
         for entry in valid.scope.entries() {
             let LiveGroup { group, .. } = self.group(view, &entry.gname)?.ok_or_else(scope)?;
-            if !self.may_speak(view, &valid.issuer, &group)? {
-                return Err(Refusal::from(TokenRefusal::Issuer).into());
-            }
             if group.profile.profile.is_for_others(&entry.permissions) {
                 continue;
+            }
+            if !self.may_speak(view, &valid.issuer, &group)? {
+                return Err(Refusal::from(TokenRefusal::Issuer).into());
             }
             group.roles(&entry.permissions).ok_or_else(scope)?;
             // The tag of an extended scope says whose roles these are.

@@ -107,11 +107,15 @@ impl Subscriber {
         self.versions.remove(gid);
     }
 
-    /// All that a publisher has sent up to this number counts as received: where that was stored, and a process begins anew.
-    pub fn received_up_to(&mut self, gid: &[u8], sender_id: &[u8], number: u64) {
-        if let Some(version) = self.versions.get_mut(gid) {
-            version.windows.insert(sender_id.to_vec(), ReplayWindow::after(number));
-        }
+    /// All that a publisher has sent up to this number counts as received: where that was stored, and a process begins anew. What was
+    /// received beyond it stays so. Returns whether the key is installed; where it is not, nothing is remembered.
+    #[must_use = "where the key is not installed, all counts as new"]
+    pub fn received_up_to(&mut self, gid: &[u8], sender_id: &[u8], number: u64) -> bool {
+        let Some(version) = self.versions.get_mut(gid) else { return false };
+        let window = version.windows.entry(sender_id.to_vec()).or_default();
+        let oldest = number.saturating_sub(ReplayWindow::SIZE.saturating_sub(1));
+        (oldest..=number).for_each(|number| window.mark(number));
+        true
     }
 
     /// Takes an object, if all in it verifies: it is new, its publisher has countersigned it, and it decrypts. `publisher` has

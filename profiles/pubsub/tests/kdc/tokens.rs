@@ -69,7 +69,6 @@ fn entries_for_administrators_and_topics_are_passed_over_and_void_no_other() {
     }
 }
 
-// Covers: PS-3.5-04
 #[test]
 fn the_extended_scope_has_the_tag_of_the_profile() {
     let mut desk = desk();
