@@ -122,6 +122,20 @@ fn a_group_may_be_rekeyed_at_regular_times() {
     join_inactive_leave(&mut desk, &one);
 }
 
+#[test]
+fn a_group_that_was_empty_when_it_was_time_is_rekeyed_with_its_members() {
+    let mut desk = desk_with(&[("rekey_interval", ConfigValue::Int(3_600))]);
+    desk.pass(Duration::from_secs(3_000));
+    desk.pass(Duration::from_secs(3_000));
+    assert_eq!(head(&desk).num, 0, "nobody is there");
+    let one = join(&mut desk, 1);
+    desk.pass(Duration::from_secs(1));
+    assert_eq!(one.keys(&mut desk).0, 1, "its time is over");
+    desk.pass(Duration::from_secs(3_600));
+    assert_eq!(one.keys(&mut desk).0, 2);
+    assert_clean(&desk);
+}
+
 fn join_inactive_leave(desk: &mut Desk, one: &Joined) {
     desk.command(Command::Activate("g1".into())).unwrap();
     let two = join(desk, 2);

@@ -87,7 +87,17 @@ impl KdcApp {
                 changes.put(key, secret.clone());
                 barred = stale_under(view, group.id, head.num.saturating_sub(1))?;
             }
-            return Ok(Admission { head: head.clone(), secret, changes, events: Vec::new(), barred, waits_until });
+            // While the group was empty nobody looked at how old its keys are.
+            let lives = (head.members == 0).then(|| Event::Created {
+                gname: authorised.group.gname.clone(),
+                group: group.id,
+                num: head.num,
+                created: secret.created,
+                expires: secret.expires,
+                interval: authorised.group.policy.interval,
+            });
+            let events = lives.into_iter().collect();
+            return Ok(Admission { head: head.clone(), secret, changes, events, barred, waits_until });
         }
         if reasons.is_empty() {
             reasons.insert(RekeyReason::MaterialEnds);
