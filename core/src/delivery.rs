@@ -75,7 +75,8 @@ pub struct ControlRecord {
     pub association: AssociationId,
     /// When.
     pub since: UnixTime,
-    /// The version whose parameters it knows, beside those that a rekeying message says.
+    /// The version whose parameters it has confirmed, or joined with: those that no rekeying message says. 0 where a member has joined
+    /// again, which may have missed the answer.
     #[serde(default)]
     pub configured: u64,
 }

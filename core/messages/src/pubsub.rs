@@ -16,7 +16,7 @@ pub struct PubsubGroupKey {
     pub alg: Label,
     /// The Base IV, as long as a nonce of the algorithm.
     pub base_iv: Vec<u8>,
-    /// The key itself.
+    /// The symmetric key, as long as the algorithm asks for.
     pub k: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl PubsubGroupKey {
 /// The keying material of a security group. A rekeying message has the group key alone.
 #[derive(Clone, Debug, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct PubsubKeyingMaterial {
-    /// The group key.
+    /// The COSE_Key that encrypts; all that a rekeying message has.
     pub group_key: PubsubGroupKey,
     /// The Sender ID of the member, where it is a Publisher; only its own answers have it.
     pub group_sender_id: Option<Vec<u8>>,

@@ -131,7 +131,9 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     let expires = expires(run, message.material.exp, message.material.exi);
     let own = rules.own_id(&key);
     let group = group(setup, run)?;
-    let known: Vec<Bytes> = group.peers.iter().map(|peer| peer.id.clone()).collect();
+    // Where a message says who has left nobody is compared.
+    let asks = stale.is_none() && !rules.names_who_left();
+    let known: Vec<Bytes> = group.peers.iter().filter(|_| asks).map(|peer| peer.id.clone()).collect();
     let gone = group.forget(stale.as_deref());
     let others = others.into_iter().filter(|peer| Some(&peer.id) != own.as_ref());
     let others: Vec<Peer> = others.map(|peer| Peer::new(rules, peer)).collect();
@@ -139,7 +141,7 @@ pub(super) fn install(setup: &Setup, run: &mut Run<'_>, message: RekeyingMessage
     group.peers.extend(others);
     (group.num, group.expires, group.key) = (num, expires, Bytes(key.as_bytes().to_vec()));
     run.save()?;
-    if gone.is_none() && !rules.names_who_left() {
+    if asks {
         run.tell(MemberEvent::Rekeyed { num });
         // Who needs no credentials of others has none to drop.
         return if rules.get_creds().is_some() { find_who_left(setup, run, &known) } else { Ok(()) };

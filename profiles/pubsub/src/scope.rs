@@ -75,8 +75,10 @@ mod tests {
     // Covers: PS-3.4-01, PS-3.4.1-01
     #[test]
     fn a_scope_has_the_form_of_the_profiles_data_model() {
-        let entry = |gname: &str, roles: u64| ScopeEntry { gname: gname.into(), permissions: RawCbor::uint(roles) };
-        let scope = Scope::new([entry("weather", PUBLISHER.0), entry("t", PUBLISHER.0 | SUBSCRIBER.0)]).unwrap();
+        let entry =
+            |gname: &str, roles| ScopeEntry { gname: gname.into(), permissions: Pubsub::COAP.permissions(roles) };
+        let both = Roles(PUBLISHER.0 | SUBSCRIBER.0);
+        let scope = Scope::new([entry("weather", PUBLISHER), entry("t", both)]).unwrap();
         assert_eq!(scope.encode(), b"\x82\x82\x67weather\x04\x82\x61t\x0c");
     }
 }

@@ -75,6 +75,8 @@ fn each_object_is_taken_once_in_any_order_within_the_window() {
     // What has left the window: nobody can tell whether it was received.
     assert_eq!(subscriber.receive(&objects[5], known), Err(Rejected::Replayed));
     assert!(subscriber.receive(&objects[7], known).is_ok());
+    let shown = format!("{:?}", subscriber.receive(&objects[10], known).unwrap());
+    assert!(shown.contains("number: 10") && !shown.contains("[10]"), "what was published is not shown: {shown}");
     let mut tagged = objects[8].clone();
     tagged.insert(0, 0xd0);
     assert!(subscriber.receive(&tagged, known).is_ok(), "with the tag of a COSE_Encrypt0");

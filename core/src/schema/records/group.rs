@@ -436,8 +436,8 @@ crate::plain_record!(
     Ban,
     BanEnd,
     Leaving,
-    // The second one holds the issuers.
-    GroupConfiguration = 2,
+    // The second format holds the issuers, the third one the version that began with the parameters.
+    GroupConfiguration = 3,
     GroupSecret,
     Provoked,
     ProvokedEnd,

@@ -23,7 +23,12 @@ fn group_key(member: &Member<'_>) -> GroupKey {
 
 /// Receives with what the reader knows of its group now.
 fn receive(reader: &Member<'_>, subscriber: &mut Subscriber, object: &[u8]) -> Result<Vec<u8>, Rejected> {
-    let known = |_: &[u8], sender_id: &[u8]| {
+    // The credentials that a member has are those of its version: a Sender ID may be somebody else's under another Gid.
+    let current = material(reader).group_key.kid.clone();
+    let known = |gid: &[u8], sender_id: &[u8]| {
+        if gid != current {
+            return None;
+        }
         let peer = reader.group().unwrap().peers.iter().find(|peer| peer.id.0 == sender_id)?;
         PublisherCredential::new(SignatureAlgorithm::Ed25519, &peer.cred.0, Arc::new(AwsLc))
     };

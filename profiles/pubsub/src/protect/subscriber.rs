@@ -55,7 +55,7 @@ pub enum Rejected {
 }
 
 /// What was published, by whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     /// The Gid under which it was.
     pub gid: Vec<u8>,
@@ -63,8 +63,20 @@ pub struct Received {
     pub sender_id: Vec<u8>,
     /// Its Sender Sequence Number.
     pub number: u64,
-    /// What was published.
+    /// The plaintext, which is wiped when it is dropped.
     pub data: Zeroizing<Vec<u8>>,
+}
+
+impl core::fmt::Debug for Received {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { gid, sender_id, number, data } = self;
+        f.debug_struct("Received")
+            .field("gid", gid)
+            .field("sender_id", sender_id)
+            .field("number", number)
+            .field("bytes", &data.len())
+            .finish()
+    }
 }
 
 /// What is received under one key.
